@@ -1,0 +1,21 @@
+//! Large content as a tree of chunks.
+//!
+//! Bytes are cut where their content says so; a list node holds (id, length) of its children and is itself cut by its
+//! children's ids. So equal content has an equal root, however it was written, and an edit changes the chunks that it
+//! touches and one list node per level. Layout: `docs/format/files.md`.
+//! Owns: nothing between calls; chunks and nodes are objects of the store. After a crash: objects that no row refers
+//! to are garbage for `gc`.
+//! Not here: where chunks are cut (`syncline_store`), which table cells are large (`crate::leaf`).
+
+use syncline_base::Hash;
+
+/// Names the bytes of large content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct ContentRef {
+    /// The root of the chunk tree: a chunk when `height` is 0, else a list node. [`Hash::ZERO`] when `len` is 0.
+    pub root: Hash,
+    /// Length in bytes.
+    pub len: u64,
+    /// Levels of list nodes above the chunks.
+    pub height: u8,
+}
