@@ -1,4 +1,17 @@
-//! See the workspace's ARCHITECTURE.md.
+//! Tables, files, commits, refs, diff and merge: a dataset as one Merkle tree.
+//!
+//! Layers inside, lowest first: `schema` and `key` say what a row is and how rows are ordered; `leaf` is the canonical
+//! form of a run of rows, `codec` how a leaf is stored, `patch` how a leaf is stored as an edit of another leaf.
+//!
+//! Not here: clocks, conflicts' resolution, the network. The same rows give the same bytes on every node.
 
+pub mod codec;
 pub mod content;
+pub mod error;
 pub mod files;
+pub mod key;
+pub mod leaf;
+pub mod patch;
+pub mod schema;
+
+pub use error::{Error, Result};
