@@ -5,6 +5,7 @@
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
+use crate::Result;
 use crate::content::ContentRef;
 use crate::schema::Schema;
 
