@@ -1,1 +1,20 @@
-//! See the workspace's ARCHITECTURE.md.
+//! Moving datasets between replicas: messages, and sessions that take messages and give messages.
+//!
+//! [`session`] has the two sides of a transfer as state machines; [`run`] lets one talk over a [`Transport`]. Nothing
+//! here opens a socket or a file, starts a thread or reads a clock: a simulation and the network drive the same code.
+//! Format of the messages: `docs/format/wire.md`.
+//!
+//! After a crash: what a receiver had flushed is there, no ref has moved, and the next session does not send it again.
+//!
+//! Not here: what conflicts mean, when to sync, and how refs are named on the two sides (the node's `ops`).
+
+mod error;
+pub mod run;
+pub mod session;
+pub mod transport;
+pub mod wire;
+
+pub use error::{Error, Result};
+pub use run::{Traffic, Watch, pull, push, serve};
+pub use session::{Local, Moved, PullRequest, Pulled, PushRequest, Pushed, RefMove, Served};
+pub use transport::{Counters, Transport};

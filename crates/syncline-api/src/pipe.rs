@@ -1,0 +1,454 @@
+//! One end of a transfer stream, for code that is not async: bounded queues, signs of life, a stall is an error.
+//!
+//! Used by the client and by the server; only the message types differ. What waits to be sent is bounded in bytes by
+//! [`Limits::queue_bytes`], what has been received and not been taken by the HTTP/2 window.
+//!
+//! While the owner of a pipe works without sending, a small task sends a sign of life every [`Limits::heartbeat`], so
+//! that the peer can tell work from death; it stops after [`Limits::busy`], so that a hang is noticed all the same.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use syncline_base::Clock;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_stream::Stream;
+use tonic::{Status, Streaming};
+
+use crate::{Error, Result, status};
+
+/// Budgets of one stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest message, either way.
+    pub message_bytes: usize,
+    /// How many bytes may wait to be sent.
+    pub queue_bytes: u32,
+    /// How long a peer may be silent while a message is expected.
+    pub stall: Duration,
+    /// After how much silence of ours we send a sign of life.
+    pub heartbeat: Duration,
+    /// How long we may work in silence before we stop pretending to be alive.
+    pub busy: Duration,
+    /// Bytes per second, each way; `None` is no limit.
+    pub rate: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 16 << 20,
+            queue_bytes: 16 << 20,
+            stall: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(8),
+            busy: Duration::from_secs(900),
+            rate: None,
+        }
+    }
+}
+
+/// What waits to be sent, with its share of the budget.
+#[derive(Debug)]
+pub struct Queued<T> {
+    item: T,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The stream that tonic sends from.
+#[derive(Debug)]
+pub struct Outbound<T>(UnboundedReceiver<Queued<T>>);
+
+impl<T> Stream for Outbound<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        // The share of the budget is given back when HTTP/2 takes the message, which it does as its window allows.
+        self.0.poll_recv(cx).map(|queued| queued.map(|queued| queued.item))
+    }
+}
+
+/// A message that comes in on a stream.
+pub trait Message: Send + 'static {
+    /// Bytes it carries; none in a sign of life.
+    fn len(&self) -> usize;
+
+    /// Whether it says nothing but that the peer is alive.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Message for crate::v1::ClientMessage {
+    fn len(&self) -> usize {
+        self.body.len()
+    }
+}
+
+impl Message for crate::v1::ServerMessage {
+    fn len(&self) -> usize {
+        self.body.len()
+    }
+}
+
+impl Message for crate::v1::CallRequest {
+    fn len(&self) -> usize {
+        // The first one names a verb and may have no input.
+        self.verb.len() + self.request.len() + self.input.len()
+    }
+}
+
+impl Message for crate::v1::CallReply {
+    fn len(&self) -> usize {
+        use crate::v1::call_reply::Reply;
+        match &self.reply {
+            Some(Reply::Report(text) | Reply::Progress(text)) => text.len(),
+            Some(Reply::Output(bytes)) => bytes.len(),
+            None => 0,
+        }
+    }
+}
+
+/// Where received messages come from.
+enum Inbound<I> {
+    /// The peer has not answered yet.
+    Opening(JoinHandle<std::result::Result<Streaming<I>, Status>>),
+    Open(Box<Streaming<I>>),
+    Ended,
+}
+
+/// One end of a stream of messages `I` in and `O` out. All methods block: call them on threads that may.
+pub struct Pipe<I, O> {
+    peer: String,
+    runtime: Handle,
+    inbound: Inbound<I>,
+    outbound: Option<UnboundedSender<Queued<O>>>,
+    wrap: Box<dyn FnMut(Bytes) -> O + Send>,
+    room: Arc<Semaphore>,
+    limits: Limits,
+    throttle: Throttle,
+    /// Counts our messages, for the task that sends signs of life.
+    spoken: Arc<AtomicU64>,
+}
+
+impl<I, O> std::fmt::Debug for Pipe<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipe").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// A queue of messages to send: the end that tonic reads, and the end that a pipe writes.
+pub fn queue<O: Send + 'static>() -> (UnboundedSender<Queued<O>>, Outbound<O>) {
+    let (sender, receiver) = unbounded_channel();
+    (sender, Outbound(receiver))
+}
+
+impl<I: Message, O: Send + 'static> Pipe<I, O> {
+    /// A pipe over a call that is being opened: `opening` gives the inbound stream once the peer has answered.
+    pub fn opening(
+        peer: String,
+        runtime: Handle,
+        opening: impl Future<Output = std::result::Result<Streaming<I>, Status>> + Send + 'static,
+        outbound: UnboundedSender<Queued<O>>,
+        settings: Settings<O>,
+    ) -> Self {
+        let inbound = Inbound::Opening(runtime.spawn(opening));
+        // Nothing is said before the first message: it names the dataset.
+        Self::with(peer, runtime, inbound, outbound, settings, 0)
+    }
+
+    /// A pipe over a call that is open.
+    pub fn open(
+        peer: String,
+        runtime: Handle,
+        inbound: Streaming<I>,
+        outbound: UnboundedSender<Queued<O>>,
+        settings: Settings<O>,
+    ) -> Self {
+        Self::with(peer, runtime, Inbound::Open(Box::new(inbound)), outbound, settings, 1)
+    }
+
+    fn with(
+        peer: String,
+        runtime: Handle,
+        inbound: Inbound<I>,
+        outbound: UnboundedSender<Queued<O>>,
+        settings: Settings<O>,
+        spoken: u64,
+    ) -> Self {
+        let Settings { limits, clock, wrap, alive } = settings;
+        let spoken = Arc::new(AtomicU64::new(spoken));
+        runtime.spawn(signs_of_life(outbound.downgrade(), Arc::clone(&spoken), alive, limits));
+        Self {
+            peer,
+            runtime,
+            inbound,
+            outbound: Some(outbound),
+            wrap,
+            room: Arc::new(Semaphore::new(limits.queue_bytes as usize)),
+            limits,
+            throttle: Throttle::new(limits.rate, clock),
+            spoken,
+        }
+    }
+
+    /// Host and port of the other end.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Queues a message; waits while the queue is full.
+    ///
+    /// # Errors
+    /// `Unavailable` when the peer takes nothing for too long or has gone; the peer's own fault when it gave one.
+    pub fn send(&mut self, body: Bytes) -> Result<()> {
+        let bytes = body.len();
+        if bytes > self.limits.message_bytes {
+            return Err(Error::TooLong { bytes, cap: self.limits.message_bytes });
+        }
+        self.throttle.pass(bytes);
+        let room = self.take_room(bytes)?;
+        self.spoken.fetch_add(1, Ordering::Relaxed);
+        let item = (self.wrap)(body);
+        let sent = match &self.outbound {
+            Some(outbound) => outbound.send(Queued { item, _room: Some(room) }).is_ok(),
+            None => false,
+        };
+        if sent { Ok(()) } else { Err(self.why_closed()) }
+    }
+
+    /// Waits for a share of the queue's budget. A message larger than the whole budget takes all of it.
+    fn take_room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let want = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.limits.queue_bytes);
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(want) {
+            return Ok(room);
+        }
+        let (room, stall) = (Arc::clone(&self.room), self.limits.stall);
+        // A peer that is gone takes nothing either: look at both.
+        let outbound = self.outbound.clone();
+        let outcome = self.runtime.block_on(async move {
+            let closed = async {
+                match &outbound {
+                    Some(outbound) => outbound.closed().await,
+                    None => {}
+                }
+            };
+            tokio::select! {
+                room = room.acquire_many_owned(want) => Some(room.ok()),
+                () = closed => Some(None),
+                () = tokio::time::sleep(stall) => None,
+            }
+        });
+        match outcome {
+            Some(Some(room)) => Ok(room),
+            Some(None) => Err(self.why_closed()),
+            None => Err(self.stalled("took nothing")),
+        }
+    }
+
+    /// The next message of the peer; waits for it. `None` when the peer has said all it had to say.
+    ///
+    /// # Errors
+    /// `Unavailable` when the peer is silent for too long; the peer's own fault when it gave one.
+    pub fn receive_message(&mut self) -> Result<Option<I>> {
+        loop {
+            let (stall, runtime) = (self.limits.stall, self.runtime.clone());
+            let next = runtime.block_on(async { tokio::time::timeout(stall, self.next()).await });
+            match next.map_err(|_| self.stalled("sent nothing"))?? {
+                Some(message) if message.is_empty() => {}
+                Some(message) => {
+                    self.throttle.pass(message.len());
+                    return Ok(Some(message));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next message of the peer if it is here already.
+    ///
+    /// # Errors
+    /// The peer's fault, if it gave one.
+    pub fn try_receive_message(&mut self) -> Result<Option<I>> {
+        let runtime = self.runtime.clone();
+        loop {
+            let ready = runtime.block_on(async {
+                let mut next = std::pin::pin!(self.next());
+                poll_fn(|cx| match next.as_mut().poll(cx) {
+                    Poll::Ready(item) => Poll::Ready(Some(item)),
+                    Poll::Pending => Poll::Ready(None),
+                })
+                .await
+            });
+            match ready {
+                None => return Ok(None),
+                Some(item) => match item? {
+                    Some(message) if message.is_empty() => {}
+                    other => return Ok(other),
+                },
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent. Receiving goes on.
+    pub fn finish(&mut self) {
+        self.outbound = None;
+    }
+
+    /// The next message. Safe to drop half-way: nothing is lost.
+    async fn next(&mut self) -> Result<Option<I>> {
+        if let Inbound::Opening(opening) = &mut self.inbound {
+            self.inbound = match opening.await {
+                Ok(Ok(stream)) => Inbound::Open(Box::new(stream)),
+                Ok(Err(fault)) => {
+                    self.inbound = Inbound::Ended;
+                    return Err(status::from_grpc(&self.peer, &fault));
+                }
+                Err(_) => {
+                    self.inbound = Inbound::Ended;
+                    return Err(Error::Closed { peer: self.peer.clone() });
+                }
+            };
+        }
+        let Inbound::Open(stream) = &mut self.inbound else { return Ok(None) };
+        match stream.message().await {
+            Ok(Some(message)) => Ok(Some(message)),
+            Ok(None) => {
+                self.inbound = Inbound::Ended;
+                Ok(None)
+            }
+            Err(fault) => {
+                self.inbound = Inbound::Ended;
+                Err(status::from_grpc(&self.peer, &fault))
+            }
+        }
+    }
+
+    /// Why the peer does not take our messages any more: its own fault when it has sent one.
+    fn why_closed(&mut self) -> Error {
+        let closed = Error::Closed { peer: self.peer.clone() };
+        loop {
+            match self.receive_message() {
+                Err(error) => return error,
+                Ok(None) => return closed,
+                // What it had said before it left is of no use any more.
+                Ok(Some(_)) => {}
+            }
+        }
+    }
+
+    fn stalled(&self, what: &'static str) -> Error {
+        Error::Stalled { peer: self.peer.clone(), what, seconds: self.limits.stall.as_secs() }
+    }
+}
+
+impl<O: Send + 'static> Pipe<crate::v1::ServerMessage, O> {
+    /// [`Pipe::receive_message`], the body alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.receive_message()?.map(|message| message.body))
+    }
+
+    /// [`Pipe::try_receive_message`], the body alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_receive(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.try_receive_message()?.map(|message| message.body))
+    }
+}
+
+impl<O: Send + 'static> Pipe<crate::v1::ClientMessage, O> {
+    /// [`Pipe::receive_message`], the body alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.receive_message()?.map(|message| message.body))
+    }
+
+    /// [`Pipe::try_receive_message`], the body alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_receive(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.try_receive_message()?.map(|message| message.body))
+    }
+}
+
+/// How a pipe treats its messages.
+pub struct Settings<O> {
+    /// Budgets.
+    pub limits: Limits,
+    /// For the rate limit.
+    pub clock: Arc<dyn Clock>,
+    /// Makes a message of a body.
+    pub wrap: Box<dyn FnMut(Bytes) -> O + Send>,
+    /// Makes a sign of life.
+    pub alive: fn() -> O,
+}
+
+impl<O> std::fmt::Debug for Settings<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Sends a sign of life whenever the pipe has been silent for a while, until it is closed or silent for too long.
+async fn signs_of_life<O: Send + 'static>(
+    outbound: tokio::sync::mpsc::WeakUnboundedSender<Queued<O>>,
+    spoken: Arc<AtomicU64>,
+    alive: fn() -> O,
+    limits: Limits,
+) {
+    let mut seen = spoken.load(Ordering::Relaxed);
+    let mut silent = Duration::ZERO;
+    while silent < limits.busy {
+        tokio::time::sleep(limits.heartbeat).await;
+        let Some(outbound) = outbound.upgrade() else { return };
+        let now = spoken.load(Ordering::Relaxed);
+        if now != seen {
+            (seen, silent) = (now, Duration::ZERO);
+            continue;
+        }
+        silent += limits.heartbeat;
+        if now > 0 && outbound.send(Queued { item: alive(), _room: None }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps a stream below a number of bytes per second.
+#[derive(Debug)]
+struct Throttle {
+    rate: Option<u64>,
+    clock: Arc<dyn Clock>,
+    /// When everything that has passed will have been paid for.
+    free_at: Duration,
+}
+
+impl Throttle {
+    fn new(rate: Option<u64>, clock: Arc<dyn Clock>) -> Self {
+        Self { rate: rate.filter(|rate| *rate > 0), clock, free_at: Duration::ZERO }
+    }
+
+    /// Waits until `bytes` more may pass.
+    fn pass(&mut self, bytes: usize) {
+        let Some(rate) = self.rate else { return };
+        let now = self.clock.monotonic();
+        if self.free_at > now {
+            self.clock.sleep(self.free_at - now);
+        }
+        let cost = Duration::from_nanos(u64::try_from(bytes as u128 * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX));
+        self.free_at = self.free_at.max(now) + cost;
+    }
+}

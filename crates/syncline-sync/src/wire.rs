@@ -1,0 +1,1 @@
+//! Messages of a session and their bytes.
