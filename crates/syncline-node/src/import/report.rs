@@ -1,0 +1,105 @@
+//! What an import says about itself: counts, bad rows, repeated keys.
+
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+/// How many bad rows and duplicates are kept to be shown.
+pub(crate) const SHOWN: usize = 10;
+
+/// Where a row is in its source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The source as it was given.
+    pub file: String,
+    /// The line the row begins on (text formats), from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u64>,
+    /// The row's number (other formats), from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub row: Option<u64>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.line, self.row) {
+            (Some(line), _) => write!(f, "{}:{line}", self.file),
+            (None, Some(row)) => write!(f, "{} row {row}", self.file),
+            (None, None) => f.write_str(&self.file),
+        }
+    }
+}
+
+/// A row that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadRow {
+    /// Where it is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Why it does not fit.
+    pub reason: String,
+}
+
+/// A key that comes more than once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicate {
+    /// The key's values.
+    pub key: serde_json::Map<String, serde_json::Value>,
+    /// Where its rows are (at most [`SHOWN`] of them).
+    pub places: Vec<Place>,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Rows in the sources, bad ones included.
+    pub rows_read: u64,
+    /// Rows handed on to the table.
+    pub rows: u64,
+    /// Rows that do not fit.
+    pub rejected: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub bad_rows: Vec<BadRow>,
+    /// Rows whose key had come before in the same import.
+    pub duplicates: u64,
+    /// The first of their keys.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub duplicate_keys: Vec<Duplicate>,
+    /// Bytes read from the sources.
+    pub bytes_read: u64,
+    /// Bytes written to temporary files to sort.
+    pub spilled_bytes: u64,
+    /// Whether the sources were in key order already.
+    pub in_order: bool,
+    /// Time since the import was opened.
+    pub seconds: f64,
+}
+
+impl Report {
+    pub(crate) fn bad_rows_text(&self) -> String {
+        let mut text = format!("{} of {} rows do not fit; nothing was imported", self.rejected, self.rows_read);
+        for bad in &self.bad_rows {
+            let _ = write!(text, "\n  {}: {}", bad.place, bad.reason);
+        }
+        if self.rejected > self.bad_rows.len() as u64 {
+            let _ = write!(text, "\n  … and {} more", self.rejected - self.bad_rows.len() as u64);
+        }
+        text.push_str("\nfix them, or give --reject FILE to put them there and import the rest");
+        text
+    }
+
+    pub(crate) fn duplicates_text(&self) -> String {
+        let mut text = format!("{} rows repeat a key; nothing was imported", self.duplicates);
+        for duplicate in &self.duplicate_keys {
+            let places: Vec<String> = duplicate.places.iter().map(ToString::to_string).collect();
+            let key = serde_json::Value::Object(duplicate.key.clone());
+            let _ = write!(text, "\n  {key} at {}", places.join(", "));
+        }
+        if self.duplicates > self.duplicate_keys.len() as u64 {
+            text.push_str("\n  …");
+        }
+        text.push_str("\ngive --on-duplicate last or --on-duplicate first to keep one of them");
+        text
+    }
+}

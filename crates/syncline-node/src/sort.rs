@@ -1,0 +1,1 @@
+//! External merge sort of Arrow batches by encoded key.
