@@ -1,13 +1,19 @@
 //! What a table's rows are made of: columns with stable ids, types, and the primary key.
 //!
 //! Format: `docs/format/schema.md`. Owns nothing; a schema is a value.
+//!
+//! Not here: how rows are laid out (`crate::leaf`), how keys are ordered (`crate::key`).
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::leaf::MAX_DEPTH;
+use crate::{Error, Result};
+
+mod arrow;
+mod evolve;
 
 /// The unit of times and timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +27,13 @@ pub enum Unit {
     Us,
     /// Nanoseconds.
     Ns,
+}
+
+impl Unit {
+    /// Whether a time of day in this unit fits 32 bits.
+    pub(crate) const fn is_coarse(self) -> bool {
+        matches!(self, Self::S | Self::Ms)
+    }
 }
 
 /// The type of a cell.
@@ -115,48 +128,229 @@ pub struct Schema {
     pub leaf_rows: u32,
 }
 
+const MAGIC: [u8; 4] = *b"SYSC";
+const VERSION: u8 = 1;
+/// A schema has at most so many columns.
+pub const MAX_COLUMNS: usize = 4096;
+const MAX_NAME: usize = 1024;
+const LEAF_BYTES: usize = 64 * 1024;
+const LEAF_ROWS: std::ops::RangeInclusive<u32> = 16..=8192;
+
+impl Type {
+    /// Bytes of a cell, estimated where the type does not fix them. In eighths of a byte for bools' sake.
+    fn estimated_bits(&self) -> usize {
+        match self {
+            Self::Bool => 1,
+            Self::Int8 | Self::UInt8 => 8,
+            Self::Int16 | Self::UInt16 | Self::Float16 | Self::BFloat16 => 16,
+            Self::Int32 | Self::UInt32 | Self::Float32 | Self::Date32 => 32,
+            Self::Int64 | Self::UInt64 | Self::Float64 | Self::Timestamp { .. } => 64,
+            Self::Time { unit } => {
+                if unit.is_coarse() {
+                    32
+                } else {
+                    64
+                }
+            }
+            Self::Decimal128 { .. } | Self::Uuid => 128,
+            Self::Decimal256 { .. } => 256,
+            Self::Utf8 | Self::Binary | Self::Json => 20 * 8,
+            Self::List(_) | Self::Map { .. } => 40 * 8,
+            Self::FixedSizeList(item, size) => item.ty.estimated_bits().saturating_mul(*size as usize),
+            Self::Struct(fields) => fields.iter().fold(0, |sum, field| field.ty.estimated_bits().saturating_add(sum)),
+        }
+    }
+
+    /// Whether a key may have a column of this type.
+    #[must_use]
+    pub const fn can_be_key(&self) -> bool {
+        !matches!(
+            self,
+            Self::Float16
+                | Self::BFloat16
+                | Self::Float32
+                | Self::Float64
+                | Self::Json
+                | Self::List(_)
+                | Self::FixedSizeList(..)
+                | Self::Struct(_)
+                | Self::Map { .. }
+        )
+    }
+
+    fn check(&self, depth: usize) -> Result<(), String> {
+        if depth >= MAX_DEPTH {
+            return Err(format!("it is nested deeper than {MAX_DEPTH}"));
+        }
+        match self {
+            Self::Decimal128 { precision, scale } => check_decimal(*precision, *scale, 38),
+            Self::Decimal256 { precision, scale } => check_decimal(*precision, *scale, 76),
+            Self::Timestamp { zone: Some(zone), .. } if zone.is_empty() || zone.len() > 64 => {
+                Err("its time zone needs 1 to 64 bytes".to_owned())
+            }
+            Self::List(item) => item.check(depth),
+            Self::FixedSizeList(item, size) => {
+                if !(1..=1 << 20).contains(size) {
+                    return Err(format!("a fixed list has 1 to {} items, not {size}", 1 << 20));
+                }
+                item.check(depth)
+            }
+            Self::Struct(fields) => {
+                if fields.is_empty() {
+                    return Err("a struct needs at least one field".to_owned());
+                }
+                if fields.iter().map(|field| &field.name).collect::<BTreeSet<_>>().len() < fields.len() {
+                    return Err("two fields of a struct have the same name".to_owned());
+                }
+                fields.iter().try_for_each(|field| field.check(depth))
+            }
+            Self::Map { key, value } => {
+                if key.nullable {
+                    return Err("a map's keys may not be null".to_owned());
+                }
+                if key.name == value.name {
+                    return Err("a map's key and value have the same name".to_owned());
+                }
+                key.check(depth)?;
+                value.check(depth)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Field {
+    /// A field.
+    pub fn new(name: impl Into<String>, ty: Type, nullable: bool) -> Self {
+        Self { name: name.into(), ty, nullable }
+    }
+
+    fn check(&self, depth: usize) -> Result<(), String> {
+        check_name(&self.name)?;
+        self.ty.check(depth + 1)
+    }
+}
+
+fn check_decimal(precision: u8, scale: i8, max: u8) -> Result<(), String> {
+    if precision == 0 || precision > max || scale.unsigned_abs() > max || scale > 0 && scale as u8 > precision {
+        return Err(format!("a decimal of precision {precision} and scale {scale} does not exist"));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!("a name needs 1 to {MAX_NAME} bytes, {:?} has {}", short(name), name.len()));
+    }
+    Ok(())
+}
+
+fn short(name: &str) -> String {
+    name.chars().take(40).collect()
+}
+
 impl Schema {
     /// A schema with ids 0.. in the order given and `leaf_rows` from the types.
     pub fn new(fields: Vec<Field>, key: &[&str]) -> Result<Self> {
-        unimplemented!("{fields:?} {key:?}")
+        let columns = fields.into_iter().zip(0..).map(|(field, id)| Column {
+            id,
+            name: field.name,
+            ty: field.ty,
+            nullable: field.nullable,
+        });
+        let mut schema = Self { columns: columns.collect(), key: Vec::new(), leaf_rows: *LEAF_ROWS.start() };
+        for name in key {
+            let column = schema.column(name).ok_or_else(|| schema.no_column(name))?;
+            schema.key.push(column.id);
+        }
+        for id in &schema.key {
+            let position = schema.position(*id).expect("the id was just taken from a column");
+            schema.columns[position].nullable = false;
+        }
+        let bits = schema.columns.iter().fold(0_usize, |sum, column| sum.saturating_add(column.ty.estimated_bits()));
+        let rows = u32::try_from(LEAF_BYTES * 8 / bits.max(1)).unwrap_or(u32::MAX);
+        schema.leaf_rows = rows.clamp(*LEAF_ROWS.start(), *LEAF_ROWS.end());
+        schema.check()?;
+        Ok(schema)
+    }
+
+    /// The same with another mean number of rows in a leaf.
+    pub fn with_leaf_rows(mut self, rows: u32) -> Result<Self> {
+        self.leaf_rows = rows;
+        self.check()?;
+        Ok(self)
     }
 
     /// Checks everything a decoded schema is checked for.
     pub fn check(&self) -> Result<()> {
-        unimplemented!()
+        self.faults().map_err(|fault| Error::invalid(format!("the schema cannot be used: {fault}")))
+    }
+
+    fn faults(&self) -> Result<(), String> {
+        if self.columns.is_empty() || self.columns.len() > MAX_COLUMNS {
+            return Err(format!("a table has 1 to {MAX_COLUMNS} columns, not {}", self.columns.len()));
+        }
+        let mut names = BTreeSet::new();
+        for (i, column) in self.columns.iter().enumerate() {
+            if i > 0 && self.columns[i - 1].id >= column.id {
+                return Err(format!("column ids do not ascend at {}", column.id));
+            }
+            check_name(&column.name)?;
+            if !names.insert(&column.name) {
+                return Err(format!("two columns are called {:?}", short(&column.name)));
+            }
+            column.ty.check(0).map_err(|fault| format!("column {:?}: {fault}", short(&column.name)))?;
+        }
+        if self.key.is_empty() {
+            return Err("there is no key: name the columns that identify a row".to_owned());
+        }
+        for (i, id) in self.key.iter().enumerate() {
+            let position =
+                self.position(*id).ok_or_else(|| format!("the key names column {id}, which is not there"))?;
+            let column = &self.columns[position];
+            let name = short(&column.name);
+            if self.key[..i].contains(id) {
+                return Err(format!("column {name:?} is in the key twice"));
+            }
+            if column.nullable || !column.ty.can_be_key() {
+                return Err(format!(
+                    "column {name:?} cannot be in the key: a key column is not null and is a bool, an integer, a decimal, utf8, binary, a date, a time, a timestamp or a uuid"
+                ));
+            }
+        }
+        if !LEAF_ROWS.contains(&self.leaf_rows) {
+            return Err(format!("leaf_rows is {} to {}, not {}", LEAF_ROWS.start(), LEAF_ROWS.end(), self.leaf_rows));
+        }
+        Ok(())
     }
 
     /// Canonical bytes: what the schema's hash is taken of.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        let mut out = MAGIC.to_vec();
+        out.push(VERSION);
+        serde_json::to_writer(&mut out, self).expect("a schema has string keys only and a Vec takes every byte");
+        Bytes::from(out)
     }
 
     /// Reads canonical bytes; refuses what does not encode to the same bytes again.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        unimplemented!("{bytes:?}")
-    }
-
-    /// The Arrow schema batches of this table have. Cheap enough per batch, but keep it when you can.
-    #[must_use]
-    pub fn arrow(&self) -> SchemaRef {
-        unimplemented!()
-    }
-
-    /// The Arrow schema of some columns (positions in `columns`).
-    #[must_use]
-    pub fn arrow_of(&self, positions: &[usize]) -> SchemaRef {
-        unimplemented!("{positions:?}")
-    }
-
-    /// The table schema for batches of an Arrow schema.
-    pub fn from_arrow(arrow: &arrow_schema::Schema, key: &[String]) -> Result<Self> {
-        unimplemented!("{arrow:?} {key:?}")
-    }
-
-    /// Brings a batch into this schema: columns by name, casts, missing nullable columns as nulls.
-    pub fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        unimplemented!("{batch:?}")
+        let wrong =
+            |fault: String| Error::corrupt(format!("{} bytes cannot be read as a schema: {fault}", bytes.len()));
+        let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| wrong("they do not start like one".to_owned()))?;
+        let json = match rest {
+            [VERSION, json @ ..] => json,
+            [version, ..] => {
+                return Err(wrong(format!("its version is {version}, this program knows {VERSION}: use a newer one")));
+            }
+            [] => return Err(wrong("there is no version".to_owned())),
+        };
+        let schema: Self = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
+        schema.faults().map_err(&wrong)?;
+        if schema.encode() != bytes {
+            return Err(wrong("they are not in canonical form".to_owned()));
+        }
+        Ok(schema)
     }
 
     /// A column by name.
@@ -168,6 +362,10 @@ impl Schema {
     /// Where in `columns` the column with this id is.
     #[must_use]
     pub fn position(&self, id: u32) -> Option<usize> {
+        // Most schemas have ids 0.. without gaps.
+        if self.columns.get(id as usize).is_some_and(|column| column.id == id) {
+            return Some(id as usize);
+        }
         self.columns.binary_search_by_key(&id, |column| column.id).ok()
     }
 
@@ -177,23 +375,11 @@ impl Schema {
         self.key.iter().filter_map(|id| self.position(*id)).collect()
     }
 
-    /// With one more nullable column at the end. Rewrites no leaf.
-    pub fn add_column(&self, name: &str, ty: Type) -> Result<Self> {
-        unimplemented!("{name} {ty:?}")
-    }
-
-    /// With a column renamed. Rewrites no leaf.
-    pub fn rename_column(&self, from: &str, to: &str) -> Result<Self> {
-        unimplemented!("{from} {to}")
-    }
-
-    /// Without a column (not of the key). Leaves are rewritten with [`crate::patch::drop_columns`].
-    pub fn drop_column(&self, name: &str) -> Result<Self> {
-        unimplemented!("{name}")
-    }
-
-    /// With a column's type widened without loss, or made nullable. Leaves are rewritten when the type changes.
-    pub fn widen_column(&self, name: &str, ty: Type, nullable: bool) -> Result<Self> {
-        unimplemented!("{name} {ty:?} {nullable}")
+    fn no_column(&self, name: &str) -> Error {
+        let names: Vec<_> = self.columns.iter().take(20).map(|column| column.name.as_str()).collect();
+        Error::NotFound(format!("there is no column {:?}; there are {}", short(name), names.join(", ")))
     }
 }
+
+#[cfg(test)]
+mod tests;
