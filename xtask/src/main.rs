@@ -1,1 +1,41 @@
-fn main() {}
+//! Repository chores: `cargo xtask demo | test | tidy | ci`.
+//!
+//! Every chore is one module. Chores drive the product from outside, by its binary, as a user does: nothing here
+//! links a layer above `syncline-base`. Owns: nothing but temporary directories, which go with the process.
+//!
+//! Not here: anything the product itself needs.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
+
+mod run;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Repository chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Checks the rules that no compiler checks: layers, sizes, headers, leftovers, format documents.
+    Tidy(tidy::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().chore {
+        Chore::Tidy(args) => tidy::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
