@@ -1,0 +1,201 @@
+//! Commits: a version of a dataset, who made it, when, why, and from what.
+//!
+//! A commit names its parents by hash, so a commit's hash proves its whole history. Layout: `docs/format/records.md`.
+//! Owns no state. Nothing here reads a clock: the caller stamps.
+//!
+//! Not here: which commit a branch points at (`crate::refs`), what is in a version (`crate::dataset`).
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use serde::{Deserialize, Serialize};
+use syncline_base::{Hash, Hlc};
+use syncline_store::Store;
+
+use crate::record::{self, Record};
+use crate::{Error, Result};
+
+/// A version of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The versions it was made from: none for the first, two for a merge (ours, then theirs).
+    pub parents: Vec<Hash>,
+    /// One more than the largest generation among the parents; 1 for the first commit. Lets a walk visit every child
+    /// before its parents without trusting any clock.
+    pub generation: u64,
+    /// The content root: the hash of its [`crate::DatasetRoot`].
+    pub root: Hash,
+    /// Who made it, as `name <address>` or any text.
+    pub author: String,
+    /// When it was made.
+    pub hlc: Hlc,
+    /// Why, in the author's words.
+    pub message: String,
+    /// Facts that travel with the version: source positions, pipeline runs, model names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
+}
+
+impl Record for Commit {
+    const KIND: &'static str = "commit";
+    const VERSION: u32 = 1;
+}
+
+impl Commit {
+    /// Its canonical bytes. Their hash is the commit's id.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        record::encode(self)
+    }
+
+    /// Reads a commit.
+    ///
+    /// # Errors
+    /// `corrupt` when the bytes are not a canonical commit.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        record::decode(bytes)
+    }
+
+    /// Stores it and returns its id. Not durable before `Store::flush`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn put(&self, store: &Store) -> Result<Hash> {
+        Ok(store.put(&self.encode())?)
+    }
+
+    /// Loads a commit by id.
+    ///
+    /// # Errors
+    /// `not-found` when the store does not have it, `corrupt` when the object is something else.
+    pub fn load(store: &Store, id: &Hash) -> Result<Self> {
+        Self::decode(&store.get(id)?)
+    }
+}
+
+/// A commit in a walk, ordered so that the largest generation comes out of a heap first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    generation: u64,
+    hlc: Hlc,
+    id: Hash,
+}
+
+/// Commits from `starts` back to the beginning: every commit once, children before parents, newest first among those
+/// that are not related. Loads as it goes, so taking the first few of a long history is cheap.
+#[derive(Debug)]
+pub struct Log {
+    store: Store,
+    heap: BinaryHeap<Step>,
+    seen: BTreeSet<Hash>,
+    loaded: BTreeMap<Hash, Commit>,
+    /// What could not be loaded; handed out once, then the walk ends.
+    failed: Option<Error>,
+}
+
+impl Log {
+    /// A walk that starts at these commits.
+    #[must_use]
+    pub fn new(store: &Store, starts: impl IntoIterator<Item = Hash>) -> Self {
+        let mut log = Self {
+            store: store.clone(),
+            heap: BinaryHeap::new(),
+            seen: BTreeSet::new(),
+            loaded: BTreeMap::new(),
+            failed: None,
+        };
+        for id in starts {
+            log.enter(id);
+        }
+        log
+    }
+
+    fn enter(&mut self, id: Hash) {
+        if !self.seen.insert(id) {
+            return;
+        }
+        match Commit::load(&self.store, &id) {
+            Ok(commit) => {
+                self.heap.push(Step { generation: commit.generation, hlc: commit.hlc, id });
+                self.loaded.insert(id, commit);
+            }
+            Err(error) => self.failed = Some(error),
+        }
+    }
+}
+
+impl Iterator for Log {
+    type Item = Result<(Hash, Commit)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.failed.take() {
+            self.heap.clear();
+            return Some(Err(error));
+        }
+        let step = self.heap.pop()?;
+        let commit = self.loaded.remove(&step.id).expect("every step in the heap has its commit loaded");
+        for parent in &commit.parents {
+            self.enter(*parent);
+        }
+        Some(Ok((step.id, commit)))
+    }
+}
+
+const OURS: u8 = 1;
+const THEIRS: u8 = 2;
+
+/// The best common ancestor of two commits: of all common ancestors the one with the largest generation (then the
+/// largest hash, so that every node chooses the same one). `None` when the histories are unrelated.
+///
+/// # Errors
+/// `not-found` when a commit on the way is missing, `corrupt` when one is damaged.
+pub fn merge_base(store: &Store, ours: Hash, theirs: Hash) -> Result<Option<Hash>> {
+    let mut sides: BTreeMap<Hash, u8> = BTreeMap::new();
+    let mut heap = BinaryHeap::new();
+    let mut enter = |heap: &mut BinaryHeap<(u64, Hash)>, id: Hash, side: u8, generation: u64| {
+        let mark = sides.entry(id).or_insert(0);
+        if *mark | side != *mark {
+            *mark |= side;
+            heap.push((generation, id));
+        }
+        *mark
+    };
+    for (id, side) in [(ours, OURS), (theirs, THEIRS)] {
+        let generation = Commit::load(store, &id)?.generation;
+        enter(&mut heap, id, side, generation);
+    }
+    while let Some((_, id)) = heap.pop() {
+        let mark = enter(&mut heap, id, 0, 0);
+        if mark == OURS | THEIRS {
+            return Ok(Some(id));
+        }
+        for parent in Commit::load(store, &id)?.parents {
+            let generation = Commit::load(store, &parent)?.generation;
+            enter(&mut heap, parent, mark, generation);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `ancestor` is `commit` itself or in its history.
+///
+/// # Errors
+/// As [`merge_base`].
+pub fn is_ancestor(store: &Store, ancestor: Hash, commit: Hash) -> Result<bool> {
+    if ancestor == commit {
+        return Ok(true);
+    }
+    let floor = Commit::load(store, &ancestor)?.generation;
+    for step in Log::new(store, [commit]) {
+        let (id, found) = step?;
+        if id == ancestor {
+            return Ok(true);
+        }
+        if found.generation < floor {
+            return Ok(false);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests;

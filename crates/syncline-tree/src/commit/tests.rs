@@ -1,0 +1,136 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use syncline_base::{Hash, Hlc};
+use syncline_store::Store;
+
+use super::{Commit, Log, is_ancestor, merge_base};
+use crate::record::{self, Record};
+
+fn store() -> Store {
+    crate::tests_support::memory_store()
+}
+
+fn commit(store: &Store, parents: &[Hash], ms: u64) -> Hash {
+    let generation =
+        parents.iter().map(|id| Commit::load(store, id).expect("parents are stored").generation).max().unwrap_or(0) + 1;
+    Commit {
+        parents: parents.to_vec(),
+        generation,
+        root: Hash::ZERO,
+        author: "ann".into(),
+        hlc: Hlc::from_ms(ms),
+        message: format!("at {ms}"),
+        meta: BTreeMap::new(),
+    }
+    .put(store)
+    .expect("memory takes it")
+}
+
+#[test]
+fn bytes_are_frozen() {
+    let commit = Commit {
+        parents: vec![Hash::of(b"p")],
+        generation: 2,
+        root: Hash::of(b"r"),
+        author: "Ann <ann@example.org>".into(),
+        hlc: Hlc::from_ms(1_700_000_000_000),
+        message: "two \"words\"\nand é".into(),
+        meta: BTreeMap::from([("source".into(), "orders".into())]),
+    };
+    let bytes = commit.encode();
+    assert_eq!(Commit::decode(&bytes).expect("it is canonical"), commit);
+    let golden = include_str!("../../fixtures/commit-1.json");
+    assert_eq!(String::from_utf8(bytes).expect("JSON is text"), golden.trim_end());
+}
+
+#[test]
+fn refuses_other_forms_of_the_same_commit() {
+    let store = store();
+    let id = commit(&store, &[], 1);
+    let text = String::from_utf8(store.get(&id).expect("stored").to_vec()).expect("JSON is text");
+    for (from, to) in
+        [(",", ", "), ("\"meta\"", "\"extra\""), ("ann", "\\u0061nn"), ("\"generation\":1", "\"generation\":1,\"x\":1")]
+    {
+        if text.contains(from) {
+            assert!(Commit::decode(text.replacen(from, to, 1).as_bytes()).is_err(), "{from} -> {to}");
+        }
+    }
+    let newer = text.replacen("commit/1", "commit/2", 1);
+    let refused = Commit::decode(newer.as_bytes()).map_err(|e| e.to_string());
+    assert!(refused.is_err_and(|text| text.contains("version 2") && text.contains("newer version of syncline")));
+    assert_eq!(Commit::KIND, "commit");
+}
+
+#[test]
+fn log_visits_children_before_parents() {
+    let store = store();
+    let a = commit(&store, &[], 1);
+    let b = commit(&store, &[a], 9);
+    let c = commit(&store, &[a], 3);
+    let d = commit(&store, &[b, c], 2);
+    let ids: Vec<Hash> = Log::new(&store, [d]).map(|step| step.expect("all are stored").0).collect();
+    assert_eq!(ids, [d, b, c, a]);
+}
+
+/// Every ancestor of a commit, itself included, the slow and obvious way.
+fn ancestors(parents: &[Vec<usize>], of: usize) -> Vec<usize> {
+    let mut found = vec![of];
+    let mut next = 0;
+    while next < found.len() {
+        for &p in &parents[found[next]] {
+            if !found.contains(&p) {
+                found.push(p);
+            }
+        }
+        next += 1;
+    }
+    found
+}
+
+proptest! {
+    #[test]
+    fn merge_base_is_a_best_common_ancestor(shape in prop::collection::vec((any::<u16>(), any::<u16>(), any::<bool>()), 1..24)) {
+        let store = store();
+        let mut ids: Vec<Hash> = Vec::new();
+        let mut parents: Vec<Vec<usize>> = Vec::new();
+        for (n, (first, second, merge)) in shape.iter().enumerate() {
+            let mut mine: Vec<usize> = Vec::new();
+            if n > 0 && first % 7 != 0 {
+                mine.push(usize::from(*first) % n);
+                let other = usize::from(*second) % n;
+                if *merge && other != mine[0] {
+                    mine.push(other);
+                }
+            }
+            let hashes: Vec<Hash> = mine.iter().map(|&p| ids[p]).collect();
+            ids.push(commit(&store, &hashes, n as u64));
+            parents.push(mine);
+        }
+        for x in 0..ids.len() {
+            for y in 0..ids.len() {
+                let (ax, ay) = (ancestors(&parents, x), ancestors(&parents, y));
+                let common: Vec<usize> = ax.iter().copied().filter(|a| ay.contains(a)).collect();
+                let best = merge_base(&store, ids[x], ids[y]).expect("all are stored");
+                let found = best.map(|id| ids.iter().position(|other| *other == id).expect("it is one of ours"));
+                match found {
+                    None => prop_assert!(common.is_empty()),
+                    Some(found) => {
+                        prop_assert!(common.contains(&found));
+                        // No other common ancestor descends from it.
+                        prop_assert!(common.iter().all(|&c| c == found || !ancestors(&parents, c).contains(&found)));
+                    }
+                }
+                prop_assert_eq!(is_ancestor(&store, ids[x], ids[y]).expect("all are stored"), ay.contains(&x));
+            }
+        }
+    }
+
+    #[test]
+    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = record::decode::<Commit>(&bytes);
+        let mut text = b"{\"syncline\":\"commit/1\",".to_vec();
+        text.extend_from_slice(&bytes);
+        let _ = record::decode::<Commit>(&text);
+    }
+}

@@ -1,0 +1,210 @@
+//! Refs: the names of a dataset (branches, tags, what peers were seen to have) and the work in progress, as one
+//! document that moves by compare-and-swap.
+//!
+//! Layout: `docs/format/records.md`. State: the store's head document, nothing in memory between calls.
+//! After a crash: the document is the old one or the new one, whole. It only ever names objects that were durable
+//! before it was swapped in.
+//!
+//! Not here: how the swap is made atomic (`syncline-store`), which moves are allowed (`syncline-node`).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use syncline_base::{Hash, Hlc};
+use syncline_store::{HeadVersion, Store};
+
+use crate::record::{self, Record};
+use crate::{Error, Result};
+
+/// How many moves the document remembers. Older ones are dropped, so that a commit costs the same whatever the age.
+pub const HISTORY_MAX: usize = 200;
+/// How often [`update`] tries again when somebody else was faster.
+const SWAP_TRIES: usize = 64;
+
+/// All names of a dataset and its work in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refs {
+    /// The branch that a commit moves.
+    pub head: String,
+    /// Branches: name to commit.
+    pub branches: BTreeMap<String, Hash>,
+    /// Tags: name to commit. A tag is not moved once it is set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Hash>,
+    /// Peers by name: where they are and what their branches were when last seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub remotes: BTreeMap<String, Remote>,
+    /// The content root of changes that are not committed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Hash>,
+    /// A merge that waits for its conflicts to be resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merging: Option<Merging>,
+    /// The last moves, oldest first: what undo goes back along, and what garbage collection keeps.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub history: VecDeque<Move>,
+}
+
+/// A peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Remote {
+    /// Where it is.
+    pub url: String,
+    /// Its branches when last seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub branches: BTreeMap<String, Hash>,
+}
+
+/// A merge under way: the staged root holds what is merged so far, with our side in every conflicting cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merging {
+    /// The commit that is being merged in.
+    pub theirs: Hash,
+    /// The best common ancestor, if any.
+    pub base: Option<Hash>,
+    /// What the merge was asked for, for the message of its commit.
+    pub name: String,
+    /// The record that lists what is still in conflict.
+    pub conflicts: Hash,
+}
+
+/// One move of one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// `branch/NAME` or `tag/NAME`.
+    pub name: String,
+    /// Where it was; absent when the move created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Hash>,
+    /// Where it went; absent when the move removed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Hash>,
+    /// When.
+    pub hlc: Hlc,
+    /// What did it: `commit`, `merge`, `rollback`, `push`, …
+    pub why: String,
+}
+
+impl Record for Refs {
+    const KIND: &'static str = "refs";
+    const VERSION: u32 = 1;
+}
+
+impl Refs {
+    /// The names of a new, empty dataset.
+    #[must_use]
+    pub fn new(head: &str) -> Self {
+        Self {
+            head: head.to_owned(),
+            branches: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            remotes: BTreeMap::new(),
+            staged: None,
+            merging: None,
+            history: VecDeque::new(),
+        }
+    }
+
+    /// Reads the current names and the version to swap against. A store without a document has no names yet.
+    ///
+    /// # Errors
+    /// The store's; `corrupt` when the document is damaged.
+    pub fn load(store: &Store) -> Result<(Self, HeadVersion)> {
+        let (bytes, version) = store.head()?;
+        let refs = if bytes.is_empty() { Self::new("main") } else { record::decode(&bytes)? };
+        Ok((refs, version))
+    }
+
+    /// The commit that the current branch points at.
+    #[must_use]
+    pub fn head_commit(&self) -> Option<Hash> {
+        self.branches.get(&self.head).copied()
+    }
+
+    /// Moves a branch and remembers the move. `None` removes it.
+    pub fn move_branch(&mut self, name: &str, to: Option<Hash>, hlc: Hlc, why: &str) {
+        let from = match to {
+            Some(to) => self.branches.insert(name.to_owned(), to),
+            None => self.branches.remove(name),
+        };
+        self.remember(Move { name: format!("branch/{name}"), from, to, hlc, why: why.to_owned() });
+    }
+
+    /// Sets or removes a tag and remembers the move.
+    pub fn move_tag(&mut self, name: &str, to: Option<Hash>, hlc: Hlc, why: &str) {
+        let from = match to {
+            Some(to) => self.tags.insert(name.to_owned(), to),
+            None => self.tags.remove(name),
+        };
+        self.remember(Move { name: format!("tag/{name}"), from, to, hlc, why: why.to_owned() });
+    }
+
+    fn remember(&mut self, step: Move) {
+        if step.from == step.to {
+            return;
+        }
+        self.history.push_back(step);
+        while self.history.len() > HISTORY_MAX {
+            self.history.pop_front();
+        }
+    }
+
+    /// Every commit that some name holds now or held in the remembered past: what must not be collected.
+    pub fn commits(&self) -> impl Iterator<Item = Hash> + '_ {
+        let named = self.branches.values().chain(self.tags.values()).copied();
+        let seen = self.remotes.values().flat_map(|remote| remote.branches.values().copied());
+        let merging = self.merging.iter().flat_map(|m| std::iter::once(m.theirs).chain(m.base));
+        let past = self.history.iter().flat_map(|m| m.from.into_iter().chain(m.to));
+        named.chain(seen).chain(merging).chain(past)
+    }
+
+    /// The newest timestamp in the document.
+    #[must_use]
+    pub fn newest(&self) -> Hlc {
+        self.history.iter().map(|m| m.hlc).max().unwrap_or_default()
+    }
+}
+
+/// Changes the names: reads them, applies `change`, and swaps the result in; again from the start when somebody else
+/// was faster, so `change` must decide from what it is given. Makes every object put before it durable first.
+///
+/// # Errors
+/// What `change` returns; the store's; `unavailable` when others were faster 64 times in a row.
+pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) -> Result<T> {
+    for _ in 0..SWAP_TRIES {
+        let (before, version) = Refs::load(store)?;
+        let mut after = before.clone();
+        let result = change(&mut after)?;
+        if after == before {
+            return Ok(result);
+        }
+        store.flush()?;
+        match store.swap_head(&version, &record::encode(&after)) {
+            Ok(_) => return Ok(result),
+            Err(error) if error.kind() == syncline_base::Kind::Conflict => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Unavailable(format!("moving a ref: other writers were faster {SWAP_TRIES} times in a row; try again")))
+}
+
+/// Checks a name for a branch or a tag: 1 to 200 bytes of letters, digits, `_`, `-`, `.` and `/`; no empty part, no
+/// part that starts with `.` or `-`, and not something that reads as a hash.
+///
+/// # Errors
+/// `invalid`, with the rule.
+pub fn check_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let part = |p: &str| !p.is_empty() && p.chars().all(allowed) && !p.starts_with(['.', '-']);
+    let like_a_hash = name.len() >= 8 && name.chars().all(|c| c.is_ascii_hexdigit());
+    if name.is_empty() || name.len() > 200 || !name.split('/').all(part) || name == "HEAD" || like_a_hash {
+        return Err(Error::invalid(format!(
+            "ref name {name:?}: use 1 to 200 bytes of letters, digits, '_', '-', '.' and '/', no part starting with \
+             '.' or '-', not HEAD, and nothing that could be a hash"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

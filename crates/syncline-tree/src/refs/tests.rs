@@ -1,0 +1,85 @@
+use syncline_base::{Hash, Hlc, Kind};
+
+use super::{HISTORY_MAX, Refs, check_name, update};
+use crate::record;
+use crate::tests_support::memory_store;
+
+#[test]
+fn bytes_are_frozen() {
+    let mut refs = Refs::new("main");
+    refs.move_branch("main", Some(Hash::of(b"1")), Hlc::from_ms(1), "commit");
+    refs.move_tag("v1", Some(Hash::of(b"1")), Hlc::from_ms(2), "tag");
+    let golden = include_str!("../../fixtures/refs-1.json");
+    assert_eq!(String::from_utf8(record::encode(&refs)).expect("JSON is text"), golden.trim_end());
+    assert_eq!(record::decode::<Refs>(&record::encode(&refs)).expect("it is canonical"), refs);
+}
+
+#[test]
+fn an_update_is_seen_and_a_move_is_remembered() {
+    let store = memory_store();
+    update(&store, |refs| {
+        refs.move_branch("main", Some(Hash::of(b"1")), Hlc::from_ms(1), "commit");
+        Ok(())
+    })
+    .expect("nobody else writes");
+    update(&store, |refs| {
+        refs.move_branch("main", Some(Hash::of(b"2")), Hlc::from_ms(2), "commit");
+        Ok(())
+    })
+    .expect("nobody else writes");
+    let (refs, _) = Refs::load(&store).expect("it was just written");
+    assert_eq!(refs.head_commit(), Some(Hash::of(b"2")));
+    assert_eq!(refs.history.len(), 2);
+    assert_eq!(refs.history[1].from, Some(Hash::of(b"1")));
+    assert_eq!(refs.newest(), Hlc::from_ms(2));
+}
+
+#[test]
+fn a_writer_that_was_overtaken_decides_again() {
+    let store = memory_store();
+    let mut overtaken = false;
+    update(&store, |refs| {
+        if !overtaken {
+            overtaken = true;
+            update(&store, |other| {
+                other.move_branch("theirs", Some(Hash::of(b"t")), Hlc::from_ms(1), "push");
+                Ok(())
+            })?;
+        }
+        refs.move_branch("ours", Some(Hash::of(b"o")), Hlc::from_ms(2), "push");
+        Ok(())
+    })
+    .expect("the second try wins");
+    let (refs, _) = Refs::load(&store).expect("it was just written");
+    assert_eq!(refs.branches.keys().collect::<Vec<_>>(), ["ours", "theirs"]);
+}
+
+#[test]
+fn history_is_bounded() {
+    let mut refs = Refs::new("main");
+    for n in 0..(HISTORY_MAX as u64 + 50) {
+        refs.move_branch("main", Some(Hash::of(&n.to_le_bytes())), Hlc::from_ms(n), "commit");
+    }
+    assert_eq!(refs.history.len(), HISTORY_MAX);
+    assert_eq!(refs.newest(), Hlc::from_ms(HISTORY_MAX as u64 + 49));
+    assert!(refs.commits().count() > HISTORY_MAX);
+}
+
+#[test]
+fn a_move_to_the_same_place_is_no_move() {
+    let mut refs = Refs::new("main");
+    for _ in 0..2 {
+        refs.move_branch("main", Some(Hash::of(b"1")), Hlc::from_ms(1), "commit");
+    }
+    assert_eq!(refs.history.len(), 1);
+}
+
+#[test]
+fn names_that_could_hurt_are_refused() {
+    for good in ["main", "feature/a", "v1.0", "a_b-c"] {
+        assert!(check_name(good).is_ok(), "{good}");
+    }
+    for bad in ["", "HEAD", "a//b", "/a", "a/", "../x", "a/.b", "-x", "a b", "deadbeef", "a~1", "a^"] {
+        assert_eq!(check_name(bad).map_err(|e| e.kind()), Err(Kind::Invalid), "{bad}");
+    }
+}
