@@ -53,6 +53,9 @@ pub enum Op {
     Delete,
     /// Replace these cells (positions in the schema) of the row with this key. No such row: an error of kind `conflict`.
     Patch(ColumnSet),
+    /// Replace these cells (positions in the schema) of the row with this key; insert the whole row when there is none.
+    /// What an import of some columns into a table with more columns needs.
+    Merge(ColumnSet),
 }
 
 /// Changes to rows, sorted by key, each key once.
