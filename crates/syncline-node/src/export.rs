@@ -102,3 +102,8 @@ pub fn write<E: From<Error>>(
     let _ = batches;
     unimplemented!("{schema:?} {target:?} {options:?}")
 }
+
+/// Rows as JSON objects.
+pub fn json_rows(batch: &RecordBatch) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Error> {
+    unimplemented!("{batch:?}")
+}

@@ -1,0 +1,130 @@
+//! A replica as the sessions of `syncline-sync` see it: its objects, its refs, and one way to move a ref.
+//!
+//! Owns no state. Not here: the sessions (`syncline-sync`), the verbs that start one (`crate::ops::transfer`).
+
+use syncline_base::{Hash, Kind};
+use syncline_store::Store;
+use syncline_sync::{Error as SyncError, Local, RefMove};
+use syncline_tree::{DatasetRoot, Refs, commit as graph, refs};
+
+use crate::replica::Replica;
+use crate::{Error, Result, change, work};
+
+/// Prefix of a branch's full name on the wire.
+pub const BRANCHES: &str = "branches/";
+/// Prefix of a tag's full name on the wire.
+pub const TAGS: &str = "tags/";
+
+fn to_sync(error: impl Into<Error>) -> SyncError {
+    let error = error.into();
+    SyncError::Local { kind: error.kind(), message: error.to_string() }
+}
+
+impl Local for Replica {
+    fn store(&self) -> &Store {
+        Self::store(self)
+    }
+
+    fn refs(&self) -> syncline_sync::Result<Vec<(String, Hash)>> {
+        let refs = Self::refs(self).map_err(to_sync)?;
+        let branches = refs.branches.into_iter().map(|(name, id)| (format!("{BRANCHES}{name}"), id));
+        Ok(branches.chain(refs.tags.into_iter().map(|(name, id)| (format!("{TAGS}{name}"), id))).collect())
+    }
+
+    fn head(&self) -> syncline_sync::Result<Option<String>> {
+        let refs = Self::refs(self).map_err(to_sync)?;
+        Ok(refs.head_commit().map(|_| format!("{BRANCHES}{}", refs.head)))
+    }
+
+    fn move_ref(&self, request: &RefMove) -> syncline_sync::Result<()> {
+        match try_move(self, request).map_err(to_sync)? {
+            Outcome::Done => Ok(()),
+            Outcome::Elsewhere(theirs) => {
+                Err(SyncError::Moved { name: request.name.clone(), expected: request.expected, theirs })
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Done,
+    /// The ref is here, not where the request expects it.
+    Elsewhere(Option<Hash>),
+}
+
+fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
+    let (name, is_branch) = match (request.name.strip_prefix(BRANCHES), request.name.strip_prefix(TAGS)) {
+        (Some(name), _) => (name, true),
+        (_, Some(name)) => (name, false),
+        _ => return Err(Error::invalid(format!("moving ref {:?}", request.name), "it is neither a branch nor a tag")),
+    };
+    refs::check_name(name)?;
+    let now = replica.refs()?;
+    let at = |refs: &Refs| if is_branch { refs.branches.get(name).copied() } else { refs.tags.get(name).copied() };
+    let current = at(&now);
+    if current != request.expected {
+        // A reply that was lost makes a peer ask again for what is done already.
+        return Ok(if current == request.target { Outcome::Done } else { Outcome::Elsewhere(current) });
+    }
+    let (before, after) = check(replica, request, current, is_branch)?;
+    let commit = || {
+        refs::update(replica.store(), |refs| {
+            let found = at(refs);
+            if found != request.expected {
+                return Ok(Outcome::Elsewhere(found));
+            }
+            let hlc = replica.stamp(refs, []);
+            if is_branch {
+                refs.move_branch(name, request.target, hlc, "push");
+            } else {
+                refs.move_tag(name, request.target, hlc, "push");
+            }
+            Ok(Outcome::Done)
+        })
+        .map_err(Error::from)
+    };
+    if is_branch && name == now.head && replica.worktree().is_some() {
+        if now.staged.is_some() {
+            let why = "it is checked out there and changes are staged; commit them there or push to another branch";
+            return Err(Error::conflict(format!("moving branch {name:?}"), why));
+        }
+        return Ok(work::transition(replica, &before, &after, false, commit)?.0);
+    }
+    commit()
+}
+
+/// Checks that a move may be made; returns the dataset roots before and after it.
+fn check(
+    replica: &Replica,
+    request: &RefMove,
+    current: Option<Hash>,
+    is_branch: bool,
+) -> Result<(DatasetRoot, DatasetRoot)> {
+    let root = |id: Option<Hash>| id.map_or_else(|| Ok(DatasetRoot::default()), |id| replica.root_of(&id));
+    let (before, after) = (root(current)?, root(request.target)?);
+    if let (Some(from), Some(to), false) = (current, request.target, request.force) {
+        if !is_branch && from != to {
+            return Err(Error::conflict(
+                format!("moving {}", request.name),
+                "a tag stays where it was set; use --force",
+            ));
+        }
+        if !graph::is_ancestor(replica.store(), from, to)? {
+            let why = format!(
+                "it is at {}, which is not in the history of {}; pull and merge first",
+                from.short(),
+                to.short()
+            );
+            return Err(Error::conflict(format!("moving {}", request.name), why));
+        }
+    }
+    if is_branch && request.target.is_some() {
+        match change::between(replica.store(), &before, &after) {
+            Ok(changes) => change::guard(&changes, request.allow_mass_delete)?,
+            // A partial replica cannot compare trees that it does not hold.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((before, after))
+}

@@ -1,0 +1,157 @@
+//! `branch` and `tag`: list, make and remove names; `undo`: take back the last move of a branch.
+
+use serde::{Deserialize, Serialize};
+use syncline_base::Hash;
+use syncline_tree::refs::{self, Move};
+
+use crate::replica::Replica;
+use crate::{Error, Result, revision};
+
+/// Which sort of name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    /// Moves with every commit.
+    Branch,
+    /// Stays where it was set.
+    Tag,
+}
+
+/// What `branch` and `tag` are asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// List the names.
+    List,
+    /// Make a name at a version (the current one when absent).
+    Create {
+        /// The name.
+        name: String,
+        /// The version it names.
+        at: Option<String>,
+        /// Whether to move a name that exists.
+        force: bool,
+    },
+    /// Remove a name. Its commits stay until garbage collection.
+    Delete {
+        /// The name.
+        name: String,
+    },
+}
+
+/// A name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Name {
+    /// The name.
+    pub name: String,
+    /// The commit it points at.
+    pub commit: Hash,
+    /// Whether it is the branch that commits move.
+    pub current: bool,
+}
+
+/// The names after the action.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Branches or tags, in order.
+    pub names: Vec<Name>,
+    /// The move that was made, if any.
+    #[serde(rename = "move", skip_serializing_if = "Option::is_none")]
+    pub made: Option<Move>,
+}
+
+/// Lists, makes or removes branches or tags.
+///
+/// # Errors
+/// `conflict` when a name is taken, `not-found` when a version or a name does not exist, `invalid` for a bad name.
+pub fn run(replica: &Replica, sort: Sort, action: &Action) -> Result<Report> {
+    let before = replica.refs()?;
+    let made = match action {
+        Action::List => None,
+        Action::Create { name, at, force } => {
+            refs::check_name(name)?;
+            let commit = revision::resolve(replica, &before, at.as_deref().unwrap_or("HEAD"))?;
+            Some(set(replica, sort, name, Some(commit), *force)?)
+        }
+        Action::Delete { name } => Some(set(replica, sort, name, None, true)?),
+    };
+    let after = replica.refs()?;
+    let names = match sort {
+        Sort::Branch => &after.branches,
+        Sort::Tag => &after.tags,
+    };
+    let names = names.iter().map(|(name, commit)| Name {
+        name: name.clone(),
+        commit: *commit,
+        current: sort == Sort::Branch && *name == after.head,
+    });
+    Ok(Report { names: names.collect(), made })
+}
+
+fn set(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bool) -> Result<Move> {
+    let word = match sort {
+        Sort::Branch => "branch",
+        Sort::Tag => "tag",
+    };
+    let outcome = refs::update(replica.store(), |refs| {
+        let hlc = replica.stamp(refs, []);
+        let names = if sort == Sort::Branch { &refs.branches } else { &refs.tags };
+        let from = names.get(name).copied();
+        if let (Some(at), Some(_), false) = (from, to, force) {
+            return Ok(Err(Error::conflict(
+                format!("making {word} {name:?}"),
+                format!("it exists already, at {}; choose another name or add --force", at.short()),
+            )));
+        }
+        if from.is_none() && to.is_none() {
+            return Ok(Err(Error::not_found(format!("{word} {name:?}"), format!("known: {:?}", names.keys()))));
+        }
+        if sort == Sort::Branch && name == refs.head && (to.is_none() || refs.staged.is_some()) && from.is_some() {
+            return Ok(Err(Error::conflict(
+                format!("changing branch {name:?}"),
+                "it is the current branch; check out another one first",
+            )));
+        }
+        match sort {
+            Sort::Branch => refs.move_branch(name, to, hlc, "branch"),
+            Sort::Tag => refs.move_tag(name, to, hlc, "tag"),
+        }
+        let made = Move { name: format!("{word}/{name}"), from, to, hlc, why: word.to_owned() };
+        Ok(Ok(made))
+    });
+    outcome?
+}
+
+/// What `undo` did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Undone {
+    /// The move that took the last one back.
+    #[serde(rename = "move")]
+    pub made: Move,
+    /// What was taken back: `commit`, `merge`, …
+    pub undid: String,
+}
+
+/// Moves the current branch back to where it was before its last move. The commits stay; a second `undo` moves it
+/// forward again.
+///
+/// # Errors
+/// `not-found` when no move of the branch is remembered; `conflict` when changes are staged.
+pub fn undo(replica: &Replica) -> Result<Undone> {
+    let outcome = refs::update(replica.store(), |refs| {
+        let branch = refs.head.clone();
+        if refs.staged.is_some() || refs.merging.is_some() {
+            let why = "changes are staged; commit them or drop them with `syncline checkout --force HEAD`";
+            return Ok(Err(Error::conflict(format!("undoing on branch {branch:?}"), why)));
+        }
+        let name = format!("branch/{branch}");
+        let Some(last) = refs.history.iter().rev().find(|m| m.name == name).cloned() else {
+            return Ok(Err(Error::not_found("a move to undo", format!("none is remembered for branch {branch:?}"))));
+        };
+        let hlc = replica.stamp(refs, []);
+        refs.move_branch(&branch, last.from, hlc, "undo");
+        let made = Move { name, from: last.to, to: last.from, hlc, why: "undo".into() };
+        Ok(Ok(Undone { made, undid: last.why }))
+    });
+    outcome?
+}

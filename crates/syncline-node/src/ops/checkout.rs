@@ -1,0 +1,67 @@
+//! `checkout`: make a branch the current one, and the working directory what its version holds.
+
+use serde::{Deserialize, Serialize};
+use syncline_base::Hash;
+use syncline_tree::refs;
+
+use crate::replica::Replica;
+use crate::work::{self, Updated};
+use crate::{Error, Result, revision};
+
+/// What `checkout` is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// A branch to continue on; or any other version, whose content is then staged on the current branch.
+    pub name: String,
+    /// Whether to drop staged changes and edits of files.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What `checkout` did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The current branch.
+    pub branch: String,
+    /// The version that was checked out.
+    pub commit: Hash,
+    /// Its content root.
+    pub root: Hash,
+    /// Whether the content is staged: the version is not the branch's own.
+    pub staged: bool,
+    /// What happened to the files.
+    pub files: Updated,
+}
+
+/// Checks out a branch, or stages an older version's content on the current branch.
+///
+/// # Errors
+/// `conflict` when staged changes or edited files would be lost and `force` is not set; `not-found` for an unknown name.
+pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let before = replica.refs()?;
+    let commit = revision::resolve(replica, &before, &request.name)?;
+    if !request.force && (before.staged.is_some() || before.merging.is_some()) {
+        let why = "changes are staged and would be lost; commit them first or add --force";
+        return Err(Error::conflict(format!("checking out {:?}", request.name), why));
+    }
+    let from = replica.working_root(&before)?;
+    let after = replica.root_of(&commit)?;
+    let is_branch = before.branches.contains_key(&request.name);
+    let branch = if is_branch { request.name.clone() } else { before.head.clone() };
+    let staged = !is_branch && before.head_commit() != Some(commit);
+    let staged_root = if staged { Some(after.put(replica.store())?) } else { None };
+    let (_, files) = work::transition(replica, &from, &after, request.force, || {
+        let moved = refs::update(replica.store(), |refs| {
+            if *refs != before {
+                let why = "somebody else changed the refs meanwhile; run it again";
+                return Ok(Err(Error::conflict(format!("checking out {:?}", request.name), why)));
+            }
+            refs.head = branch.clone();
+            refs.staged = staged_root;
+            refs.merging = None;
+            Ok(Ok(()))
+        })?;
+        moved
+    })?;
+    Ok(Report { branch, commit, root: after.hash(), staged, files })
+}

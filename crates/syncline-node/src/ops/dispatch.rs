@@ -1,0 +1,96 @@
+//! Verbs by name, with requests and reports as JSON: how a node runs a verb for somebody else.
+//!
+//! Only verbs that make sense without the caller's directory are here: a node has no working directory of the caller's,
+//! and transfers have a protocol of their own.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    branch, commit, conflicts, diff, export, gc, history, import, log, merge, rollback, root, show, status, verify,
+};
+use crate::export::Target;
+use crate::import::Input;
+use crate::progress::Progress;
+use crate::replica::Replica;
+use crate::{Error, Result};
+
+/// The verbs that [`run`] knows.
+pub const VERBS: [&str; 17] = [
+    "branch",
+    "commit",
+    "conflicts",
+    "diff",
+    "export",
+    "gc",
+    "history",
+    "import",
+    "log",
+    "merge",
+    "resolve",
+    "rollback",
+    "root",
+    "show",
+    "status",
+    "tag",
+    "verify",
+];
+
+/// Where a verb that is run for somebody else reads and writes.
+pub struct Streams {
+    /// What the caller sends along, with a name for messages: the rows of an import.
+    pub input: Option<Input>,
+    /// Where output goes that is not the report: the rows of an export.
+    pub output: Target,
+}
+
+/// Runs a verb by name.
+///
+/// # Errors
+/// `invalid` when the verb is not known or the request does not fit it; else the verb's.
+pub fn run(
+    replica: &Replica,
+    verb: &str,
+    request: &str,
+    streams: Streams,
+    progress: &Arc<dyn Progress>,
+) -> Result<Value> {
+    match verb {
+        "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
+        "tag" => report(branch::run(replica, branch::Sort::Tag, &read(verb, request)?)?),
+        "commit" => report(commit::run(replica, &read(verb, request)?, &**progress)?),
+        "conflicts" => report(conflicts::run(replica, read(verb, request)?)?),
+        "resolve" => report(conflicts::resolve(replica, &read(verb, request)?)?),
+        "diff" => report(diff::run(replica, &read(verb, request)?)?),
+        "export" => report(export::run(replica, &read(verb, request)?, &streams.output, &**progress)?),
+        "gc" => report(gc::run(replica, &read(verb, request)?)?),
+        "history" => report(history::run(replica, &read(verb, request)?)?),
+        "import" => {
+            let request: import::Request = read(verb, request)?;
+            if request.reject.is_some() {
+                let why = "a node does not write files for its callers; import into a local replica and push";
+                return Err(Error::invalid("import with --reject on a node", why));
+            }
+            report(import::run(replica, &request, streams.input.into_iter().collect(), progress)?)
+        }
+        "log" => report(log::run(replica, &read(verb, request)?)?),
+        "merge" => report(merge::run(replica, &read(verb, request)?)?),
+        "rollback" => report(rollback::run(replica, &read(verb, request)?)?),
+        "root" => report(root::run(replica, &read(verb, request)?)?),
+        "show" => report(show::run(replica, &read(verb, request)?)?),
+        "status" => report(status::run(replica, &read(verb, request)?, &**progress)?),
+        "verify" => report(verify::run(replica, &read(verb, request)?, &**progress)?),
+        _ => Err(Error::invalid(format!("verb {verb:?}"), format!("a node runs {VERBS:?}"))),
+    }
+}
+
+fn read<T: DeserializeOwned>(verb: &str, request: &str) -> Result<T> {
+    serde_json::from_str(request).map_err(|e| Error::invalid(format!("the request for {verb:?}"), e.to_string()))
+}
+
+fn report<T: Serialize>(report: T) -> Result<Value> {
+    serde_json::to_value(report).map_err(|e| Error::invalid("writing the report", e.to_string()))
+}

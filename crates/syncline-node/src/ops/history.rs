@@ -1,0 +1,134 @@
+//! `history`: what happened to one row.
+
+use serde::{Deserialize, Serialize};
+use syncline_tree::{Commit, DatasetRoot, Log, TreeName, key};
+
+use super::log::{self, Entry};
+use crate::replica::Replica;
+use crate::{Error, Result, revision, rows};
+
+/// What `history` is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Which table.
+    pub table: String,
+    /// The key, as text; several key columns are separated by commas.
+    pub key: String,
+    /// Where to start; the current branch when absent.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// How many events at most; all when absent.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// What a commit did to the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// The row came into being.
+    Insert,
+    /// Cells of it changed.
+    Update,
+    /// The row went away.
+    Delete,
+}
+
+/// A commit that touched the row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// The commit.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// What it did.
+    pub action: Action,
+    /// The row after it; absent after a delete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<serde_json::Value>,
+    /// The names of the columns whose cells changed, for an update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+}
+
+/// The events, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Which table.
+    pub table: String,
+    /// The key as it was understood.
+    pub key: String,
+    /// The events.
+    pub events: Vec<Event>,
+    /// How many commits were looked at.
+    pub commits: u64,
+}
+
+/// Lists the commits that touched one row. A commit whose table root equals its parent's costs nothing but its record.
+///
+/// # Errors
+/// `not-found` when the version or the table does not exist, `invalid` when the key does not fit the table's key.
+pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let refs = replica.refs()?;
+    let store = replica.store();
+    let start = revision::resolve(replica, &refs, request.at.as_deref().unwrap_or("HEAD"))?;
+    let mut report = Report { table: request.table.clone(), key: request.key.clone(), events: Vec::new(), commits: 0 };
+    let name = TreeName::Table(request.table.clone());
+    let mut known = false;
+    for step in Log::new(store, [start]) {
+        let (id, commit) = step?;
+        report.commits += 1;
+        let after = DatasetRoot::load(store, &commit.root)?;
+        let befores = parents(replica, &commit)?;
+        known |= after.tree(&name).is_some() || befores.iter().any(|root| root.tree(&name).is_some());
+        // A merge that took the row as it was on one side did nothing to it.
+        if befores.iter().any(|before| before.tree(&name) == after.tree(&name)) {
+            continue;
+        }
+        let row = row_at(store, &after, &name, &request.key)?;
+        let olds = befores.iter().map(|root| row_at(store, root, &name, &request.key)).collect::<Result<Vec<_>>>()?;
+        if olds.contains(&row) || (olds.is_empty() && row.is_none()) {
+            continue;
+        }
+        let old = olds.into_iter().next().flatten();
+        report.events.push(event(log::entry(&refs, id, commit), old, row));
+        if request.limit.is_some_and(|limit| report.events.len() >= limit) {
+            break;
+        }
+    }
+    if !known {
+        return Err(Error::no_such_table(&request.table, Some(start), &[]));
+    }
+    Ok(report)
+}
+
+fn parents(replica: &Replica, commit: &Commit) -> Result<Vec<DatasetRoot>> {
+    commit.parents.iter().map(|id| replica.root_of(id)).collect()
+}
+
+fn event(entry: Entry, old: Option<serde_json::Value>, new: Option<serde_json::Value>) -> Event {
+    let (action, changed) = match (&old, &new) {
+        (Some(serde_json::Value::Object(old)), Some(serde_json::Value::Object(new))) => {
+            let differs = |name: &&String| old.get(*name) != new.get(*name);
+            let gone = old.keys().filter(|name| !new.contains_key(*name));
+            (Action::Update, new.keys().filter(differs).chain(gone).cloned().collect())
+        }
+        (_, Some(_)) => (Action::Insert, Vec::new()),
+        (_, None) => (Action::Delete, Vec::new()),
+    };
+    Event { entry, action, row: new, changed }
+}
+
+fn row_at(
+    store: &syncline_store::Store,
+    root: &DatasetRoot,
+    name: &TreeName,
+    text: &str,
+) -> Result<Option<serde_json::Value>> {
+    let Some(table) = root.tree(name) else { return Ok(None) };
+    let table = syncline_tree::Table::open(store, table)?;
+    let key = key::parse_key(table.schema(), text)?;
+    match table.get_rows(&key)? {
+        Some(row) => Ok(rows::rows_to_json(table.schema(), &row)?.into_iter().next()),
+        None => Ok(None),
+    }
+}

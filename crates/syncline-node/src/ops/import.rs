@@ -1,0 +1,275 @@
+//! `import`: bring rows from files or standard input into a table.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use syncline_base::Hash;
+use syncline_tree::patch::ColumnSet;
+use syncline_tree::schema::Schema;
+use syncline_tree::table::Applied;
+use syncline_tree::{Changes, DatasetRoot, Op, Refs, Table, TreeName, dataset, diff, refs};
+
+use super::commit::{self, NewCommit};
+use crate::change::{self, Presence, TreeChange};
+use crate::import::{self, Format, Given, Input, Mode, OnDuplicate};
+use crate::progress::{Progress, Unit};
+use crate::replica::Replica;
+use crate::{Error, Result};
+
+/// What `import` is asked for. What is read is passed beside it, as [`Input`]s.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// The table. Made when it is not there.
+    pub table: String,
+    /// The key's columns, most significant first. May be left out for a table that exists.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// What happens to rows that are there already.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The format of every source; by its name when absent.
+    #[serde(default)]
+    pub format: Option<Format>,
+    /// The schema of a new table: the text of a schema file.
+    #[serde(default)]
+    pub schema: Option<String>,
+    /// What happens when the sources have a key more than once.
+    #[serde(default)]
+    pub on_duplicate: OnDuplicate,
+    /// Where bad rows are written, instead of refusing the import.
+    #[serde(default)]
+    pub reject: Option<PathBuf>,
+    /// CSV and TSV: the first line does not have the column names.
+    #[serde(default)]
+    pub no_header: bool,
+    /// CSV: the separator.
+    #[serde(default)]
+    pub delimiter: Option<char>,
+    /// CSV and TSV: besides an empty field, this unquoted text is null too.
+    #[serde(default)]
+    pub null: Option<String>,
+    /// Commits with this message; stages when absent.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Whether it may delete more than half of the table.
+    #[serde(default)]
+    pub allow_mass_delete: bool,
+}
+
+/// What `import` did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The table.
+    pub table: String,
+    /// What was read.
+    pub read: import::Report,
+    /// Rows that were not there before.
+    pub inserted: u64,
+    /// Rows whose cells changed.
+    pub updated: u64,
+    /// Rows that went away.
+    pub deleted: u64,
+    /// Rows of the sources that changed nothing.
+    pub unchanged: u64,
+    /// Rows in the table now.
+    pub rows: u64,
+    /// The commit, unless the import was only staged.
+    pub commit: Option<Hash>,
+    /// The content root of what is committed or staged.
+    pub root: Hash,
+    /// Whether the rows wait for `commit`.
+    pub staged: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Brings rows into a table: all of them or, on any error, none.
+///
+/// # Errors
+/// `invalid` for bad rows, duplicate keys or a schema that does not fit (with file and line), `conflict` when
+/// somebody else changed the dataset meanwhile, `denied` when most of the table would be deleted.
+pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &Arc<dyn Progress>) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    dataset::check_table_name(&request.table)?;
+    let refs = replica.refs()?;
+    if refs.merging.is_some() {
+        return Err(Error::conflict("importing", "a merge is waiting; resolve its conflicts and commit it first"));
+    }
+    let before = replica.working_root(&refs)?;
+    let old = before.tables.get(&request.table).map(|table| Table::open(replica.store(), table)).transpose()?;
+    let done = read_into(replica, request, inputs, old.as_ref(), progress)?;
+    guard(request, old.as_ref(), &done)?;
+    let mut after = before.clone();
+    after.set_tree(&TreeName::Table(request.table.clone()), Some(done.table.to_ref()));
+    let (commit, root) = publish(replica, request, &refs, &before, after)?;
+    Ok(Report {
+        table: request.table.clone(),
+        read: done.read,
+        inserted: done.applied.inserted,
+        updated: done.applied.updated,
+        deleted: done.applied.deleted,
+        unchanged: done.applied.unchanged,
+        rows: done.table.rows(),
+        commit,
+        root,
+        staged: commit.is_none(),
+        seconds: (replica.clock().monotonic() - started).as_secs_f64(),
+    })
+}
+
+struct Done {
+    table: Table,
+    read: import::Report,
+    applied: Applied,
+}
+
+/// Reads the sources and applies their rows to `old`, or to an empty table.
+fn read_into(
+    replica: &Replica,
+    request: &Request,
+    inputs: Vec<Input>,
+    old: Option<&Table>,
+    progress: &Arc<dyn Progress>,
+) -> Result<Done> {
+    let existing = old.map(Table::schema);
+    if request.mode == Mode::Delete && existing.is_none() {
+        return Err(Error::not_found(format!("table {:?}", request.table), "there is nothing to delete from"));
+    }
+    let options = options(replica, request, progress)?;
+    progress.stage("importing", 0, Unit::Bytes);
+    let mut prepared = import::open(inputs, &options, existing, &request.key)?;
+    let base = match old {
+        Some(table) if request.mode != Mode::Replace => table.clone(),
+        _ => Table::create(replica.store(), prepared.schema.clone())?,
+    };
+    let schema = prepared.schema.clone();
+    let failed = Mutex::new(None);
+    let changes = (&mut prepared.rows).map(|batch| match batch {
+        Ok(batch) => Ok(changes(request.mode, &schema, batch)),
+        Err(error) => {
+            // The table's error type has no room for ours: keep it here, it is what the user has to see.
+            let text = error.to_string();
+            *failed.lock().expect("nothing panics while it holds the error") = Some(error);
+            Err(syncline_tree::Error::invalid(text))
+        }
+    });
+    let outcome = base.apply(changes);
+    if let Some(error) = failed.into_inner().expect("nothing panics while it holds the error") {
+        return Err(error.into());
+    }
+    let (table, mut applied) = outcome?;
+    let read = prepared.rows.report();
+    if let (Mode::Replace, Some(old)) = (request.mode, old) {
+        let counts = diff::diff_counts(old, &table)?;
+        applied.inserted = counts.inserted;
+        applied.updated = counts.updated;
+        applied.deleted = counts.deleted;
+        applied.unchanged = table.rows().saturating_sub(counts.inserted + counts.updated);
+    }
+    Ok(Done { table, read, applied })
+}
+
+fn options(replica: &Replica, request: &Request, progress: &Arc<dyn Progress>) -> Result<import::Options> {
+    let temp_dir = match replica.meta() {
+        Some(meta) => meta.join("tmp"),
+        None => std::env::temp_dir(),
+    };
+    std::fs::create_dir_all(&temp_dir).map_err(Error::io("creating", &temp_dir))?;
+    let mut options = import::Options::new(temp_dir);
+    options.format = request.format;
+    options.schema = request.schema.as_deref().map(import::read_schema).transpose()?;
+    options.mode = request.mode;
+    options.on_duplicate = request.on_duplicate;
+    options.reject.clone_from(&request.reject);
+    options.header = !request.no_header;
+    options.null.clone_from(&request.null);
+    options.clock = replica.env().clock.clone();
+    if let Some(separator) = request.delimiter {
+        let wrong = |_| Error::invalid(format!("separator {separator:?}"), "it must be one ASCII character");
+        options.delimiter = Some(u8::try_from(separator).map_err(wrong)?);
+    }
+    let (progress, shown) = (progress.clone(), AtomicU64::new(0));
+    options.progress = Some(Arc::new(move |now: import::Progress| {
+        let before = shown.fetch_max(now.bytes, Ordering::Relaxed);
+        progress.advance(now.bytes.saturating_sub(before));
+    }));
+    Ok(options)
+}
+
+fn changes(mode: Mode, schema: &Schema, sorted: import::Sorted) -> Changes {
+    let rows = sorted.rows.num_rows();
+    let positions = |ids: &[u32]| {
+        let position = |id: &u32| schema.columns.iter().position(|column| column.id == *id);
+        ids.iter().filter_map(position).collect::<ColumnSet>()
+    };
+    let ops = match (mode, &sorted.given) {
+        (Mode::Delete, _) => vec![Op::Delete; rows],
+        (Mode::Append, _) => vec![Op::Insert; rows],
+        (Mode::Replace, _) | (Mode::Upsert, Given::All) => vec![Op::Upsert; rows],
+        (Mode::Upsert, Given::Same(ids)) => vec![Op::Merge(positions(ids)); rows],
+        (Mode::Upsert, given) => {
+            let op = |row| given.of(row).map_or(Op::Upsert, |ids| Op::Merge(positions(ids)));
+            (0..rows).map(op).collect()
+        }
+    };
+    Changes { rows: sorted.rows, ops, externals: Vec::new() }
+}
+
+fn guard(request: &Request, old: Option<&Table>, done: &Done) -> Result<()> {
+    let change = TreeChange {
+        tree: TreeName::Table(request.table.clone()),
+        inserted: done.applied.inserted,
+        updated: done.applied.updated,
+        deleted: done.applied.deleted,
+        rows_before: old.map_or(0, Table::rows),
+        rows_after: done.table.rows(),
+        presence: Presence::Kept,
+        schema_changed: false,
+    };
+    change::guard(&[change], request.allow_mass_delete)
+}
+
+/// Commits the new root, or stages it.
+fn publish(
+    replica: &Replica,
+    request: &Request,
+    refs: &Refs,
+    before: &DatasetRoot,
+    after: DatasetRoot,
+) -> Result<(Option<Hash>, Hash)> {
+    let moved = || {
+        let why = "somebody else changed the dataset meanwhile; run it again";
+        Error::conflict(format!("importing into table {:?}", request.table), why)
+    };
+    let Some(message) = &request.message else {
+        let root = after.put(replica.store())?;
+        refs::update(replica.store(), |now| {
+            if now.staged != refs.staged || now.head_commit() != refs.head_commit() || now.head != refs.head {
+                return Ok(Err(moved()));
+            }
+            // Staging what is committed already is staging nothing.
+            now.staged = (after != *before || refs.staged.is_some()).then_some(root);
+            Ok(Ok(()))
+        })??;
+        return Ok((None, root));
+    };
+    if after == *before && refs.staged.is_none() {
+        if let Some(commit) = refs.head_commit() {
+            // Nothing changed: an import that is run twice makes one version.
+            return Ok((Some(commit), after.hash()));
+        }
+    }
+    let new = NewCommit {
+        parents: refs.head_commit().into_iter().collect(),
+        root: after,
+        author: None,
+        message: message.clone(),
+        meta: BTreeMap::new(),
+        why: "import",
+    };
+    let (commit, root) = commit::append(replica, &new)?;
+    Ok((Some(commit), root))
+}

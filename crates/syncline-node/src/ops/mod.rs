@@ -1,0 +1,26 @@
+//! Verbs: the whole list of what the product can do, one function each, called by every face.
+//!
+//! Each verb takes a replica and a request and gives a report; requests and reports are plain data, so that a face can
+//! show them and a node can run them for somebody else. A verb either does all of what it says or nothing.
+//!
+//! Not here: how a verb is asked for (command line, gRPC) and how its report is shown.
+
+pub mod branch;
+pub mod checkout;
+pub mod commit;
+pub mod conflicts;
+pub mod diff;
+pub mod dispatch;
+pub mod export;
+pub mod gc;
+pub mod history;
+pub mod import;
+pub mod init;
+pub mod log;
+pub mod merge;
+pub mod rollback;
+pub mod root;
+pub mod show;
+pub mod status;
+pub mod transfer;
+pub mod verify;

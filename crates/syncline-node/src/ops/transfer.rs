@@ -1,0 +1,427 @@
+//! `clone`, `pull`, `push` and `sync`: bring two replicas to the same version.
+//!
+//! Each takes a transport that is connected already, so this module does not know what is between the two.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use syncline_base::Hash;
+use syncline_sync::{PullRequest, PushRequest, RefMove, Traffic, Transport, Watch};
+use syncline_tree::{DatasetRoot, refs};
+
+use super::merge::{self, Outcome};
+use crate::change::{self, TreeChange};
+use crate::local::{BRANCHES, TAGS};
+use crate::progress::{Progress, Unit};
+use crate::replica::{Env, Replica};
+use crate::{Error, Result, work};
+
+/// The name under which a replica remembers the peer that it was cloned from.
+pub const ORIGIN: &str = "origin";
+
+/// What a transfer cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Bytes sent on the wire.
+    pub bytes_sent: u64,
+    /// Bytes received on the wire.
+    pub bytes_received: u64,
+    /// How often this side had to wait for an answer.
+    pub round_trips: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Cost {
+    fn add(&mut self, traffic: Traffic) {
+        self.bytes_sent += traffic.bytes_sent;
+        self.bytes_received += traffic.bytes_received;
+        self.round_trips += traffic.round_trips;
+    }
+}
+
+/// What `clone` is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CloneRequest {
+    /// Where the other replica is; remembered.
+    pub url: String,
+    /// Where to put the copy.
+    pub dir: PathBuf,
+    /// Whether to make a copy without a working directory.
+    #[serde(default)]
+    pub bare: bool,
+    /// Only these tables (`files` is the file tree); everything when absent.
+    #[serde(default)]
+    pub tables: Option<Vec<String>>,
+    /// Only so many of the newest commits of each branch.
+    #[serde(default)]
+    pub depth: Option<u32>,
+}
+
+/// What `clone` did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cloned {
+    /// Where the copy is.
+    pub dir: PathBuf,
+    /// The branch that is checked out.
+    pub branch: String,
+    /// Its commit; absent when the dataset is empty.
+    pub commit: Option<Hash>,
+    /// Its content root.
+    pub root: Option<Hash>,
+    /// Objects that were received.
+    pub objects: u64,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// Copies a dataset. A clone that was cut off goes on where it stopped when it is run again on the same directory.
+///
+/// # Errors
+/// `conflict` when the directory holds another replica; the peer's and the transport's.
+pub fn clone(
+    request: &CloneRequest,
+    env: Env,
+    transport: &mut dyn Transport,
+    progress: &dyn Progress,
+) -> Result<Cloned> {
+    let clock = env.clock.clone();
+    let started = clock.monotonic();
+    let replica = start_clone(request, env)?;
+    let mut cost = Cost::default();
+    let ask = PullRequest { refs: Vec::new(), tables: request.tables.clone(), depth: request.depth };
+    progress.stage("receiving", 0, Unit::Bytes);
+    let (pulled, traffic) = syncline_sync::pull(&replica, transport, &ask, &mut Told::new(progress))?;
+    cost.add(traffic);
+    let head = pulled.head.as_deref().and_then(|name| name.strip_prefix(BRANCHES)).unwrap_or("main").to_owned();
+    let tip = pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&head)).map(|(_, id)| *id);
+    let after = tip.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
+    work::transition(&replica, &DatasetRoot::default(), &after, false, || {
+        refs::update(replica.store(), |refs| {
+            let hlc = replica.stamp(refs, []);
+            let seen = refs.remotes.entry(ORIGIN.into()).or_default();
+            seen.url.clone_from(&request.url);
+            for (name, id) in &pulled.refs {
+                if let Some(branch) = name.strip_prefix(BRANCHES) {
+                    refs::check_name(branch)?;
+                    seen.branches.insert(branch.to_owned(), *id);
+                }
+            }
+            for (name, id) in &pulled.refs {
+                if let Some(branch) = name.strip_prefix(BRANCHES) {
+                    refs.move_branch(branch, Some(*id), hlc, "clone");
+                } else if let Some(tag) = name.strip_prefix(TAGS) {
+                    refs::check_name(tag)?;
+                    refs.move_tag(tag, Some(*id), hlc, "clone");
+                }
+            }
+            refs.head.clone_from(&head);
+            Ok(())
+        })
+        .map_err(Error::from)
+    })?;
+    cost.seconds = (clock.monotonic() - started).as_secs_f64();
+    let root = tip.map(|_| after.hash());
+    Ok(Cloned { dir: request.dir.clone(), branch: head, commit: tip, root, objects: pulled.objects, cost })
+}
+
+/// Makes the replica that is cloned into, or opens the one that an earlier clone left unfinished.
+fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
+    match Replica::init(&request.dir, request.bare, env.clone()) {
+        Err(error) if error.kind() == syncline_base::Kind::Conflict => {
+            let Ok(replica) = Replica::open(&crate::Location::Path(request.dir.clone()), env) else {
+                return Err(error);
+            };
+            let refs = replica.refs()?;
+            let ours = refs.remotes.get(ORIGIN).is_some_and(|origin| origin.url == request.url);
+            if ours && refs.branches.is_empty() { Ok(replica) } else { Err(error) }
+        }
+        made => {
+            let replica = made?;
+            refs::update(replica.store(), |refs| {
+                refs.remotes.entry(ORIGIN.into()).or_default().url.clone_from(&request.url);
+                Ok(())
+            })?;
+            Ok(replica)
+        }
+    }
+}
+
+/// What `pull`, `push` and `sync` are asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// Where the peer is; remembered for the next time.
+    pub url: String,
+    /// Whether a version that deletes more than half of a tree may pass.
+    #[serde(default)]
+    pub allow_mass_delete: bool,
+    /// Pull: only fetch, do not merge.
+    #[serde(default)]
+    pub fetch_only: bool,
+    /// Push: move the branch even if that drops commits there.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What `pull`, `push` and `sync` did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Where the peer is.
+    pub url: String,
+    /// The branch.
+    pub branch: String,
+    /// Its commit here, now.
+    pub commit: Option<Hash>,
+    /// Its content root here, now.
+    pub root: Option<Hash>,
+    /// Its commit on the peer, as far as is known now.
+    pub theirs: Option<Hash>,
+    /// Whether both sides are at the same commit.
+    pub in_sync: bool,
+    /// How what was pulled was brought in.
+    pub merged: Option<Outcome>,
+    /// Rows that are in conflict after a pull.
+    pub conflicts: usize,
+    /// What changed here.
+    pub changes: Vec<TreeChange>,
+    /// Commits that passed.
+    pub commits: u64,
+    /// Objects that passed.
+    pub objects: u64,
+    /// Trees that were brought up to date by their row delta.
+    pub deltas: u64,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+impl Report {
+    fn new(replica: &Replica, url: &str) -> Result<Self> {
+        Ok(Self {
+            url: url.to_owned(),
+            branch: replica.refs()?.head,
+            commit: None,
+            root: None,
+            theirs: None,
+            in_sync: false,
+            merged: None,
+            conflicts: 0,
+            changes: Vec::new(),
+            commits: 0,
+            objects: 0,
+            deltas: 0,
+            cost: Cost::default(),
+        })
+    }
+
+    fn close(mut self, replica: &Replica, started: std::time::Duration) -> Result<Self> {
+        let refs = replica.refs()?;
+        self.commit = refs.head_commit();
+        self.root = refs.head_commit().map(|id| replica.root_of(&id).map(|root| root.hash())).transpose()?;
+        self.in_sync = self.commit == self.theirs;
+        self.cost.seconds = (replica.clock().monotonic() - started).as_secs_f64();
+        Ok(self)
+    }
+}
+
+/// Fetches what the peer has and merges its version of the current branch.
+///
+/// # Errors
+/// The peer's and the transport's; those of `merge`. What was fetched stays.
+pub fn pull(
+    replica: &Replica,
+    request: &Request,
+    transport: &mut dyn Transport,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let mut report = Report::new(replica, &request.url)?;
+    pull_into(replica, request, transport, progress, &mut report)?;
+    report.close(replica, started)
+}
+
+fn pull_into(
+    replica: &Replica,
+    request: &Request,
+    transport: &mut dyn Transport,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<()> {
+    progress.stage("receiving", 0, Unit::Bytes);
+    let (pulled, traffic) = syncline_sync::pull(replica, transport, &PullRequest::default(), &mut Told::new(progress))?;
+    report.cost.add(traffic);
+    report.commits += pulled.commits;
+    report.objects += pulled.objects;
+    report.deltas += pulled.deltas;
+    let (remote, branch) = refs::update(replica.store(), |refs| {
+        let name = remember(refs, &request.url, &pulled.refs);
+        let hlc = replica.stamp(refs, []);
+        for (full, id) in &pulled.refs {
+            match (full.strip_prefix(BRANCHES), full.strip_prefix(TAGS)) {
+                (_, Some(tag)) if !refs.tags.contains_key(tag) => refs.move_tag(tag, Some(*id), hlc, "pull"),
+                // A branch that is only there: have it here, too.
+                (Some(branch), _) if !refs.branches.contains_key(branch) && branch != refs.head => {
+                    refs.move_branch(branch, Some(*id), hlc, "pull");
+                }
+                _ => {}
+            }
+        }
+        Ok((name, refs.head.clone()))
+    })?;
+    report.theirs =
+        pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&branch)).map(|(_, id)| *id);
+    let Some(theirs) = report.theirs.filter(|_| !request.fetch_only) else { return Ok(()) };
+    if replica.refs()?.head_commit().is_none() {
+        return adopt(replica, &branch, theirs, report);
+    }
+    let merge = merge::Request {
+        name: format!("{remote}/{branch}"),
+        message: None,
+        allow_mass_delete: request.allow_mass_delete,
+    };
+    let merged = merge::run(replica, &merge)?;
+    report.merged = Some(merged.outcome);
+    report.conflicts = merged.conflicts;
+    report.changes = merged.changes;
+    Ok(())
+}
+
+/// Takes the peer's version as the first one of a branch that has none here.
+fn adopt(replica: &Replica, branch: &str, theirs: Hash, report: &mut Report) -> Result<()> {
+    let before = DatasetRoot::default();
+    let after = replica.root_of(&theirs)?;
+    work::transition(replica, &before, &after, false, || {
+        refs::update(replica.store(), |refs| {
+            if refs.branches.contains_key(branch) || refs.staged.is_some() {
+                let why = "changes were staged or committed here meanwhile; commit them and run it again";
+                return Ok(Err(Error::conflict(format!("pulling branch {branch:?}"), why)));
+            }
+            let hlc = replica.stamp(refs, []);
+            refs.move_branch(branch, Some(theirs), hlc, "pull");
+            Ok(Ok(()))
+        })?
+    })?;
+    report.merged = Some(Outcome::FastForward);
+    report.changes = change::between(replica.store(), &before, &after)?;
+    Ok(())
+}
+
+/// Notes what a peer was seen to have; returns the peer's name here.
+fn remember(refs: &mut syncline_tree::Refs, url: &str, seen: &[(String, Hash)]) -> String {
+    let known = refs.remotes.iter().find(|(_, remote)| remote.url == url).map(|(name, _)| name.clone());
+    let free = || {
+        let taken = &refs.remotes;
+        let numbered = (2..).map(|n| format!("peer{n}"));
+        std::iter::once(ORIGIN.to_owned()).chain(numbered).find(|name| !taken.contains_key(name))
+    };
+    let name = known.or_else(free).unwrap_or_else(|| ORIGIN.to_owned());
+    let remote = refs.remotes.entry(name.clone()).or_default();
+    url.clone_into(&mut remote.url);
+    for (full, id) in seen {
+        if let Some(branch) = full.strip_prefix(BRANCHES) {
+            remote.branches.insert(branch.to_owned(), *id);
+        }
+    }
+    name
+}
+
+/// Sends the current branch to the peer and moves the peer's branch of that name.
+///
+/// # Errors
+/// `conflict` when the peer's branch has commits that are not here: pull first. Nothing is lost on either side.
+pub fn push(
+    replica: &Replica,
+    request: &Request,
+    transport: &mut dyn Transport,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let mut report = Report::new(replica, &request.url)?;
+    push_into(replica, request, transport, progress, &mut report)?;
+    report.close(replica, started)
+}
+
+fn push_into(
+    replica: &Replica,
+    request: &Request,
+    transport: &mut dyn Transport,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<()> {
+    let refs = replica.refs()?;
+    let target = refs.head_commit().ok_or_else(Error::no_commit_yet)?;
+    let full = format!("{BRANCHES}{}", refs.head);
+    let step = RefMove {
+        name: full.clone(),
+        expected: None,
+        target: Some(target),
+        force: request.force,
+        allow_mass_delete: request.allow_mass_delete,
+    };
+    // Tags travel with the branch; one that the peer has already stays there as it is.
+    progress.stage("sending", 0, Unit::Bytes);
+    let ask = PushRequest { moves: vec![step] };
+    let (pushed, traffic) = syncline_sync::push(replica, transport, &ask, &mut Told::new(progress))?;
+    report.cost.add(traffic);
+    report.commits += pushed.commits;
+    report.objects += pushed.objects;
+    report.deltas += pushed.deltas;
+    report.theirs = Some(target);
+    refs::update(replica.store(), |refs| {
+        remember(refs, &request.url, &[(full.clone(), target)]);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// How often `sync` starts again when the peer's branch moves under it.
+const SYNC_TRIES: usize = 8;
+
+/// Brings both sides to the same version: pulls and merges, then pushes; again when the peer moved meanwhile.
+/// `connect` is called once for each transfer.
+///
+/// # Errors
+/// As `pull` and `push`. With conflicts nothing is pushed and the report counts them.
+pub fn sync(
+    replica: &Replica,
+    request: &Request,
+    connect: &mut dyn FnMut() -> Result<Box<dyn Transport>>,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let mut report = Report::new(replica, &request.url)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        pull_into(replica, request, &mut *connect()?, progress, &mut report)?;
+        let ours = replica.refs()?.head_commit();
+        if report.conflicts > 0 || ours.is_none() || ours == report.theirs {
+            return report.close(replica, started);
+        }
+        match push_into(replica, request, &mut *connect()?, progress, &mut report) {
+            Ok(()) => return report.close(replica, started),
+            Err(error) if error.kind() == syncline_base::Kind::Conflict && tries < SYNC_TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Turns a session's running totals into steps of progress.
+struct Told<'a> {
+    progress: &'a dyn Progress,
+    bytes: u64,
+}
+
+impl<'a> Told<'a> {
+    fn new(progress: &'a dyn Progress) -> Self {
+        Self { progress, bytes: 0 }
+    }
+}
+
+impl Watch for Told<'_> {
+    fn progress(&mut self, _: u64, bytes: u64) {
+        self.progress.advance(bytes.saturating_sub(self.bytes));
+        self.bytes = bytes;
+    }
+}

@@ -1,0 +1,155 @@
+//! `verify`: check that what is stored is what it claims to be, and say what any damage touches.
+
+use serde::{Deserialize, Serialize};
+use syncline_base::{Hash, Kind, hash::IdSet};
+use syncline_store::store::Finding;
+use syncline_tree::{Commit, DatasetRoot, Log, TreeName};
+
+use crate::progress::{Progress, Unit};
+use crate::replica::Replica;
+use crate::{Result, reach};
+
+/// What `verify` is asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// Whether to decode and hash every byte again, not only the structure.
+    #[serde(default)]
+    pub deep: bool,
+}
+
+/// Damage that touches a tree in a version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Touched {
+    /// The commit.
+    pub commit: Hash,
+    /// Names that point at it.
+    pub names: Vec<String>,
+    /// The tree; absent when the commit itself or its root record is damaged.
+    pub tree: Option<TreeName>,
+    /// The damaged or missing object.
+    pub object: Hash,
+    /// Which rows or files: a key range or a path as text, as far as it is known.
+    pub rows: String,
+}
+
+/// A damaged place in the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Damage {
+    /// The file of the store.
+    pub file: String,
+    /// The objects in it that cannot be read.
+    pub objects: Vec<Hash>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// What `verify` found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether nothing is damaged.
+    pub sound: bool,
+    /// Whether every byte was read.
+    pub deep: bool,
+    /// The content root of the current branch.
+    pub root: Option<Hash>,
+    /// Versions that were walked.
+    pub versions: u64,
+    /// Objects that were checked in the store.
+    pub objects: u64,
+    /// Bytes that were checked in the store.
+    pub bytes: u64,
+    /// Damaged places.
+    pub damage: Vec<Damage>,
+    /// What the damage touches.
+    pub touched: Vec<Touched>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// At most so many touched places are listed: a lost disk would list millions.
+const TOUCHED_MAX: usize = 1_000;
+
+/// Checks the store and every version of the dataset. Damage is reported, not an error.
+///
+/// # Errors
+/// The store's, when it cannot be read at all.
+pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let store = replica.store();
+    let mut report = Report { deep: request.deep, ..Report::default() };
+    progress.stage("checking stored objects", 0, Unit::Objects);
+    let mut damaged = IdSet::default();
+    let checked = store.verify(request.deep, &mut |finding: Finding| {
+        damaged.extend(finding.ids.iter().copied());
+        report.damage.push(Damage { file: finding.file, objects: finding.ids, reason: finding.reason });
+    })?;
+    report.objects = checked.objects;
+    report.bytes = checked.bytes;
+    progress.stage("walking versions", 0, Unit::Objects);
+    walk_versions(replica, &damaged, progress, &mut report)?;
+    report.sound = report.damage.is_empty() && report.touched.is_empty();
+    report.seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    Ok(report)
+}
+
+/// Walks every tree of every version once and lists what is damaged or missing.
+fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, report: &mut Report) -> Result<()> {
+    let store = replica.store();
+    let refs = replica.refs()?;
+    report.root = replica.head_root(&refs).ok().map(|root| root.hash());
+    let mut sound = IdSet::default();
+    let starts: Vec<Hash> = refs.commits().filter(|id| store.contains(id).unwrap_or(true)).collect();
+    let tips: Vec<Hash> = refs.branches.values().chain(refs.tags.values()).copied().collect();
+    for tip in tips.iter().filter(|tip| !starts.contains(tip)) {
+        report.touched.push(touched(&refs, *tip, None, *tip, "the whole version"));
+    }
+    for step in Log::new(store, starts) {
+        let (id, commit) = match step {
+            Ok(step) => step,
+            Err(error) => {
+                // The log ends where a commit cannot be read; a shallow clone does so by intention.
+                if error.kind() != Kind::NotFound {
+                    report.touched.push(touched(&refs, Hash::ZERO, None, Hash::ZERO, &error.to_string()));
+                }
+                break;
+            }
+        };
+        report.versions += 1;
+        walk_version(replica, &refs, (id, &commit), damaged, &mut sound, report);
+        progress.advance(1);
+        if report.touched.len() >= TOUCHED_MAX {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn walk_version(
+    replica: &Replica,
+    refs: &syncline_tree::Refs,
+    (id, commit): (Hash, &Commit),
+    damaged: &IdSet,
+    sound: &mut IdSet,
+    report: &mut Report,
+) {
+    let store = replica.store();
+    let root = match DatasetRoot::load(store, &commit.root) {
+        Ok(root) => root,
+        Err(error) => {
+            report.touched.push(touched(refs, id, None, commit.root, &error.to_string()));
+            return;
+        }
+    };
+    for (name, table) in root.trees() {
+        reach::damage(store, table, damaged, sound, &mut |object, rows| {
+            if report.touched.len() < TOUCHED_MAX {
+                report.touched.push(touched(refs, id, Some(name.clone()), object, rows));
+            }
+        });
+    }
+}
+
+fn touched(refs: &syncline_tree::Refs, commit: Hash, tree: Option<TreeName>, object: Hash, rows: &str) -> Touched {
+    let named = refs.branches.iter().chain(&refs.tags).filter(|(_, at)| **at == commit);
+    Touched { commit, names: named.map(|(name, _)| name.clone()).collect(), tree, object, rows: rows.to_owned() }
+}

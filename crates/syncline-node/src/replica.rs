@@ -1,0 +1,258 @@
+//! A replica: one dataset in one place, opened.
+//!
+//! A replica is a working directory (`DIR/.syncline/` holds the store, `DIR` the files), a bare directory (the store
+//! and nothing else) or a prefix in a bucket (bare too).
+//!
+//! State: the store and its head document; beside them in the meta directory a marker `replica.json`, the status
+//! cache and `tmp/`. After a crash: the store recovers itself; the cache is only a hint; `tmp/` is emptied by the
+//! next import. Many processes may open the same replica.
+//!
+//! Not here: what is done to a replica (`crate::ops`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use syncline_base::{Clock, Hash, Hlc, HlcClock, SystemClock};
+use syncline_store::{Backend, Store, backend};
+use syncline_tree::{Commit, DatasetRoot, Refs};
+
+use crate::error::{Error, Result};
+
+/// The directory inside a working directory that holds the store.
+pub const META_DIR: &str = ".syncline";
+const MARKER: &str = "replica.json";
+const MARKER_TEXT: &str = "{\"syncline\":\"replica/1\"}\n";
+
+/// What a replica is given from outside: time, and who is at the keyboard.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Whose name goes into commits.
+    pub author: String,
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), author: "unknown".into() }
+    }
+}
+
+/// Where a dataset is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory on this machine.
+    Path(PathBuf),
+    /// A prefix in a bucket: `s3://bucket/prefix`, `gs://…`, `az://…`.
+    Bucket(String),
+    /// A dataset on a node: `http(s)://host:port/DATASET`.
+    Node(String),
+}
+
+impl Location {
+    /// Reads a location as users write it.
+    ///
+    /// # Errors
+    /// `invalid` when it looks like a URL of a kind that is not known.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.split_once("://") {
+            Some(("http" | "https", _)) => Ok(Self::Node(text.trim_end_matches('/').to_owned())),
+            Some(("s3" | "gs" | "az" | "abfs" | "abfss" | "s3a", _)) => Ok(Self::Bucket(text.to_owned())),
+            Some(("file", path)) => Ok(Self::Path(path.into())),
+            Some((scheme, _)) => Err(Error::invalid(
+                format!("location {text:?}"),
+                format!("{scheme}:// is not known; use http(s)://host:port/DATASET, s3://, gs://, az:// or a path"),
+            )),
+            None if text.is_empty() => Err(Error::invalid("location \"\"", "give a path or a URL")),
+            None => Ok(Self::Path(text.into())),
+        }
+    }
+}
+
+/// An opened replica.
+#[derive(Debug)]
+pub struct Replica {
+    store: Store,
+    /// Where the files are; `None` for a bare replica.
+    worktree: Option<PathBuf>,
+    /// Where the marker, the status cache and `tmp/` are; `None` in a bucket.
+    meta: Option<PathBuf>,
+    env: Env,
+    hlc: HlcClock,
+}
+
+impl Replica {
+    /// Makes a new, empty replica in `dir`, which is created when it is not there.
+    ///
+    /// # Errors
+    /// `conflict` when there is one already; the file system's.
+    pub fn init(dir: &Path, bare: bool, env: Env) -> Result<Self> {
+        let meta = if bare { dir.to_owned() } else { dir.join(META_DIR) };
+        if meta.join(MARKER).exists() {
+            return Err(Error::conflict(
+                format!("making a replica in {}", dir.display()),
+                "there is one already; use it, or choose another directory",
+            ));
+        }
+        if bare && dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::conflict(
+                format!("making a bare replica in {}", dir.display()),
+                "the directory is not empty; choose an empty or a new one",
+            ));
+        }
+        let objects = meta.join("store");
+        std::fs::create_dir_all(&objects).map_err(Error::io("creating", &objects))?;
+        let store = syncline_tree::open_store(directory(&objects)?, true, env.clock.clone())?;
+        // The marker comes last: a directory with a marker has a whole store.
+        let marker = meta.join(MARKER);
+        std::fs::write(&marker, MARKER_TEXT).map_err(Error::io("writing", &marker))?;
+        Ok(Self { store, worktree: (!bare).then(|| dir.to_owned()), meta: Some(meta), env, hlc: HlcClock::new() })
+    }
+
+    /// Opens the replica at `location`; a path may be any directory inside a working directory.
+    ///
+    /// # Errors
+    /// `not-found` when there is none, `invalid` when the location is a node or a newer program made it.
+    pub fn open(location: &Location, env: Env) -> Result<Self> {
+        match location {
+            Location::Path(path) => Self::open_path(path, env),
+            Location::Bucket(url) => {
+                let backend = bucket(url)?;
+                let create = backend.list("")?.is_empty();
+                let store = syncline_tree::open_store(backend, create, env.clock.clone())?;
+                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new() })
+            }
+            Location::Node(url) => {
+                Err(Error::invalid(format!("opening {url} as a directory"), "it is a node; use --on URL or clone it"))
+            }
+        }
+    }
+
+    fn open_path(start: &Path, env: Env) -> Result<Self> {
+        let start = std::path::absolute(start).map_err(Error::io("finding", start))?;
+        for dir in start.ancestors() {
+            let nested = dir.join(META_DIR);
+            let (meta, worktree) = if nested.join(MARKER).is_file() {
+                (nested, Some(dir.to_owned()))
+            } else if dir.join(MARKER).is_file() && dir.join("store").is_dir() {
+                (dir.to_owned(), None)
+            } else {
+                continue;
+            };
+            check_marker(&meta.join(MARKER))?;
+            let store = syncline_tree::open_store(directory(&meta.join("store"))?, false, env.clock.clone())?;
+            return Ok(Self { store, worktree, meta: Some(meta), env, hlc: HlcClock::new() });
+        }
+        Err(Error::not_found(
+            format!("a replica at {}", start.display()),
+            "looked there and in every directory above; make one with `syncline init DIR` or `syncline clone URL DIR`",
+        ))
+    }
+
+    /// The store under it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where its files are, unless it is bare.
+    #[must_use]
+    pub fn worktree(&self) -> Option<&Path> {
+        self.worktree.as_deref()
+    }
+
+    /// The directory for the status cache and temporary files, unless it is in a bucket.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Path> {
+        self.meta.as_deref()
+    }
+
+    /// What it was given from outside.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Where time comes from.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.env.clock
+    }
+
+    /// Whose name goes into commits.
+    #[must_use]
+    pub fn author(&self) -> &str {
+        &self.env.author
+    }
+
+    /// Its names.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn refs(&self) -> Result<Refs> {
+        Ok(Refs::load(&self.store)?.0)
+    }
+
+    /// A timestamp later than every one in `refs` and in `parents`.
+    pub fn stamp<'a>(&self, refs: &Refs, parents: impl IntoIterator<Item = &'a Commit>) -> Hlc {
+        self.hlc.observe(refs.newest());
+        for parent in parents {
+            self.hlc.observe(parent.hlc);
+        }
+        self.hlc.stamp(&*self.env.clock)
+    }
+
+    /// The dataset root of the current branch's commit; an empty one before the first commit.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn head_root(&self, refs: &Refs) -> Result<DatasetRoot> {
+        match refs.head_commit() {
+            Some(id) => self.root_of(&id),
+            None => Ok(DatasetRoot::default()),
+        }
+    }
+
+    /// The dataset root of a commit.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn root_of(&self, commit: &Hash) -> Result<DatasetRoot> {
+        let commit = Commit::load(&self.store, commit)?;
+        Ok(DatasetRoot::load(&self.store, &commit.root)?)
+    }
+
+    /// What the next commit starts from: what is staged, or else the current branch's version.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn working_root(&self, refs: &Refs) -> Result<DatasetRoot> {
+        match refs.staged {
+            Some(root) => Ok(DatasetRoot::load(&self.store, &root)?),
+            None => self.head_root(refs),
+        }
+    }
+}
+
+fn bucket(url: &str) -> Result<Arc<dyn Backend>> {
+    Err(Error::invalid(format!("opening {url}"), "this build has no object store backend"))
+}
+
+fn directory(path: &Path) -> Result<Arc<dyn Backend>> {
+    Ok(Arc::new(backend::directory::Directory::new(path)))
+}
+
+fn check_marker(path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("reading", path))?;
+    if text == MARKER_TEXT {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("opening the replica of {}", path.display()),
+        format!(
+            "its marker is {:?}; this program knows {:?}; a newer version of syncline can open it",
+            text.trim(),
+            MARKER_TEXT.trim()
+        ),
+    ))
+}

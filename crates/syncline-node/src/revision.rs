@@ -1,0 +1,86 @@
+//! Revisions: how users name a version.
+//!
+//! `HEAD`, a branch, a tag, `REMOTE/BRANCH`, a commit's hash or at least 8 digits of it; then any number of `~N` (the
+//! N-th first parent) and `^` (the first parent). Owns no state.
+
+use syncline_base::Hash;
+use syncline_tree::{Commit, Log, Refs};
+
+use crate::Replica;
+use crate::error::{Error, Result};
+
+/// The commit that `text` names.
+///
+/// # Errors
+/// `not-found` when nothing has that name, `invalid` when a shortened hash fits several commits.
+pub fn resolve(replica: &Replica, refs: &Refs, text: &str) -> Result<Hash> {
+    let end = text.find(['~', '^']).unwrap_or(text.len());
+    let (name, mut steps) = text.split_at(end);
+    let mut commit = resolve_name(replica, refs, name)?;
+    while let Some(kind) = steps.chars().next() {
+        steps = &steps[1..];
+        let digits = steps.len() - steps.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, rest) = steps.split_at(if kind == '~' { digits } else { 0 });
+        let count: u64 = if number.is_empty() { 1 } else { number.parse().map_err(|_| unreadable(text))? };
+        if !(rest.is_empty() || rest.starts_with(['~', '^'])) {
+            return Err(unreadable(text));
+        }
+        for _ in 0..count {
+            let parents = Commit::load(replica.store(), &commit)?.parents;
+            commit = *parents.first().ok_or_else(|| {
+                Error::not_found(format!("version {text:?}"), format!("{} has no parent", commit.short()))
+            })?;
+        }
+        steps = rest;
+    }
+    Ok(commit)
+}
+
+fn unreadable(text: &str) -> Error {
+    Error::invalid(format!("version {text:?}"), "write NAME, NAME~2 or NAME^")
+}
+
+fn resolve_name(replica: &Replica, refs: &Refs, name: &str) -> Result<Hash> {
+    if name.is_empty() || name == "HEAD" || name == "@" {
+        return refs.head_commit().ok_or_else(Error::no_commit_yet);
+    }
+    if let Some(commit) = refs.branches.get(name).or_else(|| refs.tags.get(name)) {
+        return Ok(*commit);
+    }
+    if let Some((remote, branch)) = name.split_once('/') {
+        if let Some(commit) = refs.remotes.get(remote).and_then(|remote| remote.branches.get(branch)) {
+            return Ok(*commit);
+        }
+    }
+    if let Ok(id) = name.parse::<Hash>() {
+        Commit::load(replica.store(), &id)?;
+        return Ok(id);
+    }
+    if name.len() >= 8 && name.chars().all(|c| c.is_ascii_hexdigit()) {
+        return by_prefix(replica, refs, &name.to_ascii_lowercase());
+    }
+    let known: Vec<&String> = refs.branches.keys().chain(refs.tags.keys()).take(12).collect();
+    Err(Error::not_found(format!("version {name:?}"), format!("known branches and tags: {known:?}")))
+}
+
+fn by_prefix(replica: &Replica, refs: &Refs, prefix: &str) -> Result<Hash> {
+    let mut found = Vec::new();
+    // Remembered moves may name commits that garbage collection has taken since.
+    let starts: Vec<Hash> = refs.commits().filter(|id| replica.store().contains(id).unwrap_or(false)).collect();
+    for step in Log::new(replica.store(), starts) {
+        let (id, _) = step?;
+        if id.to_string().starts_with(prefix) {
+            found.push(id);
+        }
+    }
+    match found[..] {
+        [id] => Ok(id),
+        [] => {
+            Err(Error::not_found(format!("version {prefix:?}"), "no commit in the history of any ref starts with it"))
+        }
+        _ => Err(Error::invalid(
+            format!("version {prefix:?}"),
+            format!("{} commits start with it; give more digits", found.len()),
+        )),
+    }
+}
