@@ -39,8 +39,8 @@ impl Rule {
     #[must_use]
     pub fn new(mean: u32) -> Self {
         let mean = u128::from(mean.clamp(8, 1 << 16));
-        // The mean of a Weibull distribution of shape 4 and scale L is 0.9064 L.
-        let scale = (mean * 1103 + 500) / 1000;
+        // The mean of a Weibull distribution of shape 4 and scale L is 0.9064 L; counting in whole entries adds a half.
+        let scale = ((2 * mean - 1) * 1103 + 1000) / 2000;
         let min = u32::try_from(scale / 8).expect("the mean is at most 65536").max(1);
         let fourth = |n: u128| n * n * n * n;
         let threshold = |n: u128| {

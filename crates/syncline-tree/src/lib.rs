@@ -8,6 +8,7 @@
 //!
 //! Not here: clocks, conflicts' resolution, the network. The same rows give the same bytes on every node.
 
+pub mod boundary;
 pub mod codec;
 pub mod commit;
 pub mod conflicts;
@@ -20,6 +21,7 @@ pub mod files;
 pub mod key;
 pub mod leaf;
 pub mod merge;
+pub mod node;
 pub mod patch;
 pub mod reconcile;
 pub mod record;
@@ -55,5 +57,5 @@ pub fn open_store(backend: Arc<dyn Backend>, create: bool, clock: Arc<dyn Clock>
 /// The codecs that a store of datasets needs beyond the built-in ones: each module that has one adds it here.
 #[must_use]
 pub fn codecs() -> Vec<Arc<dyn Codec>> {
-    Vec::new()
+    vec![Arc::new(node::NodePatchCodec)]
 }
