@@ -6,7 +6,10 @@
 //! Not here: anything the product itself needs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
+mod ci;
 mod run;
+mod s3;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -25,11 +28,17 @@ struct Cli {
 enum Chore {
     /// Checks the rules that no compiler checks: layers, sizes, headers, leftovers, format documents.
     Tidy(tidy::Args),
+    /// Format, tidy, clippy, all tests, documentation and a build; closes with `N passed, N failed`.
+    Test(test::Args),
+    /// What the continuous integration runs; `--long` adds the long tests.
+    Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Tidy(args) => tidy::run(&args),
+        Chore::Test(args) => test::run(&args),
+        Chore::Ci(args) => ci::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -75,15 +75,21 @@ impl Source {
     }
 }
 
-/// Runs every rule over the working tree.
+/// Does what the options ask for.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let root = run::root();
-    let sources = tracked(&root)?;
-    let (sizes, mut findings) = rust::check(&sources);
     if args.ratchet {
+        let (sizes, _) = rust::check(&tracked(&run::root())?);
         print!("{}", ratchet::render(&sizes));
         return Ok(());
     }
+    check()
+}
+
+/// Runs every rule over the working tree and prints what it finds.
+pub(crate) fn check() -> Result<()> {
+    let root = run::root();
+    let sources = tracked(&root)?;
+    let (sizes, mut findings) = rust::check(&sources);
     let kept = sources.iter().find(|s| s.path == ratchet::FILE).and_then(|s| s.text.as_deref()).unwrap_or("");
     findings.extend(ratchet::check(kept, &sizes));
     findings.extend(edges::check(&run::metadata(&root, false)?)?);

@@ -57,7 +57,7 @@ pub(super) fn check(list: &str, sizes: &Sizes) -> Vec<Finding> {
         let (what, lines, limit) = (&size.what, size.lines, size.limit);
         match kept.remove(what.as_str()) {
             None => {
-                findings.push(Finding::new(what, format!("has {lines} lines, at most {limit} are allowed: split it")))
+                findings.push(Finding::new(what, format!("has {lines} lines, at most {limit} are allowed: split it")));
             }
             Some(was) if lines > was => {
                 findings.push(Finding::new(what, format!("has grown from {was} to {lines} lines: split it")));

@@ -38,9 +38,8 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
 fn contains_word(line: &str, word: &str) -> bool {
     let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     line.match_indices(word).any(|(at, _)| {
-        let starts_word = word.starts_with(|c: char| c.is_alphanumeric());
-        let ends_word = word.ends_with(|c: char| c.is_alphanumeric());
-        !(starts_word && joins(line[..at].chars().next_back()))
-            && !(ends_word && joins(line[at + word.len()..].chars().next()))
+        let before = word.starts_with(char::is_alphanumeric) && joins(line[..at].chars().next_back());
+        let after = word.ends_with(char::is_alphanumeric) && joins(line[at + word.len()..].chars().next());
+        !before && !after
     })
 }
