@@ -17,6 +17,8 @@ use crate::content::ContentRef;
 use crate::schema::Schema;
 use crate::{Error, Result};
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod export;
 mod external;
 pub(crate) mod import;
