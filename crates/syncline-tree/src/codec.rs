@@ -1,67 +1,288 @@
 //! How leaves are stored: per column bit-packing, dictionaries, zstd.
 //!
-//! Format: `docs/format/leaf.md`, part "stored form".
+//! Format: `docs/format/leaf.md`, part "stored form". Owns: scratch memory and zstd contexts, one set per thread.
+//!
+//! Not here: what a leaf is (`crate::leaf`), leaves as patches (`crate::patch`).
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
+use syncline_store::Codec;
 
-use crate::Result;
-use crate::leaf::External;
+use crate::leaf::layout::{Kind, MAX_LEAF, Node};
+use crate::leaf::wire::{Fault, Reader, put_varint};
+use crate::leaf::{self, ColumnNode, External, Leaf};
 use crate::schema::Schema;
+use crate::{Error, Result};
+
+mod bits;
+mod blob;
+mod dict;
+mod ints;
+mod node;
+
+pub(crate) use blob::Scratch;
+pub(crate) use node::{get as get_node, put as put_node};
 
 /// Codec tag of a whole leaf.
 pub const LEAF: u8 = 16;
 /// Codec tag of a leaf stored as a patch on another leaf.
 pub const LEAF_PATCH: u8 = 17;
 
-/// The stored form of a canonical leaf. Never longer than the leaf plus a few bytes.
+const VERSION: u8 = 1;
+const RAW: u8 = 0;
+const COLUMNS: u8 = 1;
+
+/// The codecs a store of trees needs for its leaves.
+#[must_use]
+pub fn codecs() -> Vec<Arc<dyn Codec>> {
+    vec![Arc::new(LeafCodec), Arc::new(crate::patch::PatchCodec)]
+}
+
+#[derive(Debug)]
+struct LeafCodec;
+
+impl Codec for LeafCodec {
+    fn tag(&self) -> u8 {
+        LEAF
+    }
+
+    fn needs_base(&self) -> bool {
+        false
+    }
+
+    fn decode(&self, payload: &[u8], _: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
+        read(payload, raw_len)
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// Runs `work` with this thread's scratch.
+pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with_borrow_mut(work)
+}
+
+/// The stored form of a canonical leaf. Never longer than the leaf plus two bytes.
+///
+/// # Errors
+/// `corrupt` when the bytes are not a leaf.
 pub fn encode(canonical: &[u8]) -> Result<Vec<u8>> {
-    unimplemented!("{canonical:?}")
+    Ok(encode_leaf(&Leaf::parse(Bytes::copy_from_slice(canonical))?))
+}
+
+/// The stored form of a leaf. Never longer than the leaf plus two bytes.
+#[must_use]
+pub fn encode_leaf(leaf: &Leaf) -> Vec<u8> {
+    let columns: Vec<_> = leaf.columns().collect();
+    let raw = leaf.bytes();
+    let mut out = Vec::with_capacity(raw.len() / 2 + 256);
+    out.extend_from_slice(&[VERSION, COLUMNS]);
+    for number in [leaf.rows(), columns.len(), leaf.externals().len()] {
+        put_varint(&mut out, number as u64);
+    }
+    out.extend_from_slice(&leaf::shapes(&columns));
+    leaf::put_externals(&mut out, leaf.externals());
+    let mut streams = Vec::with_capacity(raw.len() / 2);
+    with_scratch(|scratch| {
+        for (_, node) in &columns {
+            let start = streams.len();
+            put_node(node, &mut streams, scratch);
+            put_varint(&mut out, (streams.len() - start) as u64);
+        }
+    });
+    out.extend_from_slice(&streams);
+    if out.len() >= raw.len() {
+        out.clear();
+        out.extend_from_slice(&[VERSION, RAW]);
+        out.extend_from_slice(raw);
+    }
+    out
 }
 
 /// The canonical leaf of a stored form; `raw_len` is what its length must be.
+///
+/// # Errors
+/// `corrupt`, with what is wrong.
 pub fn decode(payload: &[u8], raw_len: usize) -> Result<Bytes> {
-    unimplemented!("{payload:?} {raw_len}")
+    read(payload, raw_len).map_err(unreadable)
+}
+
+fn unreadable(fault: Fault) -> Error {
+    Error::corrupt(format!("a stored leaf cannot be read: {fault}"))
+}
+
+fn read(payload: &[u8], raw_len: usize) -> Result<Bytes, Fault> {
+    let head = match Head::read(payload)? {
+        None if payload.len() - 2 == raw_len => return Ok(Bytes::copy_from_slice(&payload[2..])),
+        None => return Err(format!("it has {} bytes, {raw_len} are wanted", payload.len() - 2)),
+        Some(head) => head,
+    };
+    let shapes = leaf::shapes(&head.columns);
+    // Sizes are known and checked before memory for them is taken.
+    let size = leaf::head_len(shapes.len(), head.externals.len())
+        + head.columns.iter().map(|(_, node)| node.size()).sum::<usize>();
+    if size != raw_len || size > MAX_LEAF {
+        return Err(format!("its columns take {size} bytes, {raw_len} are wanted"));
+    }
+    let mut out = Vec::with_capacity(size);
+    leaf::put_head(&mut out, head.rows, head.columns.len(), &shapes, &head.externals);
+    let start = out.len();
+    out.resize(size, 0);
+    let mut rest = &mut out[start..];
+    with_scratch(|scratch| {
+        for ((_, node), range) in head.columns.iter().zip(&head.streams) {
+            let mut reader = Reader::new(&payload[range.clone()]);
+            get_node(node, &mut reader, &mut rest, scratch)?;
+            if reader.left() > 0 {
+                return Err("bytes after a column".to_owned());
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Bytes::from(out))
+}
+
+/// What stands in front of the columns.
+#[derive(Debug, Clone)]
+struct Head {
+    rows: usize,
+    columns: Vec<ColumnNode<()>>,
+    externals: Vec<External>,
+    /// Where each column's stream lies in the payload.
+    streams: Vec<Range<usize>>,
+}
+
+impl Head {
+    /// `None`: the canonical bytes follow as they are.
+    fn read(payload: &[u8]) -> Result<Option<Self>, Fault> {
+        let mut reader = Reader::new(payload);
+        match reader.array()? {
+            [VERSION, RAW] => return Ok(None),
+            [VERSION, COLUMNS] => {}
+            [version, mode] => {
+                return Err(format!("its version is {version}.{mode}, this program knows {VERSION}: use a newer one"));
+            }
+        }
+        let rows = reader.count(MAX_LEAF)?;
+        let count = reader.count(reader.left())?;
+        let externals = reader.count(reader.left())?;
+        let columns = leaf::read_shapes(&mut reader, count, rows)?;
+        let externals = leaf::read_externals(&mut reader, externals)?;
+        let lengths = columns.iter().map(|_| reader.count(payload.len())).collect::<Result<Vec<_>, _>>()?;
+        let mut at = reader.at();
+        let streams: Vec<_> = lengths
+            .iter()
+            .map(|len| {
+                at += len;
+                at - len..at
+            })
+            .collect();
+        if at != payload.len() {
+            return Err(format!("its columns take {at} bytes, it has {}", payload.len()));
+        }
+        Ok(Some(Self { rows, columns, externals, streams }))
+    }
 }
 
 /// A stored leaf, read column by column.
 #[derive(Debug, Clone)]
-pub struct Columns {
-    payload: Bytes,
+pub struct Columns(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    Raw(Leaf),
+    Stored { payload: Bytes, head: Head },
 }
 
 impl Columns {
     /// Reads the head of a stored leaf (codec tag [`LEAF`]). Columns are checked when they are read.
+    ///
+    /// # Errors
+    /// `corrupt`, with what is wrong.
     pub fn open(payload: Bytes) -> Result<Self> {
-        Ok(Self { payload })
+        Ok(Self(match Head::read(&payload).map_err(unreadable)? {
+            None => Form::Raw(Leaf::parse(payload.slice(2..))?),
+            Some(head) => Form::Stored { payload, head },
+        }))
     }
 
     /// How many rows there are.
     #[must_use]
     pub fn rows(&self) -> usize {
-        unimplemented!("{:?}", self.payload)
+        match &self.0 {
+            Form::Raw(leaf) => leaf.rows(),
+            Form::Stored { head, .. } => head.rows,
+        }
     }
 
-    /// Cells that lie outside, sorted by (column, row).
+    /// Cells that lie outside, sorted by (column, row). Checked against their cells only when a whole leaf is.
     #[must_use]
     pub fn externals(&self) -> &[External] {
-        unimplemented!()
+        match &self.0 {
+            Form::Raw(leaf) => leaf.externals(),
+            Form::Stored { head, .. } => &head.externals,
+        }
     }
 
     /// One column, decoded. A column the leaf does not have reads as nulls.
+    ///
+    /// # Errors
+    /// `corrupt` when it cannot be read, or is not as the schema says.
     pub fn column(&self, schema: &Schema, id: u32) -> Result<ArrayRef> {
-        unimplemented!("{schema:?} {id}")
+        Ok(self.batch(schema, Some(&[id]))?.column(0).clone())
     }
 
     /// As [`crate::leaf::Leaf::batch`].
+    ///
+    /// # Errors
+    /// As [`Self::column`].
     pub fn batch(&self, schema: &Schema, projection: Option<&[u32]>) -> Result<RecordBatch> {
-        unimplemented!("{schema:?} {projection:?}")
+        match &self.0 {
+            Form::Raw(leaf) => leaf.batch(schema, projection),
+            Form::Stored { payload, head } => leaf::batch_of(schema, projection, head.rows, |id| {
+                let Ok(i) = head.columns.binary_search_by_key(&id, |(id, _)| *id) else { return Ok(None) };
+                let mut reader = Reader::new(&payload[head.streams[i].clone()]);
+                decode_node(&head.columns[i].1, &mut reader).map(Some).map_err(unreadable)
+            }),
+        }
     }
 
     /// Smallest and largest value of an integer-like column (ints, decimal128, dates, times, timestamps) without
     /// decoding it; nulls do not count. `None` when not known.
     #[must_use]
     pub fn range(&self, id: u32) -> Option<(i128, i128)> {
-        unimplemented!("{id}")
+        let Form::Stored { payload, head } = &self.0 else { return None };
+        let i = head.columns.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let node = &head.columns[i].1;
+        if !matches!(node.kind, Kind::Int(_) | Kind::UInt(_)) || node.len == 0 {
+            return None;
+        }
+        let mut reader = Reader::new(&payload[head.streams[i].clone()]);
+        if node.validity.is_some() {
+            let mut bits = vec![0; node.len.div_ceil(8)];
+            with_scratch(|scratch| blob::get(&mut reader, &mut bits, scratch)).ok()?;
+        }
+        ints::range(&mut reader).ok()?
     }
 }
+
+/// A node of a shape, decoded and checked.
+pub(crate) fn decode_node(shape: &Node<()>, reader: &mut Reader<'_>) -> Result<Node<Buffer>, Fault> {
+    let mut buffer = MutableBuffer::from_len_zeroed(shape.size());
+    let mut rest = buffer.as_slice_mut();
+    with_scratch(|scratch| get_node(shape, reader, &mut rest, scratch))?;
+    let buffer = Buffer::from(buffer);
+    let node = shape.place(&mut 0).map(&mut |range| buffer.slice_with_length(range.start, range.len()));
+    node.check()?;
+    Ok(node)
+}
+
+#[cfg(test)]
+mod tests;

@@ -27,8 +27,9 @@ pub(crate) mod wire;
 
 pub(crate) use export::export;
 pub use external::{externalise, internalise};
+pub(crate) use layout::ColumnNode;
 pub(crate) use layout::MAX_DEPTH;
-use layout::{ALIGN, ColumnNode, MAX_LEAF, Node, pad};
+use layout::{ALIGN, MAX_LEAF, Node, pad};
 use wire::{Fault, Reader, put_varint};
 
 const MAGIC: [u8; 4] = *b"SYLF";
@@ -96,8 +97,7 @@ pub(crate) fn assemble<B: Deref<Target = [u8]>>(
     externals: &[External],
 ) -> Result<Bytes> {
     let shapes = shapes(columns);
-    let size = HEADER + shapes.len() + externals.len() * EXTERNAL;
-    let total = pad(size) + columns.iter().map(|(_, node)| node.size()).sum::<usize>();
+    let total = head_len(shapes.len(), externals.len()) + columns.iter().map(|(_, node)| node.size()).sum::<usize>();
     if total > MAX_LEAF {
         return Err(Error::invalid(format!(
             "a leaf of {rows} rows takes {total} bytes, over {MAX_LEAF}: use smaller lists"
@@ -120,6 +120,11 @@ pub(crate) fn shapes<B>(columns: &[ColumnNode<B>]) -> Vec<u8> {
         next = id + 1;
     }
     out
+}
+
+/// Length of what [`put_head`] writes.
+pub(crate) fn head_len(shapes: usize, externals: usize) -> usize {
+    pad(HEADER + shapes + externals * EXTERNAL)
 }
 
 /// Header, shapes and externals of a leaf, padded.

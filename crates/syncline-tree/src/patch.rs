@@ -230,3 +230,22 @@ impl LeafPatch {
         unimplemented!("{base:?}")
     }
 }
+
+/// Codec [`crate::codec::LEAF_PATCH`].
+#[derive(Debug)]
+pub(crate) struct PatchCodec;
+
+impl syncline_store::Codec for PatchCodec {
+    fn tag(&self) -> u8 {
+        crate::codec::LEAF_PATCH
+    }
+
+    fn needs_base(&self) -> bool {
+        true
+    }
+
+    fn decode(&self, payload: &[u8], base: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
+        let _ = (payload, base, raw_len);
+        Err("not yet".to_owned())
+    }
+}

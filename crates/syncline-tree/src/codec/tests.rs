@@ -1,0 +1,83 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::leaf::arbitrary::{rng, rows, schema};
+
+fn sample(seed: u64) -> (Schema, RecordBatch, Bytes) {
+    let mut rng = rng(seed);
+    let schema = schema(&mut rng);
+    let count = rng.below(300) as usize;
+    let batch = rows(&mut rng, &schema, count, 5, 3);
+    let bytes = leaf::encode(&schema, &batch, &[]).unwrap();
+    (schema, batch, bytes)
+}
+
+proptest! {
+    #[test]
+    fn stored_leaves_come_back(seed: u64) {
+        let (schema, batch, bytes) = sample(seed);
+        let payload = encode(&bytes).unwrap();
+        prop_assert!(payload.len() <= bytes.len() + 2);
+        prop_assert_eq!(decode(&payload, bytes.len()).unwrap(), bytes.clone());
+        prop_assert!(decode(&payload, bytes.len() + 16).is_err());
+        let columns = Columns::open(payload.into()).unwrap();
+        prop_assert_eq!(columns.rows(), batch.num_rows());
+        prop_assert_eq!(columns.batch(&schema, None).unwrap(), batch);
+    }
+
+    #[test]
+    fn damaged_payloads_never_panic(seed: u64) {
+        let (schema, _, bytes) = sample(seed);
+        let mut payload = encode(&bytes).unwrap();
+        let mut rng = rng(seed ^ 1);
+        for _ in 0..1 + rng.below(3) {
+            let at = rng.below(payload.len() as u64) as usize;
+            payload[at] = rng.next_u64() as u8;
+        }
+        if rng.below(4) == 0 {
+            payload.truncate(rng.below(payload.len() as u64) as usize);
+        }
+        let _ = decode(&payload, bytes.len());
+        if let Ok(columns) = Columns::open(payload.into()) {
+            let _ = columns.batch(&schema, None);
+            for column in &schema.columns {
+                let _ = columns.range(column.id);
+            }
+        }
+    }
+
+    #[test]
+    fn noise_never_panics(noise: Vec<u8>) {
+        let mut payload = vec![VERSION, COLUMNS];
+        payload.extend(&noise);
+        let _ = decode(&payload, 1000);
+        let _ = Columns::open(payload.into());
+        let _ = decode(&noise, 1000);
+    }
+}
+
+#[test]
+fn ranges_are_read_without_decoding_and_nulls_do_not_count() {
+    let mut rng = rng(3);
+    let schema = Schema::new(
+        vec![
+            crate::schema::Field::new("id", crate::schema::Type::Int64, false),
+            crate::schema::Field::new("day", crate::schema::Type::Date32, true),
+        ],
+        &["id"],
+    )
+    .unwrap();
+    let ids = arrow_array::Int64Array::from_iter_values((0..500).map(|i| i * 3 - 20));
+    let days = arrow_array::Date32Array::from_iter((0..500).map(|_| {
+        let day = 9000 + rng.below(100) as i32;
+        (rng.below(5) > 0).then_some(day)
+    }));
+    let (low, high) = (days.iter().flatten().min().unwrap(), days.iter().flatten().max().unwrap());
+    let batch = RecordBatch::try_new(schema.arrow(), vec![Arc::new(ids), Arc::new(days)]).unwrap();
+    let payload = encode(&leaf::encode(&schema, &batch, &[]).unwrap()).unwrap();
+    let columns = Columns::open(payload.into()).unwrap();
+    assert_eq!(columns.range(0), Some((-20, 499 * 3 - 20)));
+    assert_eq!(columns.range(1), Some((i128::from(low), i128::from(high))));
+    assert_eq!(columns.range(2), None);
+    assert_eq!(columns.batch(&schema, None).unwrap(), batch);
+}
