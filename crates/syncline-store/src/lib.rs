@@ -9,9 +9,13 @@
 //! Not here: what objects mean. This crate knows no schema, no key, no version.
 
 pub mod backend;
+mod cache;
 pub mod chunk;
 pub mod codec;
 pub mod error;
+mod frame;
+mod index;
+mod pack;
 pub mod store;
 
 pub use backend::Backend;

@@ -34,7 +34,7 @@ fn cut_points_are_frozen() {
     assert_eq!(lengths(&data).collect::<Vec<_>>(), FROZEN);
 }
 
-const FROZEN: &[usize] = &[];
+const FROZEN: &[usize] = &[106_595, 75_208, 75_139, 49_154, 51_206, 33_819, 73_930, 36_651, 98_298];
 
 #[test]
 fn streams_give_the_same_chunks_however_they_are_read() {

@@ -1,0 +1,314 @@
+//! Frames: the unit of writing, checking and reading.
+//!
+//! Layout: `docs/format/pack.md`. A frame holds one big object, or many small ones that are compressed together. Packs and
+//! journals are sequences of frames.
+//!
+//! Owns: nothing. After a crash: a frame is whole or its checksum is wrong; whoever reads one finds out here.
+//!
+//! Invariants:
+//! - no byte of a body is looked at before the checksum over header and body was right;
+//! - no length from a header or a body sizes an allocation beyond the limits below.
+//!
+//! Not here: which objects share a frame (`crate::store`), where frames lie (`crate::pack`).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use syncline_base::Hash;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::codec::MAX_OBJECT;
+use crate::error::{Error, Result};
+
+/// Length of a frame's header.
+pub(crate) const HEADER: usize = 24;
+/// Objects in a frame at most: a slot is stored in 11 bits.
+pub(crate) const MAX_SLOTS: usize = 2047;
+/// Objects with longer payloads get a frame of their own.
+pub(crate) const SMALL: usize = 4 << 10;
+/// A shared frame is closed when its payloads reach this.
+pub(crate) const SHARED: usize = 128 << 10;
+/// No compressed body is longer than this, once decompressed.
+const MAX_COMPRESSED: usize = 1 << 20;
+/// No body is longer than this.
+const MAX_BODY: usize = MAX_OBJECT + (1 << 20);
+/// No patch is stacked deeper than this.
+pub(crate) const MAX_DEPTH: u8 = 16;
+
+const MAGIC: [u8; 4] = *b"SLF1";
+const COMPRESSED: u8 = 1;
+const FOOTER: u8 = 2;
+/// Level for shared frames: they are mostly ids and patches, on the path of every commit.
+const LEVEL: i32 = 1;
+
+/// An object as it lies in a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) id: Hash,
+    pub(crate) codec: u8,
+    /// Patches between this and a whole object; 0: it is whole.
+    pub(crate) depth: u8,
+    /// First eight bytes of the base's id; 0 without a base.
+    pub(crate) base: u64,
+    /// Payload bytes of all patches of the chain, this one included.
+    pub(crate) chain: u32,
+    pub(crate) raw_len: u32,
+    pub(crate) payload: Bytes,
+}
+
+/// What a header says about the bytes that follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    flags: u8,
+    /// Length of the body as it is stored.
+    pub(crate) stored_len: u32,
+    body_len: u32,
+    checksum: u64,
+}
+
+impl Header {
+    /// Reads a header; `Err` says why these bytes are none.
+    pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let Some(bytes) = bytes.first_chunk::<HEADER>() else { return Err("a header is cut short".to_owned()) };
+        if bytes[..4] != MAGIC || bytes[5..8] != [0; 3] {
+            return Err("there is no frame".to_owned());
+        }
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let checksum = u64::from(word(16)) | u64::from(word(20)) << 32;
+        let header = Self { flags: bytes[4], stored_len: word(8), body_len: word(12), checksum };
+        let (stored, body) = (header.stored_len as usize, header.body_len as usize);
+        let sane = match header.flags {
+            COMPRESSED => stored < body && body <= MAX_COMPRESSED,
+            0 | FOOTER => stored == body && body <= MAX_BODY,
+            _ => return Err(format!("flags {:#x} are not known here: use a newer program", header.flags)),
+        };
+        if sane { Ok(header) } else { Err(format!("lengths {stored} and {body} cannot be")) }
+    }
+
+    /// Length of header and body.
+    pub(crate) fn frame_len(&self) -> u64 {
+        HEADER as u64 + u64::from(self.stored_len)
+    }
+
+    pub(crate) fn is_footer(&self) -> bool {
+        self.flags == FOOTER
+    }
+
+    fn write(flags: u8, stored_len: usize, body_len: usize, parts: &[&[u8]]) -> Result<[u8; HEADER]> {
+        let length = |n: usize| {
+            let n = u32::try_from(n).ok().filter(|_| n <= MAX_BODY);
+            n.ok_or_else(|| Error::Invalid { action: "framing", reason: format!("{body_len} bytes are too many") })
+        };
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&MAGIC);
+        header[4] = flags;
+        header[8..12].copy_from_slice(&length(stored_len)?.to_le_bytes());
+        header[12..16].copy_from_slice(&length(body_len)?.to_le_bytes());
+        let mut sum = Xxh3::new();
+        sum.update(&header[..16]);
+        parts.iter().for_each(|part| sum.update(part));
+        header[16..].copy_from_slice(&sum.digest().to_le_bytes());
+        Ok(header)
+    }
+}
+
+/// A frame that was checked and read.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// The objects, by slot. Their payloads share the body.
+    pub(crate) objects: Vec<Stored>,
+    /// Memory that the body takes.
+    pub(crate) weight: usize,
+}
+
+/// Checks the frame at the start of `bytes` and gives its header and body, decompressed.
+fn open(bytes: &Bytes) -> std::result::Result<(Header, Bytes), String> {
+    let header = Header::parse(bytes)?;
+    let length = HEADER + header.stored_len as usize;
+    if bytes.len() < length {
+        return Err(format!("a frame of {length} bytes is cut short at {}", bytes.len()));
+    }
+    let mut sum = Xxh3::new();
+    sum.update(&bytes[..16]);
+    sum.update(&bytes[HEADER..length]);
+    if sum.digest() != header.checksum {
+        return Err("the checksum of a frame is wrong".to_owned());
+    }
+    let stored = bytes.slice(HEADER..length);
+    if header.flags != COMPRESSED {
+        return Ok((header, stored));
+    }
+    let body = crate::codec::zstd_decode(&stored, None, header.body_len as usize)?;
+    if body.len() != header.body_len as usize {
+        return Err("a frame's body has another length than its header says".to_owned());
+    }
+    Ok((header, body))
+}
+
+/// Reads the frame of objects at the start of `bytes`. `Err` says what is wrong with it.
+pub(crate) fn parse(bytes: &Bytes) -> std::result::Result<Frame, String> {
+    let (header, body) = open(bytes)?;
+    if header.is_footer() {
+        return Err("there is a footer where objects should be".to_owned());
+    }
+    read_body(&body)
+}
+
+/// Reads the footer frame at the start of `bytes`: its body.
+pub(crate) fn parse_footer(bytes: &Bytes) -> std::result::Result<Bytes, String> {
+    let (header, body) = open(bytes)?;
+    if header.is_footer() { Ok(body) } else { Err("there are objects where a footer should be".to_owned()) }
+}
+
+fn read_body(body: &Bytes) -> std::result::Result<Frame, String> {
+    let cut = || "the table of a frame is cut short".to_owned();
+    let mut at = 0;
+    let count = varint(body, &mut at).ok_or_else(cut)?;
+    let count = usize::try_from(count).ok().filter(|&n| n > 0 && n <= MAX_SLOTS);
+    let count = count.ok_or("a frame has too many objects, or none")?;
+    let mut objects = Vec::with_capacity(count);
+    let mut lengths = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (object, length) = read_entry(body, &mut at).ok_or_else(cut)?;
+        if object.depth > MAX_DEPTH || object.raw_len as usize > MAX_OBJECT {
+            return Err(format!(
+                "object {} claims depth {}, {} bytes",
+                object.id.short(),
+                object.depth,
+                object.raw_len
+            ));
+        }
+        objects.push(object);
+        lengths.push(length);
+    }
+    for (object, length) in objects.iter_mut().zip(lengths) {
+        let end = at.checked_add(length).filter(|&end| end <= body.len());
+        let end = end.ok_or("the payloads of a frame are longer than its body")?;
+        object.payload = body.slice(at..end);
+        at = end;
+    }
+    if at != body.len() {
+        return Err("a frame has bytes after its last payload".to_owned());
+    }
+    Ok(Frame { objects, weight: body.len() + count * size_of::<Stored>() })
+}
+
+fn read_entry(body: &[u8], at: &mut usize) -> Option<(Stored, usize)> {
+    let fixed = body.get(*at..*at + 34)?;
+    let id = Hash::from_slice(&fixed[..32])?;
+    let (codec, depth) = (fixed[32], fixed[33]);
+    *at += 34;
+    let (mut base, mut chain) = (0, 0);
+    if depth > 0 {
+        base = u64::from_le_bytes(*body.get(*at..)?.first_chunk()?);
+        *at += 8;
+        chain = u32::try_from(varint(body, at)?).ok()?;
+    }
+    let raw_len = u32::try_from(varint(body, at)?).ok()?;
+    let length = usize::try_from(varint(body, at)?).ok()?;
+    Some((Stored { id, codec, depth, base, chain, raw_len, payload: Bytes::new() }, length))
+}
+
+/// A frame that is ready to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Built {
+    /// Header and table, then payloads.
+    pub(crate) parts: Vec<Bytes>,
+    /// Length of all parts.
+    pub(crate) len: u32,
+    /// What is in it, by slot: id and depth.
+    pub(crate) objects: Vec<(Hash, u8)>,
+}
+
+/// Makes a frame of objects. Several objects are compressed together when that pays.
+pub(crate) fn build(objects: &[Stored]) -> Result<Built> {
+    debug_assert!(!objects.is_empty() && objects.len() <= MAX_SLOTS);
+    let mut table = BytesMut::with_capacity(HEADER + 8 + objects.len() * 56);
+    table.put_bytes(0, HEADER);
+    put_varint(&mut table, objects.len() as u64);
+    for object in objects {
+        table.put_slice(object.id.as_bytes());
+        table.put_slice(&[object.codec, object.depth]);
+        if object.depth > 0 {
+            table.put_u64_le(object.base);
+            put_varint(&mut table, u64::from(object.chain));
+        }
+        put_varint(&mut table, u64::from(object.raw_len));
+        put_varint(&mut table, object.payload.len() as u64);
+    }
+    let names = objects.iter().map(|object| (object.id, object.depth)).collect();
+    if objects.iter().all(|object| object.payload.len() <= SMALL) {
+        return build_shared(table, objects, names);
+    }
+    let mut sum_parts: Vec<&[u8]> = vec![&table[HEADER..]];
+    sum_parts.extend(objects.iter().map(|object| &object.payload[..]));
+    let length: usize = sum_parts.iter().map(|part| part.len()).sum();
+    let header = Header::write(0, length, length, &sum_parts)?;
+    table[..HEADER].copy_from_slice(&header);
+    let mut parts = vec![table.freeze()];
+    parts.extend(objects.iter().map(|object| object.payload.clone()));
+    Ok(Built { parts, len: frame_len(length)?, objects: names })
+}
+
+fn build_shared(mut table: BytesMut, objects: &[Stored], names: Vec<(Hash, u8)>) -> Result<Built> {
+    objects.iter().for_each(|object| table.put_slice(&object.payload));
+    let body = &table[HEADER..];
+    let body_len = body.len();
+    // Ids do not shrink, so a frame of few objects only wins when payloads repeat each other; zstd is quick to find out.
+    let packed = zstd::bulk::compress(body, LEVEL).ok().filter(|packed| packed.len() < body_len - body_len / 16);
+    if let Some(packed) = packed.filter(|_| body_len <= MAX_COMPRESSED) {
+        let header = Header::write(COMPRESSED, packed.len(), body_len, &[&packed])?;
+        let len = frame_len(packed.len())?;
+        return Ok(Built { parts: vec![Bytes::copy_from_slice(&header), Bytes::from(packed)], len, objects: names });
+    }
+    let header = Header::write(0, body_len, body_len, &[body])?;
+    table[..HEADER].copy_from_slice(&header);
+    Ok(Built { parts: vec![table.freeze()], len: frame_len(body_len)?, objects: names })
+}
+
+/// Makes a footer frame around `body`.
+pub(crate) fn build_footer(body: &[u8]) -> Result<Bytes> {
+    let header = Header::write(FOOTER, body.len(), body.len(), &[body])?;
+    let mut frame = BytesMut::with_capacity(HEADER + body.len());
+    frame.put_slice(&header);
+    frame.put_slice(body);
+    Ok(frame.freeze())
+}
+
+fn frame_len(stored_len: usize) -> Result<u32> {
+    u32::try_from(HEADER + stored_len)
+        .map_err(|_| Error::Invalid { action: "framing", reason: format!("{stored_len} bytes are too many") })
+}
+
+/// The checksum that files of this crate carry outside frames.
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
+}
+
+/// LEB128, at most ten bytes.
+pub(crate) fn put_varint(out: &mut impl BufMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8(u8::try_from(value & 0x7f).expect("seven bits fit") | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(u8::try_from(value).expect("less than 0x80"));
+}
+
+/// Reads what `put_varint` wrote and moves `at` on; `None` when it is cut short or too long.
+pub(crate) fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        let bits = u64::from(byte & 0x7f);
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

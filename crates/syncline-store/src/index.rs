@@ -1,0 +1,240 @@
+//! The index: where each object lies.
+//!
+//! Three layers, asked in this order: *pending* objects that are in no file yet, the *tail* of objects in files that no segment
+//! covers yet, and immutable sorted segments (`segment`). All of it but the pending objects can be made again from packs and
+//! journals, so nothing here needs to be written with care: a lost or damaged segment is dropped and its files are read again.
+//! Why not an embedded database: `docs/adr/0002-index.md`.
+//!
+//! Owns: the three layers and the numbers of files. After a crash: whatever segments are there are used, the rest is read
+//! from footers and journals.
+//!
+//! Invariants:
+//! - a segment or tail entry never appears before its file is whole and visible, except for uploads of this process;
+//! - an id that has several places keeps working as long as one of them does: all of them are tried.
+//!
+//! Not here: reading objects (`crate::store`).
+
+mod maintain;
+mod refresh;
+pub(crate) mod segment;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use syncline_base::rng::Rng;
+use syncline_base::{Hash, Kind};
+
+use crate::backend::{Backend, Upload};
+use crate::error::Result;
+use crate::frame::Stored;
+use crate::pack::Loc;
+use segment::Segment;
+
+/// Folders of a store.
+pub(crate) const PACKS: &str = "packs/";
+pub(crate) const JOURNALS: &str = "journal/";
+pub(crate) const SEGMENTS: &str = "index/";
+
+/// A pack or journal.
+#[derive(Debug, Clone)]
+pub(crate) struct FileInfo {
+    pub(crate) name: Arc<str>,
+    /// While this process writes it.
+    pub(crate) upload: Option<Arc<dyn Upload>>,
+    /// No longer listed.
+    pub(crate) gone: bool,
+    /// Will be deleted by a later gc: what is put again is stored again.
+    pub(crate) condemned: bool,
+    /// Where its last good frame ends.
+    pub(crate) end: u64,
+    /// How much of it survives a power cut for sure: only that may be in segments, which outlive it.
+    pub(crate) durable: u64,
+    /// It has a footer, or damage in its middle: nothing is appended to it.
+    pub(crate) finished: bool,
+}
+
+/// An open segment, with its files' numbers.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) segment: Segment,
+    pub(crate) files: Vec<u32>,
+}
+
+impl Open {
+    fn translate(&self, loc: Loc) -> Option<Loc> {
+        Some(Loc { file: *self.files.get(loc.file as usize)?, ..loc })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) pending: BTreeMap<Hash, Stored>,
+    pub(crate) tail: BTreeMap<Hash, Loc>,
+    /// Stretches that the tail knows every object of, by file.
+    pub(crate) tail_covers: BTreeMap<u32, Vec<(u64, u64)>>,
+    /// Newest first.
+    pub(crate) segments: Arc<Vec<Arc<Open>>>,
+    pub(crate) files: Vec<FileInfo>,
+    by_name: BTreeMap<Arc<str>, u32>,
+    /// What the last refresh saw, to notice that nothing has changed.
+    listed: Vec<(String, u64)>,
+}
+
+impl State {
+    /// The number of a file; a new one for a new name.
+    pub(crate) fn file(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.by_name.get(name) {
+            return number;
+        }
+        let number = u32::try_from(self.files.len()).expect("fewer than 2^32 files");
+        let name: Arc<str> = name.into();
+        self.by_name.insert(Arc::clone(&name), number);
+        self.files.push(FileInfo {
+            name,
+            upload: None,
+            gone: false,
+            condemned: false,
+            end: 0,
+            durable: 0,
+            finished: false,
+        });
+        number
+    }
+
+    fn usable(&self, loc: &Loc) -> bool {
+        self.files.get(loc.file as usize).is_some_and(|file| !file.gone)
+    }
+
+    /// Notes that the tail knows `from..to` of a file.
+    pub(crate) fn cover(&mut self, file: u32, from: u64, to: u64) {
+        let covers = self.tail_covers.entry(file).or_default();
+        match covers.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => covers.push((from, to)),
+        }
+    }
+}
+
+/// Where an object is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In no file yet.
+    Pending(Stored),
+    /// In a file.
+    At(Loc),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Index {
+    backend: Arc<dyn Backend>,
+    state: RwLock<State>,
+    /// One refresh or fold at a time.
+    maintenance: Mutex<()>,
+    /// Entries in the tail beyond which it becomes a segment.
+    fold_at: usize,
+    /// For names that no other process takes.
+    names: Mutex<Rng>,
+}
+
+impl Index {
+    pub(crate) fn new(backend: Arc<dyn Backend>, fold_at: usize, names: Rng) -> Self {
+        let (state, maintenance) = (RwLock::default(), Mutex::new(()));
+        Self { backend, state, maintenance, fold_at: fold_at.max(1), names: Mutex::new(names) }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().expect("no code panics while it holds the index")
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().expect("no code panics while it holds the index")
+    }
+
+    /// The first place of an object. Looks at no other process's work.
+    pub(crate) fn find(&self, id: &Hash) -> Result<Option<Place>> {
+        let segments = {
+            let state = self.read();
+            if let Some(object) = state.pending.get(id) {
+                return Ok(Some(Place::Pending(object.clone())));
+            }
+            if let Some(loc) = state.tail.get(id) {
+                return Ok(Some(Place::At(*loc)));
+            }
+            Arc::clone(&state.segments)
+        };
+        for open in segments.iter() {
+            if let Some(loc) = self.ask(open, id)?.filter(|loc| self.read().usable(loc)) {
+                return Ok(Some(Place::At(loc)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&self, open: &Open, id: &Hash) -> Result<Option<Loc>> {
+        Ok(open.segment.find(&*self.backend, id)?.and_then(|(_, loc)| open.translate(loc)))
+    }
+
+    /// Every place in a file where an object lies.
+    pub(crate) fn all(&self, id: &Hash) -> Result<Vec<Loc>> {
+        let (mut found, segments) = {
+            let state = self.read();
+            (state.tail.get(id).copied().into_iter().collect::<Vec<_>>(), Arc::clone(&state.segments))
+        };
+        for open in segments.iter() {
+            found.extend(self.ask(open, id)?.filter(|loc| self.read().usable(loc)));
+        }
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Whether an object is there, and will stay: what lies in condemned files only does not count.
+    pub(crate) fn holds(&self, id: &Hash) -> Result<bool> {
+        Ok(match self.find(id)? {
+            None => false,
+            Some(Place::Pending(_)) => true,
+            Some(Place::At(loc)) => {
+                let stays = |loc: &Loc| !self.read().files[loc.file as usize].condemned;
+                stays(&loc) || self.all(id)?.iter().any(stays)
+            }
+        })
+    }
+
+    /// The ids that start with these eight bytes. More than one only if somebody made them so.
+    pub(crate) fn with_prefix(&self, prefix: u64) -> Result<Vec<Hash>> {
+        let mut low = [0; 32];
+        low[..8].copy_from_slice(&prefix.to_le_bytes());
+        let mut high = [0xff; 32];
+        high[..8].copy_from_slice(&prefix.to_le_bytes());
+        let range = Hash::from_bytes(low)..=Hash::from_bytes(high);
+        let (mut found, segments) = {
+            let state = self.read();
+            let pending = state.pending.range(range.clone()).map(|(id, _)| *id);
+            let found: Vec<Hash> = pending.chain(state.tail.range(range).map(|(id, _)| *id)).collect();
+            (found, Arc::clone(&state.segments))
+        };
+        for open in segments.iter() {
+            let more = open.segment.with_prefix(&*self.backend, prefix)?;
+            let state = self.read();
+            found.extend(
+                more.into_iter()
+                    .filter(|(_, loc)| open.translate(*loc).is_some_and(|loc| state.usable(&loc)))
+                    .map(|e| e.0),
+            );
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Runs a look-up; when a segment turns out to be damaged or gone, catches up and runs it once more.
+    pub(crate) fn healing<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
+        match look() {
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                self.reload()?;
+                look()
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Catching up with the files that are there: what other processes have flushed, and what a crash has left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use syncline_base::Kind;
+
+use super::segment::{Cover, Segment};
+use super::{Index, JOURNALS, Open, PACKS, SEGMENTS, State};
+use crate::error::Result;
+use crate::pack;
+
+/// How often a listing is taken again because files vanished while they were read.
+const TRIES: usize = 5;
+
+impl Index {
+    /// Looks at which files are there, and reads those that are not indexed yet. True when something was new.
+    pub(crate) fn refresh(&self) -> Result<bool> {
+        let _one = self.maintenance.lock().expect("no code panics while it maintains the index");
+        let mut tries = 0;
+        loop {
+            match self.refresh_once() {
+                // Another process has merged or collected what was just listed: look again.
+                Err(error) if error.kind() == Kind::NotFound && tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Drops damaged segments and reads everything that is not covered without them.
+    pub(crate) fn reload(&self) -> Result<()> {
+        {
+            let _one = self.maintenance.lock().expect("no code panics while it maintains the index");
+            let segments = Arc::clone(&self.read().segments);
+            let mut whole = Vec::new();
+            for open in segments.iter() {
+                let good = open.segment.iter(&*self.backend).try_for_each(|entry| entry.map(drop));
+                match good {
+                    Ok(()) => whole.push(Arc::clone(open)),
+                    Err(error) if error.kind() == Kind::NotFound => {}
+                    Err(error) if error.kind() == Kind::Corrupt => self.discard(&open.segment.name),
+                    Err(error) => return Err(error),
+                }
+            }
+            let mut state = self.write();
+            state.segments = Arc::new(whole);
+            state.listed.clear();
+        }
+        self.refresh().map(drop)
+    }
+
+    /// A damaged segment holds nothing that packs do not: best is to get rid of it. If that fails it is only not used.
+    fn discard(&self, name: &str) {
+        tracing::warn!(name, "an index segment is damaged: making it again from packs");
+        if let Err(error) = self.backend.delete(name) {
+            tracing::warn!(name, %error, "the damaged segment stays, unused");
+        }
+    }
+
+    fn refresh_once(&self) -> Result<bool> {
+        let mut listed = self.backend.list(SEGMENTS)?;
+        listed.extend(self.backend.list(PACKS)?);
+        listed.extend(self.backend.list(JOURNALS)?);
+        if self.read().listed == listed {
+            return Ok(false);
+        }
+        self.open_segments(&listed)?;
+        let files: Vec<(u32, u64)> = self.note_files(&listed);
+        let covers = self.covers_by_name();
+        for (file, size) in files {
+            self.read_uncovered(file, size, &covers)?;
+            if self.read().tail.len() > self.fold_at {
+                self.fold_quietly();
+            }
+        }
+        // A torn tail may be replaced by something of the same length: that must not look unchanged.
+        let mut state = self.write();
+        let torn = |name: &str, size: u64| {
+            let file = state.by_name.get(name).map(|&file| &state.files[file as usize]);
+            file.is_some_and(|file| file.upload.is_none() && file.end < size)
+        };
+        if !listed.iter().any(|(name, size)| torn(name, *size)) {
+            state.listed = listed;
+        }
+        Ok(true)
+    }
+
+    fn open_segments(&self, listed: &[(String, u64)]) -> Result<()> {
+        let known = Arc::clone(&self.read().segments);
+        let mut opened: Vec<Arc<Open>> = Vec::new();
+        let names = listed.iter().filter(|(name, _)| name.starts_with(SEGMENTS));
+        // Names begin with the time: the newest comes last in the listing and first here.
+        for (name, size) in names.rev() {
+            if let Some(open) = known.iter().find(|open| open.segment.name == *name) {
+                opened.push(Arc::clone(open));
+                continue;
+            }
+            match Segment::open(&*self.backend, name, *size) {
+                Ok(segment) => {
+                    let mut state = self.write();
+                    let files = segment.covers.iter().map(|cover| state.file(&cover.name)).collect();
+                    opened.push(Arc::new(Open { segment, files }));
+                }
+                Err(error) if error.kind() == Kind::Corrupt => self.discard(name),
+                Err(error) => return Err(error),
+            }
+        }
+        let contains = |outer: &Open, inner: &Cover| {
+            outer.segment.covers.iter().any(|c| c.name == inner.name && c.from <= inner.from && inner.to <= c.to)
+        };
+        let superseded = |n: usize| {
+            let mine = &opened[n].segment.covers;
+            (0..opened.len()).any(|other| {
+                let all = other != n && mine.iter().all(|cover| contains(&opened[other], cover));
+                // Of two that cover the same, the newer one stays.
+                all && (other < n || !opened[other].segment.covers.iter().all(|c| contains(&opened[n], c)))
+            })
+        };
+        let keep: Vec<Arc<Open>> =
+            (0..opened.len()).filter(|&n| !superseded(n)).map(|n| Arc::clone(&opened[n])).collect();
+        self.write().segments = Arc::new(keep);
+        Ok(())
+    }
+
+    /// Gives numbers to new files, and forgets those that are gone.
+    fn note_files(&self, listed: &[(String, u64)]) -> Vec<(u32, u64)> {
+        let mut state = self.write();
+        let mut present = BTreeSet::new();
+        let mut files = Vec::new();
+        for (name, size) in listed.iter().filter(|(name, _)| !name.starts_with(SEGMENTS)) {
+            let file = state.file(name);
+            present.insert(file);
+            let info = &mut state.files[file as usize];
+            info.gone = false;
+            files.push((file, *size));
+        }
+        let mut gone = Vec::new();
+        for (file, info) in (0u32..).zip(&mut state.files) {
+            if info.upload.is_none() && !present.contains(&file) {
+                info.gone = true;
+                gone.push(file);
+            }
+        }
+        if gone.iter().any(|file| state.tail_covers.contains_key(file)) {
+            let State { tail, files, tail_covers, .. } = &mut *state;
+            tail.retain(|_, loc| !files[loc.file as usize].gone);
+            gone.iter().for_each(|file| drop(tail_covers.remove(file)));
+        }
+        files
+    }
+
+    fn covers_by_name(&self) -> BTreeMap<u32, Vec<(u64, u64)>> {
+        let state = self.read();
+        let mut covers = state.tail_covers.clone();
+        for open in state.segments.iter() {
+            for (cover, file) in open.segment.covers.iter().zip(&open.files) {
+                covers.entry(*file).or_default().push((cover.from, cover.to));
+            }
+        }
+        covers.values_mut().for_each(|list| list.sort_unstable());
+        covers
+    }
+
+    /// Indexes the stretches of a file that are not covered.
+    fn read_uncovered(&self, file: u32, size: u64, covers: &BTreeMap<u32, Vec<(u64, u64)>>) -> Result<()> {
+        let (name, uploading) = {
+            let state = self.read();
+            let info = &state.files[file as usize];
+            (Arc::clone(&info.name), info.upload.is_some())
+        };
+        if uploading {
+            return Ok(());
+        }
+        let journal = name.starts_with(JOURNALS);
+        let covers = covers.get(&file).map_or(&[][..], Vec::as_slice);
+        let mut at = 0;
+        for &(from, to) in covers {
+            if from > at {
+                self.read_stretch(file, &name, at, from)?;
+            }
+            at = at.max(to);
+        }
+        if at >= size {
+            let mut state = self.write();
+            let info = &mut state.files[file as usize];
+            // A journal that is shorter than what was indexed has lost a tail that was never acknowledged.
+            info.end = info.end.max(at.min(size));
+            info.finished |= !journal;
+            info.durable = info.durable.max(if journal { 0 } else { size });
+            return Ok(());
+        }
+        if at == 0
+            && let Some(entries) = pack::read_footer(&*self.backend, &name, size, file)?
+        {
+            let mut state = self.write();
+            state.tail.extend(entries);
+            state.cover(file, 0, size);
+            let info = &mut state.files[file as usize];
+            (info.end, info.finished, info.durable) = (size, true, size);
+            return Ok(());
+        }
+        self.read_stretch(file, &name, at, size)
+    }
+
+    fn read_stretch(&self, file: u32, name: &str, from: u64, to: u64) -> Result<()> {
+        let mut entries = Vec::new();
+        let mut last = None;
+        let scanned = pack::scan(&*self.backend, name, from, to, &mut |at, len, frame| {
+            let names: Vec<_> = frame.objects.iter().map(|object| (object.id, object.depth)).collect();
+            entries.extend(pack::locate(file, pack::check_room(name, at)?, len, &names));
+            last = Some(at);
+            Ok(())
+        })?;
+        if !scanned.damage.is_empty() {
+            tracing::warn!(name, damage = ?scanned.damage, "a file is damaged: run verify, then repair from a good copy");
+        }
+        let mut state = self.write();
+        state.tail.extend(entries);
+        if scanned.end > from {
+            state.cover(file, from, scanned.end);
+        }
+        let info = &mut state.files[file as usize];
+        info.end = info.end.max(scanned.end);
+        info.finished |= scanned.sealed || !scanned.damage.is_empty() || !name.starts_with(JOURNALS);
+        if scanned.sealed || !name.starts_with(JOURNALS) {
+            info.durable = info.end;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Packs and journals: files of frames.
+//!
+//! Layout: `docs/format/pack.md`. A pack is written once and becomes visible when it is whole; a journal grows by appends and
+//! is *sealed* when it is long enough. Both end, once they are finished, with a footer that lists their objects.
+//!
+//! Owns: nothing. After a crash: a pack is whole; a journal may end in bytes that are no frame, which count for nothing.
+//!
+//! Invariants:
+//! - what a scan gives lies in frames whose checksums were right;
+//! - bytes behind the last good frame are never trusted, and are told apart from damage in the middle.
+//!
+//! Not here: the index over all packs (`crate::index`), when to write what (`crate::store`).
+
+use bytes::{BufMut, Bytes};
+use syncline_base::Hash;
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::frame::{self, Built, HEADER, Header};
+
+/// Length of an entry in footers and index segments.
+pub(crate) const ENTRY: usize = 48;
+/// Length of what follows the footer frame.
+pub(crate) const TRAILER: u64 = 16;
+const TRAILER_MAGIC: [u8; 8] = *b"SLPEND1\n";
+/// How much of a file is read at once when it is scanned.
+const SCAN: u64 = 4 << 20;
+
+/// Where an object lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Loc {
+    /// Which file; what the number means depends on where the entry was read.
+    pub(crate) file: u32,
+    /// Where its frame starts.
+    pub(crate) offset: u32,
+    /// How long its frame is.
+    pub(crate) len: u32,
+    /// Its place in the frame.
+    pub(crate) slot: u16,
+    /// How many objects the frame holds.
+    pub(crate) count: u16,
+    /// Patches between this and a whole object.
+    pub(crate) depth: u8,
+}
+
+impl Loc {
+    /// Its 16 bytes in an entry: slot and depth share two bytes, 11 bits and 5.
+    pub(crate) fn write(&self, out: &mut impl BufMut) {
+        out.put_u32_le(self.file);
+        out.put_u32_le(self.offset);
+        out.put_u32_le(self.len);
+        out.put_u16_le(self.slot | u16::from(self.depth) << 11);
+        out.put_u16_le(self.count);
+    }
+
+    pub(crate) fn read(bytes: &[u8; 16]) -> Self {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let packed = u16::from_le_bytes([bytes[12], bytes[13]]);
+        Self {
+            file: word(0),
+            offset: word(4),
+            len: word(8),
+            slot: packed & 0x7ff,
+            count: u16::from_le_bytes([bytes[14], bytes[15]]),
+            depth: u8::try_from(packed >> 11).expect("five bits fit"),
+        }
+    }
+}
+
+/// The entries of a frame that lies at `offset` of `file`.
+pub(crate) fn locate(
+    file: u32,
+    offset: u32,
+    len: u32,
+    objects: &[(Hash, u8)],
+) -> impl Iterator<Item = (Hash, Loc)> + '_ {
+    let count = u16::try_from(objects.len()).expect("frames hold at most 2047 objects");
+    (0..count).zip(objects).map(move |(slot, &(id, depth))| (id, Loc { file, offset, len, slot, count, depth }))
+}
+
+/// Like [`locate`] for a frame that was just built.
+pub(crate) fn locate_built(file: u32, offset: u32, built: &Built) -> impl Iterator<Item = (Hash, Loc)> + '_ {
+    locate(file, offset, built.len, &built.objects)
+}
+
+/// The footer frame and trailer for a file whose frames end at `end`. Sorts the entries.
+pub(crate) fn footer(end: u64, entries: &mut [(Hash, Loc)]) -> Result<Bytes> {
+    entries.sort_unstable_by_key(|entry| entry.0);
+    let mut body = Vec::with_capacity(entries.len() * ENTRY);
+    for (id, loc) in entries.iter() {
+        body.put_slice(id.as_bytes());
+        Loc { file: 0, ..*loc }.write(&mut body);
+    }
+    let mut bytes = frame::build_footer(&body)?.to_vec();
+    bytes.put_u64_le(end);
+    bytes.put_slice(&TRAILER_MAGIC);
+    Ok(bytes.into())
+}
+
+/// Reads the entries of a finished file from its footer, as of file number `file`. `None` when it has no footer.
+pub(crate) fn read_footer(backend: &dyn Backend, name: &str, size: u64, file: u32) -> Result<Option<Vec<(Hash, Loc)>>> {
+    if size < TRAILER {
+        return Ok(None);
+    }
+    // Most footers are short: one read gets trailer and footer.
+    let from = size.saturating_sub(64 << 10);
+    let tail = backend.read(name, from..size)?;
+    let trailer = tail.slice(tail.len() - TRAILER as usize..);
+    if trailer[8..] != TRAILER_MAGIC {
+        return Ok(None);
+    }
+    let start = u64::from_le_bytes(*trailer.first_chunk().expect("a trailer has 16 bytes"));
+    if start > size - TRAILER {
+        return Ok(None);
+    }
+    let bytes = match start.checked_sub(from) {
+        Some(skip) => tail.slice(usize::try_from(skip).expect("within the tail")..),
+        None => backend.read(name, start..size)?,
+    };
+    Ok(frame::parse_footer(&bytes).ok().and_then(|body| read_entries(&body, file, start)))
+}
+
+fn read_entries(body: &[u8], file: u32, end: u64) -> Option<Vec<(Hash, Loc)>> {
+    if !body.len().is_multiple_of(ENTRY) {
+        return None;
+    }
+    body.chunks_exact(ENTRY)
+        .map(|entry| {
+            let loc = Loc { file, ..Loc::read(entry[32..].first_chunk()?) };
+            let fits = u64::from(loc.offset) + u64::from(loc.len) <= end && loc.slot < loc.count;
+            fits.then_some((Hash::from_slice(&entry[..32])?, loc))
+        })
+        .collect()
+}
+
+/// What a scan found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Scanned {
+    /// Where the last good frame ends: here an append goes on.
+    pub(crate) end: u64,
+    /// Stretches that are no frame but have good frames behind them: damage.
+    pub(crate) damage: Vec<(u64, u64)>,
+    /// Whether a footer was met: the file is finished.
+    pub(crate) sealed: bool,
+}
+
+/// Reads the frames of a file from `from` (a frame's start) to `size`, and gives each to `each` with its offset.
+pub(crate) fn scan(
+    backend: &dyn Backend,
+    name: &str,
+    from: u64,
+    size: u64,
+    each: &mut dyn FnMut(u64, u32, frame::Frame) -> Result<()>,
+) -> Result<Scanned> {
+    let mut scanned = Scanned { end: from, ..Scanned::default() };
+    let mut window = Window { backend, name, size, start: from, bytes: Bytes::new() };
+    let mut at = from;
+    let mut bad: Option<u64> = None;
+    while at < size {
+        match window.frame(at)? {
+            Found::Frame(frame, len) => {
+                if let Some(start) = bad.take() {
+                    scanned.damage.push((start, at));
+                }
+                each(at, len, frame)?;
+                at += u64::from(len);
+                scanned.end = at;
+            }
+            Found::Footer(len) => {
+                if let Some(start) = bad.take() {
+                    scanned.damage.push((start, at));
+                }
+                scanned.sealed = true;
+                scanned.end = (at + len + TRAILER).min(size);
+                break;
+            }
+            Found::Nothing => {
+                bad.get_or_insert(at);
+                at = window.next_magic(at + 1)?;
+            }
+        }
+    }
+    Ok(scanned)
+}
+
+enum Found {
+    Frame(frame::Frame, u32),
+    Footer(u64),
+    Nothing,
+}
+
+/// A piece of a file that is being scanned.
+struct Window<'a> {
+    backend: &'a dyn Backend,
+    name: &'a str,
+    size: u64,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window<'_> {
+    /// The bytes from `at` on, at least `need` of them unless the file ends before.
+    fn get(&mut self, at: u64, need: u64) -> Result<Bytes> {
+        let end = self.start + self.bytes.len() as u64;
+        let want = (at + need).min(self.size);
+        if at < self.start || want > end {
+            let until = (at + need.max(SCAN)).min(self.size);
+            self.bytes = self.backend.read(self.name, at..until)?;
+            self.start = at;
+        }
+        let skip = usize::try_from(at - self.start).expect("within the window");
+        Ok(self.bytes.slice(skip..))
+    }
+
+    fn frame(&mut self, at: u64) -> Result<Found> {
+        let Ok(header) = Header::parse(&self.get(at, HEADER as u64)?) else { return Ok(Found::Nothing) };
+        if header.frame_len() > self.size - at {
+            return Ok(Found::Nothing);
+        }
+        let bytes = self.get(at, header.frame_len())?;
+        if header.is_footer() {
+            let good = frame::parse_footer(&bytes).is_ok();
+            return Ok(if good { Found::Footer(header.frame_len()) } else { Found::Nothing });
+        }
+        let Ok(len) = u32::try_from(header.frame_len()) else { return Ok(Found::Nothing) };
+        Ok(frame::parse(&bytes).map_or(Found::Nothing, |frame| Found::Frame(frame, len)))
+    }
+
+    /// The next place at or after `at` where a frame may start; the file's end if there is none.
+    fn next_magic(&mut self, mut at: u64) -> Result<u64> {
+        loop {
+            let bytes = self.get(at, HEADER as u64)?;
+            if bytes.len() < HEADER {
+                return Ok(self.size);
+            }
+            if let Some(found) = bytes.windows(4).position(|four| four == b"SLF1") {
+                return Ok(at + found as u64);
+            }
+            at += bytes.len() as u64 - 3;
+        }
+    }
+}
+
+/// Fails unless `len` more bytes still have offsets that entries can hold.
+pub(crate) fn check_room(name: &str, len: u64) -> Result<u32> {
+    u32::try_from(len).map_err(|_| Error::format(name, "it is longer than 4 GiB"))
+}
+
+#[cfg(test)]
+mod tests;

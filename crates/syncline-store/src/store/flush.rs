@@ -1,0 +1,179 @@
+//! Flushing: group commit, the journal, and packs on places that cannot append.
+//!
+//! One thread flushes at a time, for all that wait: who comes while a flush runs waits for it and then one of them flushes for
+//! all. The journal is shared by the processes that write to a place, one at a time, under the lock `writer`.
+
+use bytes::Bytes;
+use syncline_base::Hash;
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::frame::Built;
+use crate::index::JOURNALS;
+use crate::pack::{self, Loc};
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    running: bool,
+    /// Flushes that have started.
+    started: u64,
+    /// Flushes that have ended.
+    ended: u64,
+    /// How the last one that failed did, and which it was.
+    failed: Option<(u64, Error)>,
+}
+
+/// The journal that this process appended to last.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    at: Option<Position>,
+}
+
+#[derive(Debug, Clone)]
+struct Position {
+    name: String,
+    file: u32,
+    len: u64,
+}
+
+impl Store {
+    /// Makes everything that was put before durable, and visible to other processes. Concurrent calls share one sync.
+    ///
+    /// # Errors
+    /// `Unavailable` when another process keeps the lock or the place is full; the backend's. What was put stays in memory, and a
+    /// later flush tries again.
+    pub fn flush(&self) -> Result<()> {
+        let inner = &self.inner;
+        let lock = || inner.flushing.lock().expect("no code panics while it holds the turns");
+        let mut turns = lock();
+        // A flush that runs already may have missed our last put: the next one has it.
+        let mine = turns.started + 1;
+        while turns.running && turns.ended < mine {
+            turns = inner.flushed.wait(turns).expect("no code panics while it holds the turns");
+        }
+        if turns.ended >= mine {
+            return match &turns.failed {
+                Some((which, error)) if *which >= mine => Err(error.clone()),
+                _ => Ok(()),
+            };
+        }
+        turns.running = true;
+        turns.started += 1;
+        let number = turns.started;
+        drop(turns);
+        let result = self.flush_now();
+        let mut turns = lock();
+        turns.running = false;
+        turns.ended = number;
+        if let Err(error) = &result {
+            turns.failed = Some((number, error.clone()));
+        }
+        drop(turns);
+        inner.flushed.notify_all();
+        result
+    }
+
+    fn flush_now(&self) -> Result<()> {
+        let mut writer = self.writer();
+        let packed = writer.close()?;
+        if writer.frames.is_empty() && !packed {
+            return Ok(());
+        }
+        if packed || !self.inner.backend.caps().append {
+            // Under the writer's lock: what is put meanwhile must not end up in a pack that is being closed.
+            if !writer.frames.is_empty() {
+                writer.spill(self)?;
+            }
+            writer.finish_packs(self)?;
+            drop(writer);
+            return self.inner.index.maintain();
+        }
+        let frames = std::mem::take(&mut writer.frames);
+        writer.frame_bytes = 0;
+        drop(writer);
+        if let Err(error) = self.append(&frames) {
+            let mut writer = self.writer();
+            writer.frame_bytes += frames.iter().map(|built| built.len as usize).sum::<usize>();
+            writer.frames.splice(0..0, frames);
+            return Err(error);
+        }
+        self.inner.index.maintain()
+    }
+
+    /// Appends frames to the journal.
+    fn append(&self, frames: &[Built]) -> Result<()> {
+        let inner = &self.inner;
+        let _guard = self.lock("writer")?;
+        let mut journal = inner.journal.lock().expect("no code panics while it holds the journal");
+        let mut position = self.position(journal.at.take())?;
+        let parts: Vec<Bytes> = frames.iter().flat_map(|built| built.parts.iter().cloned()).collect();
+        // On an error `journal.at` stays empty, and the next append looks at the files anew: after a failed sync nobody knows what
+        // of the journal is on the disk.
+        inner.backend.append(&position.name, position.len, &parts).inspect_err(|_| {
+            inner.index.write().files[position.file as usize].finished = true;
+        })?;
+        let from = position.len;
+        let mut state = inner.index.write();
+        for built in frames {
+            for (id, loc) in pack::locate_built(position.file, pack::check_room(&position.name, position.len)?, built) {
+                state.pending.remove(&id);
+                state.tail.insert(id, loc);
+            }
+            position.len += u64::from(built.len);
+        }
+        state.cover(position.file, from, position.len);
+        let info = &mut state.files[position.file as usize];
+        // The sync covers what other processes wrote before, too.
+        (info.end, info.durable) = (position.len, position.len);
+        drop(state);
+        if position.len >= inner.options.journal_bytes {
+            self.seal(&position)?;
+        } else {
+            journal.at = Some(position);
+        }
+        Ok(())
+    }
+
+    /// Where the next append goes. Only under the lock.
+    fn position(&self, last: Option<Position>) -> Result<Position> {
+        let inner = &self.inner;
+        if let Some(last) = last
+            && inner.backend.size(&last.name)? == Some(last.len)
+        {
+            return Ok(last);
+        }
+        inner.index.refresh()?;
+        let mut state = inner.index.write();
+        let open = (0u32..)
+            .zip(&state.files)
+            .filter(|(_, file)| file.name.starts_with(JOURNALS) && !file.finished && !file.gone && !file.condemned);
+        // What lies beyond the last good frame was never acknowledged: the append cuts it off.
+        let newest = open.max_by(|a, b| a.1.name.cmp(&b.1.name));
+        let found = newest.map(|(number, file)| Position { name: file.name.to_string(), file: number, len: file.end });
+        if let Some(found) = found.filter(|found| found.len < inner.options.journal_bytes) {
+            return Ok(found);
+        }
+        let name = self.new_name(JOURNALS);
+        Ok(Position { file: state.file(&name), name, len: 0 })
+    }
+
+    /// Ends a journal with a footer.
+    fn seal(&self, position: &Position) -> Result<()> {
+        let inner = &self.inner;
+        let mut entries: Vec<(Hash, Loc)> = Vec::new();
+        pack::scan(&*inner.backend, &position.name, 0, position.len, &mut |at, len, frame| {
+            let names: Vec<_> = frame.objects.iter().map(|object| (object.id, object.depth)).collect();
+            entries.extend(pack::locate(0, pack::check_room(&position.name, at)?, len, &names));
+            Ok(())
+        })?;
+        let footer = pack::footer(position.len, &mut entries)?;
+        inner.backend.append(&position.name, position.len, &[footer.clone()])?;
+        let mut state = inner.index.write();
+        let end = position.len + footer.len() as u64;
+        state.cover(position.file, position.len, end);
+        let info = &mut state.files[position.file as usize];
+        (info.finished, info.end, info.durable) = (true, end, end);
+        Ok(())
+    }
+}

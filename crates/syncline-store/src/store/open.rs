@@ -1,0 +1,120 @@
+//! Making and opening stores, and names for new files.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use syncline_base::rng::Rng;
+use syncline_base::{Kind, task};
+
+use super::{Inner, Options, Store, flush, write};
+use crate::backend::{Backend, Guard};
+use crate::cache::Cache;
+use crate::codec::Registry;
+use crate::error::{Error, Result};
+use crate::index::Index;
+
+/// The document that says that a place is a store, and of which format.
+const ABOUT: &str = "store.json";
+/// The format that this program writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    format: u32,
+    hash: String,
+}
+
+impl Store {
+    /// Makes a new, empty store.
+    ///
+    /// # Errors
+    /// `Conflict` when there is a store already, or the backend's.
+    pub fn create(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
+        let about = About { format: FORMAT, hash: "blake3-256".to_owned() };
+        let text = serde_json::to_vec(&about).expect("two plain fields can be written as JSON");
+        match backend.put(ABOUT, Bytes::from(text)) {
+            Err(error) if error.kind() == Kind::Conflict => {
+                let reason = "there is a store already: open it, or choose another place";
+                return Err(Error::backend(Kind::Conflict, "creating a store", ABOUT, &backend.describe(), reason));
+            }
+            other => other?,
+        }
+        Self::start(backend, options)
+    }
+
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `Invalid` when its format is too new, or the backend's.
+    pub fn open(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
+        let place = backend.describe();
+        let Some((text, _)) = backend.read_versioned(ABOUT)? else {
+            let reason = "there is no store: create one first";
+            return Err(Error::backend(Kind::NotFound, "opening a store", ABOUT, &place, reason));
+        };
+        let about: About = serde_json::from_slice(&text).map_err(|error| Error::format(ABOUT, error.to_string()))?;
+        if about.format != FORMAT || about.hash != "blake3-256" {
+            return Err(Error::Version { place, found: about.format, known: FORMAT });
+        }
+        Self::start(backend, options)
+    }
+
+    fn start(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
+        let mut rng = options.seed.map_or_else(Rng::from_os, Rng::from_seed);
+        let index = Index::new(Arc::clone(&backend), options.fold_objects, Rng::from_seed(rng.next_u64()));
+        let store = Self {
+            inner: Arc::new(Inner {
+                place: backend.describe(),
+                registry: Registry::new(&options.codecs)?,
+                index,
+                objects: Cache::new(options.cache_bytes),
+                frames: Cache::new(options.cache_bytes / 4),
+                writer: Mutex::new(write::Writer::default()),
+                flushing: Mutex::new(flush::Turns::default()),
+                flushed: Condvar::new(),
+                journal: Mutex::new(flush::Journal::default()),
+                names: Mutex::new(rng),
+                backend,
+                options,
+            }),
+        };
+        store.inner.index.refresh()?;
+        Ok(store)
+    }
+
+    /// Where the store is, for messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.inner.place.clone()
+    }
+
+    /// A name below `folder` that nobody has, and that sorts after names given earlier (as far as clocks agree).
+    pub(crate) fn new_name(&self, folder: &str) -> String {
+        let unique = self.inner.names.lock().expect("no code panics while it draws a name").next_u64();
+        format!("{folder}{:012x}-{unique:016x}", self.inner.options.clock.now_ms())
+    }
+
+    /// Takes a lock among processes, waiting for it as long as the options say.
+    pub(crate) fn lock(&self, name: &'static str) -> Result<Box<dyn Guard>> {
+        let (clock, limit) = (&self.inner.options.clock, self.inner.options.lock_wait_ms);
+        let start = clock.monotonic();
+        let mut pause_ms = 1;
+        loop {
+            if let Some(guard) = self.inner.backend.lock(name)? {
+                return Ok(guard);
+            }
+            let waited_ms = u64::try_from((clock.monotonic() - start).as_millis()).unwrap_or(u64::MAX);
+            if waited_ms >= limit {
+                return Err(Error::Locked { lock: name, place: self.inner.place.clone(), waited_ms });
+            }
+            clock.sleep(std::time::Duration::from_millis(pause_ms));
+            pause_ms = (pause_ms * 2).min(20);
+        }
+    }
+
+    /// How many objects are worth decoding on several threads.
+    pub(crate) fn wide(items: usize) -> bool {
+        items > 1 && task::width() > 1
+    }
+}

@@ -1,0 +1,360 @@
+//! Reading objects.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use syncline_base::hash::IdMap;
+use syncline_base::{Hash, Kind, task};
+
+use super::{Inner, Store};
+use crate::codec::Encoded;
+use crate::error::{Error, Result};
+use crate::frame::{self, Frame, MAX_DEPTH, SHARED, Stored};
+use crate::index::Place;
+use crate::pack::Loc;
+
+/// Frames that lie this close to each other are read together.
+const GAP: u64 = 32 << 10;
+/// One read is at most this long, unless a single frame is longer.
+const READ: u64 = 4 << 20;
+
+impl Store {
+    /// The canonical bytes of an object; their hash is checked.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, or the backend's.
+    pub fn get(&self, id: &Hash) -> Result<Bytes> {
+        if let Some(bytes) = self.inner.objects.get(id) {
+            return Ok(bytes);
+        }
+        let mut got = self.get_many(std::slice::from_ref(id))?;
+        Ok(got.pop().expect("one object was asked for"))
+    }
+
+    /// Many objects, in the order asked for. Neighbours are read together, decoding runs on all cores. All of them are in memory
+    /// at once: ask for as many as may be.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt` for the first object that cannot be read, or the backend's.
+    pub fn get_many(&self, ids: &[Hash]) -> Result<Vec<Bytes>> {
+        let inner = &self.inner;
+        let mut have: IdMap<Bytes> = IdMap::default();
+        let mut want = Vec::new();
+        for id in ids {
+            match inner.objects.get(id) {
+                Some(bytes) => drop(have.insert(*id, bytes)),
+                None => want.push(*id),
+            }
+        }
+        want.sort_unstable();
+        want.dedup();
+        let objects = inner.load(&want)?;
+        have.extend(inner.decode(objects)?);
+        ids.iter().map(|id| have.get(id).cloned().ok_or_else(|| inner.missing(id))).collect()
+    }
+
+    /// An object as it is stored. Bases are not decoded and the hash is not checked, so it is cheap.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, or the backend's.
+    pub fn get_encoded(&self, id: &Hash) -> Result<Encoded> {
+        let object = self.inner.load_one(id)?;
+        let base = if object.depth == 0 { None } else { Some(self.inner.base_of(&object)?) };
+        let Stored { id, codec, depth, raw_len, payload, .. } = object;
+        Ok(Encoded { id, codec, base, depth, raw_len, payload })
+    }
+
+    /// Whether an object is there. Looks at what other processes have flushed before it says no.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn contains(&self, id: &Hash) -> Result<bool> {
+        Ok(self.missing(std::slice::from_ref(id))?.is_empty())
+    }
+
+    /// Those of `ids` that are not there, in order. One look at other processes' work for all of them.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn missing(&self, ids: &[Hash]) -> Result<Vec<Hash>> {
+        let index = &self.inner.index;
+        let absent = |ids: &[Hash]| {
+            let mut absent = Vec::new();
+            for id in ids {
+                if !self.inner.objects_has(id)? {
+                    absent.push(*id);
+                }
+            }
+            Ok(absent)
+        };
+        let absent_once = index.healing(|| absent(ids))?;
+        if absent_once.is_empty() || !index.refresh()? {
+            return Ok(absent_once);
+        }
+        index.healing(|| absent(&absent_once))
+    }
+}
+
+impl Inner {
+    pub(super) fn missing(&self, id: &Hash) -> Error {
+        Error::Missing { id: *id, place: self.place.clone() }
+    }
+
+    fn objects_has(&self, id: &Hash) -> Result<bool> {
+        Ok(self.index.find(id)?.is_some())
+    }
+
+    fn damaged(&self, id: &Hash, loc: Option<&Loc>, reason: impl Into<String>) -> Error {
+        let file =
+            loc.map_or_else(|| "memory".to_owned(), |loc| self.index.read().files[loc.file as usize].name.to_string());
+        Error::Damaged { id: *id, file, place: self.place.clone(), reason: reason.into() }
+    }
+
+    /// The places of objects; one look at other processes' work when some are not known.
+    fn find_all(&self, ids: &[Hash]) -> Result<Vec<Place>> {
+        let find = || ids.iter().map(|id| self.index.find(id)).collect::<Result<Vec<_>>>();
+        let mut places = self.index.healing(find)?;
+        if places.iter().any(Option::is_none) && self.index.refresh()? {
+            places = self.index.healing(find)?;
+        }
+        places.into_iter().zip(ids).map(|(place, id)| place.ok_or_else(|| self.missing(id))).collect()
+    }
+
+    pub(super) fn load_one(&self, id: &Hash) -> Result<Stored> {
+        let mut got = self.load(std::slice::from_ref(id))?;
+        Ok(got.pop().expect("one object was asked for"))
+    }
+
+    /// Objects as they are stored, in the order asked for.
+    pub(super) fn load(&self, ids: &[Hash]) -> Result<Vec<Stored>> {
+        let places = self.find_all(ids)?;
+        let wanted: Vec<Loc> = places
+            .iter()
+            .filter_map(|place| match place {
+                Place::At(loc) => Some(*loc),
+                Place::Pending(_) => None,
+            })
+            .collect();
+        // What cannot be read in bulk is tried again one by one: only then is it known which object is to blame.
+        let frames = if wanted.is_empty() { BTreeMap::new() } else { self.read_frames(&wanted).unwrap_or_default() };
+        places
+            .into_iter()
+            .zip(ids)
+            .map(|(place, id)| match place {
+                Place::Pending(object) => Ok(object),
+                Place::At(loc) => match frames.get(&(loc.file, loc.offset)).and_then(|frame| pick(frame, id, &loc)) {
+                    Some(object) => Ok(object),
+                    None => self.load_somehow(id),
+                },
+            })
+            .collect()
+    }
+
+    /// Tries every place of an object, then looks at the files again and tries once more.
+    fn load_somehow(&self, id: &Hash) -> Result<Stored> {
+        let mut first = None;
+        for again in [false, true] {
+            if again {
+                self.frames.clear();
+                self.index.reload()?;
+            }
+            if let Some(Place::Pending(object)) = self.index.find(id)? {
+                return Ok(object);
+            }
+            for loc in self.index.all(id)? {
+                match self.load_at(id, &loc) {
+                    Ok(object) => return Ok(object),
+                    // Deleted or out of reach: that is not damage.
+                    Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Denied) => return Err(error),
+                    Err(error) => first = Some(error),
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| self.missing(id)))
+    }
+
+    /// Reads an object at one place, not through the cache.
+    pub(super) fn load_at(&self, id: &Hash, loc: &Loc) -> Result<Stored> {
+        let bytes = self.read_range(loc.file, u64::from(loc.offset)..u64::from(loc.offset) + u64::from(loc.len))?;
+        let frame = frame::parse(&bytes).map_err(|reason| self.damaged(id, Some(loc), reason))?;
+        pick(&frame, id, loc).ok_or_else(|| self.damaged(id, Some(loc), "another object lies where it should be"))
+    }
+
+    fn read_range(&self, file: u32, range: Range<u64>) -> Result<Bytes> {
+        let (name, upload) = {
+            let state = self.index.read();
+            let info = &state.files[file as usize];
+            (Arc::clone(&info.name), info.upload.clone())
+        };
+        match upload {
+            Some(upload) => upload.read(range),
+            None => self.backend.read(&name, range),
+        }
+    }
+
+    /// Reads the frames of `locs`. Damaged ones are left out.
+    fn read_frames(&self, locs: &[Loc]) -> Result<BTreeMap<(u32, u32), Arc<Frame>>> {
+        let mut frames = BTreeMap::new();
+        let mut wanted: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+        for loc in locs {
+            let key = (loc.file, loc.offset);
+            match self.frames.get(&key) {
+                Some(frame) => drop(frames.insert(key, frame)),
+                None => drop(wanted.insert(key, loc.len)),
+            }
+        }
+        let mut runs: Vec<Run> = Vec::new();
+        for ((file, offset), len) in wanted {
+            let (from, to) = (u64::from(offset), u64::from(offset) + u64::from(len));
+            match runs.last_mut() {
+                Some(run) if run.file == file && from <= run.to + GAP && to.max(run.to) - run.from <= READ => {
+                    run.to = run.to.max(to);
+                    run.frames.push((offset, len));
+                }
+                _ => runs.push(Run { file, from, to, frames: vec![(offset, len)] }),
+            }
+        }
+        let mut raw = Vec::new();
+        for run in runs {
+            let bytes = self.read_range(run.file, run.from..run.to)?;
+            for (offset, len) in run.frames {
+                let at = usize::try_from(u64::from(offset) - run.from).expect("within a read");
+                raw.push(((run.file, offset), bytes.slice(at..at + len as usize)));
+            }
+        }
+        let parse = |(key, bytes): ((u32, u32), Bytes)| Some((key, Arc::new(frame::parse(&bytes).ok()?)));
+        let parsed = if raw.len() > 4 { task::map(raw, parse) } else { raw.into_iter().map(parse).collect() };
+        for (key, frame) in parsed.into_iter().flatten() {
+            if frame.objects.len() > 1 && frame.weight <= 8 * SHARED {
+                self.frames.insert(key, Arc::clone(&frame), frame.weight);
+            }
+            frames.insert(key, frame);
+        }
+        Ok(frames)
+    }
+
+    /// The id of the base of a patch.
+    pub(super) fn base_of(&self, object: &Stored) -> Result<Hash> {
+        let mut found = self.index.healing(|| self.index.with_prefix(object.base))?;
+        if found.is_empty() && self.index.refresh()? {
+            found = self.index.with_prefix(object.base)?;
+        }
+        match found.len() {
+            0 => Err(self.damaged(&object.id, None, format!("its base {:016x} is missing", object.base.swap_bytes()))),
+            1 => Ok(found[0]),
+            // Somebody has made ids that share eight bytes. Only the right base gives bytes that hash to the id.
+            _ => found
+                .into_iter()
+                .find(|base| self.decode_on(object, base).is_ok_and(|bytes| Hash::of(&bytes) == object.id))
+                .ok_or_else(|| self.damaged(&object.id, None, "none of the objects that could be its base is")),
+        }
+    }
+
+    fn decode_on(&self, object: &Stored, base: &Hash) -> Result<Bytes> {
+        let below = self.load_one(base)?;
+        if below.depth >= object.depth {
+            return Err(self.damaged(&object.id, None, "its base is not lower in the chain"));
+        }
+        let decoded = self.decode_unchecked(vec![below])?;
+        self.apply(object, decoded.get(base).map(|bytes| &bytes[..]))
+    }
+
+    fn apply(&self, object: &Stored, base: Option<&[u8]>) -> Result<Bytes> {
+        // Raw payloads are copied too: a slice would keep the whole read alive that it came with.
+        let decoded = self.registry.decode(object.codec, &object.payload, base, object.raw_len as usize);
+        decoded.map_err(|reason| self.damaged(&object.id, None, reason))
+    }
+
+    /// Canonical bytes of `objects`, whose hashes are checked; they go to the cache.
+    pub(super) fn decode(&self, objects: Vec<Stored>) -> Result<IdMap<Bytes>> {
+        let ids: Vec<Hash> = objects.iter().map(|object| object.id).collect();
+        let decoded = self.decode_unchecked(objects)?;
+        let check = |id: Hash| match decoded.get(&id) {
+            Some(bytes) if Hash::of(bytes) == id => Ok((id, bytes.clone())),
+            _ => Ok((id, self.decode_elsewhere(&id)?)),
+        };
+        let checked = task::try_map(ids, check)?;
+        for (id, bytes) in &checked {
+            self.objects.insert(*id, bytes.clone(), bytes.len() + 64);
+        }
+        Ok(checked.into_iter().collect())
+    }
+
+    /// An object whose first copy is not what it should be: tries all copies, with bases that are checked too.
+    fn decode_elsewhere(&self, id: &Hash) -> Result<Bytes> {
+        let mut last = self.damaged(id, None, "its bytes do not hash to its id");
+        for loc in self.index.all(id)? {
+            let attempt = self.load_at(id, &loc).and_then(|object| {
+                if object.depth == 0 {
+                    return self.apply(&object, None);
+                }
+                let base = self.base_of(&object)?;
+                let below = self.load_one(&base)?;
+                let bytes = if below.depth < object.depth {
+                    self.decode(vec![below])?.remove(&base)
+                } else {
+                    return Err(self.damaged(id, Some(&loc), "its base is not lower in the chain"));
+                };
+                self.apply(&object, bytes.as_deref())
+            });
+            match attempt {
+                Ok(bytes) if Hash::of(&bytes) == *id => return Ok(bytes),
+                Ok(_) => last = self.damaged(id, Some(&loc), "its bytes do not hash to its id"),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Canonical bytes of `objects`. Objects that do not decode are left out; hashes are not checked.
+    fn decode_unchecked(&self, objects: Vec<Stored>) -> Result<IdMap<Bytes>> {
+        let wanted: Vec<Hash> = objects.iter().map(|object| object.id).collect();
+        let mut levels: BTreeMap<u8, Vec<(Stored, Option<Hash>)>> = BTreeMap::new();
+        let mut done: IdMap<Bytes> = IdMap::default();
+        let mut next = objects;
+        let mut known: IdMap<()> = wanted.iter().map(|id| (*id, ())).collect();
+        // Round by round: the bases of this round's patches are the next round, so that they are read together.
+        for _ in 0..=MAX_DEPTH {
+            let mut bases = Vec::new();
+            for object in std::mem::take(&mut next) {
+                let base = if object.depth == 0 { None } else { Some(self.base_of(&object)?) };
+                if let Some(base) = base
+                    && known.insert(base, ()).is_none()
+                {
+                    match self.objects.get(&base) {
+                        Some(bytes) => drop(done.insert(base, bytes)),
+                        None => bases.push(base),
+                    }
+                }
+                levels.entry(object.depth).or_default().push((object, base));
+            }
+            if bases.is_empty() {
+                break;
+            }
+            next = self.load(&bases)?;
+        }
+        for (_, level) in levels {
+            let apply = |(object, base): (Stored, Option<Hash>)| {
+                let base = base.map(|base| done.get(&base)).map_or(Some(None), |bytes| bytes.map(|b| Some(&b[..])))?;
+                Some((object.id, self.apply(&object, base).ok()?))
+            };
+            let decoded: Vec<_> =
+                if Store::wide(level.len()) { task::map(level, apply) } else { level.into_iter().map(apply).collect() };
+            done.extend(decoded.into_iter().flatten());
+        }
+        Ok(done)
+    }
+}
+
+struct Run {
+    file: u32,
+    from: u64,
+    to: u64,
+    frames: Vec<(u32, u32)>,
+}
+
+fn pick(frame: &Frame, id: &Hash, loc: &Loc) -> Option<Stored> {
+    frame.objects.get(usize::from(loc.slot)).filter(|object| object.id == *id).cloned()
+}

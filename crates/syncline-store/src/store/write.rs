@@ -1,0 +1,356 @@
+//! Putting objects: encoding, framing, and spilling to packs.
+
+use std::sync::{Arc, MutexGuard};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use syncline_base::{Hash, task};
+
+use super::{Inner, Store};
+use crate::backend::Upload;
+use crate::codec::{Encoded, MAX_OBJECT, RAW, ZSTD, ZSTD_PREFIX};
+use crate::error::{Error, Result};
+use crate::frame::{self, Built, MAX_DEPTH, MAX_SLOTS, SHARED, SMALL, Stored};
+use crate::index::{PACKS, Place};
+use crate::pack::{self, Loc};
+
+/// Compression level of `put`: the store is on the path of every import.
+const LEVEL: i32 = 1;
+/// How much of a long object is tried before all of it is compressed.
+const PROBE: usize = 8 << 10;
+
+/// What was put and is in no file, or in a pack that is not published.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// Small objects that will share the next frame.
+    small: Vec<Stored>,
+    small_bytes: usize,
+    /// Frames that are ready.
+    pub(super) frames: Vec<Built>,
+    pub(super) frame_bytes: usize,
+    /// The pack that frames spill to.
+    pub(super) pack: Option<OpenPack>,
+    /// The pack before it, on its way to be published.
+    pub(super) publishing: Option<JoinHandle<std::result::Result<(), (OpenPack, Error)>>>,
+    /// Packs that could not be published yet, oldest first.
+    pub(super) failed: Vec<(OpenPack, Error)>,
+}
+
+/// A pack that is being written.
+#[derive(Debug)]
+pub(super) struct OpenPack {
+    pub(super) file: u32,
+    upload: Arc<dyn Upload>,
+    len: u64,
+    entries: Vec<(Hash, Loc)>,
+    footed: bool,
+}
+
+impl OpenPack {
+    fn start(store: &Store) -> Result<Self> {
+        let name = store.new_name(PACKS);
+        let upload = store.inner.backend.create(&name)?;
+        let mut state = store.inner.index.write();
+        let file = state.file(&name);
+        state.files[file as usize].upload = Some(Arc::clone(&upload));
+        state.files[file as usize].finished = true;
+        Ok(Self { file, upload, len: 0, entries: Vec::new(), footed: false })
+    }
+
+    /// Writes frames, and tells the index where their objects are now.
+    fn write(&mut self, store: &Store, frames: &[Built]) -> Result<()> {
+        let mut added = Vec::new();
+        let mut at = self.len;
+        for built in frames {
+            added.extend(pack::locate_built(
+                self.file,
+                pack::check_room("a pack", at + u64::from(built.len))? - built.len,
+                built,
+            ));
+            at += u64::from(built.len);
+        }
+        let parts: Vec<Bytes> = frames.iter().flat_map(|built| built.parts.iter().cloned()).collect();
+        self.upload.write(&parts)?;
+        self.len = at;
+        let mut state = store.inner.index.write();
+        for (id, loc) in &added {
+            state.pending.remove(id);
+            state.tail.insert(*id, *loc);
+        }
+        drop(state);
+        self.entries.extend(added);
+        Ok(())
+    }
+
+    /// Makes the pack durable and visible. May be called again when it failed.
+    pub(super) fn publish(&mut self, index: &crate::index::Index) -> Result<()> {
+        if !self.footed {
+            let footer = pack::footer(self.len, &mut self.entries)?;
+            self.upload.write(&[footer.clone()])?;
+            self.len += footer.len() as u64;
+            self.footed = true;
+        }
+        self.upload.publish()?;
+        let mut state = index.write();
+        let info = &mut state.files[self.file as usize];
+        (info.upload, info.end, info.durable) = (None, self.len, self.len);
+        state.cover(self.file, 0, self.len);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Stores an object, compressed when that pays. It is readable here at once; after `flush` it is durable and visible to others.
+    ///
+    /// # Errors
+    /// `Invalid` for more than 256 MiB, or the backend's.
+    pub fn put(&self, bytes: &[u8]) -> Result<Hash> {
+        let id = Hash::of(bytes);
+        if !self.inner.holds(&id)? {
+            self.put_new(Self::encode_as(id, bytes, || Bytes::copy_from_slice(bytes))?)?;
+        }
+        Ok(id)
+    }
+
+    /// As `put`, with `base` as compression prefix when that pays and the base's chain has room. The base need not be there.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn put_with_base(&self, bytes: &[u8], base: &Hash) -> Result<Hash> {
+        let id = Hash::of(bytes);
+        if self.inner.holds(&id)? {
+            return Ok(id);
+        }
+        let whole = Self::encode_as(id, bytes, || Bytes::copy_from_slice(bytes))?;
+        if let Ok(prefix) = self.get(base)
+            && let Some(payload) = compress_with(bytes, &prefix)
+            && payload.len() < whole.payload.len() - whole.payload.len() / 8
+            && self.patch_room(base, payload.len(), bytes.len())
+        {
+            self.put_new(Encoded::patch(id, ZSTD_PREFIX, *base, whole.raw_len, payload.into()))?;
+        } else {
+            self.put_new(whole)?;
+        }
+        Ok(id)
+    }
+
+    /// Whether a patch of `patch_len` bytes may be stacked on `base` for an object of `raw_len` canonical bytes: at most 16
+    /// patches in a chain, of together at most half the object's length. False when the base is not there.
+    #[must_use]
+    pub fn patch_room(&self, base: &Hash, patch_len: usize, raw_len: usize) -> bool {
+        let Ok(Some((depth, chain))) = self.inner.chain_of(base) else { return false };
+        depth < MAX_DEPTH && (chain as usize).saturating_add(patch_len) <= raw_len / 2
+    }
+
+    /// Stores an object that the caller has encoded (and hashed). Nothing happens when it is there already. A patch whose chain
+    /// has no room is refused: ask `patch_room` first.
+    ///
+    /// # Errors
+    /// `NotFound` when the base is not there, `Invalid` when the chain has no room or the codec is unknown, or the
+    /// backend's.
+    pub fn put_encoded(&self, object: Encoded) -> Result<()> {
+        if self.inner.holds(&object.id)? { Ok(()) } else { self.put_new(object) }
+    }
+
+    /// Encodes canonical bytes as `put` would, without storing: for callers that encode on many threads and store in order.
+    ///
+    /// # Errors
+    /// `Invalid` for more than 256 MiB.
+    pub fn encode(bytes: &Bytes) -> Result<Encoded> {
+        Self::encode_as(Hash::of(bytes), bytes, || bytes.clone())
+    }
+
+    fn encode_as(id: Hash, bytes: &[u8], raw: impl FnOnce() -> Bytes) -> Result<Encoded> {
+        let raw_len = raw_len(bytes.len())?;
+        Ok(match compress(bytes) {
+            Some(payload) => Encoded::whole(id, ZSTD, raw_len, payload.into()),
+            None => Encoded::whole(id, RAW, raw_len, raw()),
+        })
+    }
+
+    /// Stores an object whether it is there or not.
+    pub(super) fn put_new(&self, object: Encoded) -> Result<()> {
+        let stored = self.inner.stored(object)?;
+        let mut writer = self.writer();
+        if self.inner.index.write().pending.insert(stored.id, stored.clone()).is_some() {
+            return Ok(());
+        }
+        writer.add(stored)?;
+        if writer.frame_bytes >= self.inner.options.spill_bytes {
+            writer.spill(self)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.inner.writer.lock().expect("no code panics while it holds the writer")
+    }
+}
+
+impl Inner {
+    /// Whether an object need not be stored again.
+    fn holds(&self, id: &Hash) -> Result<bool> {
+        self.index.healing(|| self.index.holds(id))
+    }
+
+    /// Depth and patch bytes of an object's chain.
+    fn chain_of(&self, id: &Hash) -> Result<Option<(u8, u32)>> {
+        Ok(match self.index.healing(|| self.index.find(id))? {
+            None => None,
+            Some(Place::Pending(object)) => Some((object.depth, object.chain)),
+            Some(Place::At(loc)) if loc.depth == 0 => Some((0, 0)),
+            Some(Place::At(_)) => {
+                let object = self.load_one(id)?;
+                Some((object.depth, object.chain))
+            }
+        })
+    }
+
+    fn stored(&self, object: Encoded) -> Result<Stored> {
+        let invalid = |reason: String| Error::Invalid { action: "storing an encoded object", reason };
+        let Encoded { id, codec, base, raw_len, payload, .. } = object;
+        let needs = self.registry.needs_base(codec);
+        let needs = needs.ok_or_else(|| invalid(format!("codec {codec} is not known here: use a newer program")))?;
+        if needs != base.is_some() {
+            return Err(invalid(format!("codec {codec} {} a base", if needs { "needs" } else { "takes no" })));
+        }
+        if raw_len as usize > MAX_OBJECT || payload.len() > MAX_OBJECT {
+            return Err(invalid(format!("{raw_len} bytes are more than an object may have")));
+        }
+        let Some(base) = base else {
+            return Ok(Stored { id, codec, depth: 0, base: 0, chain: 0, raw_len, payload });
+        };
+        let (depth, chain) = self.chain_of(&base)?.ok_or_else(|| self.missing(&base))?;
+        let chain = u32::try_from(payload.len()).ok().and_then(|more| chain.checked_add(more));
+        match chain.filter(|&chain| depth < MAX_DEPTH && chain <= raw_len / 2) {
+            Some(chain) => Ok(Stored { id, codec, depth: depth + 1, base: base.prefix_u64(), chain, raw_len, payload }),
+            None => Err(invalid(format!("the chain of base {} has no room for another patch", base.short()))),
+        }
+    }
+}
+
+impl Writer {
+    fn add(&mut self, object: Stored) -> Result<()> {
+        if object.payload.len() > SMALL {
+            if object.depth > 0 {
+                // Its base may be among the small ones, and must not come after it: a torn write would leave it hanging.
+                self.close_small()?;
+            }
+            let built = frame::build(&[object])?;
+            self.push(built);
+            return Ok(());
+        }
+        self.small_bytes += object.payload.len() + 48;
+        self.small.push(object);
+        if self.small_bytes >= SHARED || self.small.len() == MAX_SLOTS { self.close_small() } else { Ok(()) }
+    }
+
+    fn close_small(&mut self) -> Result<()> {
+        if !self.small.is_empty() {
+            let built = frame::build(&self.small)?;
+            self.push(built);
+            self.small.clear();
+            self.small_bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, built: Built) {
+        self.frame_bytes += built.len as usize;
+        self.frames.push(built);
+    }
+
+    /// Moves all ready frames to the open pack. After an error they are still here.
+    pub(super) fn spill(&mut self, store: &Store) -> Result<()> {
+        let pack = match &mut self.pack {
+            Some(pack) => pack,
+            none => none.insert(OpenPack::start(store)?),
+        };
+        pack.write(store, &self.frames)?;
+        self.frames.clear();
+        self.frame_bytes = 0;
+        if pack.len >= store.inner.options.pack_bytes {
+            self.wait_published();
+            let mut pack = self.pack.take().expect("it was there a line above");
+            if !self.failed.is_empty() {
+                // In order: a pack must not become visible before those that hold its bases.
+                let error = self.failed[0].1.clone();
+                self.failed.push((pack, error));
+                return Ok(());
+            }
+            let shared = Arc::clone(&store.inner);
+            let publish = move || pack.publish(&shared.index).map_err(|error| (pack, error));
+            let thread = task::spawn("publish-pack", publish);
+            self.publishing = Some(
+                thread.map_err(|error| Error::io("starting a thread", "publish-pack", &store.inner.place, &error))?,
+            );
+        }
+        Ok(())
+    }
+
+    /// Waits for the pack that is being published on the side.
+    fn wait_published(&mut self) {
+        if let Some(thread) = self.publishing.take()
+            && let Err(failed) = thread.join().expect("publishing does not panic")
+        {
+            self.failed.push(failed);
+        }
+    }
+
+    /// Publishes all packs, in order, after everything that is ready has been written to the last one.
+    pub(super) fn finish_packs(&mut self, store: &Store) -> Result<()> {
+        self.wait_published();
+        while let Some((pack, _)) = self.failed.first_mut() {
+            pack.publish(&store.inner.index)?;
+            self.failed.remove(0);
+        }
+        let Some(mut pack) = self.pack.take() else { return Ok(()) };
+        pack.publish(&store.inner.index).inspect_err(|error| self.failed.push((pack, error.clone())))
+    }
+
+    /// Closes the frame of small objects, and says whether what is ready goes into packs.
+    pub(super) fn close(&mut self) -> Result<bool> {
+        self.close_small()?;
+        Ok(self.pack.is_some() || self.publishing.is_some() || !self.failed.is_empty())
+    }
+}
+
+fn raw_len(length: usize) -> Result<u32> {
+    let short = u32::try_from(length).ok().filter(|_| length <= MAX_OBJECT);
+    short.ok_or_else(|| Error::Invalid {
+        action: "storing an object",
+        reason: format!("{length} bytes are more than an object may have ({MAX_OBJECT}): cut it into chunks"),
+    })
+}
+
+/// The bytes compressed; `None` when that would not save an eighth.
+fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
+    let worth = |packed: &Vec<u8>, of: usize| packed.len() < of - of / 8;
+    if bytes.len() < 64 {
+        return None;
+    }
+    if bytes.len() >= 4 * PROBE {
+        // The middle says more about the rest than the start, which often is a header.
+        let middle = bytes.len() / 2 - PROBE / 2;
+        let probe = zstd::bulk::compress(&bytes[middle..middle + PROBE], LEVEL).ok()?;
+        if !worth(&probe, PROBE) {
+            return None;
+        }
+    }
+    zstd::bulk::compress(bytes, LEVEL).ok().filter(|packed| worth(packed, bytes.len()))
+}
+
+/// The bytes compressed with another object's bytes as prefix.
+fn compress_with(bytes: &[u8], prefix: &[u8]) -> Option<Vec<u8>> {
+    use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
+    let mut context = CCtx::create();
+    context.set_parameter(CParameter::CompressionLevel(3)).ok()?;
+    let window = (bytes.len() + prefix.len()).max(1024).next_power_of_two().trailing_zeros().min(27);
+    context.set_parameter(CParameter::WindowLog(window)).ok()?;
+    context.set_parameter(CParameter::EnableLongDistanceMatching(bytes.len() > 1 << 20)).ok()?;
+    context.ref_prefix(prefix).ok()?;
+    let mut out = Vec::with_capacity(compress_bound(bytes.len()));
+    context.compress2(&mut out, bytes).ok()?;
+    out.shrink_to_fit();
+    Some(out)
+}
