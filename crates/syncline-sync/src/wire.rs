@@ -1,1 +1,594 @@
-//! Messages of a session and their bytes.
+//! Messages of a session and their bytes. Normative: `docs/format/wire.md`.
+//!
+//! A transport message (a *frame*) holds one or more session messages, each `tag, length, body`. Bodies have their
+//! fields in a fixed order; what a future version adds, it adds under a new protocol version, so bytes that are left
+//! over are an error.
+//!
+//! Decoding never panics and never reserves memory for a count or a length that the bytes at hand cannot hold.
+
+mod reader;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use syncline_base::{Hash, Kind};
+
+use crate::error::{Error, Result};
+use reader::Reader;
+
+/// The version of the messages in this module.
+pub const VERSION: u32 = 1;
+/// The most addresses in one message.
+pub const MAX_IDS: usize = 64 << 10;
+/// The most names (refs, tables) in one message.
+pub const MAX_NAMES: usize = 64 << 10;
+/// The longest name or text.
+pub const MAX_TEXT: usize = 16 << 10;
+/// Bodies of objects and deltas are cut so that a frame stays near this size.
+pub const FRAME_BYTES: usize = 1 << 20;
+/// A single object's payload above this is cut into parts.
+pub const PART_BYTES: usize = 4 << 20;
+
+/// What a client wants from a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// Commits and everything under them.
+    Pull {
+        /// Full names of refs; empty for all.
+        refs: Vec<String>,
+        /// Only these trees.
+        tables: Option<Vec<String>>,
+        /// Only so many commits of each ref; 0 is all.
+        depth: u32,
+        /// Commits that the client has, complete.
+        heads: Vec<Hash>,
+        /// The client has nothing at all: nothing needs to be asked.
+        empty: bool,
+    },
+    /// To move refs, and to send what they need.
+    Push {
+        /// The moves.
+        moves: Vec<Move>,
+    },
+    /// Single objects by address.
+    Fetch {
+        /// The addresses.
+        ids: Vec<Hash>,
+    },
+}
+
+/// A ref that is to move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Its full name.
+    pub name: String,
+    /// Where it must be; `None` when the client takes what the server says.
+    pub expected: Option<Hash>,
+    /// Where it is to be; `None` removes it.
+    pub target: Option<Hash>,
+    /// Bit 0: need not follow from where it is. Bit 1: may delete most of a table. Bit 2: must not exist yet.
+    pub flags: u8,
+}
+
+/// [`Move::flags`]: the new commit need not follow from the old.
+pub const FORCE: u8 = 1;
+/// [`Move::flags`]: a mass deletion is meant.
+pub const MASS_DELETE: u8 = 2;
+/// [`Move::flags`]: the ref must not exist yet.
+pub const CREATE: u8 = 4;
+
+/// A ref and where it is.
+pub type NamedRef = (String, Hash);
+
+/// The server's first message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// Its refs: in a pull those asked for, in a push those to be moved.
+    pub refs: Vec<NamedRef>,
+    /// Its default branch; empty when it has none.
+    pub head: String,
+    /// In a push: commits that the server has, complete.
+    pub heads: Vec<Hash>,
+    /// In a push: the server has nothing at all.
+    pub empty: bool,
+}
+
+/// An object as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The hash of its canonical bytes.
+    pub id: Hash,
+    /// What it is, see [`crate::graph::ObjectKind`].
+    pub kind: u8,
+    /// How `payload` was made.
+    pub codec: u8,
+    /// What it is a patch on.
+    pub base: Option<Hash>,
+    /// Length of the canonical bytes.
+    pub raw_len: u32,
+    /// How many bytes of the payload follow in [`Message::Part`]s.
+    pub rest: u32,
+    /// The payload, or its beginning.
+    pub payload: Bytes,
+}
+
+/// Text that both sides can nearly derive: compressed against a prefix that both have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Squeezed {
+    /// Length of the text.
+    pub raw_len: u32,
+    /// One zstd frame.
+    pub payload: Bytes,
+}
+
+/// A commit whose content has been sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The commit that its deltas are against; the receiver has it.
+    pub base: Option<Hash>,
+    /// The dataset root.
+    pub root: Squeezed,
+    /// The commit.
+    pub commit: Squeezed,
+}
+
+/// Why a side gives up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The kind of fault.
+    pub kind: Kind,
+    /// What happened, for people.
+    pub message: String,
+    /// When a ref was not where it was thought to be: its name, where it was thought to be, where it is.
+    pub moved: Option<(String, Option<Hash>, Option<Hash>)>,
+}
+
+/// One message of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Client, first.
+    Hello {
+        /// The version of the messages.
+        version: u32,
+        /// What it wants.
+        want: Want,
+    },
+    /// Server, first.
+    Welcome(Welcome),
+    /// Sender: none of the receiver's heads is known here; which older commits does it have?
+    AskHaves,
+    /// Receiver: these, complete.
+    Haves(Vec<Hash>),
+    /// Sender: so many commits will come.
+    Plan {
+        /// How many.
+        commits: u64,
+    },
+    /// Sender: objects, children before parents.
+    Objects(Vec<Object>),
+    /// Sender: more of the payload of the last object.
+    Part(Bytes),
+    /// Sender: which of these does the receiver lack?
+    Offer {
+        /// What they are.
+        kind: u8,
+        /// Their addresses.
+        ids: Vec<Hash>,
+    },
+    /// Receiver: bit `i` (lowest first in each byte) is set when it lacks the `i`th.
+    Lack(Bytes),
+    /// Sender: a piece of the row delta of a tree, for the next step.
+    Delta {
+        /// The tree: `t/NAME` or `f`.
+        tree: String,
+        /// One frame of the delta.
+        frame: Bytes,
+    },
+    /// Sender: a commit whose content is complete now.
+    Step(Step),
+    /// Receiver: step number `step` did not give the root that it should; start it again with objects.
+    Redo {
+        /// Which step, from 0.
+        step: u64,
+    },
+    /// Sender: here begins step `step` again.
+    Restart {
+        /// Which step.
+        step: u64,
+    },
+    /// Receiver: everything so far is durable.
+    Ack {
+        /// Steps done.
+        steps: u64,
+    },
+    /// Sender: that was all; in a push: move the refs.
+    Finish,
+    /// Receiver: all is done and durable.
+    Done,
+    /// Either: the session is over.
+    Fault(Fault),
+}
+
+const HELLO: u8 = 1;
+const WELCOME: u8 = 2;
+const ASK_HAVES: u8 = 3;
+const HAVES: u8 = 4;
+const PLAN: u8 = 5;
+const OBJECTS: u8 = 6;
+const PART: u8 = 7;
+const OFFER: u8 = 8;
+const LACK: u8 = 9;
+const DELTA: u8 = 10;
+const STEP: u8 = 11;
+const REDO: u8 = 12;
+const RESTART: u8 = 13;
+const ACK: u8 = 14;
+const FINISH: u8 = 15;
+const DONE: u8 = 16;
+const FAULT: u8 = 17;
+
+impl Message {
+    /// Its name, for messages about it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Welcome(_) => "welcome",
+            Self::AskHaves => "ask-haves",
+            Self::Haves(_) => "haves",
+            Self::Plan { .. } => "plan",
+            Self::Objects(_) => "objects",
+            Self::Part(_) => "part",
+            Self::Offer { .. } => "offer",
+            Self::Lack(_) => "lack",
+            Self::Delta { .. } => "delta",
+            Self::Step(_) => "step",
+            Self::Redo { .. } => "redo",
+            Self::Restart { .. } => "restart",
+            Self::Ack { .. } => "ack",
+            Self::Finish => "finish",
+            Self::Done => "done",
+            Self::Fault(_) => "fault",
+        }
+    }
+
+    /// Whether whoever sends this then waits for an answer.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Hello { .. } | Self::AskHaves | Self::Offer { .. } | Self::Redo { .. } | Self::Finish)
+    }
+
+    /// About how long it is.
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
+        match self {
+            Self::Objects(objects) => objects.iter().map(|object| object.payload.len() + 80).sum(),
+            Self::Part(bytes) | Self::Lack(bytes) => bytes.len() + 8,
+            Self::Offer { ids, .. } | Self::Haves(ids) => ids.len() * Hash::LEN + 16,
+            Self::Delta { frame, tree } => frame.len() + tree.len() + 16,
+            Self::Step(step) => step.root.payload.len() + step.commit.payload.len() + 64,
+            _ => 256,
+        }
+    }
+
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let mut body = BytesMut::new();
+        let tag = self.encode_body(&mut body);
+        out.reserve(body.len() + 11);
+        out.put_u8(tag);
+        put_uint(out, body.len() as u64);
+        out.put_slice(&body);
+    }
+
+    fn encode_body(&self, out: &mut BytesMut) -> u8 {
+        match self {
+            Self::Hello { version, want } => {
+                put_uint(out, u64::from(*version));
+                put_want(out, want);
+                HELLO
+            }
+            Self::Welcome(welcome) => {
+                put_refs(out, &welcome.refs);
+                put_text(out, &welcome.head);
+                put_ids(out, &welcome.heads);
+                out.put_u8(u8::from(welcome.empty));
+                WELCOME
+            }
+            Self::AskHaves => ASK_HAVES,
+            Self::Haves(ids) => {
+                put_ids(out, ids);
+                HAVES
+            }
+            Self::Plan { commits } => {
+                put_uint(out, *commits);
+                PLAN
+            }
+            Self::Objects(objects) => {
+                out.reserve(self.size_hint());
+                objects.iter().for_each(|object| put_object(out, object));
+                OBJECTS
+            }
+            Self::Part(bytes) => {
+                out.put_slice(bytes);
+                PART
+            }
+            Self::Offer { kind, ids } => {
+                out.put_u8(*kind);
+                put_ids(out, ids);
+                OFFER
+            }
+            Self::Lack(bits) => {
+                out.put_slice(bits);
+                LACK
+            }
+            Self::Delta { tree, frame } => {
+                put_text(out, tree);
+                out.put_slice(frame);
+                DELTA
+            }
+            Self::Step(step) => {
+                put_option(out, step.base);
+                put_squeezed(out, &step.root);
+                put_squeezed(out, &step.commit);
+                STEP
+            }
+            Self::Redo { step } => {
+                put_uint(out, *step);
+                REDO
+            }
+            Self::Restart { step } => {
+                put_uint(out, *step);
+                RESTART
+            }
+            Self::Ack { steps } => {
+                put_uint(out, *steps);
+                ACK
+            }
+            Self::Finish => FINISH,
+            Self::Done => DONE,
+            Self::Fault(fault) => {
+                put_fault(out, fault);
+                FAULT
+            }
+        }
+    }
+
+    fn decode_body(tag: u8, body: Bytes) -> Result<Self> {
+        let mut r = Reader::new(body);
+        let message = match tag {
+            HELLO => {
+                let version = r.u32("version")?;
+                if version != VERSION {
+                    // What follows may have another form: say what is wrong instead of guessing.
+                    return Err(Error::Invalid(format!(
+                        "the peer speaks version {version} of the transfer protocol and this program version \
+                         {VERSION}: use programs of the same version on both sides"
+                    )));
+                }
+                Self::Hello { version, want: want(&mut r)? }
+            }
+            WELCOME => Self::Welcome(Welcome {
+                refs: refs(&mut r)?,
+                head: r.text("head")?,
+                heads: r.ids("heads")?,
+                empty: r.flag("empty")?,
+            }),
+            ASK_HAVES => Self::AskHaves,
+            HAVES => Self::Haves(r.ids("haves")?),
+            PLAN => Self::Plan { commits: r.uint("commits")? },
+            OBJECTS => Self::Objects(objects(&mut r)?),
+            PART => Self::Part(r.rest()),
+            OFFER => Self::Offer { kind: r.u8("kind")?, ids: r.ids("offer")? },
+            LACK => Self::Lack(r.rest()),
+            DELTA => Self::Delta { tree: r.text("tree")?, frame: r.rest() },
+            STEP => Self::Step(Step { base: r.option("base")?, root: squeezed(&mut r)?, commit: squeezed(&mut r)? }),
+            REDO => Self::Redo { step: r.uint("step")? },
+            RESTART => Self::Restart { step: r.uint("step")? },
+            ACK => Self::Ack { steps: r.uint("steps")? },
+            FINISH => Self::Finish,
+            DONE => Self::Done,
+            FAULT => Self::Fault(fault(&mut r)?),
+            other => return Err(Error::protocol("a message", format!("tag {other} is not known"))),
+        };
+        r.end(message.name())?;
+        Ok(message)
+    }
+}
+
+/// The messages of a frame.
+///
+/// # Errors
+/// `Invalid` when the bytes are no messages.
+pub fn decode_frame(frame: Bytes) -> Result<Vec<Message>> {
+    let mut r = Reader::new(frame);
+    let mut messages = Vec::new();
+    while !r.is_empty() {
+        let tag = r.u8("tag")?;
+        messages.push(Message::decode_body(tag, r.bytes("message")?)?);
+    }
+    Ok(messages)
+}
+
+/// The bytes of a frame.
+#[must_use]
+pub fn encode_frame(messages: &[Message]) -> Bytes {
+    let mut out = BytesMut::new();
+    messages.iter().for_each(|message| message.encode(&mut out));
+    out.freeze()
+}
+
+fn put_uint(out: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8((value & 0x7f) as u8);
+}
+
+fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
+    put_uint(out, bytes.len() as u64);
+    out.put_slice(bytes);
+}
+
+fn put_text(out: &mut BytesMut, text: &str) {
+    put_bytes(out, text.as_bytes());
+}
+
+fn put_ids(out: &mut BytesMut, ids: &[Hash]) {
+    put_uint(out, ids.len() as u64);
+    ids.iter().for_each(|id| out.put_slice(id.as_bytes()));
+}
+
+fn put_option(out: &mut BytesMut, id: Option<Hash>) {
+    out.put_u8(u8::from(id.is_some()));
+    if let Some(id) = id {
+        out.put_slice(id.as_bytes());
+    }
+}
+
+fn put_refs(out: &mut BytesMut, refs: &[NamedRef]) {
+    put_uint(out, refs.len() as u64);
+    for (name, id) in refs {
+        put_text(out, name);
+        out.put_slice(id.as_bytes());
+    }
+}
+
+fn put_names(out: &mut BytesMut, names: &[String]) {
+    put_uint(out, names.len() as u64);
+    names.iter().for_each(|name| put_text(out, name));
+}
+
+fn put_want(out: &mut BytesMut, want: &Want) {
+    match want {
+        Want::Pull { refs, tables, depth, heads, empty } => {
+            out.put_u8(1);
+            put_names(out, refs);
+            out.put_u8(u8::from(tables.is_some()));
+            put_names(out, tables.as_deref().unwrap_or_default());
+            put_uint(out, u64::from(*depth));
+            put_ids(out, heads);
+            out.put_u8(u8::from(*empty));
+        }
+        Want::Push { moves } => {
+            out.put_u8(2);
+            put_uint(out, moves.len() as u64);
+            for step in moves {
+                put_text(out, &step.name);
+                put_option(out, step.expected);
+                put_option(out, step.target);
+                out.put_u8(step.flags);
+            }
+        }
+        Want::Fetch { ids } => {
+            out.put_u8(3);
+            put_ids(out, ids);
+        }
+    }
+}
+
+fn want(r: &mut Reader) -> Result<Want> {
+    match r.u8("want")? {
+        1 => {
+            let refs = r.names("refs")?;
+            let limited = r.flag("tables")?;
+            let names = r.names("tables")?;
+            Ok(Want::Pull {
+                refs,
+                tables: limited.then_some(names),
+                depth: r.u32("depth")?,
+                heads: r.ids("heads")?,
+                empty: r.flag("empty")?,
+            })
+        }
+        2 => {
+            let n = r.count("moves", MAX_NAMES)?;
+            let mut moves = Vec::new();
+            for _ in 0..n {
+                moves.push(Move {
+                    name: r.text("name")?,
+                    expected: r.option("expected")?,
+                    target: r.option("target")?,
+                    flags: r.u8("flags")?,
+                });
+            }
+            Ok(Want::Push { moves })
+        }
+        3 => Ok(Want::Fetch { ids: r.ids("fetch")? }),
+        other => Err(Error::protocol("hello", format!("want {other} is not known"))),
+    }
+}
+
+fn refs(r: &mut Reader) -> Result<Vec<NamedRef>> {
+    let n = r.count("refs", MAX_NAMES)?;
+    let mut refs = Vec::new();
+    for _ in 0..n {
+        refs.push((r.text("ref")?, r.hash("ref")?));
+    }
+    Ok(refs)
+}
+
+fn put_object(out: &mut BytesMut, object: &Object) {
+    out.put_slice(object.id.as_bytes());
+    out.put_u8(object.kind);
+    out.put_u8(object.codec);
+    put_option(out, object.base);
+    put_uint(out, u64::from(object.raw_len));
+    put_uint(out, u64::from(object.rest));
+    put_bytes(out, &object.payload);
+}
+
+fn objects(r: &mut Reader) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    while !r.is_empty() {
+        if objects.len() == MAX_IDS {
+            return Err(Error::protocol("objects", format!("more than {MAX_IDS} in one message")));
+        }
+        objects.push(Object {
+            id: r.hash("id")?,
+            kind: r.u8("kind")?,
+            codec: r.u8("codec")?,
+            base: r.option("base")?,
+            raw_len: r.u32("raw length")?,
+            rest: r.u32("rest")?,
+            payload: r.bytes("payload")?,
+        });
+    }
+    Ok(objects)
+}
+
+fn put_squeezed(out: &mut BytesMut, text: &Squeezed) {
+    put_uint(out, u64::from(text.raw_len));
+    put_bytes(out, &text.payload);
+}
+
+fn squeezed(r: &mut Reader) -> Result<Squeezed> {
+    Ok(Squeezed { raw_len: r.u32("raw length")?, payload: r.bytes("record")? })
+}
+
+fn put_fault(out: &mut BytesMut, fault: &Fault) {
+    let kind = Kind::ALL.iter().position(|kind| *kind == fault.kind).unwrap_or_default();
+    put_uint(out, kind as u64);
+    let text: String = fault.message.chars().take(MAX_TEXT / 4).collect();
+    put_text(out, &text);
+    out.put_u8(u8::from(fault.moved.is_some()));
+    if let Some((name, expected, theirs)) = &fault.moved {
+        put_text(out, name);
+        put_option(out, *expected);
+        put_option(out, *theirs);
+    }
+}
+
+fn fault(r: &mut Reader) -> Result<Fault> {
+    let kind = usize::from(r.u8("kind")?);
+    let kind = *Kind::ALL.get(kind).ok_or_else(|| Error::protocol("fault", format!("kind {kind} is not known")))?;
+    let message = r.text("message")?;
+    let moved = if r.flag("moved")? {
+        Some((r.text("name")?, r.option("expected")?, r.option("theirs")?))
+    } else {
+        None
+    };
+    Ok(Fault { kind, message, moved })
+}
+
+#[cfg(test)]
+mod tests;

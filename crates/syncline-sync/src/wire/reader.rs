@@ -1,0 +1,114 @@
+//! Reads fields from a peer's bytes and trusts none of them.
+
+use bytes::Bytes;
+use syncline_base::Hash;
+
+use super::{MAX_IDS, MAX_NAMES, MAX_TEXT};
+use crate::error::{Error, Result};
+
+/// Bytes that are read from front to back.
+pub(super) struct Reader {
+    bytes: Bytes,
+}
+
+impl Reader {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn take(&mut self, what: &'static str, n: u64) -> Result<Bytes> {
+        match usize::try_from(n) {
+            Ok(n) if n <= self.bytes.len() => Ok(self.bytes.split_to(n)),
+            _ => Err(Error::protocol(what, format!("it claims {n} bytes and {} are left", self.bytes.len()))),
+        }
+    }
+
+    pub(super) fn u8(&mut self, what: &'static str) -> Result<u8> {
+        Ok(self.take(what, 1)?[0])
+    }
+
+    pub(super) fn uint(&mut self, what: &'static str) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8(what)?;
+            let part = u64::from(byte & 0x7f);
+            if part << shift >> shift != part {
+                break;
+            }
+            value |= part << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Error::protocol(what, "a number of more than 64 bits"))
+    }
+
+    pub(super) fn u32(&mut self, what: &'static str) -> Result<u32> {
+        let value = self.uint(what)?;
+        u32::try_from(value).map_err(|_| Error::protocol(what, format!("{value} is out of range")))
+    }
+
+    pub(super) fn flag(&mut self, what: &'static str) -> Result<bool> {
+        match self.u8(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(Error::protocol(what, format!("{other} is neither 0 nor 1"))),
+        }
+    }
+
+    pub(super) fn bytes(&mut self, what: &'static str) -> Result<Bytes> {
+        let n = self.uint(what)?;
+        self.take(what, n)
+    }
+
+    pub(super) fn text(&mut self, what: &'static str) -> Result<String> {
+        let bytes = self.bytes(what)?;
+        if bytes.len() > MAX_TEXT {
+            return Err(Error::protocol(what, format!("a text of {} bytes; {MAX_TEXT} are allowed", bytes.len())));
+        }
+        String::from_utf8(bytes.to_vec()).map_err(|_| Error::protocol(what, "text that is not UTF-8"))
+    }
+
+    pub(super) fn count(&mut self, what: &'static str, max: usize) -> Result<usize> {
+        let n = self.uint(what)?;
+        match usize::try_from(n) {
+            Ok(n) if n <= max => Ok(n),
+            _ => Err(Error::protocol(what, format!("{n} of them; {max} are allowed"))),
+        }
+    }
+
+    pub(super) fn names(&mut self, what: &'static str) -> Result<Vec<String>> {
+        let n = self.count(what, MAX_NAMES)?;
+        (0..n).map(|_| self.text(what)).collect()
+    }
+
+    pub(super) fn hash(&mut self, what: &'static str) -> Result<Hash> {
+        let bytes = self.take(what, Hash::LEN as u64)?;
+        Ok(Hash::from_slice(&bytes).expect("exactly 32 bytes were taken"))
+    }
+
+    pub(super) fn option(&mut self, what: &'static str) -> Result<Option<Hash>> {
+        if self.flag(what)? { self.hash(what).map(Some) } else { Ok(None) }
+    }
+
+    pub(super) fn ids(&mut self, what: &'static str) -> Result<Vec<Hash>> {
+        let n = self.count(what, MAX_IDS)?;
+        let bytes = self.take(what, (n * Hash::LEN) as u64)?;
+        Ok(bytes.chunks_exact(Hash::LEN).filter_map(Hash::from_slice).collect())
+    }
+
+    pub(super) fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes)
+    }
+
+    pub(super) fn end(&self, what: &'static str) -> Result<()> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        Err(Error::protocol(what, format!("{} bytes more than it has fields", self.bytes.len())))
+    }
+}
