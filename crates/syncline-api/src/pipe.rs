@@ -448,7 +448,8 @@ impl Throttle {
         if self.free_at > now {
             self.clock.sleep(self.free_at - now);
         }
-        let cost = Duration::from_nanos(u64::try_from(bytes as u128 * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX));
+        let cost =
+            Duration::from_nanos(u64::try_from(bytes as u128 * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX));
         self.free_at = self.free_at.max(now) + cost;
     }
 }

@@ -36,7 +36,9 @@ impl Target {
             other => return Err(wrong(format!("its scheme is {other:?}"))),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("a token does not belong into an address; give it with --token or SYNCLINE_TOKEN".into()));
+            return Err(wrong(
+                "a token does not belong into an address; give it with --token or SYNCLINE_TOKEN".into(),
+            ));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("nothing may follow the dataset's name".into()));

@@ -59,6 +59,9 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] syncline_store::Error),
+    /// A table, commit or other object could not be read or made.
+    #[error(transparent)]
+    Tree(#[from] syncline_tree::Error),
     /// Whoever holds the replica refused or failed.
     #[error("{message}")]
     Local {
@@ -84,6 +87,7 @@ impl Error {
             Self::Moved { .. } => Kind::Conflict,
             Self::NotFound(_) => Kind::NotFound,
             Self::Store(error) => error.kind(),
+            Self::Tree(error) => error.kind(),
         }
     }
 

@@ -9,12 +9,16 @@
 //! Not here: what conflicts mean, when to sync, and how refs are named on the two sides (the node's `ops`).
 
 mod error;
+pub mod graph;
+mod have;
+mod history;
 pub mod run;
 pub mod session;
+mod squeeze;
 pub mod transport;
 pub mod wire;
 
 pub use error::{Error, Result};
-pub use run::{Traffic, Watch, pull, push, serve};
+pub use run::{Traffic, Watch, fetch, pull, push, serve};
 pub use session::{Local, Moved, PullRequest, Pulled, PushRequest, Pushed, RefMove, Served};
 pub use transport::{Counters, Transport};

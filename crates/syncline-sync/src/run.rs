@@ -1,11 +1,18 @@
 //! Lets a session talk over a transport, on the calling thread.
-#![allow(clippy::unimplemented, unused_variables, missing_docs, reason = "signatures first")]
+//!
+//! Small messages that follow each other travel in one frame. A fault on our side is told to the peer before the
+//! session ends.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use syncline_base::Hash;
 
-use crate::error::Result;
-use crate::session::{Local, PullRequest, Pulled, PushRequest, Pushed, Served};
+use crate::error::{Error, Result};
+use crate::session::{
+    self, Fetcher, Local, PullRequest, Pulled, PushRequest, Pushed, Receiver, Sender, Served, Server, Session,
+};
 use crate::transport::Transport;
+use crate::wire::{self, FRAME_BYTES, Message};
 
 /// What a session cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +45,9 @@ pub fn pull(
     request: &PullRequest,
     watch: &mut dyn Watch,
 ) -> Result<(Pulled, Traffic)> {
-    unimplemented!()
+    let mut session = Receiver::pull(local, request)?;
+    let traffic = drive(&mut session, transport, watch)?;
+    Ok((session.pulled().expect("the session is over"), traffic))
 }
 
 /// Sends what the peer lacks and moves its refs.
@@ -51,13 +60,112 @@ pub fn push(
     request: &PushRequest,
     watch: &mut dyn Watch,
 ) -> Result<(Pushed, Traffic)> {
-    unimplemented!()
+    let mut session = Sender::push(local, request.clone())?;
+    let traffic = drive(&mut session, transport, watch)?;
+    Ok((session.pushed().expect("the session is over"), traffic))
 }
 
-/// The other side of both.
+/// Fetches single objects by address: those that the peer has, as canonical bytes whose hash was checked. At most
+/// [`wire::MAX_IDS`] at a time.
+///
+/// # Errors
+/// The peer's fault or the transport's.
+pub fn fetch(transport: &mut dyn Transport, ids: Vec<Hash>) -> Result<(Vec<(Hash, Bytes)>, Traffic)> {
+    let mut session = Fetcher::ask(ids)?;
+    let traffic = drive(&mut session, transport, &mut ())?;
+    Ok((session.fetched().expect("the session is over"), traffic))
+}
+
+/// The other side of all of these.
 ///
 /// # Errors
 /// The fault that the peer was told, too.
 pub fn serve(local: &dyn Local, transport: &mut dyn Transport) -> Result<Served> {
-    unimplemented!()
+    let mut session = Server::new(local);
+    drive(&mut session, transport, &mut ())?;
+    Ok(session.served().expect("the session is over"))
+}
+
+/// Runs a session to its end.
+///
+/// # Errors
+/// The first fault of either side or of the transport.
+pub fn drive(session: &mut dyn Session, transport: &mut dyn Transport, watch: &mut dyn Watch) -> Result<Traffic> {
+    let before = transport.counters();
+    let mut round_trips = 0;
+    match exchange(session, transport, watch, &mut round_trips) {
+        Ok(()) => {
+            transport.finish();
+            let after = transport.counters();
+            Ok(Traffic {
+                bytes_sent: after.sent - before.sent,
+                bytes_received: after.received - before.received,
+                round_trips,
+            })
+        }
+        Err(error) => {
+            // A fault that came from the peer, or a connection that is gone, needs no telling.
+            if !matches!(error, Error::Peer { .. } | Error::Transport { .. }) {
+                let fault = Message::Fault(session::to_fault(&error));
+                let _ = transport.send(wire::encode_frame(&[fault]));
+            }
+            transport.finish();
+            Err(error)
+        }
+    }
+}
+
+fn exchange(
+    session: &mut dyn Session,
+    transport: &mut dyn Transport,
+    watch: &mut dyn Watch,
+    round_trips: &mut u64,
+) -> Result<()> {
+    let mut asked = false;
+    loop {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while bytes < FRAME_BYTES {
+            let Some(message) = session.next()? else { break };
+            asked |= message.asks();
+            bytes += message.size_hint();
+            batch.push(message);
+        }
+        let idle = bytes < FRAME_BYTES;
+        if !batch.is_empty() {
+            transport.send(wire::encode_frame(&batch))?;
+            let (objects, bytes) = session.progress();
+            watch.progress(objects, bytes);
+        }
+        if session.is_over() {
+            return Ok(());
+        }
+        // While there is more to say, listen without waiting.
+        let frame = if idle { transport.receive()? } else { transport.try_receive()? };
+        match frame {
+            Some(frame) => {
+                if idle && std::mem::take(&mut asked) {
+                    *round_trips += 1;
+                }
+                for message in wire::decode_frame(frame)? {
+                    session.receive(message)?;
+                }
+                let (objects, bytes) = session.progress();
+                watch.progress(objects, bytes);
+                if session.is_over() {
+                    return Ok(());
+                }
+            }
+            None if idle => {
+                return Err(Error::Transport {
+                    kind: syncline_base::Kind::Unavailable,
+                    message: format!(
+                        "{} ended the transfer before it was complete; what has arrived is kept, run it again",
+                        transport.peer()
+                    ),
+                });
+            }
+            None => {}
+        }
+    }
 }

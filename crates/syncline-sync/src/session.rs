@@ -2,29 +2,54 @@
 //!
 //! One side *sends* objects and one *receives* them; in a pull the server sends, in a push the client does. A machine
 //! is fed with [`Session::receive`] and drained with [`Session::next`]; it never waits.
-#![allow(clippy::unimplemented, missing_docs, reason = "signatures first")]
+//!
+//! State: in memory only. What the receiving side has flushed survives; refs move last, one by one, by
+//! compare-and-swap, through [`Local::move_ref`].
+
+mod fetch;
+mod receiver;
+mod sender;
+mod server;
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::wire::{Fault, Message};
+
+pub use fetch::Fetcher;
+pub use receiver::Receiver;
+pub use sender::Sender;
+pub use server::Server;
 
 /// The replica that a session works on. The node implements it; a test has its own.
 ///
 /// `move_ref` is the only change that a session makes apart from adding objects: atomic, durable when it returns, and
-/// refused with [`crate::Error::Moved`] when the ref is not where the mover thought.
+/// refused with [`crate::Error::Moved`] when the ref is not where the mover thought. The session has made sure that the
+/// target's history and content are complete and durable before it calls it, and that it follows from the old one
+/// unless `force` is set.
 pub trait Local: Send + Sync {
     /// Its objects.
     fn store(&self) -> &Store;
 
-    /// All branches and tags, by full name (`branches/main`, `tags/v1`).
+    /// All branches and tags, by full name (`branches/main`, `tags/v1`). Everything under them is complete here, as far as
+    /// this replica holds it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading them.
     fn refs(&self) -> Result<Vec<(String, Hash)>>;
 
-    /// The branch that is checked out or served by default.
+    /// The branch that is checked out or served by default, by its full name.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading it.
     fn head(&self) -> Result<Option<String>>;
 
     /// Moves a ref.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when it is not at `expected`; whatever keeps it from writing.
     fn move_ref(&self, request: &RefMove) -> Result<()>;
 }
 
@@ -59,7 +84,7 @@ pub struct PullRequest {
 pub struct Pulled {
     /// The peer's refs that were asked for.
     pub refs: Vec<(String, Hash)>,
-    /// The peer's default branch.
+    /// The peer's default branch, by its full name.
     pub head: Option<String>,
     /// Commits whose parents were left out because of `depth`.
     pub shallow: Vec<Hash>,
@@ -67,15 +92,14 @@ pub struct Pulled {
     pub commits: u64,
     /// Objects that were received.
     pub objects: u64,
-    /// Tables that were brought up to date by their row delta.
+    /// Trees that were brought up to date by their row delta.
     pub deltas: u64,
 }
 
 /// What to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushRequest {
-    /// The refs to move on the peer. `expected` of each is what this replica last saw there; where `None`, what the
-    /// peer says at the start of the session is taken, and it must be an ancestor unless `force` is set.
+    /// The refs to move on the peer. Where `expected` is `None`, what the peer says at the start of the session is taken.
     pub moves: Vec<RefMove>,
 }
 
@@ -88,7 +112,7 @@ pub struct Pushed {
     pub commits: u64,
     /// Objects that were sent.
     pub objects: u64,
-    /// Tables that were brought up to date by their row delta.
+    /// Trees that were brought up to date by their row delta.
     pub deltas: u64,
 }
 
@@ -120,4 +144,53 @@ pub enum Served {
         /// Commits that are new here.
         commits: u64,
     },
+    /// The peer fetched single objects.
+    Fetched {
+        /// How many were sent.
+        objects: u64,
+    },
+}
+
+/// One side of a session.
+pub trait Session {
+    /// Takes a message of the peer.
+    ///
+    /// # Errors
+    /// The session is over then: tell the peer.
+    fn receive(&mut self, message: Message) -> Result<()>;
+
+    /// The next message to send; `None` while there is nothing to say before the peer has spoken.
+    ///
+    /// # Errors
+    /// The session is over then: tell the peer.
+    fn next(&mut self) -> Result<Option<Message>>;
+
+    /// Whether the session has come to its end.
+    fn is_over(&self) -> bool;
+
+    /// Objects and payload bytes so far.
+    fn progress(&self) -> (u64, u64);
+}
+
+/// An error as the peer is told.
+#[must_use]
+pub fn to_fault(error: &Error) -> Fault {
+    let moved = match error {
+        Error::Moved { name, expected, theirs } => Some((name.clone(), *expected, *theirs)),
+        _ => None,
+    };
+    Fault { kind: error.kind(), message: error.to_string(), moved }
+}
+
+/// What the peer has told, as an error.
+#[must_use]
+pub fn of_fault(fault: Fault) -> Error {
+    match fault.moved {
+        Some((name, expected, theirs)) => Error::Moved { name, expected, theirs },
+        None => Error::Peer { kind: fault.kind, message: fault.message },
+    }
+}
+
+fn unexpected(message: &Message, when: &str) -> Error {
+    Error::protocol("a message out of turn", format!("{} while {when}", message.name()))
 }

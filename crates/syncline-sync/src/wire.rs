@@ -64,7 +64,7 @@ pub struct Move {
     pub expected: Option<Hash>,
     /// Where it is to be; `None` removes it.
     pub target: Option<Hash>,
-    /// Bit 0: need not follow from where it is. Bit 1: may delete most of a table. Bit 2: must not exist yet.
+    /// Bit 0: need not follow from where it is. Bit 1: may delete most of a table.
     pub flags: u8,
 }
 
@@ -72,8 +72,6 @@ pub struct Move {
 pub const FORCE: u8 = 1;
 /// [`Move::flags`]: a mass deletion is meant.
 pub const MASS_DELETE: u8 = 2;
-/// [`Move::flags`]: the ref must not exist yet.
-pub const CREATE: u8 = 4;
 
 /// A ref and where it is.
 pub type NamedRef = (String, Hash);
@@ -166,13 +164,8 @@ pub enum Message {
     Objects(Vec<Object>),
     /// Sender: more of the payload of the last object.
     Part(Bytes),
-    /// Sender: which of these does the receiver lack?
-    Offer {
-        /// What they are.
-        kind: u8,
-        /// Their addresses.
-        ids: Vec<Hash>,
-    },
+    /// Sender: which of these (address, kind) does the receiver lack?
+    Offer(Vec<(Hash, u8)>),
     /// Receiver: bit `i` (lowest first in each byte) is set when it lacks the `i`th.
     Lack(Bytes),
     /// Sender: a piece of the row delta of a tree, for the next step.
@@ -237,7 +230,7 @@ impl Message {
             Self::Plan { .. } => "plan",
             Self::Objects(_) => "objects",
             Self::Part(_) => "part",
-            Self::Offer { .. } => "offer",
+            Self::Offer(_) => "offer",
             Self::Lack(_) => "lack",
             Self::Delta { .. } => "delta",
             Self::Step(_) => "step",
@@ -253,7 +246,7 @@ impl Message {
     /// Whether whoever sends this then waits for an answer.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::Hello { .. } | Self::AskHaves | Self::Offer { .. } | Self::Redo { .. } | Self::Finish)
+        matches!(self, Self::Hello { .. } | Self::AskHaves | Self::Offer(_) | Self::Redo { .. } | Self::Finish)
     }
 
     /// About how long it is.
@@ -262,7 +255,8 @@ impl Message {
         match self {
             Self::Objects(objects) => objects.iter().map(|object| object.payload.len() + 80).sum(),
             Self::Part(bytes) | Self::Lack(bytes) => bytes.len() + 8,
-            Self::Offer { ids, .. } | Self::Haves(ids) => ids.len() * Hash::LEN + 16,
+            Self::Offer(items) => items.len() * Hash::LEN + 64,
+            Self::Haves(ids) => ids.len() * Hash::LEN + 16,
             Self::Delta { frame, tree } => frame.len() + tree.len() + 16,
             Self::Step(step) => step.root.payload.len() + step.commit.payload.len() + 64,
             _ => 256,
@@ -311,9 +305,12 @@ impl Message {
                 out.put_slice(bytes);
                 PART
             }
-            Self::Offer { kind, ids } => {
-                out.put_u8(*kind);
-                put_ids(out, ids);
+            Self::Offer(items) => {
+                for run in items.chunk_by(|a, b| a.1 == b.1) {
+                    out.put_u8(run[0].1);
+                    put_uint(out, run.len() as u64);
+                    run.iter().for_each(|(id, _)| out.put_slice(id.as_bytes()));
+                }
                 OFFER
             }
             Self::Lack(bits) => {
@@ -377,7 +374,7 @@ impl Message {
             PLAN => Self::Plan { commits: r.uint("commits")? },
             OBJECTS => Self::Objects(objects(&mut r)?),
             PART => Self::Part(r.rest()),
-            OFFER => Self::Offer { kind: r.u8("kind")?, ids: r.ids("offer")? },
+            OFFER => Self::Offer(offer(&mut r)?),
             LACK => Self::Lack(r.rest()),
             DELTA => Self::Delta { tree: r.text("tree")?, frame: r.rest() },
             STEP => Self::Step(Step { base: r.option("base")?, root: squeezed(&mut r)?, commit: squeezed(&mut r)? }),
@@ -556,6 +553,19 @@ fn objects(r: &mut Reader) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
+fn offer(r: &mut Reader) -> Result<Vec<(Hash, u8)>> {
+    let mut items = Vec::new();
+    while !r.is_empty() {
+        let kind = r.u8("kind")?;
+        let ids = r.ids("offer")?;
+        if ids.is_empty() || items.len() + ids.len() > MAX_IDS {
+            return Err(Error::protocol("offer", format!("no address of a kind, or more than {MAX_IDS} in all")));
+        }
+        items.extend(ids.into_iter().map(|id| (id, kind)));
+    }
+    Ok(items)
+}
+
 fn put_squeezed(out: &mut BytesMut, text: &Squeezed) {
     put_uint(out, u64::from(text.raw_len));
     put_bytes(out, &text.payload);
@@ -582,11 +592,8 @@ fn fault(r: &mut Reader) -> Result<Fault> {
     let kind = usize::from(r.u8("kind")?);
     let kind = *Kind::ALL.get(kind).ok_or_else(|| Error::protocol("fault", format!("kind {kind} is not known")))?;
     let message = r.text("message")?;
-    let moved = if r.flag("moved")? {
-        Some((r.text("name")?, r.option("expected")?, r.option("theirs")?))
-    } else {
-        None
-    };
+    let moved =
+        if r.flag("moved")? { Some((r.text("name")?, r.option("expected")?, r.option("theirs")?)) } else { None };
     Ok(Fault { kind, message, moved })
 }
 

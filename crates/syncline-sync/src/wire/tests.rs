@@ -56,18 +56,25 @@ fn message() -> impl Strategy<Value = Message> {
     let refs = proptest::collection::vec((text(), hash()), 0..4);
     prop_oneof![
         want().prop_map(|want| Message::Hello { version: VERSION, want }),
-        (refs, text(), ids(), any::<bool>())
-            .prop_map(|(refs, head, heads, empty)| Message::Welcome(Welcome { refs, head, heads, empty })),
+        (refs, text(), ids(), any::<bool>()).prop_map(|(refs, head, heads, empty)| Message::Welcome(Welcome {
+            refs,
+            head,
+            heads,
+            empty
+        })),
         Just(Message::AskHaves),
         ids().prop_map(Message::Haves),
         any::<u64>().prop_map(|commits| Message::Plan { commits }),
         proptest::collection::vec(object(), 0..4).prop_map(Message::Objects),
         blob().prop_map(Message::Part),
-        (any::<u8>(), ids()).prop_map(|(kind, ids)| Message::Offer { kind, ids }),
+        proptest::collection::vec((hash(), 0..3u8), 0..9).prop_map(Message::Offer),
         blob().prop_map(Message::Lack),
         (text(), blob()).prop_map(|(tree, frame)| Message::Delta { tree, frame }),
-        (proptest::option::of(hash()), squeezed(), squeezed())
-            .prop_map(|(base, root, commit)| Message::Step(Step { base, root, commit })),
+        (proptest::option::of(hash()), squeezed(), squeezed()).prop_map(|(base, root, commit)| Message::Step(Step {
+            base,
+            root,
+            commit
+        })),
         any::<u64>().prop_map(|step| Message::Redo { step }),
         any::<u64>().prop_map(|step| Message::Restart { step }),
         any::<u64>().prop_map(|steps| Message::Ack { steps }),
@@ -142,7 +149,7 @@ fn golden_frame() {
                 moves: vec![Move { name: "branch/main".into(), expected: None, target: Some(id), flags: FORCE }],
             },
         },
-        Message::Offer { kind: 2, ids: vec![id] },
+        Message::Offer(vec![(id, 2)]),
         Message::Step(Step {
             base: None,
             root: Squeezed { raw_len: 300, payload: Bytes::from_static(b"r") },

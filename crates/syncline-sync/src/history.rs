@@ -1,0 +1,171 @@
+//! Which commits one side has and the other lacks.
+//!
+//! Owns nothing. Relies on a commit's generation being larger than its parents', so that a walk from the largest
+//! generation down sees every child before its parents; the receiver checks that before it stores a commit.
+
+use std::collections::{BTreeMap, BinaryHeap};
+
+use syncline_base::Hash;
+use syncline_base::hash::IdSet;
+use syncline_store::Store;
+use syncline_tree::Commit;
+
+use crate::error::Result;
+
+/// Commits to send.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan {
+    /// The commits, parents first.
+    pub(crate) commits: Vec<Hash>,
+    /// Commits the receiver has, on which the first of `commits` stand.
+    pub(crate) common: IdSet,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// In the history of what is wanted.
+    wanted: bool,
+    /// In the history of what the receiver has.
+    known: bool,
+    /// Steps from the nearest wanted head.
+    distance: u32,
+}
+
+/// The commits in the history of `wants` that are not in the history of `heads`, at most `depth` from a want.
+/// Heads that this store does not have are passed over.
+///
+/// # Errors
+/// The store's. A parent that is missing ends the walk there: a shallow replica sends what it has.
+pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<u32>) -> Result<Plan> {
+    let depth = depth.unwrap_or(u32::MAX);
+    let mut walk = Walk { store, marks: BTreeMap::new(), heap: BinaryHeap::new(), pending: 0 };
+    for want in wants {
+        walk.enter(*want, Mark { wanted: true, known: false, distance: 0 }, false)?;
+    }
+    for head in heads {
+        walk.enter(*head, Mark { wanted: false, known: true, distance: u32::MAX }, true)?;
+    }
+    let mut plan = Plan::default();
+    while walk.pending > 0 {
+        let Some((_, id)) = walk.heap.pop() else { break };
+        let mark = walk.marks[&id];
+        let send = mark.wanted && !mark.known;
+        if send {
+            walk.pending -= 1;
+            plan.commits.push(id);
+        } else if mark.wanted {
+            plan.common.insert(id);
+        }
+        let distance = mark.distance.saturating_add(1);
+        if send && distance >= depth {
+            continue;
+        }
+        for parent in Commit::load(store, &id)?.parents {
+            walk.enter(parent, Mark { distance, ..mark }, true)?;
+        }
+    }
+    plan.commits.reverse();
+    Ok(plan)
+}
+
+struct Walk<'a> {
+    store: &'a Store,
+    marks: BTreeMap<Hash, Mark>,
+    heap: BinaryHeap<(u64, Hash)>,
+    /// How many commits in the heap would be sent as things stand.
+    pending: usize,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, id: Hash, mark: Mark, may_miss: bool) -> Result<()> {
+        let send = |mark: &Mark| usize::from(mark.wanted && !mark.known);
+        if let Some(old) = self.marks.get_mut(&id) {
+            self.pending -= send(old);
+            old.wanted |= mark.wanted;
+            old.known |= mark.known;
+            old.distance = old.distance.min(mark.distance);
+            self.pending += send(old);
+            return Ok(());
+        }
+        if may_miss && !self.store.contains(&id)? {
+            return Ok(());
+        }
+        let generation = Commit::load(self.store, &id)?.generation;
+        self.pending += send(&mark);
+        self.marks.insert(id, mark);
+        self.heap.push((generation, id));
+        Ok(())
+    }
+}
+
+/// The most ancestors that are told to a peer that knows none of our heads.
+const HAVES_MAX: usize = 512;
+/// How many heads are followed for that.
+const HAVES_HEADS: usize = 16;
+
+/// Ancestors of `heads`: the nearest eight of each, then ever sparser ones. A common base is at most twice as far away as
+/// the best one.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn haves(store: &Store, heads: &[Hash]) -> Result<Vec<Hash>> {
+    let mut haves = Vec::new();
+    let mut seen = IdSet::default();
+    for head in heads.iter().take(HAVES_HEADS) {
+        let (mut id, mut distance, mut next) = (*head, 0u64, 0u64);
+        while haves.len() < HAVES_MAX && store.contains(&id)? {
+            if distance >= next {
+                if !seen.insert(id) {
+                    break;
+                }
+                haves.push(id);
+                next = if distance < 8 { distance + 1 } else { distance * 2 };
+            }
+            let Some(parent) = Commit::load(store, &id)?.parents.first().copied() else {
+                if seen.insert(id) {
+                    haves.push(id);
+                }
+                break;
+            };
+            (id, distance) = (parent, distance + 1);
+        }
+    }
+    Ok(haves)
+}
+
+/// Whether `id` is one of `heads` or in their history.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn reaches(store: &Store, heads: &[Hash], id: Hash) -> Result<bool> {
+    if heads.contains(&id) {
+        return Ok(true);
+    }
+    if !store.contains(&id)? {
+        return Ok(false);
+    }
+    let floor = Commit::load(store, &id)?.generation;
+    let mut seen = IdSet::default();
+    let mut heap = BinaryHeap::new();
+    let mut enter = |heap: &mut BinaryHeap<(u64, Hash)>, id: Hash| -> Result<()> {
+        if seen.insert(id) && store.contains(&id)? {
+            heap.push((Commit::load(store, &id)?.generation, id));
+        }
+        Ok(())
+    };
+    for head in heads {
+        enter(&mut heap, *head)?;
+    }
+    while let Some((generation, next)) = heap.pop() {
+        if next == id {
+            return Ok(true);
+        }
+        if generation <= floor {
+            continue;
+        }
+        for parent in Commit::load(store, &next)?.parents {
+            enter(&mut heap, parent)?;
+        }
+    }
+    Ok(false)
+}

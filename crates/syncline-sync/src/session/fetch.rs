@@ -1,0 +1,197 @@
+//! Single objects by address: for repair, and for content that is fetched when it is read.
+//!
+//! The answer has the objects that the server holds, each able to stand on its own; what it does not hold is left out.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use syncline_base::Hash;
+use syncline_base::hash::IdSet;
+use syncline_store::{Store, codec};
+
+use super::{Local, Served, Session, unexpected};
+use crate::error::{Error, Result};
+use crate::graph;
+use crate::wire::{self, FRAME_BYTES, MAX_IDS, Message, Object, PART_BYTES, Want};
+
+enum Side {
+    Server { store: Store, ids: VecDeque<Hash> },
+    Client { wanted: IdSet, got: Vec<(Hash, Bytes)>, open: Option<(Object, Vec<u8>)> },
+}
+
+/// Either side of a fetch.
+pub struct Fetcher {
+    side: Side,
+    outbox: VecDeque<Message>,
+    finished: bool,
+    over: bool,
+    objects: u64,
+    bytes: u64,
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("objects", &self.objects).finish_non_exhaustive()
+    }
+}
+
+impl Fetcher {
+    /// The client's side: asks for these.
+    ///
+    /// # Errors
+    /// `Invalid` for more than [`MAX_IDS`] addresses.
+    pub fn ask(ids: Vec<Hash>) -> Result<Self> {
+        if ids.len() > MAX_IDS {
+            return Err(Error::Invalid(format!("{} objects are more than one fetch takes ({MAX_IDS})", ids.len())));
+        }
+        let wanted = ids.iter().copied().collect();
+        let hello = Message::Hello { version: wire::VERSION, want: Want::Fetch { ids } };
+        let side = Side::Client { wanted, got: Vec::new(), open: None };
+        Ok(Self { side, outbox: VecDeque::from([hello]), finished: false, over: false, objects: 0, bytes: 0 })
+    }
+
+    pub(super) fn serve(local: &dyn Local, ids: Vec<Hash>) -> Self {
+        let side = Side::Server { store: local.store().clone(), ids: ids.into() };
+        Self { side, outbox: VecDeque::new(), finished: false, over: false, objects: 0, bytes: 0 }
+    }
+
+    /// The canonical bytes of what came, checked, once it is over.
+    #[must_use]
+    pub fn fetched(self) -> Option<Vec<(Hash, Bytes)>> {
+        match self.side {
+            Side::Client { got, .. } if self.over => Some(got),
+            _ => None,
+        }
+    }
+
+    pub(super) fn served(&self) -> Option<Served> {
+        self.over.then_some(Served::Fetched { objects: self.objects })
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let Side::Server { store, ids } = &mut self.side else { return Ok(()) };
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while bytes < FRAME_BYTES {
+            let Some(id) = ids.pop_front() else { break };
+            if !store.contains(&id)? {
+                continue;
+            }
+            let object = Store::encode(store.get(&id)?);
+            let mut payload = object.payload;
+            bytes += payload.len() + 64;
+            self.objects += 1;
+            self.bytes += payload.len() as u64;
+            let first = payload.split_to(payload.len().min(PART_BYTES));
+            let rest = u32::try_from(payload.len()).expect("the store keeps no object of 4 GiB");
+            // The kind means nothing here: what was asked for by address is checked by address.
+            batch.push(Object {
+                id: object.id,
+                kind: 0,
+                codec: object.codec,
+                base: None,
+                raw_len: object.raw_len,
+                rest,
+                payload: first,
+            });
+            if rest > 0 {
+                self.outbox.push_back(Message::Objects(std::mem::take(&mut batch)));
+                while !payload.is_empty() {
+                    self.outbox.push_back(Message::Part(payload.split_to(payload.len().min(PART_BYTES))));
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.outbox.push_back(Message::Objects(batch));
+        }
+        if ids.is_empty() && !self.finished {
+            self.finished = true;
+            self.outbox.push_back(Message::Finish);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, objects: Vec<Object>) -> Result<()> {
+        let Side::Client { wanted, got, open } = &mut self.side else {
+            return Err(unexpected(&Message::Objects(Vec::new()), "serving a fetch"));
+        };
+        let registry = codec::Registry::new(&[])?;
+        for object in objects {
+            if !wanted.contains(&object.id) {
+                return Err(Error::protocol("objects", format!("{} was not asked for", object.id.short())));
+            }
+            if object.rest > 0 {
+                if open.is_some() || object.rest as usize > codec::MAX_OBJECT {
+                    return Err(Error::protocol("objects", "parts that cannot be"));
+                }
+                let payload = object.payload.to_vec();
+                *open = Some((object, payload));
+                continue;
+            }
+            wanted.remove(&object.id);
+            self.objects += 1;
+            self.bytes += object.payload.len() as u64;
+            if object.base.is_some() {
+                return Err(Error::protocol("objects", "a fetched object may not be a patch"));
+            }
+            got.push((object.id, graph::verify_whole(&registry, &object)?));
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, bytes: &[u8]) -> Result<()> {
+        let Side::Client { open, .. } = &mut self.side else {
+            return Err(unexpected(&Message::Part(Bytes::new()), "serving a fetch"));
+        };
+        let Some((mut object, mut payload)) = open.take() else {
+            return Err(Error::protocol("part", "no object waits for one"));
+        };
+        let left = object.rest as usize;
+        if bytes.is_empty() || bytes.len() > left {
+            return Err(Error::protocol("part", format!("{} bytes while {left} are missing", bytes.len())));
+        }
+        payload.extend_from_slice(bytes);
+        object.rest -= u32::try_from(bytes.len()).expect("at most `rest`, which has 32 bits");
+        if object.rest > 0 {
+            *open = Some((object, payload));
+            return Ok(());
+        }
+        object.payload = payload.into();
+        self.take(vec![object])
+    }
+}
+
+impl Session for Fetcher {
+    fn receive(&mut self, message: Message) -> Result<()> {
+        match (&self.side, message) {
+            (_, Message::Fault(fault)) => Err(super::of_fault(fault)),
+            (Side::Client { .. }, Message::Objects(objects)) => self.take(objects),
+            (Side::Client { .. }, Message::Part(bytes)) => self.part(&bytes),
+            (Side::Client { open: None, .. }, Message::Finish) => {
+                self.outbox.push_back(Message::Done);
+                self.over = true;
+                Ok(())
+            }
+            (Side::Server { .. }, Message::Done) if self.finished => {
+                self.over = true;
+                Ok(())
+            }
+            (_, message) => Err(unexpected(&message, "fetching")),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Message>> {
+        if self.outbox.is_empty() && !self.finished && !self.over {
+            self.fill()?;
+        }
+        Ok(self.outbox.pop_front())
+    }
+
+    fn is_over(&self) -> bool {
+        self.over && self.outbox.is_empty()
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.objects, self.bytes)
+    }
+}

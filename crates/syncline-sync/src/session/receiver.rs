@@ -1,0 +1,340 @@
+//! The side that receives objects.
+//!
+//! Invariants:
+//! - an object is stored after its bytes were checked against its hash, and after everything it refers to;
+//! - a commit is stored after everything under it, and a ref moves after the commit is durable;
+//! - so whatever the peer sends and wherever the session is cut, what is stored stays usable and no ref points at
+//!   something incomplete.
+
+mod objects;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use syncline_base::Hash;
+use syncline_store::Store;
+use syncline_store::codec::Registry;
+use syncline_tree::TreeName;
+
+use super::{Local, Moved, PullRequest, Pulled, RefMove, Served, Session, unexpected};
+use crate::error::{Error, Result};
+use crate::graph;
+use crate::have::Have;
+use crate::history;
+use crate::wire::{self, Message, Move, Want, Welcome};
+use objects::Assembly;
+
+/// After so many bytes what has arrived is made durable and acknowledged.
+const FLUSH_BYTES: usize = 32 << 20;
+/// The most bytes of row deltas that wait for their step.
+const DELTA_BYTES: usize = 64 << 20;
+/// How many of our commits a peer is told unasked.
+const HEADS_MAX: usize = 64;
+
+/// What is received for.
+enum Purpose {
+    /// We are the client and fetch.
+    Pull { result: Pulled, wants_shallow: bool },
+    /// We are the server and are pushed to: the moves, with `expected` filled in.
+    Push { moves: Vec<RefMove>, moved: Vec<Moved> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Welcome,
+    Stream,
+    Over,
+}
+
+/// The receiving side.
+pub struct Receiver<'a> {
+    local: &'a dyn Local,
+    store: Store,
+    registry: Registry,
+    purpose: Purpose,
+    phase: Phase,
+    scope: Option<BTreeSet<TreeName>>,
+    have: Have,
+    heads: Vec<Hash>,
+    /// A large object whose parts are still coming.
+    assembly: Option<Assembly>,
+    deltas: BTreeMap<TreeName, Vec<Bytes>>,
+    delta_bytes: usize,
+    /// Everything is passed over until this step begins again.
+    redo: Option<u64>,
+    steps: u64,
+    unflushed: usize,
+    objects: u64,
+    bytes: u64,
+    applied: u64,
+    commits: u64,
+    shallow: BTreeSet<Hash>,
+    outbox: VecDeque<Message>,
+}
+
+impl std::fmt::Debug for Receiver<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver").field("phase", &self.phase).field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Receiver<'a> {
+    /// The client's side of a pull.
+    ///
+    /// # Errors
+    /// The replica's.
+    pub fn pull(local: &'a dyn Local, request: &PullRequest) -> Result<Self> {
+        let heads = heads(local)?;
+        let empty = heads.is_empty() && local.store().usage()?.objects == 0;
+        let scope: Option<BTreeSet<TreeName>> =
+            request.tables.as_ref().map(|names| names.iter().flat_map(graph::trees_of_name).collect());
+        let want = Want::Pull {
+            refs: request.refs.clone(),
+            tables: scope.as_ref().map(|scope| scope.iter().map(graph::tree_to_text).collect()),
+            depth: request.depth.unwrap_or(0),
+            heads: heads.iter().take(HEADS_MAX).copied().collect(),
+            empty,
+        };
+        let purpose = Purpose::Pull { result: Pulled::default(), wants_shallow: request.depth.is_some() };
+        let mut this = Self::new(local, purpose, heads)?;
+        this.scope = scope;
+        this.phase = Phase::Welcome;
+        this.outbox.push_back(Message::Hello { version: wire::VERSION, want });
+        Ok(this)
+    }
+
+    /// The server's side of a push.
+    pub(super) fn push(local: &'a dyn Local, moves: Vec<Move>) -> Result<Self> {
+        let refs: BTreeMap<String, Hash> = local.refs()?.into_iter().collect();
+        let heads = heads(local)?;
+        let empty = heads.is_empty() && local.store().usage()?.objects == 0;
+        let mut named = Vec::new();
+        let mut accepted = Vec::new();
+        for step in moves {
+            let current = refs.get(&step.name).copied();
+            let expected = step.expected.or(current);
+            if expected != current {
+                return Err(Error::Moved { name: step.name, expected, theirs: current });
+            }
+            named.extend(current.map(|id| (step.name.clone(), id)));
+            accepted.push(RefMove {
+                name: step.name,
+                expected,
+                target: step.target,
+                force: step.flags & wire::FORCE != 0,
+                allow_mass_delete: step.flags & wire::MASS_DELETE != 0,
+            });
+        }
+        // The refs that are to move say most; the others only help when a branch is new here.
+        let told: BTreeSet<Hash> = named.iter().map(|(_, id)| *id).collect();
+        let others = if named.is_empty() { HEADS_MAX } else { 0 };
+        let welcome = Welcome {
+            refs: named,
+            head: String::new(),
+            heads: heads.iter().filter(|id| !told.contains(id)).take(others).copied().collect(),
+            empty,
+        };
+        let mut this = Self::new(local, Purpose::Push { moves: accepted, moved: Vec::new() }, heads)?;
+        this.outbox.push_back(Message::Welcome(welcome));
+        Ok(this)
+    }
+
+    fn new(local: &'a dyn Local, purpose: Purpose, heads: Vec<Hash>) -> Result<Self> {
+        Ok(Self {
+            local,
+            store: local.store().clone(),
+            registry: graph::registry()?,
+            purpose,
+            phase: Phase::Stream,
+            scope: None,
+            have: Have::new(local.store(), heads.clone()),
+            heads,
+            assembly: None,
+            deltas: BTreeMap::new(),
+            delta_bytes: 0,
+            redo: None,
+            steps: 0,
+            unflushed: 0,
+            objects: 0,
+            bytes: 0,
+            applied: 0,
+            commits: 0,
+            shallow: BTreeSet::new(),
+            outbox: VecDeque::new(),
+        })
+    }
+
+    /// What the pull brought, once it is over.
+    #[must_use]
+    pub fn pulled(&self) -> Option<Pulled> {
+        let Purpose::Pull { result, .. } = &self.purpose else { return None };
+        if self.phase != Phase::Over {
+            return None;
+        }
+        Some(Pulled {
+            shallow: self.shallow.iter().copied().collect(),
+            commits: self.commits,
+            objects: self.objects,
+            deltas: self.applied,
+            ..result.clone()
+        })
+    }
+
+    /// What was served, once it is over.
+    pub(super) fn served(&self) -> Option<Served> {
+        let Purpose::Push { moved, .. } = &self.purpose else { return None };
+        (self.phase == Phase::Over).then(|| Served::Pushed { refs: moved.clone(), commits: self.commits })
+    }
+
+    fn welcome(&mut self, welcome: Welcome) -> Result<()> {
+        let Purpose::Pull { result, .. } = &mut self.purpose else {
+            return Err(unexpected(&Message::Welcome(welcome), "being pushed to"));
+        };
+        result.refs = welcome.refs;
+        result.head = Some(welcome.head).filter(|head| !head.is_empty());
+        self.phase = Phase::Stream;
+        Ok(())
+    }
+
+    fn offer(&mut self, items: &[(Hash, u8)]) -> Result<()> {
+        let mut asked = Vec::with_capacity(items.len());
+        for (id, kind) in items {
+            asked.push((*id, graph::kind_of_byte(*kind)?));
+        }
+        let lacks = self.have.lacks(&asked)?;
+        let mut bits = vec![0u8; lacks.len().div_ceil(8)];
+        for (i, lacks) in lacks.into_iter().enumerate() {
+            bits[i / 8] |= u8::from(lacks) << (i % 8);
+        }
+        self.outbox.push_back(Message::Lack(bits.into()));
+        Ok(())
+    }
+
+    fn delta(&mut self, tree: &str, frame: Bytes) -> Result<()> {
+        let name = graph::tree_of_text(tree)?;
+        self.delta_bytes += frame.len().max(64);
+        if self.delta_bytes > DELTA_BYTES {
+            return Err(Error::protocol("delta", format!("more than {DELTA_BYTES} bytes for one commit")));
+        }
+        self.bytes += frame.len() as u64;
+        self.deltas.entry(name).or_default().push(frame);
+        Ok(())
+    }
+
+    /// Counts what has been stored, and makes it durable now and then.
+    fn stored(&mut self, bytes: usize) -> Result<()> {
+        self.unflushed += bytes;
+        if self.unflushed >= FLUSH_BYTES {
+            self.flush()?;
+            self.outbox.push_back(Message::Ack { steps: self.steps });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.store.flush()?;
+        self.unflushed = 0;
+        Ok(())
+    }
+
+    /// The sender has said everything: check, make durable, move refs.
+    fn finish(&mut self) -> Result<()> {
+        if self.assembly.is_some() || !self.deltas.is_empty() {
+            return Err(Error::protocol("finish", "an object or a delta is still open"));
+        }
+        self.flush()?;
+        match &mut self.purpose {
+            Purpose::Pull { result, .. } => {
+                for (name, id) in &result.refs {
+                    if !self.have.has_commit(*id)? {
+                        return Err(Error::protocol("finish", format!("{name} at {} was not sent", id.short())));
+                    }
+                }
+            }
+            Purpose::Push { moves, moved } => {
+                for step in moves.iter() {
+                    check_move(&self.store, &mut self.have, step)?;
+                    self.local.move_ref(step)?;
+                    moved.push(Moved { name: step.name.clone(), old: step.expected, new: step.target });
+                }
+            }
+        }
+        self.outbox.push_back(Message::Done);
+        self.phase = Phase::Over;
+        Ok(())
+    }
+}
+
+/// All commits that local refs point at, each once.
+fn heads(local: &dyn Local) -> Result<Vec<Hash>> {
+    let mut seen = BTreeSet::new();
+    let mut refs = local.refs()?;
+    // The default branch first: what is cut off is the least likely to help.
+    let head = local.head()?;
+    refs.sort_by_key(|(name, _)| Some(name) != head.as_ref());
+    Ok(refs.into_iter().map(|(_, id)| id).filter(|id| seen.insert(*id)).collect())
+}
+
+/// A ref may only move to something complete that follows from where it is.
+fn check_move(store: &Store, have: &mut Have, step: &RefMove) -> Result<()> {
+    let Some(target) = step.target else { return Ok(()) };
+    if !have.has_commit(target)? {
+        return Err(Error::protocol(
+            "push",
+            format!("{} is to move to {}, which was not sent", step.name, target.short()),
+        ));
+    }
+    if let Some(old) = step.expected.filter(|_| !step.force)
+        && !history::reaches(store, &[target], old)?
+    {
+        return Err(Error::Moved { name: step.name.clone(), expected: Some(target), theirs: Some(old) });
+    }
+    Ok(())
+}
+
+impl Session for Receiver<'_> {
+    fn receive(&mut self, message: Message) -> Result<()> {
+        if let Some(step) = self.redo {
+            match message {
+                Message::Restart { step: begins } if begins == step => self.redo = None,
+                Message::Fault(fault) => return Err(super::of_fault(fault)),
+                // Sent before the peer knew that this step has to be done again.
+                _ => {}
+            }
+            return Ok(());
+        }
+        if self.assembly.is_some() && !matches!(message, Message::Part(_) | Message::Fault(_)) {
+            return Err(unexpected(&message, "parts of an object were missing"));
+        }
+        match (self.phase, message) {
+            (_, Message::Fault(fault)) => Err(super::of_fault(fault)),
+            (Phase::Welcome, Message::Welcome(welcome)) => self.welcome(welcome),
+            (Phase::Stream, Message::AskHaves) => {
+                let haves = history::haves(&self.store, &self.heads)?;
+                self.outbox.push_back(Message::Haves(haves));
+                Ok(())
+            }
+            (Phase::Stream, Message::Plan { .. }) => Ok(()),
+            (Phase::Stream, Message::Objects(objects)) => self.objects(objects),
+            (Phase::Stream, Message::Part(bytes)) => self.part(&bytes),
+            (Phase::Stream, Message::Offer(items)) => self.offer(&items),
+            (Phase::Stream, Message::Delta { tree, frame }) => self.delta(&tree, frame),
+            (Phase::Stream, Message::Step(step)) => self.step(&step),
+            (Phase::Stream, Message::Finish) => self.finish(),
+            (phase, message) => Err(unexpected(&message, &format!("{phase:?}").to_lowercase())),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Message>> {
+        Ok(self.outbox.pop_front())
+    }
+
+    fn is_over(&self) -> bool {
+        self.phase == Phase::Over && self.outbox.is_empty()
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.objects, self.bytes)
+    }
+}

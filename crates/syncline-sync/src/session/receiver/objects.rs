@@ -1,0 +1,124 @@
+//! Objects as they arrive: checked in parallel, stored in order.
+
+use bytes::Bytes;
+use syncline_base::hash::IdSet;
+use syncline_base::{Hash, task};
+use syncline_store::codec::Encoded;
+use syncline_tree::walk::ObjectKind;
+
+use super::Receiver;
+use crate::error::{Error, Result};
+use crate::graph;
+use crate::wire::{self, Object};
+
+/// A large object whose parts are still coming.
+pub(super) struct Assembly {
+    object: Object,
+    payload: Vec<u8>,
+}
+
+/// An object that has been checked.
+struct Checked {
+    object: Object,
+    kind: ObjectKind,
+    canonical: Bytes,
+    children: Vec<(Hash, ObjectKind)>,
+}
+
+impl Receiver<'_> {
+    pub(super) fn objects(&mut self, mut objects: Vec<Object>) -> Result<()> {
+        let last = objects.pop();
+        if objects.iter().any(|object| object.rest > 0) {
+            return Err(Error::protocol("objects", "only the last one may have parts to come"));
+        }
+        match last {
+            Some(last) if last.rest > 0 => {
+                let whole = last.payload.len() as u64 + u64::from(last.rest);
+                // No encoded form is longer than the longest object by more than a little.
+                if whole > syncline_store::codec::MAX_OBJECT as u64 + (1 << 20) {
+                    return Err(Error::protocol("objects", format!("an object of {whole} bytes")));
+                }
+                self.assembly = Some(Assembly { payload: last.payload.to_vec(), object: last });
+            }
+            Some(last) => objects.push(last),
+            None => {}
+        }
+        self.take(objects)
+    }
+
+    pub(super) fn part(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(assembly) = &mut self.assembly else {
+            return Err(Error::protocol("part", "no object waits for one"));
+        };
+        let left = assembly.object.rest as usize;
+        if bytes.is_empty() || bytes.len() > left || (bytes.len() < left && bytes.len() < wire::PART_BYTES) {
+            return Err(Error::protocol("part", format!("{} bytes while {left} are missing", bytes.len())));
+        }
+        assembly.payload.extend_from_slice(bytes);
+        assembly.object.rest -= u32::try_from(bytes.len()).expect("at most `rest`, which has 32 bits");
+        if assembly.object.rest > 0 {
+            return Ok(());
+        }
+        let Some(Assembly { mut object, payload }) = self.assembly.take() else { return Ok(()) };
+        object.payload = Bytes::from(payload);
+        self.take(vec![object])
+    }
+
+    fn take(&mut self, objects: Vec<Object>) -> Result<()> {
+        // An object that is a patch on one in the same message has to wait until that one is stored.
+        let mut run: Vec<Object> = Vec::new();
+        let mut in_run = IdSet::default();
+        for object in objects {
+            if object.base.is_some_and(|base| in_run.contains(&base)) {
+                self.take_run(std::mem::take(&mut run))?;
+                in_run.clear();
+            }
+            in_run.insert(object.id);
+            run.push(object);
+        }
+        self.take_run(run)
+    }
+
+    fn take_run(&mut self, run: Vec<Object>) -> Result<()> {
+        let (store, registry) = (&self.store, &self.registry);
+        let checked = task::try_map(run, |object| -> Result<Checked> {
+            let kind = graph::kind_of_byte(object.kind)?;
+            let canonical = graph::verify(store, registry, &object)?;
+            let children = graph::children(kind, &canonical)
+                .map_err(|error| Error::Damaged { id: object.id, why: error.to_string() })?;
+            Ok(Checked { object, kind, canonical, children })
+        })?;
+        for object in checked {
+            self.store_object(object)?;
+        }
+        Ok(())
+    }
+
+    fn store_object(&mut self, checked: Checked) -> Result<()> {
+        let Checked { object, kind, canonical, children } = checked;
+        if !self.have.has_all(&children)? {
+            let why = "it came before what it refers to".to_owned();
+            return Err(Error::Damaged { id: object.id, why });
+        }
+        let bytes = object.payload.len();
+        // The patch fitted the sender's chain; ours may be longer already.
+        let fits = object.base.is_none_or(|base| self.store.patch_room(&base, bytes, canonical.len()));
+        let encoded = if fits {
+            Encoded {
+                id: object.id,
+                codec: object.codec,
+                base: object.base,
+                depth: u8::from(object.base.is_some()),
+                raw_len: object.raw_len,
+                payload: object.payload,
+            }
+        } else {
+            graph::encode_whole(object.id, kind, canonical)?
+        };
+        self.store.put_encoded(encoded)?;
+        self.have.note(object.id, kind);
+        self.objects += 1;
+        self.bytes += bytes as u64;
+        self.stored(bytes)
+    }
+}

@@ -1,0 +1,181 @@
+//! A commit as it arrives: its deltas applied, its trees checked, itself stored last.
+
+use bytes::Bytes;
+use syncline_base::{Hash, Kind};
+use syncline_tree::schema::Schema;
+use syncline_tree::walk::{self, ObjectKind};
+use syncline_tree::{Commit, DatasetRoot, Table, TableRef, TreeName, delta};
+
+use super::{Purpose, Receiver};
+use crate::error::{Error, Result};
+use crate::graph;
+use crate::squeeze;
+use crate::wire::{Message, Step};
+
+/// The commit that a step is based on.
+struct Base {
+    id: Hash,
+    bytes: Bytes,
+    commit: Commit,
+    root_bytes: Bytes,
+    root: DatasetRoot,
+}
+
+/// How applying a delta ended.
+enum Rebuilt {
+    Equal,
+    /// The rows do not give the root that the sender has.
+    Different,
+}
+
+impl Receiver<'_> {
+    pub(super) fn step(&mut self, step: &Step) -> Result<()> {
+        let base = self.base(step)?;
+        let root_prefix = squeeze::root_prefix(base.as_ref().map(|base| &base.root_bytes[..]));
+        let root_bytes = squeeze::unsqueeze("a dataset root", &step.root, &root_prefix)?;
+        let root = DatasetRoot::decode(&root_bytes)?;
+        let root_id = Hash::of(&root_bytes);
+        let commit_prefix = squeeze::commit_prefix(base.as_ref().map(|base| (base.id, &base.bytes[..])), root_id);
+        let commit_bytes = squeeze::unsqueeze("a commit", &step.commit, &commit_prefix)?;
+        let commit = Commit::decode(&commit_bytes)?;
+        let id = Hash::of(&commit_bytes);
+        if commit.root != root_id {
+            return Err(Error::protocol("a commit", format!("{} has another content root", id.short())));
+        }
+        self.check_parents(id, &commit)?;
+        if let Rebuilt::Different = self.trees(base.as_ref(), &root)? {
+            self.outbox.push_back(Message::Redo { step: self.steps });
+            self.redo = Some(self.steps);
+            self.forget_deltas();
+            return Ok(());
+        }
+        if !self.deltas.is_empty() {
+            return Err(Error::protocol("delta", "it names a tree that the commit does not have"));
+        }
+        self.forget_deltas();
+        let known = self.have.has_commit(id)?;
+        match &base {
+            Some(base) => {
+                self.store.put_with_base(&root_bytes, &base.commit.root)?;
+                self.store.put_with_base(&commit_bytes, &base.id)?;
+            }
+            None => {
+                self.store.put(&root_bytes)?;
+                self.store.put(&commit_bytes)?;
+            }
+        }
+        self.have.note_commit(id);
+        self.steps += 1;
+        self.commits += u64::from(!known);
+        self.stored(step.root.payload.len() + step.commit.payload.len())
+    }
+
+    fn base(&mut self, step: &Step) -> Result<Option<Base>> {
+        let Some(id) = step.base else { return Ok(None) };
+        if !self.have.has_commit(id)? {
+            return Err(Error::protocol("a commit", format!("it builds on {}, which is not here", id.short())));
+        }
+        let bytes = self.store.get(&id)?;
+        let commit = Commit::decode(&bytes)?;
+        let root_bytes = self.store.get(&commit.root)?;
+        let root = DatasetRoot::decode(&root_bytes)?;
+        Ok(Some(Base { id, bytes, commit, root_bytes, root }))
+    }
+
+    /// A commit's parents are here, or were left out as asked; its generation is what they make it.
+    fn check_parents(&mut self, id: Hash, commit: &Commit) -> Result<()> {
+        let wants_shallow = matches!(self.purpose, Purpose::Pull { wants_shallow: true, .. });
+        let mut generation = 0;
+        for parent in &commit.parents {
+            if self.have.has_commit(*parent)? {
+                generation = generation.max(Commit::load(&self.store, parent)?.generation);
+            } else if wants_shallow {
+                self.shallow.insert(id);
+            } else {
+                let why = format!("{} came without its parent {}", id.short(), parent.short());
+                return Err(Error::protocol("a commit", why));
+            }
+        }
+        if !self.shallow.contains(&id) && commit.generation != generation + 1 {
+            return Err(Error::protocol("a commit", format!("{} has a wrong generation", id.short())));
+        }
+        Ok(())
+    }
+
+    /// Brings every tree of the new root here: by its delta, or by checking that it is here.
+    fn trees(&mut self, base: Option<&Base>, root: &DatasetRoot) -> Result<Rebuilt> {
+        for (name, tree) in root.trees() {
+            if self.scope.as_ref().is_some_and(|scope| !scope.contains(&name)) {
+                continue;
+            }
+            let old = base.and_then(|base| base.root.tree(&name));
+            if let Some(frames) = self.deltas.remove(&name) {
+                let Some(old) = old else {
+                    return Err(Error::protocol("delta", format!("the base has no {name}")));
+                };
+                if let Rebuilt::Different = self.rebuild(&name, old, tree, frames)? {
+                    return Ok(Rebuilt::Different);
+                }
+                self.applied += 1;
+            } else if old != Some(tree) && !self.have.has_all(&walk::roots(tree))? {
+                return Err(Error::protocol("a commit", format!("{name} is not complete")));
+            }
+        }
+        Ok(Rebuilt::Equal)
+    }
+
+    fn rebuild(&mut self, name: &TreeName, old: &TableRef, new: &TableRef, frames: Vec<Bytes>) -> Result<Rebuilt> {
+        let mut table = Table::open(&self.store, old)?;
+        if old.schema != new.schema {
+            if !self.have.has_all(&[(new.schema, ObjectKind::Schema)])? {
+                return Err(Error::protocol("delta", format!("the schema of {name} was not sent")));
+            }
+            let schema = Schema::decode(&self.store.get(&new.schema)?)?;
+            table = match table.with_schema(schema) {
+                Ok(table) => table,
+                Err(error) => return different(error),
+            };
+        }
+        let schema = table.schema().clone();
+        let have = &mut self.have;
+        let mut failed = None;
+        let changes = frames.into_iter().map(|frame| {
+            let changes = delta::decode_frame(&schema, &frame)?;
+            let long = graph::long_cells(&changes.externals);
+            let why = match have.has_all(&long) {
+                Ok(true) => return Ok(changes),
+                Ok(false) => "a delta refers to content that was not sent",
+                Err(error) => {
+                    failed = Some(error);
+                    "the store failed"
+                }
+            };
+            Err(syncline_tree::Error::corrupt(why))
+        });
+        let outcome = table.apply(changes);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        match outcome {
+            Ok((rebuilt, _)) if rebuilt.to_ref() == *new => {
+                walk::roots(new).into_iter().for_each(|(id, kind)| self.have.note(id, kind));
+                Ok(Rebuilt::Equal)
+            }
+            Ok(_) => Ok(Rebuilt::Different),
+            Err(error) => different(error),
+        }
+    }
+
+    fn forget_deltas(&mut self) {
+        self.deltas.clear();
+        self.delta_bytes = 0;
+    }
+}
+
+/// A delta that cannot be applied is answered like one that gives the wrong rows; a store that fails is not.
+fn different(error: syncline_tree::Error) -> Result<Rebuilt> {
+    match error.kind() {
+        Kind::Unavailable | Kind::Denied => Err(error.into()),
+        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Corrupt => Ok(Rebuilt::Different),
+    }
+}

@@ -1,0 +1,403 @@
+//! The side that sends objects.
+//!
+//! Works off a stack of tasks, so that memory is bounded by the height of the trees times the size of a batch and not by
+//! what there is to send. Objects go out after everything they refer to.
+//!
+//! State: which addresses the receiver is known to have. Nothing is written.
+
+mod delta;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use syncline_base::Hash;
+use syncline_base::hash::{IdMap, IdSet};
+use syncline_store::Store;
+use syncline_tree::walk::ObjectKind;
+use syncline_tree::{Commit, DatasetRoot, TreeName};
+
+use super::{Local, Moved, PushRequest, Pushed, Served, Session, unexpected};
+use crate::error::{Error, Result};
+use crate::graph;
+use crate::history::{self, Plan};
+use crate::squeeze;
+use crate::wire::{self, Message, Move, Step, Want, Welcome};
+
+/// An object and what it is.
+type Item = (Hash, ObjectKind);
+
+/// What there is to do, the next thing on top.
+enum Task {
+    /// Ask which of these the receiver lacks (or take it that it lacks all), and open those.
+    Ask { items: Vec<Item>, ask: bool },
+    /// Send what these refer to, then these.
+    Open { items: Vec<Item>, ask: bool },
+    /// Send these: everything they refer to has been sent.
+    Send { items: Vec<Item> },
+    /// Send the row delta of a tree.
+    Delta { tree: String, frames: VecDeque<Bytes> },
+    /// Begin the commit of this number.
+    Commit(usize),
+    /// Send the commit of this number: everything under it has been sent.
+    Step(usize),
+    /// Say that it was all.
+    Finish,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A client waits for the server's first message.
+    Welcome,
+    /// Waits for older commits of the receiver.
+    Haves,
+    Stream,
+    /// All is said.
+    Finished,
+    Over,
+}
+
+/// What is sent for.
+enum Purpose {
+    /// We are the server and are pulled from.
+    Pull,
+    /// We are the client and push.
+    Push { request: PushRequest, refs: Vec<Moved> },
+}
+
+/// The sending side.
+pub struct Sender {
+    store: Store,
+    purpose: Purpose,
+    phase: Phase,
+    scope: Option<BTreeSet<TreeName>>,
+    depth: Option<u32>,
+    wants: Vec<Hash>,
+    /// The receiver has nothing: nothing needs to be asked, and nothing is sent as a delta.
+    empty: bool,
+    plan: Plan,
+    /// The place of each commit in the plan.
+    position: IdMap<usize>,
+    /// What the receiver has.
+    sent: IdSet,
+    /// Steps that are sent as objects because their delta gave something else.
+    redone: BTreeSet<usize>,
+    stack: Vec<Task>,
+    /// What the receiver was asked about.
+    asked: Option<Vec<Item>>,
+    outbox: VecDeque<Message>,
+    objects: u64,
+    bytes: u64,
+    deltas: u64,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("phase", &self.phase).field("objects", &self.objects).finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    /// The client's side of a push.
+    ///
+    /// # Errors
+    /// `Invalid` for a request without moves.
+    pub fn push(local: &dyn Local, request: PushRequest) -> Result<Self> {
+        if request.moves.is_empty() {
+            return Err(Error::Invalid("nothing to push: name a branch or a tag".into()));
+        }
+        let moves = request.moves.iter().map(|step| Move {
+            name: step.name.clone(),
+            expected: step.expected,
+            target: step.target,
+            flags: (if step.force { wire::FORCE } else { 0 })
+                | (if step.allow_mass_delete { wire::MASS_DELETE } else { 0 }),
+        });
+        let hello = Message::Hello { version: wire::VERSION, want: Want::Push { moves: moves.collect() } };
+        let wants = request.moves.iter().filter_map(|step| step.target).collect();
+        let mut this = Self::new(local, Purpose::Push { request, refs: Vec::new() }, wants);
+        this.phase = Phase::Welcome;
+        this.outbox.push_back(hello);
+        Ok(this)
+    }
+
+    /// The server's side of a pull.
+    pub(super) fn pull(local: &dyn Local, want: Want) -> Result<Self> {
+        let Want::Pull { refs: names, tables, depth, heads, empty } = want else {
+            return Err(Error::protocol("hello", "it is not a pull"));
+        };
+        let all = local.refs()?;
+        let mut refs = Vec::new();
+        if names.is_empty() {
+            refs = all;
+        } else {
+            let by_name: BTreeMap<String, Hash> = all.into_iter().collect();
+            for name in names {
+                let Some(id) = by_name.get(&name) else {
+                    let there: Vec<_> = by_name.keys().take(10).cloned().collect();
+                    return Err(Error::NotFound(format!("there is no {name} here; there is {there:?}")));
+                };
+                refs.push((name, *id));
+            }
+        }
+        if refs.len() > wire::MAX_NAMES {
+            return Err(Error::Invalid(format!("{} refs are more than one session takes: name some", refs.len())));
+        }
+        let mut this = Self::new(local, Purpose::Pull, refs.iter().map(|(_, id)| *id).collect());
+        if let Some(tables) = tables {
+            this.scope = Some(tables.iter().map(|name| graph::tree_of_text(name)).collect::<Result<_>>()?);
+        }
+        this.depth = Some(depth).filter(|depth| *depth > 0);
+        let head = local.head()?.unwrap_or_default();
+        this.outbox.push_back(Message::Welcome(Welcome { refs, head, heads: Vec::new(), empty: false }));
+        this.begin(&heads, empty)?;
+        Ok(this)
+    }
+
+    fn new(local: &dyn Local, purpose: Purpose, wants: Vec<Hash>) -> Self {
+        Self {
+            store: local.store().clone(),
+            purpose,
+            phase: Phase::Stream,
+            scope: None,
+            depth: None,
+            wants,
+            empty: false,
+            plan: Plan::default(),
+            position: IdMap::default(),
+            sent: IdSet::default(),
+            redone: BTreeSet::new(),
+            stack: Vec::new(),
+            asked: None,
+            outbox: VecDeque::new(),
+            objects: 0,
+            bytes: 0,
+            deltas: 0,
+        }
+    }
+
+    /// What the push did, once it is over.
+    #[must_use]
+    pub fn pushed(&self) -> Option<Pushed> {
+        let Purpose::Push { refs, .. } = &self.purpose else { return None };
+        (self.phase == Phase::Over).then(|| Pushed {
+            refs: refs.clone(),
+            commits: self.plan.commits.len() as u64,
+            objects: self.objects,
+            deltas: self.deltas,
+        })
+    }
+
+    /// What was served, once it is over.
+    pub(super) fn served(&self) -> Option<Served> {
+        (self.phase == Phase::Over)
+            .then(|| Served::Pulled { commits: self.plan.commits.len() as u64, objects: self.objects })
+    }
+
+    /// Finds out what is missing, now that some of the receiver's commits are known.
+    fn begin(&mut self, heads: &[Hash], empty: bool) -> Result<()> {
+        self.plan = history::plan(&self.store, &self.wants, heads, self.depth)?;
+        self.position = self.plan.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        self.empty = empty;
+        if self.plan.common.is_empty()
+            && !heads.is_empty()
+            && !self.plan.commits.is_empty()
+            && self.phase != Phase::Haves
+        {
+            self.phase = Phase::Haves;
+            self.outbox.push_back(Message::AskHaves);
+            return Ok(());
+        }
+        self.phase = Phase::Stream;
+        if !self.plan.commits.is_empty() {
+            self.outbox.push_back(Message::Plan { commits: self.plan.commits.len() as u64 });
+        }
+        self.stack.push(Task::Commit(0));
+        Ok(())
+    }
+
+    fn welcome(&mut self, welcome: &Welcome) -> Result<()> {
+        let Purpose::Push { request, refs } = &mut self.purpose else {
+            return Err(unexpected(&Message::Welcome(Welcome::default()), "being pulled from"));
+        };
+        let there: BTreeMap<&str, Hash> = welcome.refs.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+        for step in &request.moves {
+            let old = there.get(step.name.as_str()).copied();
+            // The server refuses this too, but only after everything has been sent.
+            if let (Some(old), Some(new), false) = (old, step.target, step.force)
+                && !history::reaches(&self.store, &[new], old)?
+            {
+                return Err(Error::Moved { name: step.name.clone(), expected: Some(new), theirs: Some(old) });
+            }
+            refs.push(Moved { name: step.name.clone(), old, new: step.target });
+        }
+        let mut heads: Vec<Hash> = welcome.refs.iter().map(|(_, id)| *id).collect();
+        heads.extend(&welcome.heads);
+        self.begin(&heads, welcome.empty)
+    }
+
+    fn lack(&mut self, bits: &[u8]) -> Result<()> {
+        let Some(items) = self.asked.take() else {
+            return Err(unexpected(&Message::Lack(Bytes::new()), "nothing was asked"));
+        };
+        if bits.len() != items.len().div_ceil(8) {
+            return Err(Error::protocol("lack", format!("{} bytes for {} questions", bits.len(), items.len())));
+        }
+        let mut lacking = Vec::new();
+        for (i, item) in items.into_iter().enumerate() {
+            if bits[i / 8] >> (i % 8) & 1 == 1 {
+                lacking.push(item);
+            } else {
+                self.sent.insert(item.0);
+            }
+        }
+        self.stack.push(Task::Open { items: lacking, ask: true });
+        Ok(())
+    }
+
+    /// The receiver's delta gave something else: that step again, as objects.
+    fn redo(&mut self, step: u64) -> Result<()> {
+        let wrong = || Error::protocol("redo", format!("step {step} was not sent, or has been sent again already"));
+        let step_at = usize::try_from(step).map_err(|_| wrong())?;
+        if step_at >= self.plan.commits.len() || !self.redone.insert(step_at) {
+            return Err(wrong());
+        }
+        self.phase = Phase::Stream;
+        self.stack.clear();
+        self.outbox.clear();
+        self.asked = None;
+        // What was sent after that step was passed over: nothing of it may be counted on.
+        self.sent.clear();
+        self.outbox.push_back(Message::Restart { step });
+        self.stack.push(Task::Commit(step_at));
+        Ok(())
+    }
+
+    fn work(&mut self, task: Task) -> Result<()> {
+        match task {
+            Task::Ask { items, ask } => self.ask(items, ask),
+            Task::Open { items, ask } => self.open(items, ask),
+            Task::Send { items } => self.send(items),
+            Task::Delta { tree, mut frames } => {
+                if let Some(frame) = frames.pop_front() {
+                    self.bytes += frame.len() as u64;
+                    self.outbox.push_back(Message::Delta { tree: tree.clone(), frame });
+                    self.stack.push(Task::Delta { tree, frames });
+                }
+                Ok(())
+            }
+            Task::Commit(at) => self.commit(at),
+            Task::Step(at) => self.step(at),
+            Task::Finish => {
+                self.phase = Phase::Finished;
+                self.outbox.push_back(Message::Finish);
+                Ok(())
+            }
+        }
+    }
+
+    /// Which of a commit's parents the receiver has when the commit arrives.
+    fn base_of(&self, at: usize, commit: &Commit) -> Option<Hash> {
+        let sent = |id: &Hash| self.position.get(id).is_some_and(|position| *position < at);
+        commit.parents.iter().find(|id| self.plan.common.contains(*id) || sent(id)).copied()
+    }
+
+    fn commit(&mut self, at: usize) -> Result<()> {
+        let Some(id) = self.plan.commits.get(at) else {
+            self.stack.push(Task::Finish);
+            return Ok(());
+        };
+        let commit = Commit::load(&self.store, id)?;
+        let root = DatasetRoot::load(&self.store, &commit.root)?;
+        let base = match self.base_of(at, &commit) {
+            Some(base) => Some(DatasetRoot::load(&self.store, &Commit::load(&self.store, &base)?.root)?),
+            None => None,
+        };
+        self.stack.push(Task::Step(at));
+        let mut roots = Vec::new();
+        let mut tasks = Vec::new();
+        for (name, tree) in root.trees() {
+            if self.scope.as_ref().is_some_and(|scope| !scope.contains(&name)) {
+                continue;
+            }
+            let old = base.as_ref().and_then(|base| base.tree(&name));
+            if old == Some(tree) {
+                continue;
+            }
+            let by_delta = !self.empty && !self.redone.contains(&at);
+            match old.filter(|_| by_delta) {
+                Some(old) if self.plan_delta(&name, old, tree, &mut tasks)? => {}
+                _ => roots.extend(syncline_tree::walk::roots(tree)),
+            }
+        }
+        if !roots.is_empty() {
+            tasks.push(Task::Ask { items: roots, ask: !self.empty });
+        }
+        self.stack.extend(tasks.into_iter().rev());
+        Ok(())
+    }
+
+    fn step(&mut self, at: usize) -> Result<()> {
+        let id = self.plan.commits[at];
+        let bytes = self.store.get(&id)?;
+        let commit = Commit::decode(&bytes)?;
+        let root_bytes = self.store.get(&commit.root)?;
+        let base = self.base_of(at, &commit);
+        let (base_bytes, base_root) = match base {
+            Some(base) => {
+                let bytes = self.store.get(&base)?;
+                let root = self.store.get(&Commit::decode(&bytes)?.root)?;
+                (Some(bytes), Some(root))
+            }
+            None => (None, None),
+        };
+        let root = squeeze::squeeze(&root_bytes, &squeeze::root_prefix(base_root.as_deref()))?;
+        let prefix = squeeze::commit_prefix(base.zip(base_bytes.as_deref()), commit.root);
+        let commit = squeeze::squeeze(&bytes, &prefix)?;
+        self.outbox.push_back(Message::Step(Step { base, root, commit }));
+        self.stack.push(Task::Commit(at + 1));
+        Ok(())
+    }
+}
+
+impl Session for Sender {
+    fn receive(&mut self, message: Message) -> Result<()> {
+        match (self.phase, message) {
+            (_, Message::Fault(fault)) => Err(super::of_fault(fault)),
+            (Phase::Welcome, Message::Welcome(welcome)) => self.welcome(&welcome),
+            (Phase::Haves, Message::Haves(haves)) => {
+                let empty = self.empty;
+                self.begin(&haves, empty)
+            }
+            (Phase::Stream, Message::Lack(bits)) => self.lack(&bits),
+            (Phase::Stream | Phase::Finished, Message::Ack { .. }) => Ok(()),
+            (Phase::Stream | Phase::Finished, Message::Redo { step }) => self.redo(step),
+            (Phase::Finished, Message::Done) => {
+                self.phase = Phase::Over;
+                Ok(())
+            }
+            (phase, message) => Err(unexpected(&message, &format!("{phase:?}").to_lowercase())),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Message>> {
+        loop {
+            if let Some(message) = self.outbox.pop_front() {
+                return Ok(Some(message));
+            }
+            if self.phase != Phase::Stream || self.asked.is_some() {
+                return Ok(None);
+            }
+            let Some(task) = self.stack.pop() else { return Ok(None) };
+            self.work(task)?;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.objects, self.bytes)
+    }
+}
