@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    branch, commit, conflicts, diff, export, gc, history, import, log, merge, rollback, root, show, status, verify,
+    branch, commit, conflicts, diff, export, gc, history, import, log, merge, repair, rollback, root, show, status,
+    verify,
 };
 use crate::export::Target;
 use crate::import::Input;
@@ -19,7 +20,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 17] = [
+pub const VERBS: [&str; 18] = [
     "branch",
     "commit",
     "conflicts",
@@ -30,6 +31,7 @@ pub const VERBS: [&str; 17] = [
     "import",
     "log",
     "merge",
+    "objects",
     "resolve",
     "rollback",
     "root",
@@ -78,6 +80,7 @@ pub fn run(
         }
         "log" => report(log::run(replica, &read(verb, request)?)?),
         "merge" => report(merge::run(replica, &read(verb, request)?)?),
+        "objects" => report(repair::objects(replica, &read::<Vec<syncline_base::Hash>>(verb, request)?)),
         "rollback" => report(rollback::run(replica, &read(verb, request)?)?),
         "root" => report(root::run(replica, &read(verb, request)?)?),
         "show" => report(show::run(replica, &read(verb, request)?)?),

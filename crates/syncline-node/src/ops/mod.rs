@@ -18,6 +18,7 @@ pub mod import;
 pub mod init;
 pub mod log;
 pub mod merge;
+pub mod repair;
 pub mod rollback;
 pub mod root;
 pub mod show;

@@ -1,0 +1,208 @@
+//! One replica: import, commit, diff, history, rollback, undo, checkout, gc, verify.
+
+use std::fmt::Write as _;
+
+use syncline_base::Kind;
+use syncline_node::import::Mode;
+use syncline_node::ops::{branch, checkout, diff, gc, history, log, rollback, status, verify};
+use syncline_node::progress::Silent;
+
+use crate::support::Place;
+
+fn csv(rows: impl IntoIterator<Item = (i64, &'static str)>) -> String {
+    rows.into_iter().fold("id,name\n".to_owned(), |mut text, (id, name)| {
+        let _ = writeln!(text, "{id},{name}");
+        text
+    })
+}
+
+fn numbered(range: std::ops::Range<i64>, name: &'static str) -> String {
+    csv(range.map(|id| (id, name)))
+}
+
+#[test]
+fn an_import_without_a_message_is_staged_and_a_commit_takes_it() {
+    let place = Place::new();
+    let staged = place.import(&csv([(1, "a"), (2, "b")]), Mode::Upsert, None).expect("the rows are good");
+    assert!(staged.staged && staged.commit.is_none());
+    assert_eq!((staged.inserted, staged.rows), (2, 2));
+    let seen = status::run(&place.replica, &status::Request::default(), &Silent).expect("it can be read");
+    assert_eq!(seen.staged.len(), 1);
+    assert!(!seen.clean);
+    let made = place.commit("first");
+    assert!(made.committed);
+    assert_eq!(made.root, staged.root);
+    let seen = status::run(&place.replica, &status::Request::default(), &Silent).expect("it can be read");
+    assert!(seen.clean);
+}
+
+#[test]
+fn the_same_rows_in_any_order_and_any_batches_have_one_root() {
+    let (whole, parts) = (Place::new(), Place::new());
+    whole.upsert(&numbered(0..5_000, "x"), "all at once");
+    let odd = csv((0..5_000).rev().filter(|id| id % 2 == 1).map(|id| (id, "y")));
+    parts.upsert(&odd, "the odd ones, backwards, with other cells");
+    parts.upsert(&numbered(0..7_000, "x"), "all and more");
+    let more = csv((5_000..7_000).map(|id| (id, "")));
+    parts.import(&more, Mode::Delete, Some("without the rest")).expect("less than half goes");
+    assert_eq!(whole.root(), parts.root());
+}
+
+#[test]
+fn importing_the_same_twice_makes_one_version() {
+    let place = Place::new();
+    let first = place.upsert(&csv([(1, "a")]), "one");
+    let second = place.upsert(&csv([(1, "a")]), "again");
+    assert_eq!(first, second);
+}
+
+#[test]
+fn diff_shows_rows_with_changed_cells() {
+    let place = Place::new();
+    place.upsert(&csv([(1, "a"), (2, "b"), (3, "c")]), "one");
+    place.upsert(&csv([(2, "B"), (4, "d")]), "two");
+    let found = place.diff("HEAD~1", "HEAD");
+    assert!(!found.equal);
+    let shown: Vec<_> = found.rows.iter().map(|row| (row.kind, row.key.as_str(), row.changed.clone())).collect();
+    assert_eq!(shown, [(diff::Kind::Update, "2", vec!["name".to_owned()]), (diff::Kind::Insert, "4", Vec::new())]);
+    assert_eq!(found.rows[0].before.as_ref().map(|row| row["name"].clone()), Some("b".into()));
+    assert_eq!(found.rows[0].after.as_ref().map(|row| row["name"].clone()), Some("B".into()));
+    let change = &found.trees[0];
+    assert_eq!((change.inserted, change.updated, change.deleted), (1, 1, 0));
+}
+
+#[test]
+fn history_follows_one_row() {
+    let place = Place::new();
+    place.upsert(&csv([(1, "a"), (2, "x")]), "insert");
+    place.upsert(&csv([(2, "y")]), "another row");
+    place.upsert(&csv([(1, "b")]), "update");
+    place.import("id\n1\n", Mode::Delete, Some("delete")).expect("small tables may lose most of their rows");
+    let request = history::Request { table: "t".into(), key: "1".into(), at: None, limit: None };
+    let found = history::run(&place.replica, &request).expect("the table exists");
+    let told: Vec<_> = found.events.iter().map(|e| (e.action, e.entry.commit.message.as_str())).collect();
+    use history::Action::{Delete, Insert, Update};
+    assert_eq!(told, [(Delete, "delete"), (Update, "update"), (Insert, "insert")]);
+    assert_eq!(found.events[1].changed, ["name"]);
+}
+
+#[test]
+fn rollback_is_a_new_commit_with_the_old_root_and_undo_takes_it_back() {
+    let place = Place::new();
+    place.upsert(&csv([(1, "a")]), "one");
+    let old = place.root();
+    place.upsert(&csv([(1, "b")]), "two");
+    let new = place.root();
+    let request = rollback::Request { to: "HEAD~1".into(), message: None, allow_mass_delete: false };
+    let done = rollback::run(&place.replica, &request).expect("nothing is in the way");
+    assert_eq!((done.root, place.root()), (old, old));
+    assert_eq!(log::run(&place.replica, &log::Request::default()).expect("it can be read").commits.len(), 3);
+    branch::undo(&place.replica).expect("the rollback is remembered");
+    assert_eq!(place.root(), new);
+}
+
+#[test]
+fn losing_more_than_half_of_a_table_needs_a_word() {
+    let place = Place::new();
+    place.upsert(&numbered(0..100, "x"), "all");
+    let refused = place.import(&numbered(0..30, "x"), Mode::Replace, Some("oops")).expect_err("70 of 100 would go");
+    assert_eq!(refused.kind(), Kind::Denied);
+    assert!(refused.to_string().contains("70 of 100"), "{refused}");
+    place.import(&numbered(0..60, "x"), Mode::Replace, Some("fine")).expect("40 of 100 may go");
+}
+
+#[test]
+fn a_bad_row_refuses_the_whole_import_and_names_the_line() {
+    let place = Place::new();
+    place.upsert(&csv([(1, "a")]), "one");
+    let before = place.root();
+    let refused = place.import("id,name\n2,b\nthree,c\n", Mode::Upsert, Some("bad")).expect_err("three is no number");
+    assert_eq!(refused.kind(), Kind::Invalid);
+    assert!(refused.to_string().contains("rows.csv:3"), "{refused}");
+    assert_eq!(place.root(), before);
+}
+
+#[test]
+fn files_are_versioned_with_the_tables() {
+    let place = Place::new();
+    place.write("a.txt", "one");
+    place.write("deep/er/b.txt", "two");
+    let first = place.commit("files");
+    assert!(first.committed);
+    let again = place.commit("nothing new");
+    assert!(!again.committed);
+    place.write("a.txt", "uno");
+    std::fs::remove_file(place.path().join("deep/er/b.txt")).expect("it is there");
+    let second = place.commit("edited");
+    assert!(second.committed && second.root != first.root);
+    let request = checkout::Request { name: "HEAD~1".into(), force: false };
+    checkout::run(&place.replica, &request).expect("nothing is in the way");
+    assert_eq!(place.read("a.txt").as_deref(), Some("one"));
+    assert_eq!(place.read("deep/er/b.txt").as_deref(), Some("two"));
+}
+
+#[test]
+fn checkout_does_not_overwrite_edits_unless_forced() {
+    let place = Place::new();
+    place.write("a.txt", "one");
+    place.commit("one");
+    place.write("a.txt", "two");
+    place.commit("two");
+    place.write("a.txt", "mine");
+    let back = |force| checkout::run(&place.replica, &checkout::Request { name: "HEAD~1".into(), force });
+    assert_eq!(back(false).expect_err("it would lose an edit").kind(), Kind::Conflict);
+    assert_eq!(place.read("a.txt").as_deref(), Some("mine"));
+    back(true).expect("it was asked to");
+    assert_eq!(place.read("a.txt").as_deref(), Some("one"));
+}
+
+#[test]
+fn gc_with_retention_frees_old_versions_and_keeps_the_rest_whole() {
+    let place = Place::new();
+    for n in 0..6 {
+        let rows = (0..2_000i64).fold("id,name\n".to_owned(), |mut text, id| {
+            let _ = writeln!(text, "{id},{}", syncline_base::Hash::of(format!("{n} {id}").as_bytes()));
+            text
+        });
+        place.upsert(&rows, &format!("version {n}"));
+    }
+    let root = place.root();
+    let request = gc::Request { keep_last: Some(1), keep_within_ms: None, grace_ms: 0 };
+    let mut freed = 0;
+    // What is found dead by one run is removed by the next.
+    for _ in 0..2 {
+        freed += gc::run(&place.replica, &request).expect("nobody else is at work").bytes_deleted;
+    }
+    assert!(freed > 100_000, "{freed} bytes were freed");
+    let replica = place.reopen();
+    let found = verify::run(&replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(found.damage.is_empty(), "{:?}", found.damage);
+    assert_eq!(found.root, Some(root));
+}
+
+#[test]
+fn verify_finds_a_flipped_bit() {
+    let place = Place::new();
+    place.upsert(&numbered(0..20_000, "some text that fills the leaf"), "rows");
+    let sound = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(sound.sound, "{:?} {:?}", sound.damage, sound.touched);
+    let store = place.path().join(".syncline/store");
+    let largest = walk(&store).into_iter().max_by_key(|(_, len)| *len).expect("there are packs").0;
+    let mut bytes = std::fs::read(&largest).expect("it can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&largest, bytes).expect("it can be written");
+    let found = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(!found.sound);
+    assert!(!found.damage.is_empty());
+}
+
+fn walk(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
+    let entries = std::fs::read_dir(dir).expect("it is a directory").map(|entry| entry.expect("it can be read"));
+    entries
+        .flat_map(|entry| {
+            let meta = entry.metadata().expect("it exists");
+            if meta.is_dir() { walk(&entry.path()) } else { vec![(entry.path(), meta.len())] }
+        })
+        .collect()
+}

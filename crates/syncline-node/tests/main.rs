@@ -1,0 +1,6 @@
+//! The verbs together, on real directories.
+
+mod flows;
+mod merges;
+mod support;
+mod transfers;

@@ -1,0 +1,70 @@
+//! Two replicas with a hub between them, in one process.
+
+use syncline_base::Kind;
+use syncline_node::ops::{merge, transfer};
+use syncline_node::progress::Silent;
+use syncline_node::{Replica, local};
+
+use crate::support::{Place, env};
+
+fn request(url: &str) -> transfer::Request {
+    transfer::Request { url: url.into(), ..transfer::Request::default() }
+}
+
+fn open(place: &Place) -> Replica {
+    place.reopen()
+}
+
+fn push(from: &Place, to: &Place) -> syncline_node::Result<transfer::Report> {
+    let mut transport = local::connect(open(to))?;
+    transfer::push(&from.replica, &request("hub"), &mut *transport, &Silent)
+}
+
+fn pull(to: &Place, from: &Place) -> syncline_node::Result<transfer::Report> {
+    let mut transport = local::connect(open(from))?;
+    transfer::pull(&to.replica, &request("hub"), &mut *transport, &Silent)
+}
+
+#[test]
+fn a_push_and_a_pull_end_with_one_root() {
+    let (hub, a, b) = (Place::new(), Place::new(), Place::new());
+    a.upsert("id,a\n1,x\n2,x\n", "first");
+    a.write("notes.txt", "hello");
+    a.commit("files");
+    assert!(push(&a, &hub).expect("the hub is empty").in_sync);
+    let got = pull(&b, &hub).expect("the hub has a version");
+    assert_eq!(got.merged, Some(merge::Outcome::FastForward));
+    assert_eq!([a.root(), hub.root()], [b.root(), b.root()]);
+    assert_eq!(b.read("notes.txt").as_deref(), Some("hello"));
+}
+
+#[test]
+fn small_edits_travel_as_small_messages() {
+    let (hub, a) = (Place::new(), Place::new());
+    let rows =
+        |extra: &str| (0..20_000).fold("id,a\n".to_owned(), |text, id| text + &format!("{id},value {id}{extra}\n"));
+    a.upsert(&rows(""), "first");
+    push(&a, &hub).expect("the hub is empty");
+    a.upsert("id,a\n777,changed\n", "one row");
+    let cost = push(&a, &hub).expect("the hub has the base").cost;
+    assert!(cost.bytes_sent < 1_500, "{} bytes for one row", cost.bytes_sent);
+    assert_eq!(a.root(), hub.root());
+}
+
+#[test]
+fn a_push_onto_a_moved_branch_is_refused_and_loses_nothing() {
+    let (hub, a, b) = (Place::new(), Place::new(), Place::new());
+    a.upsert("id,a\n1,x\n", "first");
+    push(&a, &hub).expect("the hub is empty");
+    pull(&b, &hub).expect("the hub has a version");
+    a.upsert("id,a\n2,a\n", "from a");
+    b.upsert("id,a\n3,b\n", "from b");
+    push(&a, &hub).expect("a is first");
+    let refused = push(&b, &hub).expect_err("the hub has moved");
+    assert_eq!(refused.kind(), Kind::Conflict);
+    assert_eq!(hub.root(), a.root());
+    assert_eq!(pull(&b, &hub).expect("it can be merged").merged, Some(merge::Outcome::Merged));
+    push(&b, &hub).expect("b has everything now");
+    pull(&a, &hub).expect("nothing is in the way");
+    assert_eq!([a.root(), hub.root()], [b.root(), b.root()]);
+}
