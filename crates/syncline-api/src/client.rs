@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,6 +77,8 @@ pub struct Client {
     node: NodeClient<Channel>,
     authorization: Option<MetadataValue<Ascii>>,
     meter: Arc<Meter>,
+    /// Whether no transfer has been opened yet: the first one pays for the connection.
+    fresh: AtomicBool,
     // Last: everything above is driven by it.
     runtime: Option<Runtime>,
 }
@@ -116,7 +119,7 @@ impl Client {
             .map_err(|error| Error::Connect { peer: target.peer(), reason: causes(&error) })?;
         let cap = options.limits.message_bytes.saturating_add(1 << 10);
         let node = NodeClient::new(channel).max_decoding_message_size(cap).max_encoding_message_size(cap);
-        Ok(Self { target, options, node, authorization, meter, runtime: Some(runtime) })
+        Ok(Self { target, options, node, authorization, meter, fresh: AtomicBool::new(true), runtime: Some(runtime) })
     }
 
     /// The node, and the dataset that the address named.
@@ -129,6 +132,12 @@ impl Client {
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    /// From where a transfer that begins now counts its bytes. The first one pays for the connection, too.
+    #[must_use]
+    pub fn baseline(&self) -> (u64, u64) {
+        if self.fresh.swap(false, Ordering::Relaxed) { (0, 0) } else { (self.meter.sent(), self.meter.received()) }
     }
 
     /// Which protocol versions the node speaks; fails when none is ours.

@@ -213,15 +213,8 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
         if bytes > self.limits.message_bytes {
             return Err(Error::TooLong { bytes, cap: self.limits.message_bytes });
         }
-        self.throttle.pass(bytes);
-        let room = self.take_room(bytes)?;
-        self.spoken.fetch_add(1, Ordering::Relaxed);
         let item = (self.wrap)(body);
-        let sent = match &self.outbound {
-            Some(outbound) => outbound.send(Queued { item, _room: Some(room) }).is_ok(),
-            None => false,
-        };
-        if sent { Ok(()) } else { Err(self.why_closed()) }
+        self.send_item(item, bytes)
     }
 
     /// Waits for a share of the queue's budget. A message larger than the whole budget takes all of it.
@@ -295,6 +288,29 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
                 },
             }
         }
+    }
+
+    /// Queues one last item as it is (a server's status), and says that nothing more will be sent.
+    pub fn finish_with(&mut self, item: O) {
+        if let Some(outbound) = self.outbound.take() {
+            // A peer that has gone needs no status.
+            let _ = outbound.send(Queued { item, _room: None });
+        }
+    }
+
+    /// Queues an item that is not a body; waits while the queue is full.
+    ///
+    /// # Errors
+    /// As [`Pipe::send`].
+    pub fn send_item(&mut self, item: O, bytes: usize) -> Result<()> {
+        self.throttle.pass(bytes);
+        let room = self.take_room(bytes)?;
+        self.spoken.fetch_add(1, Ordering::Relaxed);
+        let sent = match &self.outbound {
+            Some(outbound) => outbound.send(Queued { item, _room: Some(room) }).is_ok(),
+            None => false,
+        };
+        if sent { Ok(()) } else { Err(self.why_closed()) }
     }
 
     /// Says that nothing more will be sent. Receiving goes on.

@@ -21,5 +21,7 @@ mod sort;
 mod work;
 
 pub use error::{Error, Result};
+/// What a face needs to bring its own transport: the trait, its errors, and the session that serves a peer.
+pub use syncline_sync as sync;
 pub use replica::{Env, Location, Replica};
 pub use work::{FileChange, Updated};

@@ -1,1 +1,19 @@
-//! See the workspace's ARCHITECTURE.md.
+//! The gRPC face of a node: datasets under one directory, served on one port.
+//!
+//! [`start`] listens; [`hub`] has the datasets; [`remote`] is the client's end, a transport for the node's transfers.
+//! Work on a store runs on threads that may block, never on the threads that drive the sockets.
+//!
+//! Owns: a listening socket, a runtime, and the opened replicas. After a crash: nothing is lost, sessions begin again.
+//!
+//! Not here: what a verb or a session does (`syncline-node`).
+
+mod auth;
+mod error;
+mod grpc;
+pub mod hub;
+mod listen;
+pub mod remote;
+
+pub use error::{Error, Result};
+pub use hub::Hub;
+pub use listen::{Running, Settings, Tls, start};

@@ -115,7 +115,7 @@ pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: Bytes) -> Result<Enco
         let payload = syncline_tree::codec::encode(&canonical)?;
         return Ok(Encoded::whole(id, syncline_tree::codec::LEAF, raw_len, payload.into()));
     }
-    Ok(Store::encode(canonical))
+    Ok(Store::encode(&canonical)?)
 }
 
 /// Decodes an object that arrived, and checks that its bytes are what its id says.

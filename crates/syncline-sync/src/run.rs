@@ -91,17 +91,12 @@ pub fn serve(local: &dyn Local, transport: &mut dyn Transport) -> Result<Served>
 /// # Errors
 /// The first fault of either side or of the transport.
 pub fn drive(session: &mut dyn Session, transport: &mut dyn Transport, watch: &mut dyn Watch) -> Result<Traffic> {
-    let before = transport.counters();
     let mut round_trips = 0;
     match exchange(session, transport, watch, &mut round_trips) {
         Ok(()) => {
             transport.finish();
             let after = transport.counters();
-            Ok(Traffic {
-                bytes_sent: after.sent - before.sent,
-                bytes_received: after.received - before.received,
-                round_trips,
-            })
+            Ok(Traffic { bytes_sent: after.sent, bytes_received: after.received, round_trips })
         }
         Err(error) => {
             // A fault that came from the peer, or a connection that is gone, needs no telling.

@@ -77,7 +77,7 @@ impl Fetcher {
             if !store.contains(&id)? {
                 continue;
             }
-            let object = Store::encode(store.get(&id)?);
+            let object = Store::encode(&store.get(&id)?)?;
             let mut payload = object.payload;
             bytes += payload.len() + 64;
             self.objects += 1;

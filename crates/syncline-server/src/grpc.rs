@@ -1,0 +1,252 @@
+//! The service: requests to the hub, each on a thread that may block.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use syncline_api::pipe::{self, Limits, Outbound, Pipe};
+use syncline_api::v1::{
+    CallReply, CallRequest, ClientMessage, CreateDatasetReply, CreateDatasetRequest, ListDatasetsReply,
+    ListDatasetsRequest, PingReply, PingRequest, ServerMessage, call_reply, node_server::Node,
+};
+use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
+use syncline_base::Clock;
+use syncline_node::export::Target;
+use syncline_node::import::Input;
+use syncline_node::ops::dispatch::{self, Streams};
+use syncline_node::progress::{Progress, Silent};
+use syncline_node::sync;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::error::{Error, Result};
+use crate::hub::Hub;
+use crate::remote::Incoming;
+
+type Replies<T> = Outbound<std::result::Result<T, Status>>;
+type CallPipe = Pipe<CallRequest, std::result::Result<CallReply, Status>>;
+
+/// Pieces of a verb's output.
+const OUTPUT_BYTES: usize = 256 << 10;
+
+pub(crate) struct Service {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// How many sessions and calls may run at once.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots_max: usize,
+}
+
+impl Service {
+    fn slot(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Error::Busy(self.slots_max))
+    }
+
+    fn pipe_settings<O>(
+        &self,
+        wrap: impl Fn(Bytes) -> O + Send + Copy + 'static,
+        alive: fn() -> std::result::Result<O, Status>,
+    ) -> pipe::Settings<std::result::Result<O, Status>> {
+        pipe::Settings {
+            limits: self.limits,
+            clock: Arc::clone(&self.clock),
+            wrap: Box::new(move |body| Ok(wrap(body))),
+            alive,
+        }
+    }
+}
+
+/// Runs store work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> std::result::Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Status::internal("the request failed inside the node: this is a bug, see its log")),
+    }
+}
+
+fn peer<T>(request: &Request<T>) -> String {
+    request.remote_addr().map_or_else(|| "a client".to_owned(), |address| address.to_string())
+}
+
+#[tonic::async_trait]
+impl Node for Service {
+    type CallStream = Replies<CallReply>;
+    type TransferStream = Replies<ServerMessage>;
+
+    async fn ping(&self, _: Request<PingRequest>) -> std::result::Result<Response<PingReply>, Status> {
+        // Answered whatever the caller speaks: this is how it finds out.
+        Ok(Response::new(PingReply {
+            oldest: OLDEST_VERSION,
+            newest: NEWEST_VERSION,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn list_datasets(
+        &self,
+        request: Request<ListDatasetsRequest>,
+    ) -> std::result::Result<Response<ListDatasetsReply>, Status> {
+        check_version(request.get_ref().version).map_err(Error::from)?;
+        let hub = Arc::clone(&self.hub);
+        Ok(Response::new(ListDatasetsReply { datasets: blocking(move || hub.datasets()).await? }))
+    }
+
+    async fn create_dataset(
+        &self,
+        request: Request<CreateDatasetRequest>,
+    ) -> std::result::Result<Response<CreateDatasetReply>, Status> {
+        let CreateDatasetRequest { version, dataset } = request.into_inner();
+        check_version(version).map_err(Error::from)?;
+        let hub = Arc::clone(&self.hub);
+        blocking(move || hub.create(&dataset).map(|_| ())).await?;
+        Ok(Response::new(CreateDatasetReply {}))
+    }
+
+    async fn call(
+        &self,
+        request: Request<Streaming<CallRequest>>,
+    ) -> std::result::Result<Response<Self::CallStream>, Status> {
+        let slot = self.slot()?;
+        let (outbound, replies) = pipe::queue();
+        let settings = self.pipe_settings(
+            |body| CallReply { reply: Some(call_reply::Reply::Output(body)) },
+            || Ok(CallReply::default()),
+        );
+        let peer = peer(&request);
+        let mut pipe = Pipe::open(peer, Handle::current(), request.into_inner(), outbound, settings);
+        let hub = Arc::clone(&self.hub);
+        tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            if let Err(error) = call(&hub, &mut pipe) {
+                pipe.finish_with(Err(error.into()));
+            }
+        });
+        Ok(Response::new(replies))
+    }
+
+    async fn transfer(
+        &self,
+        request: Request<Streaming<ClientMessage>>,
+    ) -> std::result::Result<Response<Self::TransferStream>, Status> {
+        let slot = self.slot()?;
+        let (outbound, replies) = pipe::queue();
+        let settings = self.pipe_settings(|body| ServerMessage { body }, || Ok(ServerMessage::default()));
+        let peer = peer(&request);
+        let pipe = Pipe::open(peer, Handle::current(), request.into_inner(), outbound, settings);
+        let hub = Arc::clone(&self.hub);
+        tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            transfer(&hub, pipe);
+        });
+        Ok(Response::new(replies))
+    }
+}
+
+/// Serves one transfer session.
+fn transfer(hub: &Hub, mut pipe: Pipe<ClientMessage, std::result::Result<ServerMessage, Status>>) {
+    let peer = pipe.peer().to_owned();
+    let opened = (|| -> Result<_> {
+        let Some(first) = pipe.receive_message()? else {
+            return Err(syncline_api::Error::Closed { peer: peer.clone() }.into());
+        };
+        check_version(first.version)?;
+        Ok((hub.dataset(&first.dataset)?, first))
+    })();
+    let (replica, first) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            pipe.finish_with(Err(error.into()));
+            return;
+        }
+    };
+    // A fault of the session itself is told to the peer by a message of the session.
+    match sync::serve(&*replica, &mut Incoming::new(pipe, first.body)) {
+        Ok(served) => tracing::info!(%peer, dataset = first.dataset, ?served, "transfer served"),
+        Err(error) => tracing::warn!(%peer, dataset = first.dataset, kind = %error.kind(), %error, "transfer failed"),
+    }
+}
+
+/// Runs one verb and sends what it gives.
+fn call(hub: &Arc<Hub>, pipe: &mut CallPipe) -> Result<()> {
+    let Some(first) = pipe.receive_message()? else {
+        return Err(syncline_api::Error::Closed { peer: pipe.peer().to_owned() }.into());
+    };
+    check_version(first.version)?;
+    let replica = hub.dataset(&first.dataset)?;
+    let scratch = Scratch { input: hub.scratch(), output: hub.scratch() };
+    let input = scratch.take_input(pipe, first.input)?;
+    let streams = Streams { input, output: Target::Path(scratch.output.clone()) };
+    let progress: Arc<dyn Progress> = Arc::new(Silent);
+    let report = dispatch::run(&replica, &first.verb, &first.request, streams, &progress)?;
+    scratch.send_output(pipe)?;
+    let json = report.to_string();
+    let bytes = json.len();
+    Ok(pipe.send_item(Ok(CallReply { reply: Some(call_reply::Reply::Report(json)) }), bytes)?)
+}
+
+/// Files that hold a verb's input and output while it runs: an input may be read twice, and an output that fails
+/// half-way must not reach the caller.
+struct Scratch {
+    input: std::path::PathBuf,
+    output: std::path::PathBuf,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for path in [&self.input, &self.output] {
+            // Most verbs use neither.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn io(what: &'static str, path: &std::path::Path) -> impl Fn(std::io::Error) -> Error + use<> {
+    let path = path.display().to_string();
+    move |source| Error::Data { what, path: path.clone(), source }
+}
+
+impl Scratch {
+    /// Receives the input, if there is any.
+    fn take_input(&self, pipe: &mut CallPipe, first: Bytes) -> Result<Option<Input>> {
+        use std::io::Write as _;
+        let mut file: Option<std::fs::File> = None;
+        let mut piece = Some(first);
+        while let Some(bytes) = piece {
+            if !bytes.is_empty() {
+                if file.is_none() {
+                    file = Some(std::fs::File::create(&self.input).map_err(io("creating", &self.input))?);
+                }
+                if let Some(file) = &mut file {
+                    file.write_all(&bytes).map_err(io("writing", &self.input))?;
+                }
+            }
+            piece = pipe.receive_message()?.map(|message| message.input);
+        }
+        if file.is_none() {
+            return Ok(None);
+        }
+        let reader = std::fs::File::open(&self.input).map_err(io("reading", &self.input))?;
+        Ok(Some(Input::Reader { name: "input".to_owned(), reader: Box::new(reader) }))
+    }
+
+    /// Sends the output, if there is any.
+    fn send_output(&self, pipe: &mut CallPipe) -> Result<()> {
+        let mut file = match std::fs::File::open(&self.output) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io("reading", &self.output)(error)),
+        };
+        let mut piece = vec![0; OUTPUT_BYTES];
+        loop {
+            let n = file.read(&mut piece).map_err(io("reading", &self.output))?;
+            if n == 0 {
+                return Ok(());
+            }
+            pipe.send(Bytes::copy_from_slice(&piece[..n]))?;
+        }
+    }
+}

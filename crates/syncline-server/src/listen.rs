@@ -1,0 +1,252 @@
+//! The socket: where to listen, with which safety, and how to stop.
+//!
+//! Without TLS and a token a node listens on loopback only. Shutting down takes no new requests, lets running ones end
+//! for a while, then cuts them: a cut transfer is resumed by the peer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use syncline_api::client::{CONNECTION_WINDOW, STREAM_WINDOW};
+use syncline_api::pipe::Limits;
+use syncline_api::v1::node_server::NodeServer;
+use syncline_base::{Clock, Kind, SystemClock};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::auth::Auth;
+use crate::error::{Error, Result};
+use crate::grpc::Service;
+use crate::hub::Hub;
+
+/// A certificate and its key, PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: Vec<u8>,
+    /// The private key.
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the key.
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// How a node listens.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// TLS; needed off loopback.
+    pub tls: Option<Tls>,
+    /// The token that clients have to give; needed off loopback.
+    pub token: Option<String>,
+    /// Budgets of each stream.
+    pub limits: Limits,
+    /// How many sessions and calls may run at once.
+    pub sessions: usize,
+    /// For the rate limit.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], syncline_api::target::DEFAULT_PORT)),
+            tls: None,
+            token: None,
+            limits: Limits::default(),
+            sessions: 64,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the token.
+        f.debug_struct("Settings").field("listen", &self.listen).field("tls", &self.tls).finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Refuses what would put data on the network unprotected.
+    fn check(&self) -> Result<()> {
+        if self.token.as_deref().is_some_and(|token| token.len() < 16) {
+            return Err(Error::Settings("the token is too short to be safe: use 16 characters or more".into()));
+        }
+        if self.listen.ip().is_loopback() || (self.tls.is_some() && self.token.is_some()) {
+            return Ok(());
+        }
+        let lacks = match (&self.tls, &self.token) {
+            (None, None) => "a certificate, a key and a token (--tls-cert, --tls-key, --token)",
+            (None, Some(_)) => "a certificate and a key (--tls-cert, --tls-key)",
+            _ => "a token (--token)",
+        };
+        Err(Error::Settings(format!(
+            "{} can be reached from other machines: listening there needs {lacks}; or listen on 127.0.0.1",
+            self.listen
+        )))
+    }
+}
+
+/// A node that is listening.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: Option<JoinHandle<std::result::Result<(), tonic::transport::Error>>>,
+    runtime: Option<Runtime>,
+}
+
+/// How long running requests may go on after a stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Listens and serves in the background until it is stopped.
+///
+/// # Errors
+/// `Invalid` for settings that are not safe; the operating system's when the socket cannot be had.
+pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
+    settings.check()?;
+    let listen_error = |error: &std::io::Error| Error::Listen {
+        address: settings.listen.to_string(),
+        reason: match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there; stop it or use another port".to_owned(),
+            _ => error.to_string(),
+        },
+        kind: match error.kind() {
+            std::io::ErrorKind::AddrInUse => Kind::Unavailable,
+            _ => Kind::of_io(error),
+        },
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("syncline-server")
+        .max_blocking_threads(settings.sessions.saturating_add(16))
+        .enable_all()
+        .build()
+        .map_err(|error| listen_error(&error))?;
+    let listener = runtime.block_on(TcpListener::bind(settings.listen)).map_err(|error| listen_error(&error))?;
+    let address = listener.local_addr().map_err(|error| listen_error(&error))?;
+    let cap = settings.limits.message_bytes.saturating_add(1 << 10);
+    let service = Service {
+        hub,
+        limits: settings.limits,
+        clock: Arc::clone(&settings.clock),
+        slots: Arc::new(Semaphore::new(settings.sessions)),
+        slots_max: settings.sessions,
+    };
+    let service = NodeServer::new(service).max_decoding_message_size(cap).max_encoding_message_size(cap);
+    let mut server = Server::builder()
+        .initial_stream_window_size(Some(STREAM_WINDOW))
+        .initial_connection_window_size(Some(CONNECTION_WINDOW))
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(settings.limits.stall))
+        .max_concurrent_streams(Some(64));
+    if let Some(tls) = &settings.tls {
+        let identity = Identity::from_pem(&tls.certificate, &tls.key);
+        server = server
+            .tls_config(ServerTlsConfig::new().identity(identity))
+            .map_err(|error| Error::Settings(format!("the certificate or the key cannot be used: {error}")))?;
+    }
+    let router = server.add_service(InterceptedService::new(service, Auth::new(settings.token.as_deref())));
+    let (stop, mut stopped) = watch::channel(false);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, async move {
+        // An error means that `Running` is gone, which stops too.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    Ok(Running { address, stop, serving: Some(serving), runtime: Some(runtime) })
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http(s)://HOST:PORT` of this node, for messages.
+    #[must_use]
+    pub fn url(&self, secure: bool) -> String {
+        format!("{}://{}", if secure { "https" } else { "http" }, self.address)
+    }
+
+    /// Takes no new requests, waits for the running ones for a while, and ends.
+    pub fn stop(mut self) {
+        self.shut_down(GRACE);
+    }
+
+    /// Serves until the process is interrupted or asked to end, then stops.
+    ///
+    /// # Errors
+    /// `Unavailable` when serving ended by itself.
+    pub fn run(mut self) -> Result<()> {
+        let (Some(runtime), Some(mut serving)) = (&self.runtime, self.serving.take()) else { return Ok(()) };
+        let failed = runtime.block_on(async {
+            tokio::select! {
+                outcome = &mut serving => Some(outcome),
+                () = interrupted() => None,
+            }
+        });
+        match failed {
+            None => {
+                self.serving = Some(serving);
+                self.shut_down(GRACE);
+                Ok(())
+            }
+            Some(outcome) => Err(Error::Listen {
+                address: self.address.to_string(),
+                reason: format!("serving ended: {outcome:?}"),
+                kind: Kind::Unavailable,
+            }),
+        }
+    }
+
+    fn shut_down(&mut self, grace: Duration) {
+        let _ = self.stop.send(true);
+        let Some(runtime) = self.runtime.take() else { return };
+        if let Some(serving) = self.serving.take() {
+            let ended = runtime.block_on(async { tokio::time::timeout(grace, serving).await });
+            if ended.is_err() {
+                tracing::warn!("sessions were still running after {} s and are cut", grace.as_secs());
+            }
+        }
+        // Threads that still work on a store are waited for a little: they end when their pipe is closed.
+        runtime.shutdown_timeout(Duration::from_secs(2));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shut_down(Duration::ZERO);
+    }
+}
+
+/// Waits for Ctrl-C or a termination signal.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => {
+                let _ = tokio::signal::ctrl_c().await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
