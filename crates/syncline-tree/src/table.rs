@@ -5,19 +5,34 @@
 //! Owns: nothing but a handle on the store. After a crash: objects that were put but never named by a ref are garbage.
 //!
 //! Not here: comparing tables (`crate::diff`), merging them (`crate::merge`), shipping changes (`crate::delta`).
-#![allow(clippy::unimplemented, unused_variables, clippy::needless_pass_by_value, reason = "signatures first")]
+
+mod apply;
+mod build;
+mod change;
+pub(crate) mod cursor;
+mod edit;
+mod levels;
+mod run;
+mod scan;
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
 
-use crate::Result;
-use crate::leaf::External;
-use crate::patch::ColumnSet;
+pub use change::{Applied, Changes, Op, Rows};
+pub(crate) use change::Batch;
+
+use crate::boundary::{NODE_ENTRIES, Rule};
+use crate::key::KeyEncoder;
+use crate::leaf::Leaf;
+use crate::node::{MAX_HEIGHT, Node};
 use crate::schema::Schema;
+use crate::{Error, Result};
 
 /// Names a table in a store: all that is needed to open it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,76 +46,6 @@ pub struct TableRef {
     pub rows: u64,
     /// Levels of the tree: 0 without rows, 1 when the root is a leaf.
     pub height: u8,
-}
-
-/// Rows with the cells that lie outside of them: those read as empty in `batch`.
-#[derive(Debug, Clone)]
-pub struct Rows {
-    /// The rows.
-    pub batch: RecordBatch,
-    /// Cells of `batch` that are stored as content, sorted by (column id, row).
-    pub externals: Vec<External>,
-}
-
-/// What to do with one row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Op {
-    /// Insert the row, or replace the one with its key.
-    Upsert,
-    /// Insert the row; a row with its key is an error of kind `conflict`.
-    Insert,
-    /// Remove the row with this key. Only the key's columns are looked at. No such row: nothing happens.
-    Delete,
-    /// Replace these cells (positions in the schema) of the row with this key. No such row: an error of kind `conflict`.
-    Patch(ColumnSet),
-    /// Replace these cells (positions in the schema) of the row with this key; insert the whole row when there is none.
-    /// What an import of some columns into a table with more columns needs.
-    Merge(ColumnSet),
-}
-
-/// Changes to rows, sorted by key, each key once.
-#[derive(Debug, Clone)]
-pub struct Changes {
-    /// One row for each change: all the schema's columns, in its order. Cells that the operation does not use may be
-    /// null whatever the schema says.
-    pub rows: RecordBatch,
-    /// One for each row.
-    pub ops: Vec<Op>,
-    /// Cells of `rows` that are in the store as content already, sorted by (column id, row). Other long cells are moved
-    /// there by `apply`.
-    pub externals: Vec<External>,
-}
-
-impl Changes {
-    /// Every row inserted or replaced.
-    #[must_use]
-    pub fn upsert(rows: RecordBatch) -> Self {
-        Self { ops: vec![Op::Upsert; rows.num_rows()], rows, externals: Vec::new() }
-    }
-
-    /// Every row inserted; an existing one is an error.
-    #[must_use]
-    pub fn insert(rows: RecordBatch) -> Self {
-        Self { ops: vec![Op::Insert; rows.num_rows()], rows, externals: Vec::new() }
-    }
-
-    /// Rows with these encoded keys (sorted) removed.
-    pub fn delete<'a>(schema: &Schema, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
-        unimplemented!()
-    }
-}
-
-/// What `apply` did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Applied {
-    /// Rows that were not there before.
-    pub inserted: u64,
-    /// Rows that have at least one other cell now.
-    pub updated: u64,
-    /// Rows that are gone.
-    pub deleted: u64,
-    /// Changes that changed nothing.
-    pub unchanged: u64,
 }
 
 /// What to read from a table. `Default` is everything.
@@ -138,73 +83,146 @@ pub struct Prune {
 /// A table at one version. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Table {
-    store: Store,
+    pub(crate) shared: Arc<Shared>,
+    root: Hash,
+    rows: u64,
+    height: u8,
+}
+
+/// What all versions of a table with one schema have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) schema: Schema,
+    schema_id: Hash,
+    pub(crate) encoder: KeyEncoder,
+    leaf_rule: Rule,
+    node_rule: Rule,
+}
+
+impl Shared {
+    fn new(store: &Store, schema: Schema, schema_id: Hash) -> Result<Self> {
+        Ok(Self {
+            store: store.clone(),
+            schema_id,
+            encoder: KeyEncoder::new(&schema)?,
+            leaf_rule: Rule::new(schema.leaf_rows),
+            node_rule: Rule::new(NODE_ENTRIES),
+            schema,
+        })
+    }
+
+    /// An inner node, which must be of this level.
+    pub(crate) fn node(&self, id: &Hash, level: u8) -> Result<Node> {
+        node_at(id, self.store.get(id)?, level)
+    }
+
+    /// A leaf, which must have so many rows.
+    pub(crate) fn leaf(&self, id: &Hash, rows: u64) -> Result<Leaf> {
+        leaf_with(id, self.store.get(id)?, rows)
+    }
+}
+
+/// An inner node of this level.
+pub(crate) fn node_at(id: &Hash, bytes: Bytes, level: u8) -> Result<Node> {
+    let node = Node::parse(bytes)?;
+    if node.level() != level {
+        return Err(Error::corrupt(format!("node {id} is of level {}, its parent says {level}", node.level())));
+    }
+    Ok(node)
+}
+
+/// A leaf of so many rows.
+pub(crate) fn leaf_with(id: &Hash, bytes: Bytes, rows: u64) -> Result<Leaf> {
+    let leaf = Leaf::parse(bytes)?;
+    if leaf.rows() as u64 != rows {
+        return Err(Error::corrupt(format!("leaf {id} has {} rows, its parent says {rows}", leaf.rows())));
+    }
+    Ok(leaf)
 }
 
 impl Table {
     /// An empty table. Stores the schema.
+    ///
+    /// # Errors
+    /// `invalid` when the schema cannot be one; the store's.
     pub fn create(store: &Store, schema: Schema) -> Result<Self> {
-        unimplemented!()
+        schema.check()?;
+        let id = store.put(&schema.encode())?;
+        Ok(Self { shared: Arc::new(Shared::new(store, schema, id)?), root: Hash::ZERO, rows: 0, height: 0 })
     }
 
     /// Opens a table. Reads its schema only.
+    ///
+    /// # Errors
+    /// `corrupt` when the ref makes no sense; the store's.
     pub fn open(store: &Store, table: &TableRef) -> Result<Self> {
-        unimplemented!()
+        let TableRef { schema, root, rows, height } = *table;
+        let empty = [root == Hash::ZERO, rows == 0, height == 0];
+        if empty != [true; 3] && empty != [false; 3] || height > MAX_HEIGHT {
+            return Err(Error::corrupt(format!("table ref of {rows} rows in {height} levels under {root}: impossible")));
+        }
+        let decoded = Schema::decode(&store.get(&schema)?)?;
+        Ok(Self { shared: Arc::new(Shared::new(store, decoded, schema)?), root, rows, height })
     }
 
     /// What names this table.
     #[must_use]
     pub fn to_ref(&self) -> TableRef {
-        unimplemented!()
+        TableRef { schema: self.shared.schema_id, root: self.root, rows: self.rows, height: self.height }
     }
 
     /// The store that it is in.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.shared.store
     }
 
     /// Its schema.
     #[must_use]
     pub fn schema(&self) -> &Schema {
-        unimplemented!()
+        &self.shared.schema
     }
 
     /// How many rows there are.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        unimplemented!()
+        self.rows
     }
 
-    /// Reads rows in key order, leaf by leaf, ahead of the caller. Long cells are read from where they are stored.
-    pub fn scan(&self, scan: Scan) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
-        unimplemented!()
+    /// The same schema without rows.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), root: Hash::ZERO, rows: 0, height: 0 }
     }
 
-    /// As `scan`, but long cells stay outside.
-    pub fn scan_rows(&self, scan: Scan) -> Result<Box<dyn Iterator<Item = Result<Rows>> + Send>> {
-        unimplemented!()
+    pub(crate) fn root(&self) -> Hash {
+        self.root
     }
 
-    /// The row with this encoded key, as a batch of one row. A long cell is read from where it is stored.
-    pub fn get(&self, key: &[u8]) -> Result<Option<RecordBatch>> {
-        unimplemented!()
-    }
-
-    /// As `get`, but long cells stay outside.
-    pub fn get_rows(&self, key: &[u8]) -> Result<Option<Rows>> {
-        unimplemented!()
+    pub(crate) fn height(&self) -> u8 {
+        self.height
     }
 
     /// Applies changes that come sorted by key, each key once (over all batches). Memory stays bounded however many there
     /// are; many small batches cost more than few of some thousand rows.
+    ///
+    /// # Errors
+    /// `invalid` when changes are not sorted or not of this schema; `conflict` when a row to insert exists or a row to patch
+    /// does not; those of `changes`; the store's.
     pub fn apply(&self, changes: impl IntoIterator<Item = Result<Changes>>) -> Result<(Self, Applied)> {
-        unimplemented!()
-    }
-
-    /// The same rows under another schema that came from this one by the schema's own steps (add, rename, drop,
-    /// widen). Adding or renaming a column reads and writes no row.
-    pub fn with_schema(&self, schema: Schema) -> Result<Self> {
-        unimplemented!()
+        let mut order = change::Order::default();
+        let batches = changes.into_iter().map(|changes| order.check(change::prepare(&self.shared, changes?)?));
+        let batches = batches.filter(|batch| !batch.as_ref().is_ok_and(Batch::is_empty));
+        let (root, applied) = match self.height {
+            0 => build::build(&self.shared, batches)?,
+            _ => apply::apply(self, batches)?,
+        };
+        let rows = self.rows + applied.inserted - applied.deleted;
+        let (root, height) = root.unwrap_or((Hash::ZERO, 0));
+        Ok((Self { shared: Arc::clone(&self.shared), root, rows, height }, applied))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Applying sorted changes to a tree: only leaves that changes fall into are opened, side by side, and only nodes above
+//! leaves that have changed are written.
+//!
+//! Owns: changes of the leaves in flight. Memory: some leaves for each core and their changes, however many there are.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use syncline_base::task;
+
+use super::change::{Applied, Batch};
+use super::cursor::{Cursor, Place};
+use super::edit::{self, Changed, Segment, lower_bound};
+use super::levels::{self, Root};
+use super::run::Assembler;
+use super::{Shared, Table, leaf_with};
+use crate::Result;
+use crate::leaf::Leaf;
+
+/// Leaves that are read together and changed by one task.
+const GROUP: usize = 16;
+/// Changes for one leaf beyond so many times its mean number of rows come in parts.
+const PART: usize = 64;
+
+/// Changes that fall into one leaf.
+#[derive(Debug)]
+pub(crate) struct Touch {
+    pub(crate) place: Place,
+    pub(crate) segments: Vec<Segment>,
+    /// Whether changes before these fall into the leaf too.
+    pub(crate) first: bool,
+    /// Whether changes after these fall into the leaf too.
+    pub(crate) last: bool,
+}
+
+/// A leaf with its changes applied; only the changes when they come in parts.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) touch: Touch,
+    pub(crate) changed: Option<Changed>,
+    pub(crate) base: Option<Leaf>,
+}
+
+/// Applies changes to a table that has rows.
+pub(crate) fn apply(table: &Table, batches: impl Iterator<Item = Result<Batch>>) -> Result<(Root, Applied)> {
+    let shared = &*table.shared;
+    let cursor = Cursor::new(shared, &table.root, table.height, 0)?;
+    let limit = PART * shared.schema.leaf_rows as usize;
+    let mut touches = Touches { cursor, rows: table.rows, batches, current: None, continuing: false, limit };
+    let groups = std::iter::from_fn(|| {
+        let group: Result<Vec<_>> = std::iter::from_fn(|| touches.next().transpose()).take(GROUP).collect();
+        group.map(|group| (!group.is_empty()).then_some(group)).transpose()
+    });
+    let mut assembler = Assembler::new(table)?;
+    task::pipeline(groups, 4 * task::width(), |group| change_group(shared, group), |done| {
+        done.into_iter().try_for_each(|done| assembler.take(done))
+    })?;
+    assembler.finish()?;
+    let Assembler { splices, applied, .. } = assembler;
+    let root = levels::update(shared, &table.root, table.height, table.rows, splices)?;
+    Ok((root, applied))
+}
+
+fn change_group(shared: &Shared, group: Vec<Touch>) -> Result<Vec<Done>> {
+    let whole = |touch: &Touch| touch.first && touch.last;
+    let ids: Vec<_> = group.iter().filter(|touch| whole(touch)).map(|touch| touch.place.id).collect();
+    let mut leaves = shared.store.get_many(&ids)?.into_iter();
+    let one = |touch: Touch| {
+        let bytes = if whole(&touch) { leaves.next() } else { None };
+        let Some(bytes) = bytes else { return Ok(Done { touch, changed: None, base: None }) };
+        let base = leaf_with(&touch.place.id, bytes, touch.place.rows)?;
+        let changed = edit::change(shared, &touch.place, &base, &touch.segments)?;
+        Ok(Done { touch, changed: Some(changed), base: Some(base) })
+    };
+    group.into_iter().map(one).collect()
+}
+
+/// Sorts changes to the leaves they fall into.
+struct Touches<'a, I> {
+    cursor: Cursor<'a>,
+    rows: u64,
+    batches: I,
+    current: Option<(Arc<Batch>, usize)>,
+    /// The last leaf's changes go on.
+    continuing: bool,
+    limit: usize,
+}
+
+impl<I: Iterator<Item = Result<Batch>>> Touches<'_, I> {
+    fn next(&mut self) -> Result<Option<Touch>> {
+        let first = !std::mem::take(&mut self.continuing);
+        if first {
+            let Some((batch, at)) = self.peek()? else { return Ok(None) };
+            self.cursor.seek_key(batch.keys.get(at))?;
+        }
+        let place = self.cursor.place(self.rows);
+        let (mut segments, mut count) = (Vec::new(), 0);
+        while let Some((batch, at)) = self.peek()? {
+            let end = match &place.last_key {
+                Some(last) if !place.is_last => {
+                    let end = lower_bound(&batch.keys, at, last);
+                    end + usize::from(end < batch.keys.len() && batch.keys.get(end) == &last[..])
+                }
+                _ => batch.keys.len(),
+            };
+            let taken: Range<usize> = at..end.min(at + self.limit - count);
+            if taken.is_empty() {
+                break;
+            }
+            count += taken.len();
+            self.current = Some((Arc::clone(&batch), taken.end));
+            segments.push((batch, taken));
+            if count == self.limit {
+                self.continuing = true;
+                break;
+            }
+        }
+        Ok(Some(Touch { place, segments, first, last: !self.continuing }))
+    }
+
+    /// The batch and place of the next change.
+    fn peek(&mut self) -> Result<Option<(Arc<Batch>, usize)>> {
+        loop {
+            match &self.current {
+                Some((batch, at)) if *at < batch.keys.len() => return Ok(Some((Arc::clone(batch), *at))),
+                _ => {}
+            }
+            let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
+            self.current = Some((Arc::new(batch), 0));
+        }
+    }
+}

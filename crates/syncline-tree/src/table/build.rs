@@ -1,0 +1,196 @@
+//! Building a tree from sorted rows: cut into leaves on this thread, encoded on all cores, stored in order.
+//!
+//! Owns: rows that are not cut off yet. Memory: some leaves for each core, whatever the number of rows.
+
+use std::collections::VecDeque;
+
+use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
+use bytes::Bytes;
+use syncline_base::{Hash, task};
+use syncline_store::Encoded;
+
+use super::change::{Applied, Batch, Op, Rows};
+use super::levels::{Levels, Root};
+use super::{Shared, edit};
+use crate::boundary::{Rule, key_hash};
+use crate::key::Keys;
+use crate::leaf::{self, External, Leaf};
+use crate::node::Entry;
+use crate::{Error, Result, codec};
+
+/// A leaf ready to be stored.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) entry: Entry,
+    pub(crate) object: Encoded,
+}
+
+/// The rows of one leaf.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    parts: Vec<Rows>,
+    rows: usize,
+    last: Bytes,
+    /// Old leaves that this one may be an edit of.
+    pub(crate) bases: Vec<(Hash, Leaf)>,
+}
+
+/// Cuts a sequence of rows into leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Cutter {
+    since: u32,
+    parts: Vec<Rows>,
+    rows: usize,
+    last: Bytes,
+}
+
+impl Cutter {
+    /// Takes the next rows; leaves that are complete go to `out`.
+    pub(crate) fn push(&mut self, rule: &Rule, rows: &Rows, keys: &Keys, mut out: impl FnMut(Slice)) {
+        let mut from = 0;
+        for (row, key) in keys.iter().enumerate() {
+            if rule.ends(&mut self.since, key_hash(0, key)) {
+                self.keep(rows, from, row + 1);
+                from = row + 1;
+                let parts = std::mem::take(&mut self.parts);
+                let rows = std::mem::take(&mut self.rows);
+                out(Slice { parts, rows, last: Bytes::copy_from_slice(key), bases: Vec::new() });
+            }
+        }
+        if from < keys.len() {
+            self.keep(rows, from, keys.len());
+            self.last = Bytes::copy_from_slice(keys.get(keys.len() - 1));
+        }
+    }
+
+    fn keep(&mut self, rows: &Rows, from: usize, to: usize) {
+        self.parts.push(rows.slice(from, to - from));
+        self.rows += to - from;
+    }
+
+    /// The rows after the last boundary, when there are any: the last leaf.
+    pub(crate) fn finish(&mut self) -> Option<Slice> {
+        let Self { parts, rows, last, .. } = std::mem::take(self);
+        (rows > 0).then_some(Slice { parts, rows, last, bases: Vec::new() })
+    }
+
+    /// Whether the last row ended a leaf.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.rows == 0
+    }
+}
+
+impl Slice {
+    /// Encodes the leaf: as an edit of one of its bases when they have much in common, else whole.
+    pub(crate) fn encode(self, shared: &Shared) -> Result<Stored> {
+        let rows = match &self.parts[..] {
+            [only] => only.clone(),
+            parts => concat(parts)?,
+        };
+        let made = |object: Encoded| Stored {
+            entry: Entry { id: object.id, rows: self.rows as u64, last: self.last.clone() },
+            object,
+        };
+        if !self.bases.is_empty()
+            && let Some(object) = edit::as_edit(shared, &rows, &self.bases)?
+        {
+            return Ok(made(object));
+        }
+        let canonical = leaf::encode(&shared.schema, &rows.batch, &rows.externals)?;
+        Ok(made(whole(&canonical)?))
+    }
+}
+
+/// A leaf stored by itself.
+pub(crate) fn whole(canonical: &Bytes) -> Result<Encoded> {
+    let payload = codec::encode(canonical)?;
+    Ok(Encoded::whole(Hash::of(canonical), codec::LEAF, canonical.len() as u32, payload.into()))
+}
+
+/// Several runs of rows as one.
+pub(crate) fn concat(parts: &[Rows]) -> Result<Rows> {
+    let Some(first) = parts.first() else { return Err(Error::invalid("no rows to put together")) };
+    let batches: Vec<&RecordBatch> = parts.iter().map(|part| &part.batch).collect();
+    let batch = concat_batches(&first.batch.schema(), batches)
+        .map_err(|error| Error::invalid(format!("batches of one table cannot be put together: {error}")))?;
+    let (mut externals, mut before) = (Vec::new(), 0);
+    for part in parts {
+        externals.extend(part.externals.iter().map(|e| External { row: e.row + before, ..*e }));
+        before += part.batch.num_rows() as u32;
+    }
+    externals.sort_unstable();
+    Ok(Rows { batch, externals })
+}
+
+/// Builds a tree from the rows of sorted changes.
+pub(crate) fn build(
+    shared: &Shared,
+    batches: impl Iterator<Item = Result<Batch>>,
+) -> Result<(Root, Applied)> {
+    let mut slices = Slices {
+        shared,
+        batches,
+        cutter: Cutter::default(),
+        ready: VecDeque::new(),
+        applied: Applied::default(),
+        done: false,
+    };
+    let mut levels = Levels::new(shared, 1);
+    task::pipeline(&mut slices, 4 * task::width(), |slice| slice.encode(shared), |leaf| {
+        shared.store.put_encoded(leaf.object)?;
+        levels.push(leaf.entry)
+    })?;
+    Ok((levels.finish()?, slices.applied))
+}
+
+struct Slices<'a, I> {
+    shared: &'a Shared,
+    batches: I,
+    cutter: Cutter,
+    ready: VecDeque<Slice>,
+    applied: Applied,
+    done: bool,
+}
+
+impl<I: Iterator<Item = Result<Batch>>> Slices<'_, I> {
+    fn take(&mut self, batch: Batch) -> Result<()> {
+        if batch.ops.iter().any(|op| matches!(op, Op::Patch(_))) {
+            return Err(Error::Conflict("patching a row of an empty table: there is none".to_owned()));
+        }
+        let all = batch.ops.len() as u64;
+        let batch = batch.without_deletes()?;
+        let rows = batch.ops.len() as u64;
+        self.applied.inserted += rows;
+        self.applied.unchanged += all - rows;
+        self.cutter.push(&self.shared.leaf_rule, &batch.rows, &batch.keys, |slice| self.ready.push_back(slice));
+        Ok(())
+    }
+}
+
+impl<I: Iterator<Item = Result<Batch>>> Iterator for Slices<'_, I> {
+    type Item = Result<Slice>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(slice) = self.ready.pop_front() {
+                return Some(Ok(slice));
+            }
+            if self.done {
+                return None;
+            }
+            match self.batches.next() {
+                Some(batch) => {
+                    if let Err(error) = batch.and_then(|batch| self.take(batch)) {
+                        self.done = true;
+                        return Some(Err(error));
+                    }
+                }
+                None => {
+                    self.done = true;
+                    self.ready.extend(self.cutter.finish());
+                }
+            }
+        }
+    }
+}
