@@ -62,6 +62,17 @@ impl Keys {
     }
 }
 
+impl<'a> FromIterator<&'a [u8]> for Keys {
+    fn from_iter<T: IntoIterator<Item = &'a [u8]>>(keys: T) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+        for key in keys {
+            bytes.extend_from_slice(key);
+            ends.push(u32::try_from(bytes.len()).expect("keys put together come from batches below 4 GiB"));
+        }
+        Self { bytes, ends }
+    }
+}
+
 /// Encodes keys of batches of one schema.
 #[derive(Debug, Clone)]
 pub struct KeyEncoder {

@@ -57,5 +57,7 @@ pub fn open_store(backend: Arc<dyn Backend>, create: bool, clock: Arc<dyn Clock>
 /// The codecs that a store of datasets needs beyond the built-in ones: each module that has one adds it here.
 #[must_use]
 pub fn codecs() -> Vec<Arc<dyn Codec>> {
-    vec![Arc::new(node::NodePatchCodec)]
+    let mut codecs = codec::codecs();
+    codecs.push(Arc::new(node::NodePatchCodec));
+    codecs
 }

@@ -10,22 +10,22 @@ mod apply;
 mod build;
 mod change;
 pub(crate) mod cursor;
-mod edit;
+pub(crate) mod edit;
+mod evolve;
 mod levels;
 mod run;
 mod scan;
 
-use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
 
-pub use change::{Applied, Changes, Op, Rows};
 pub(crate) use change::Batch;
+pub use change::{Applied, Changes, Op, Rows};
+pub use scan::{Batches, Prune, RowBatches, Scan};
 
 use crate::boundary::{NODE_ENTRIES, Rule};
 use crate::key::KeyEncoder;
@@ -46,38 +46,6 @@ pub struct TableRef {
     pub rows: u64,
     /// Levels of the tree: 0 without rows, 1 when the root is a leaf.
     pub height: u8,
-}
-
-/// What to read from a table. `Default` is everything.
-#[derive(Debug, Clone)]
-pub struct Scan {
-    /// Names of the columns to return, in this order; `None`: all.
-    pub columns: Option<Vec<String>>,
-    /// Bounds on the encoded key.
-    pub range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    /// Only leaves that may have rows within all of these are read. A filter on leaves, not on rows.
-    pub prune: Vec<Prune>,
-    /// Rows to skip at the start of the range.
-    pub offset: u64,
-    /// At most so many rows.
-    pub limit: Option<u64>,
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self { columns: None, range: (Bound::Unbounded, Bound::Unbounded), prune: Vec::new(), offset: 0, limit: None }
-    }
-}
-
-/// A leaf is wanted if this column may have a value between `min` and `max` (both included). For integer-like columns.
-#[derive(Debug, Clone)]
-pub struct Prune {
-    /// The column's name.
-    pub column: String,
-    /// Smallest value wanted, as the column's integer (decimal without point, days, units since 1970).
-    pub min: i128,
-    /// Largest value wanted.
-    pub max: i128,
 }
 
 /// A table at one version. Cheap to clone.
@@ -160,7 +128,9 @@ impl Table {
         let TableRef { schema, root, rows, height } = *table;
         let empty = [root == Hash::ZERO, rows == 0, height == 0];
         if empty != [true; 3] && empty != [false; 3] || height > MAX_HEIGHT {
-            return Err(Error::corrupt(format!("table ref of {rows} rows in {height} levels under {root}: impossible")));
+            return Err(Error::corrupt(format!(
+                "table ref of {rows} rows in {height} levels under {root}: impossible"
+            )));
         }
         let decoded = Schema::decode(&store.get(&schema)?)?;
         Ok(Self { shared: Arc::new(Shared::new(store, decoded, schema)?), root, rows, height })
@@ -224,5 +194,7 @@ impl Table {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

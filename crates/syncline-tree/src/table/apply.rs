@@ -52,9 +52,12 @@ pub(crate) fn apply(table: &Table, batches: impl Iterator<Item = Result<Batch>>)
         group.map(|group| (!group.is_empty()).then_some(group)).transpose()
     });
     let mut assembler = Assembler::new(table)?;
-    task::pipeline(groups, 4 * task::width(), |group| change_group(shared, group), |done| {
-        done.into_iter().try_for_each(|done| assembler.take(done))
-    })?;
+    task::pipeline(
+        groups,
+        4 * task::width(),
+        |group| change_group(shared, group),
+        |done| done.into_iter().try_for_each(|done| assembler.take(done)),
+    )?;
     assembler.finish()?;
     let Assembler { splices, applied, .. } = assembler;
     let root = levels::update(shared, &table.root, table.height, table.rows, splices)?;

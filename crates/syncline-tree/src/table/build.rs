@@ -33,7 +33,7 @@ pub(crate) struct Slice {
     rows: usize,
     last: Bytes,
     /// Old leaves that this one may be an edit of.
-    pub(crate) bases: Vec<(Hash, Leaf)>,
+    bases: Vec<(Hash, Leaf)>,
 }
 
 /// Cuts a sequence of rows into leaves.
@@ -82,6 +82,11 @@ impl Cutter {
 }
 
 impl Slice {
+    /// The same with old leaves that it may be an edit of.
+    pub(crate) fn with_bases(self, bases: Vec<(Hash, Leaf)>) -> Self {
+        Self { bases, ..self }
+    }
+
     /// Encodes the leaf: as an edit of one of its bases when they have much in common, else whole.
     pub(crate) fn encode(self, shared: &Shared) -> Result<Stored> {
         let rows = match &self.parts[..] {
@@ -124,10 +129,7 @@ pub(crate) fn concat(parts: &[Rows]) -> Result<Rows> {
 }
 
 /// Builds a tree from the rows of sorted changes.
-pub(crate) fn build(
-    shared: &Shared,
-    batches: impl Iterator<Item = Result<Batch>>,
-) -> Result<(Root, Applied)> {
+pub(crate) fn build(shared: &Shared, batches: impl Iterator<Item = Result<Batch>>) -> Result<(Root, Applied)> {
     let mut slices = Slices {
         shared,
         batches,
@@ -137,10 +139,15 @@ pub(crate) fn build(
         done: false,
     };
     let mut levels = Levels::new(shared, 1);
-    task::pipeline(&mut slices, 4 * task::width(), |slice| slice.encode(shared), |leaf| {
-        shared.store.put_encoded(leaf.object)?;
-        levels.push(leaf.entry)
-    })?;
+    task::pipeline(
+        &mut slices,
+        4 * task::width(),
+        |slice| slice.encode(shared),
+        |leaf| {
+            shared.store.put_encoded(leaf.object)?;
+            levels.push(leaf.entry)
+        },
+    )?;
     Ok((levels.finish()?, slices.applied))
 }
 

@@ -134,7 +134,6 @@ pub struct Applied {
     pub unchanged: u64,
 }
 
-
 impl Applied {
     pub(crate) fn add(&mut self, more: &Self) {
         self.inserted += more.inserted;
@@ -173,7 +172,11 @@ impl Batch {
 pub(crate) fn prepare(shared: &Shared, changes: Changes) -> Result<Batch> {
     let Changes { rows, ops, mut externals } = changes;
     if ops.len() != rows.num_rows() {
-        return Err(Error::invalid(format!("{} operations for {} rows: give one for each", ops.len(), rows.num_rows())));
+        return Err(Error::invalid(format!(
+            "{} operations for {} rows: give one for each",
+            ops.len(),
+            rows.num_rows()
+        )));
     }
     if rows.num_columns() != shared.schema.columns.len() {
         let (has, needs) = (rows.num_columns(), shared.schema.columns.len());
@@ -210,9 +213,11 @@ impl Order {
 }
 
 fn write_content(shared: &Shared, cell: &[u8]) -> Result<content::ContentRef> {
-    content::write(&shared.store, cell, None)
+    let _ = (shared, cell);
+    Err(Error::invalid("cells over 16 KiB"))
 }
 
 fn read_content(shared: &Shared, content: &content::ContentRef) -> Result<Bytes> {
-    content::read_all(&shared.store, content)
+    let _ = (shared, content);
+    Err(Error::invalid("cells over 16 KiB"))
 }

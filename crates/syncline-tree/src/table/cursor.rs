@@ -129,9 +129,8 @@ impl<'a> Cursor<'a> {
 
     /// Goes to the first node whose largest key is not below `key`, or to the last one.
     pub(crate) fn seek_key(&mut self, key: &[u8]) -> Result<()> {
-        let covers = |step: &Step| {
-            (step.at == 0 || step.node.last(step.at - 1) < key) && step.node.last(step.at) >= key
-        };
+        let covers =
+            |step: &Step| (step.at == 0 || step.node.last(step.at - 1) < key) && step.node.last(step.at) >= key;
         self.seek(covers, |step| step.node.find(key))
     }
 

@@ -93,8 +93,7 @@ pub(crate) fn merge(shared: &Shared, base: &Leaf, segments: &[Segment]) -> Resul
     let (batch, range) = joined(segments)?;
     let keys = keys_of(shared, base)?;
     let (all, ops) = (range.len() as u64, steps(shared, &keys, &batch, range)?);
-    let edit =
-        Edit { schema: &shared.schema, rows: &batch.rows.batch, externals: &batch.rows.externals, ops: &ops };
+    let edit = Edit { schema: &shared.schema, rows: &batch.rows.batch, externals: &batch.rows.externals, ops: &ops };
     let edited = patch::edit(base, &edit)?;
     let counts = match &edited {
         Edited::Unchanged => Counts::default(),
@@ -116,10 +115,10 @@ fn steps(shared: &Shared, keys: &Keys, batch: &Batch, range: Range<usize>) -> Re
         let (at, source) = (row as u32, i as u32);
         match (&batch.ops[i], found) {
             (Op::Upsert, true) => steps.push(RowOp::Update { row: at, source, columns: None }),
-            (Op::Patch(columns), true) => {
+            (Op::Patch(columns) | Op::Merge(columns), true) => {
                 steps.push(RowOp::Update { row: at, source, columns: Some(columns.clone()) });
             }
-            (Op::Upsert | Op::Insert, false) => match steps.last_mut() {
+            (Op::Upsert | Op::Insert | Op::Merge(_), false) => match steps.last_mut() {
                 Some(RowOp::Insert { at: same, source: first, count }) if *same == at && *first + *count == source => {
                     *count += 1;
                 }
@@ -180,15 +179,12 @@ fn cut(shared: &Shared, place: &Place, base: &Leaf, merged: &Bytes, patch: Bytes
         let entry = Entry { id: object.id, rows: keys.len() as u64, last };
         return Ok(Outcome::Leaves(vec![Stored { entry, object }]));
     }
-    let stored = slices.into_iter().map(|mut slice| {
-        slice.bases = vec![(place.id, base.clone())];
-        slice.encode(shared)
-    });
+    let stored = slices.into_iter().map(|slice| slice.with_bases(vec![(place.id, base.clone())]).encode(shared));
     Ok(Outcome::Leaves(stored.collect::<Result<_>>()?))
 }
 
 /// How a leaf that is `patch` on `base` is stored: as the patch when it is small and there is room, else whole.
-fn edited_object(shared: &Shared, base: &Hash, canonical: &Bytes, patch: Bytes) -> Result<Encoded> {
+pub(crate) fn edited_object(shared: &Shared, base: &Hash, canonical: &Bytes, patch: Bytes) -> Result<Encoded> {
     let raw_len = canonical.len();
     if patch.len() > raw_len / 2 || !shared.store.patch_room(base, patch.len(), raw_len) {
         return whole(canonical);
@@ -205,7 +201,7 @@ fn edited_object(shared: &Shared, base: &Hash, canonical: &Bytes, patch: Bytes) 
 /// A new leaf as an edit of that base with which it shares most keys; `None` when that is less than half of its rows.
 pub(crate) fn as_edit(shared: &Shared, rows: &Rows, bases: &[(Hash, Leaf)]) -> Result<Option<Encoded>> {
     let keys = shared.encoder.encode(&rows.batch)?;
-    let mut best = None;
+    let mut best: Option<(usize, &Hash, &Leaf, Keys)> = None;
     for (id, base) in bases {
         let old = keys_of(shared, base)?;
         let common = common(&old, &keys);

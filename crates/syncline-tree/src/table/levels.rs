@@ -155,13 +155,7 @@ fn whole(splices: &[Splice], rows: u64, height: u8) -> Option<Root> {
 }
 
 /// Applies splices of the children of `level` to its nodes: splices for the level above.
-fn update_level(
-    shared: &Shared,
-    root: &Hash,
-    height: u8,
-    level: u8,
-    splices: Vec<Splice>,
-) -> Result<Vec<Splice>> {
+fn update_level(shared: &Shared, root: &Hash, height: u8, level: u8, splices: Vec<Splice>) -> Result<Vec<Splice>> {
     let mut cursor = Cursor::new(shared, root, height, level)?;
     let mut splices = splices.into_iter().peekable();
     let mut out = Vec::new();

@@ -13,11 +13,11 @@ use super::cursor::{Cursor, Place};
 use super::edit::{Outcome, keys_of, merge, rows_of};
 use super::levels::Splice;
 use super::{Shared, Table};
+use crate::Result;
+use crate::key::Keys;
 use crate::leaf::{self, Leaf};
 use crate::node::Entry;
 use crate::patch::Edited;
-use crate::key::Keys;
-use crate::Result;
 
 /// So many leaves are encoded side by side.
 const TOGETHER: usize = 16;
@@ -141,7 +141,7 @@ impl<'a> Assembler<'a> {
         let Some(run) = &mut self.run else { return Ok(()) };
         let Run { cutter, slices, bases, .. } = run;
         cutter.push(&self.shared.leaf_rule, rows, keys, |slice| {
-            slices.push(Slice { bases: bases.clone(), ..slice });
+            slices.push(slice.with_bases(bases.clone()));
         });
         if slices.len() >= TOGETHER { self.encode() } else { Ok(()) }
     }
@@ -213,7 +213,7 @@ impl<'a> Assembler<'a> {
         if touch.segments.is_empty() {
             return self.feed(rows, &self.shared.encoder.encode(&rows.batch)?);
         }
-        let only_new = |op: &Op| matches!(op, Op::Upsert | Op::Insert);
+        let only_new = |op: &Op| matches!(op, Op::Upsert | Op::Insert | Op::Merge(_));
         if rows.batch.num_rows() == 0 && touch.segments.iter().all(|(batch, _)| batch.ops.iter().all(only_new)) {
             // Nothing to merge with, as when rows are appended.
             for (batch, range) in &touch.segments {

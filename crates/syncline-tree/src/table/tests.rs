@@ -1,0 +1,161 @@
+use std::ops::Bound;
+
+use proptest::prelude::*;
+
+use super::model::{self, Model, check};
+use super::*;
+use crate::leaf::arbitrary::rng;
+use crate::patch::ColumnSet;
+use crate::tests_support::memory_store;
+
+/// Applies `rounds` random batches to a table and to a model of it.
+fn random_history(seed: u64, bound: i64, percent: u64, rounds: u64) {
+    let mut rng = rng(seed);
+    let schema = model::schema(&mut rng);
+    let mut table = Table::create(&memory_store(), schema.clone()).unwrap();
+    let mut rows = Model::new();
+    for _ in 0..rounds {
+        let changes = model::changes(&mut rng, &schema, &rows, bound, percent);
+        // The same changes in any batches.
+        let cut = rng.below(changes.ops.len() as u64 + 1) as usize;
+        let part = |from: usize, to: usize| {
+            let rows = changes.rows.slice(from, to - from);
+            Ok(Changes { rows, ops: changes.ops[from..to].to_vec(), externals: Vec::new() })
+        };
+        let (next, applied) = table.apply([part(0, cut), part(cut, changes.ops.len())]).unwrap();
+        assert_eq!(applied, model::apply(&mut rows, &changes));
+        check(&next, &rows);
+        table = next;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn sparse_edits_match_the_model(seed: u64) {
+        random_history(seed, 3000, 1, 4);
+        random_history(seed, 3000, 30, 2);
+    }
+
+    #[test]
+    fn heavy_edits_match_the_model(seed: u64) {
+        random_history(seed, 600, 60, 6);
+    }
+
+    #[test]
+    fn small_tables_match_the_model(seed: u64) {
+        random_history(seed, 40, 30, 12);
+    }
+
+    #[test]
+    fn any_order_of_inserts_gives_one_root(seed: u64) {
+        let mut rng = rng(seed);
+        let schema = model::schema(&mut rng);
+        let store = memory_store();
+        let all = model::rows(&mut rng, &schema, &(0..500).collect::<Vec<_>>());
+        let whole = Table::create(&store, schema.clone()).unwrap().apply([Ok(Changes::upsert(all.clone()))]).unwrap().0;
+        let mut table = whole.emptied();
+        let mut order: Vec<usize> = (0..500).collect();
+        (1..500).rev().for_each(|i| order.swap(i, rng.below(i as u64 + 1) as usize));
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(1 + rng.below(200) as usize));
+            let mut now = now.to_vec();
+            now.sort_unstable();
+            let rows = now.iter().map(|i| Ok(Changes::insert(all.slice(*i, 1))));
+            table = table.apply(rows).unwrap().0;
+            rest = later;
+        }
+        prop_assert_eq!(table.to_ref(), whole.to_ref());
+    }
+}
+
+#[test]
+fn built_tables_are_read_back() {
+    for (seed, count) in [(1, 0), (2, 1), (3, 15), (4, 17), (5, 5000)] {
+        let mut rng = rng(seed);
+        let schema = model::schema(&mut rng);
+        let ids: Vec<i64> = (0..count).collect();
+        let rows = model::rows(&mut rng, &schema, &ids);
+        let all: Model = ids.iter().map(|id| (*id, rows.slice(*id as usize, 1))).collect();
+        let table = model::build(&memory_store(), &schema, &all);
+        check(&table, &all);
+        let again = Table::open(table.store(), &table.to_ref()).unwrap();
+        for id in [0, 7, count / 2, count - 1, count] {
+            let found = again.get(&model::key(&schema, id)).unwrap();
+            assert_eq!(found, all.get(&id).cloned(), "row {id} of {count}");
+            assert_eq!(again.rank(&model::key(&schema, id)).unwrap(), id.clamp(0, count) as u64);
+        }
+    }
+}
+
+#[test]
+fn scans_return_what_was_asked_for() {
+    let mut rng = rng(6);
+    let schema = model::schema(&mut rng);
+    let ids: Vec<i64> = (0..3000).map(|i| i * 2).collect();
+    let rows = model::rows(&mut rng, &schema, &ids);
+    let all: Model = ids.iter().map(|id| (*id, rows.slice(*id as usize / 2, 1))).collect();
+    let table = model::build(&memory_store(), &schema, &all);
+    let bound = |id: i64, kind: u64| match kind {
+        0 => Bound::Unbounded,
+        1 => Bound::Included(model::key(&schema, id)),
+        _ => Bound::Excluded(model::key(&schema, id)),
+    };
+    for _ in 0..60 {
+        let (a, b) = (rng.below(6100) as i64 - 20, rng.below(6100) as i64 - 20);
+        let (kind_a, kind_b) = (rng.below(3), rng.below(3));
+        let (offset, limit) = (rng.below(3) * rng.below(1000), (rng.below(2) == 0).then(|| rng.below(3000)));
+        let inside = |id: i64| {
+            (kind_a == 0 || id > a || kind_a == 1 && id == a) && (kind_b == 0 || id < b || kind_b == 1 && id == b)
+        };
+        let wanted = all.iter().filter(|(id, _)| inside(**id)).skip(offset as usize);
+        let wanted: Model = wanted.take(limit.unwrap_or(9999) as usize).map(|(id, row)| (*id, row.clone())).collect();
+        let scan = Scan { range: (bound(a, kind_a), bound(b, kind_b)), offset, limit, ..Scan::default() };
+        assert_eq!(model::read(&table, scan.clone()), model::batch(&schema, &wanted), "{scan:?}");
+    }
+    let names = vec!["c0".to_owned(), "id".to_owned()];
+    let some = model::read(&table, Scan { columns: Some(names), ..Scan::default() });
+    assert_eq!((some.column(0), some.column(1)), (rows.column(1), rows.column(0)));
+    let prune = vec![Prune { column: "id".to_owned(), min: 2000, max: 2010 }];
+    let few = model::read(&table, Scan { prune, ..Scan::default() });
+    assert!((6..100).contains(&few.num_rows()), "{} rows", few.num_rows());
+    assert!(table.scan(Scan { columns: Some(vec!["no".to_owned()]), ..Scan::default() }).is_err());
+}
+
+#[test]
+fn a_dropped_scan_ends() {
+    let mut rng = rng(7);
+    let schema = model::schema(&mut rng);
+    let ids: Vec<i64> = (0..5000).collect();
+    let rows = model::rows(&mut rng, &schema, &ids);
+    let table = Table::create(&memory_store(), schema).unwrap().apply([Ok(Changes::insert(rows))]).unwrap().0;
+    let mut scan = table.scan(Scan::default()).unwrap();
+    assert!(scan.next().is_some());
+    drop(scan);
+    let failing = std::iter::once(Err(Error::invalid("the source broke")));
+    assert_eq!(table.apply(failing).unwrap_err().to_string(), "the source broke");
+}
+
+#[test]
+fn refuses_changes_that_cannot_be() {
+    let mut rng = rng(8);
+    let schema = model::schema(&mut rng);
+    let rows = model::rows(&mut rng, &schema, &[1, 2, 3]);
+    let empty = Table::create(&memory_store(), schema).unwrap();
+    let table = empty.apply([Ok(Changes::insert(rows.clone()))]).unwrap().0;
+    let one = |op: Op| Changes { ops: vec![op], rows: rows.slice(1, 1), externals: Vec::new() };
+    let kind = |table: &Table, changes: Vec<Changes>| table.apply(changes.into_iter().map(Ok)).unwrap_err().kind();
+    use syncline_base::Kind;
+    assert_eq!(kind(&table, vec![one(Op::Insert)]), Kind::Conflict);
+    assert_eq!(kind(&empty, vec![one(Op::Patch(ColumnSet::new()))]), Kind::Conflict);
+    assert_eq!(kind(&table, vec![one(Op::Upsert), one(Op::Upsert)]), Kind::Invalid);
+    assert_eq!(kind(&empty, vec![one(Op::Upsert), one(Op::Upsert)]), Kind::Invalid);
+    assert_eq!(kind(&table, vec![Changes { ops: Vec::new(), ..one(Op::Upsert) }]), Kind::Invalid);
+    let wrong = TableRef { height: 0, ..table.to_ref() };
+    assert_eq!(Table::open(table.store(), &wrong).unwrap_err().kind(), Kind::Corrupt);
+    let wrong = TableRef { rows: 4, ..table.to_ref() };
+    let wrong = Table::open(table.store(), &wrong).unwrap();
+    assert_eq!(wrong.scan(Scan::default()).err().map(|e| e.kind()), Some(Kind::Corrupt));
+}
