@@ -18,6 +18,8 @@ mod maintain;
 mod refresh;
 pub(crate) mod segment;
 
+pub(crate) use refresh::{read_note, write_note};
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -34,6 +36,8 @@ use segment::Segment;
 pub(crate) const PACKS: &str = "packs/";
 pub(crate) const JOURNALS: &str = "journal/";
 pub(crate) const SEGMENTS: &str = "index/";
+/// Notes about files that a later gc deletes.
+pub(crate) const CONDEMNED: &str = "gc/";
 
 /// A pack or journal.
 #[derive(Debug, Clone)]
@@ -61,7 +65,7 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    fn translate(&self, loc: Loc) -> Option<Loc> {
+    pub(crate) fn translate(&self, loc: Loc) -> Option<Loc> {
         Some(Loc { file: *self.files.get(loc.file as usize)?, ..loc })
     }
 }
@@ -225,6 +229,15 @@ impl Index {
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    /// Notes that files will be deleted: what lies in them only is stored again when it is put again.
+    pub(crate) fn condemn(&self, names: &[String]) {
+        let mut state = self.write();
+        for name in names {
+            let file = state.file(name);
+            state.files[file as usize].condemned = true;
+        }
     }
 
     /// Runs a look-up; when a segment turns out to be damaged or gone, catches up and runs it once more.

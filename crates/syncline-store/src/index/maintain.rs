@@ -55,7 +55,7 @@ impl Index {
                 .iter()
                 .filter(|(file, covers)| {
                     let info = &state.files[**file as usize];
-                    info.upload.is_none() && covers.iter().all(|cover| cover.1 <= info.durable)
+                    info.upload.is_none() && !info.gone && covers.iter().all(|cover| cover.1 <= info.durable)
                 })
                 .map(|(file, covers)| (*file, covers))
                 .collect();

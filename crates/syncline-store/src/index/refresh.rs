@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use syncline_base::Kind;
 
 use super::segment::{Cover, Segment};
-use super::{Index, JOURNALS, Open, PACKS, SEGMENTS, State};
-use crate::error::Result;
+use super::{CONDEMNED, Index, JOURNALS, Open, PACKS, SEGMENTS, State};
+use crate::error::{Error, Result};
 use crate::pack;
 
 /// How often a listing is taken again because files vanished while they were read.
@@ -61,8 +62,13 @@ impl Index {
         let mut listed = self.backend.list(SEGMENTS)?;
         listed.extend(self.backend.list(PACKS)?);
         listed.extend(self.backend.list(JOURNALS)?);
+        let notes = self.backend.list(CONDEMNED)?;
+        listed.extend(notes.iter().cloned());
         if self.read().listed == listed {
             return Ok(false);
+        }
+        for (name, size) in &notes {
+            self.condemn(&read_note(&self.backend.read(name, 0..*size)?, name)?);
         }
         self.open_segments(&listed)?;
         let files: Vec<(u32, u64)> = self.note_files(&listed);
@@ -127,7 +133,7 @@ impl Index {
         let mut state = self.write();
         let mut present = BTreeSet::new();
         let mut files = Vec::new();
-        for (name, size) in listed.iter().filter(|(name, _)| !name.starts_with(SEGMENTS)) {
+        for (name, size) in listed.iter().filter(|(name, _)| name.starts_with(PACKS) || name.starts_with(JOURNALS)) {
             let file = state.file(name);
             present.insert(file);
             let info = &mut state.files[file as usize];
@@ -227,4 +233,21 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// A note about files that a later gc deletes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    files: Vec<String>,
+}
+
+/// The files that a note names.
+pub(crate) fn read_note(text: &[u8], name: &str) -> Result<Vec<String>> {
+    let note: Note = serde_json::from_slice(text).map_err(|error| Error::format(name, error.to_string()))?;
+    Ok(note.files)
+}
+
+/// The note that names `files`.
+pub(crate) fn write_note(files: &[String]) -> Vec<u8> {
+    serde_json::to_vec(&Note { files: files.to_vec() }).expect("a list of names can be written as JSON")
 }

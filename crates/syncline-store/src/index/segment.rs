@@ -163,11 +163,6 @@ impl Segment {
             error.into_iter().chain(entries)
         })
     }
-
-    /// Memory that the open segment takes.
-    pub(crate) fn weight(&self) -> usize {
-        self.fences.len() * 16 + self.filter.len()
-    }
 }
 
 fn entry(bytes: &[u8]) -> (Hash, Loc) {

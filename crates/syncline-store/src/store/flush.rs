@@ -158,6 +158,13 @@ impl Store {
         Ok(Position { file: state.file(&name), name, len: 0 })
     }
 
+    /// Ends the open journal. Only under the lock.
+    pub(super) fn seal_open(&self) -> Result<()> {
+        let mut journal = self.inner.journal.lock().expect("no code panics while it holds the journal");
+        let position = self.position(journal.at.take())?;
+        if position.len > 0 { self.seal(&position) } else { Ok(()) }
+    }
+
     /// Ends a journal with a footer.
     fn seal(&self, position: &Position) -> Result<()> {
         let inner = &self.inner;

@@ -47,7 +47,7 @@ pub(super) struct OpenPack {
 }
 
 impl OpenPack {
-    fn start(store: &Store) -> Result<Self> {
+    pub(super) fn start(store: &Store) -> Result<Self> {
         let name = store.new_name(PACKS);
         let upload = store.inner.backend.create(&name)?;
         let mut state = store.inner.index.write();
@@ -58,7 +58,7 @@ impl OpenPack {
     }
 
     /// Writes frames, and tells the index where their objects are now.
-    fn write(&mut self, store: &Store, frames: &[Built]) -> Result<()> {
+    pub(super) fn write(&mut self, store: &Store, frames: &[Built]) -> Result<()> {
         let mut added = Vec::new();
         let mut at = self.len;
         for built in frames {
@@ -190,7 +190,27 @@ impl Store {
 impl Inner {
     /// Whether an object need not be stored again.
     fn holds(&self, id: &Hash) -> Result<bool> {
-        self.index.healing(|| self.index.holds(id))
+        if !self.index.healing(|| self.index.holds(id))? {
+            return Ok(false);
+        }
+        Ok(self.chain_is_whole(id))
+    }
+
+    /// Whether all bases of an object are there. A crash or a collection must not leave patches without them, but an object that
+    /// is put now must be readable even if one did.
+    fn chain_is_whole(&self, id: &Hash) -> bool {
+        let mut id = *id;
+        for _ in 0..=MAX_DEPTH {
+            match self.chain_of(&id) {
+                Ok(Some((0, _))) => return true,
+                Ok(Some(_)) => match self.load_one(&id).and_then(|object| self.base_of(&object)) {
+                    Ok(base) => id = base,
+                    Err(_) => return false,
+                },
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Depth and patch bytes of an object's chain.
@@ -206,7 +226,7 @@ impl Inner {
         })
     }
 
-    fn stored(&self, object: Encoded) -> Result<Stored> {
+    pub(super) fn stored(&self, object: Encoded) -> Result<Stored> {
         let invalid = |reason: String| Error::Invalid { action: "storing an encoded object", reason };
         let Encoded { id, codec, base, raw_len, payload, .. } = object;
         let needs = self.registry.needs_base(codec);
@@ -312,6 +332,29 @@ impl Writer {
     pub(super) fn close(&mut self) -> Result<bool> {
         self.close_small()?;
         Ok(self.pack.is_some() || self.publishing.is_some() || !self.failed.is_empty())
+    }
+}
+
+/// Copies stored objects to new packs, which become visible as they are full.
+#[derive(Debug, Default)]
+pub(super) struct Copier {
+    writer: Writer,
+}
+
+impl Copier {
+    /// Copies one object, as it is encoded.
+    pub(super) fn add(&mut self, store: &Store, object: Stored) -> Result<()> {
+        self.writer.add(object)?;
+        if self.writer.frame_bytes >= store.inner.options.spill_bytes { self.writer.spill(store) } else { Ok(()) }
+    }
+
+    /// Makes all copies durable and visible.
+    pub(super) fn finish(mut self, store: &Store) -> Result<()> {
+        self.writer.close()?;
+        if !self.writer.frames.is_empty() {
+            self.writer.spill(store)?;
+        }
+        self.writer.finish_packs(store)
     }
 }
 

@@ -1,0 +1,207 @@
+//! Verify, repair and gc.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use syncline_base::hash::IdSet;
+use syncline_base::{Clock, Hash};
+
+use super::*;
+use crate::backend::Backend;
+use crate::backend::memory::Memory;
+use crate::error::Error;
+use crate::store::Options;
+use crate::store::tests::{noise, small, text};
+
+#[derive(Debug, Default)]
+struct Manual(std::sync::atomic::AtomicU64);
+
+impl Clock for Manual {
+    fn now_ms(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+    fn sleep(&self, _: std::time::Duration) {}
+}
+
+fn findings(store: &Store, deep: bool) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let checked = store.verify(deep, &mut |finding| found.push(finding)).unwrap();
+    assert_eq!(checked.findings, found.len() as u64);
+    found
+}
+
+fn collect(store: &Store, grace_ms: u64, live: &[Hash]) -> GcReport {
+    let options = GcOptions { grace_ms, min_live_percent: 50 };
+    store.gc::<Error>(&options, |marker| live.iter().try_for_each(|id| marker.mark(id).map(drop))).unwrap()
+}
+
+/// A store with packs, journals, segments and chains; and what is in it.
+fn filled(memory: &Memory) -> (Store, BTreeMap<Hash, Vec<u8>>) {
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let mut all = BTreeMap::new();
+    let mut keep = |bytes: Vec<u8>, id: Hash| drop(all.insert(id, bytes));
+    for n in 0..300 {
+        let bytes = if n % 2 == 0 { noise(n, 3000) } else { text(n, 9000) };
+        let id = store.put(&bytes).unwrap();
+        keep(bytes, id);
+    }
+    store.flush().unwrap();
+    let mut bytes = noise(9999, 30_000);
+    let mut last = store.put(&bytes).unwrap();
+    keep(bytes.clone(), last);
+    for n in 0..30 {
+        bytes[n * 900] ^= 1;
+        last = store.put_with_base(&bytes, &last).unwrap();
+        keep(bytes.clone(), last);
+        store.flush().unwrap();
+    }
+    (store, all)
+}
+
+#[test]
+fn a_whole_store_verifies_clean() {
+    for memory in [Memory::new(), Memory::without_append()] {
+        let (store, all) = filled(&memory);
+        assert_eq!(findings(&store, false), []);
+        assert_eq!(findings(&store, true), []);
+        let checked = store.verify(true, &mut |_| ()).unwrap();
+        assert_eq!(checked.objects, all.len() as u64);
+        assert_eq!(store.usage().unwrap().objects, all.len() as u64);
+    }
+}
+
+/// Flips a bit of a stored file behind the store's back.
+fn flip(memory: &Memory, name: &str, at: u64) {
+    let size = memory.size(name).unwrap().unwrap();
+    let mut bytes = memory.read(name, 0..size).unwrap().to_vec();
+    bytes[usize::try_from(at).unwrap()] ^= 4;
+    memory.delete(name).unwrap();
+    memory.put(name, bytes.into()).unwrap();
+}
+
+#[test]
+fn damage_is_named_repaired_and_does_not_stop_the_walk() {
+    let memory = Memory::new();
+    let (_, all) = filled(&memory);
+    let files: Vec<(String, u64)> = [memory.list("packs/").unwrap(), memory.list("journal/").unwrap()].concat();
+    for (name, size) in files.iter().step_by(2) {
+        flip(&memory, name, size / 2);
+    }
+    let store = Store::open(Arc::new(memory.clone()), small()).unwrap();
+    let damaged: IdSet = findings(&store, true).into_iter().flat_map(|finding| finding.ids).collect();
+    let unreadable: IdSet = all.keys().filter(|id| store.get(id).is_err()).copied().collect();
+    assert!(!damaged.is_empty());
+    // What the index still knows is named; without the index, damage in a journal hides what it held.
+    assert!(damaged.iter().all(|id| unreadable.contains(id)));
+    assert!(unreadable.iter().all(|id| damaged.contains(id) || store.missing(&[*id]).unwrap() == [*id]));
+    assert!(unreadable.len() < all.len() / 2, "{} of {}", unreadable.len(), all.len());
+    for id in &unreadable {
+        assert_eq!(store.replace(&all[id]).unwrap(), *id);
+    }
+    assert!(all.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
+    let left: Vec<Finding> = findings(&store, true).into_iter().filter(|finding| !finding.ids.is_empty()).collect();
+    assert_eq!(left, []);
+    let again = Store::open(Arc::new(memory), small()).unwrap();
+    assert!(all.iter().all(|(id, bytes)| again.get(id).unwrap() == bytes));
+}
+
+#[test]
+fn index_damage_heals() {
+    let memory = Memory::new();
+    let (store, all) = filled(&memory);
+    let segments = memory.list("index/").unwrap();
+    assert!(!segments.is_empty());
+    for (name, size) in &segments {
+        flip(&memory, name, size / 3);
+    }
+    assert!(all.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
+    let again = Store::open(Arc::new(memory), small()).unwrap();
+    assert!(all.iter().all(|(id, bytes)| again.get(id).unwrap() == bytes));
+    assert_eq!(findings(&again, true), []);
+}
+
+#[test]
+fn gc_keeps_what_is_marked_and_its_bases() {
+    for memory in [Memory::new(), Memory::without_append()] {
+        let (store, all) = filled(&memory);
+        let before = store.usage().unwrap();
+        // Every tenth object: most files hold little that is live.
+        let live: Vec<Hash> = all.keys().copied().step_by(10).collect();
+        let report = collect(&store, 0, &live);
+        assert!(report.files_deleted > 0 && report.bytes_deleted > 0, "{report:?}");
+        for again in [store.clone(), Store::open(Arc::new(memory.clone()), small()).unwrap()] {
+            assert!(live.iter().all(|id| again.get(id).unwrap() == all[id]));
+            assert_eq!(findings(&again, true), []);
+        }
+        let after = store.usage().unwrap();
+        assert!(after.pack_bytes + after.journal_bytes < (before.pack_bytes + before.journal_bytes) / 2);
+        // What was removed can be put again, and what is left is not stored twice.
+        for bytes in all.values() {
+            store.put(bytes).unwrap();
+        }
+        store.flush().unwrap();
+        assert!(all.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
+    }
+}
+
+#[test]
+fn gc_waits_for_the_grace_period_and_rescues_what_is_live_again() {
+    let memory = Memory::new();
+    let clock = Arc::new(Manual::default());
+    clock.0.store(1_000_000, std::sync::atomic::Ordering::Relaxed);
+    let options = || Options { clock: clock.clone(), ..small() };
+    let store = Store::create(Arc::new(memory.clone()), options()).unwrap();
+    let ids: Vec<Hash> = (0..100).map(|n| store.put(&noise(n, 3000)).unwrap()).collect();
+    store.flush().unwrap();
+    let first = collect(&store, 1000, &ids[..1]);
+    assert!(first.files_condemned > 0);
+    assert_eq!(first.files_deleted, 0);
+    assert!(store.get_many(&ids).is_ok());
+    let second = collect(&store, 1000, &ids[..1]);
+    assert_eq!((second.files_condemned, second.files_deleted), (0, 0));
+    clock.0.fetch_add(1000, std::sync::atomic::Ordering::Relaxed);
+    // Meanwhile somebody has set a reference to what was dead.
+    let third = collect(&store, 1000, &ids[..50]);
+    assert!(third.files_deleted > 0, "{third:?}");
+    for store in [store, Store::open(Arc::new(memory), options()).unwrap()] {
+        assert!(store.get_many(&ids[..50]).is_ok());
+        assert_eq!(store.missing(&ids).unwrap(), ids[50..]);
+    }
+}
+
+#[test]
+fn what_lies_in_a_condemned_file_is_stored_again() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let ids: Vec<Hash> = (0..100).map(|n| store.put(&noise(n, 3000)).unwrap()).collect();
+    store.flush().unwrap();
+    collect(&store, 1_000_000, &[]);
+    let other = Store::open(Arc::new(memory), Options { seed: Some(9), ..small() }).unwrap();
+    other.put(&noise(7, 3000)).unwrap();
+    other.flush().unwrap();
+    collect(&other, 0, &[ids[7]]);
+    assert!(other.get(&ids[7]).is_ok());
+}
+
+#[test]
+fn a_base_that_is_marked_later_still_counts_as_new() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory), small()).unwrap();
+    let base = store.put(&noise(1, 20_000)).unwrap();
+    let mut bytes = noise(1, 20_000);
+    bytes[5] ^= 1;
+    let patch = store.put_with_base(&bytes, &base).unwrap();
+    let mut seen = Vec::new();
+    store
+        .gc::<Error>(&GcOptions { grace_ms: 0, min_live_percent: 50 }, |marker| {
+            for id in [patch, patch, base, base] {
+                seen.push(marker.mark(&id)?);
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen, [true, false, true, false]);
+}
