@@ -1,13 +1,29 @@
 //! Leaf patches: a leaf as an edit of another leaf, near the size of the changed cells.
 //!
-//! Format: `docs/format/leaf.md`, part "patches".
+//! Format: `docs/format/leaf.md`, part "patches". Owns nothing between calls.
+//!
+//! Invariant: the leaf an edit gives is, byte for byte, the leaf its rows encode to.
+//!
+//! Not here: which leaf is patched on which, and how long chains may be (`crate::table`, `syncline_store`).
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use bytes::Bytes;
 
-use crate::Result;
-use crate::leaf::{External, Leaf};
+use crate::codec::decode_node;
+use crate::leaf::layout::MAX_LEAF;
+use crate::leaf::wire::{Fault, Reader};
+use crate::leaf::{self, ColumnNode, External, Leaf};
 use crate::schema::Schema;
+use crate::{Error, Result};
+
+mod body;
+mod edit;
+mod gather;
+mod payload;
+
+use body::Part;
+pub use edit::{drop_columns, edit};
+use payload::Opened;
 
 /// A set of columns, by position in the schema. Up to 64 columns take no allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,16 +152,6 @@ pub struct Counts {
     pub deleted: u64,
 }
 
-/// Edits a leaf: its new canonical bytes and the patch that makes them, in one go.
-pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
-    unimplemented!("{base:?} {edit:?}")
-}
-
-/// A leaf without some columns (ids), and the patch that makes it.
-pub fn drop_columns(base: &Leaf, ids: &[u32]) -> Result<Edited> {
-    unimplemented!("{base:?} {ids:?}")
-}
-
 /// One step of a stored patch, sorted by base row as in [`RowOp`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchOp {
@@ -178,56 +184,144 @@ pub enum PatchOp {
 #[derive(Debug, Clone)]
 pub struct LeafPatch {
     payload: Bytes,
+    opened: Opened,
+}
+
+fn unreadable(fault: Fault) -> Error {
+    Error::corrupt(format!("a leaf's patch cannot be used: {fault}"))
 }
 
 impl LeafPatch {
     /// Opens a payload of codec [`crate::codec::LEAF_PATCH`].
+    ///
+    /// # Errors
+    /// `corrupt`, with what is wrong.
     pub fn decode(payload: Bytes) -> Result<Self> {
-        Ok(Self { payload })
+        Self::open(payload, MAX_LEAF).map_err(unreadable)
+    }
+
+    fn open(payload: Bytes, budget: usize) -> Result<Self, Fault> {
+        Ok(Self { opened: payload::open(&payload, budget)?, payload })
     }
 
     /// The steps in order.
     #[must_use]
     pub fn ops(&self) -> &[PatchOp] {
-        unimplemented!("{:?}", self.payload)
+        &self.opened.steps.ops
     }
 
-    /// Column ids of an update's mask, ascending.
+    /// Column ids of an update's mask, ascending; none when there is no such mask.
     #[must_use]
     pub fn mask(&self, mask: u32) -> &[u32] {
-        unimplemented!("{mask}")
+        self.opened.steps.masks.get(mask as usize).map_or(&[], Vec::as_slice)
     }
 
     /// How many rows are touched.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        unimplemented!()
+        self.opened.steps.counts()
     }
 
     /// Columns removed from every row.
     #[must_use]
     pub fn dropped(&self) -> &[u32] {
-        unimplemented!()
+        &self.opened.steps.dropped
+    }
+
+    /// External cells among the new ones: `row` is the cell's number in [`Self::cells`] of its column.
+    #[must_use]
+    pub fn externals(&self) -> &[External] {
+        &self.opened.steps.externals
     }
 
     /// New cells of a column: one for each inserted row and each updated row whose mask has the column, in order of the steps.
+    ///
+    /// # Errors
+    /// `corrupt` when they cannot be read, or are not as the schema says.
     pub fn cells(&self, schema: &Schema, id: u32) -> Result<ArrayRef> {
-        unimplemented!("{schema:?} {id}")
+        let column = &schema.columns[leaf::position(schema, id)?];
+        let count = self.opened.steps.cell_count(id);
+        let node = self.node(id).map_err(unreadable)?;
+        if node.is_none() && column.nullable || count == 0 {
+            return Ok(new_null_array(&column.ty.arrow(), count));
+        }
+        leaf::export(column, &column.ty.arrow(), node.as_ref(), count)
+    }
+
+    fn node(&self, id: u32) -> Result<Option<leaf::layout::Node<arrow_buffer::Buffer>>, Fault> {
+        let Ok(i) = self.opened.columns.binary_search_by_key(&id, |(id, _)| *id) else { return Ok(None) };
+        let mut reader = Reader::new(&self.payload[self.opened.streams[i].clone()]);
+        decode_node(&self.opened.columns[i].1, &mut reader).map(Some)
     }
 
     /// Deleted and updated rows as they were, in order of the steps.
+    ///
+    /// # Errors
+    /// `corrupt` when the patch is not of this leaf and schema.
     pub fn before(&self, base: &Leaf, schema: &Schema, projection: Option<&[u32]>) -> Result<RecordBatch> {
-        unimplemented!("{base:?} {schema:?} {projection:?}")
+        self.part(base, schema, projection, Part::Before)
     }
 
     /// Inserted and updated rows as they are now, in order of the steps.
+    ///
+    /// # Errors
+    /// `corrupt` when the patch is not of this leaf and schema.
     pub fn after(&self, base: &Leaf, schema: &Schema, projection: Option<&[u32]>) -> Result<RecordBatch> {
-        unimplemented!("{base:?} {schema:?} {projection:?}")
+        self.part(base, schema, projection, Part::After)
+    }
+
+    /// External cells of [`Self::before`], sorted by (column, row).
+    ///
+    /// # Errors
+    /// `corrupt` when the patch is not of this leaf.
+    pub fn before_externals(&self, base: &Leaf) -> Result<Vec<External>> {
+        self.opened.steps.rows(base.rows()).map_err(unreadable)?;
+        Ok(self.opened.steps.externals(base, Part::Before))
+    }
+
+    /// External cells of [`Self::after`], sorted by (column, row).
+    ///
+    /// # Errors
+    /// `corrupt` when the patch is not of this leaf.
+    pub fn after_externals(&self, base: &Leaf) -> Result<Vec<External>> {
+        self.opened.steps.rows(base.rows()).map_err(unreadable)?;
+        Ok(self.opened.steps.externals(base, Part::After))
+    }
+
+    fn part(&self, base: &Leaf, schema: &Schema, projection: Option<&[u32]>, part: Part) -> Result<RecordBatch> {
+        let steps = &self.opened.steps;
+        steps.rows(base.rows()).map_err(unreadable)?;
+        let counts = steps.counts();
+        let rows = counts.updated + if part == Part::Before { counts.deleted } else { counts.inserted };
+        leaf::batch_of(schema, projection, rows as usize, |id| {
+            let runs = steps.runs(id, base.rows(), part);
+            let cells = self.node(id).map_err(unreadable)?;
+            let cells = cells.as_ref().map(leaf::layout::Node::slices);
+            let node = gather::gather(base.column(id).as_ref(), cells.as_ref(), &runs).map_err(unreadable)?;
+            Ok(node.filter(|node| !node.all_null()).map(gather::into_buffers))
+        })
     }
 
     /// The new leaf's canonical bytes.
+    ///
+    /// # Errors
+    /// `corrupt` when the patch is not of this leaf.
     pub fn apply(&self, base: &Leaf) -> Result<Bytes> {
-        unimplemented!("{base:?}")
+        self.applied(base).map_err(unreadable)
+    }
+
+    fn applied(&self, base: &Leaf) -> Result<Bytes, Fault> {
+        let columns = self.opened.columns.iter().zip(&self.opened.streams);
+        let cells = columns.map(|((id, shape), range)| {
+            let mut reader = Reader::new(&self.payload[range.clone()]);
+            let node = decode_node(shape, &mut reader)?;
+            if reader.left() > 0 {
+                return Err("bytes after a column".to_owned());
+            }
+            Ok((*id, node))
+        });
+        let cells: Vec<ColumnNode<_>> = cells.collect::<Result<_, Fault>>()?;
+        body::build(base, &self.opened.steps, &cells)
     }
 }
 
@@ -245,7 +339,16 @@ impl syncline_store::Codec for PatchCodec {
     }
 
     fn decode(&self, payload: &[u8], base: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
-        let _ = (payload, base, raw_len);
-        Err("not yet".to_owned())
+        let base = Leaf::read(Bytes::copy_from_slice(base.ok_or("a leaf's patch needs the leaf it is on")?))?;
+        // Every new cell is part of the new leaf, but for padding.
+        let budget = raw_len.saturating_mul(2).saturating_add(64 * 1024);
+        let leaf = LeafPatch::open(Bytes::copy_from_slice(payload), budget)?.applied(&base)?;
+        if leaf.len() != raw_len {
+            return Err(format!("the patched leaf has {} bytes, {raw_len} are wanted", leaf.len()));
+        }
+        Ok(leaf)
     }
 }
+
+#[cfg(test)]
+mod tests;
