@@ -6,14 +6,21 @@
 //!
 //! Not here: reading the table, choosing the version.
 
+mod binary;
+mod file;
+mod text;
+mod value;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
-use syncline_base::Kind;
+use syncline_base::{Clock, Kind, SystemClock};
 
 use crate::import::Format;
+pub(crate) use file::Out;
 
 /// Where an export goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +40,21 @@ impl Target {
 }
 
 /// How to export.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The format; by the target's extension when `None`.
     pub format: Option<Format>,
     /// Parquet: cut pages by content, so that two versions of the table share most of their bytes in stores that
     /// find equal chunks.
     pub content_defined_chunking: bool,
+    /// Measures the time in the report.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { format: None, content_defined_chunking: false, clock: Arc::new(SystemClock) }
+    }
 }
 
 /// What an export did.
@@ -93,17 +108,56 @@ impl Error {
 ///
 /// # Errors
 /// When the target cannot be written or the source of the batches fails.
-pub fn write<E: From<Error>>(
+pub fn write<E: From<Error> + Send>(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch, E>>,
     target: &Target,
     options: &Options,
 ) -> Result<Report, E> {
-    let _ = batches;
-    unimplemented!("{schema:?} {target:?} {options:?}")
+    let started = options.clock.monotonic();
+    let format = format_of(target, options)?;
+    let mut out = Out::create(target)?;
+    let mut rows = 0;
+    let counted = batches.inspect(|batch| {
+        rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+    });
+    match format {
+        Format::Csv => text::csv(schema, counted, &mut out, b',')?,
+        Format::Tsv => text::csv(schema, counted, &mut out, b'\t')?,
+        Format::Ndjson => text::ndjson(schema, counted, &mut out)?,
+        Format::Parquet => binary::parquet(schema, counted, &mut out, options.content_defined_chunking)?,
+        Format::Arrow => binary::arrow_file(schema, counted, &mut out)?,
+        Format::ArrowStream => binary::arrow_stream(schema, counted, &mut out)?,
+    }
+    let bytes = out.publish()?;
+    let seconds = options.clock.monotonic().saturating_sub(started).as_secs_f64();
+    Ok(Report { rows, bytes, seconds })
 }
 
-/// Rows as JSON objects.
+/// Rows as JSON objects, one member per column, for showing to people. Decimals are text.
+///
+/// # Errors
+/// When a column's type is not one a table can have.
 pub fn json_rows(batch: &RecordBatch) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Error> {
-    unimplemented!("{batch:?}")
+    text::json_rows(batch)
 }
+
+fn format_of(target: &Target, options: &Options) -> Result<Format, Error> {
+    if let Some(format) = options.format {
+        return Ok(format);
+    }
+    let Target::Path(path) = target else {
+        return Err(Error::Invalid("standard output has no extension; give --format".to_owned()));
+    };
+    match crate::import::by_extension(&path.to_string_lossy()) {
+        (Some(format), crate::import::Compression::None) => Ok(format),
+        (Some(_), _) => Err(Error::Invalid(format!("{} cannot be compressed while it is written", path.display()))),
+        (None, _) => Err(Error::Invalid(format!(
+            "the name {} does not say its format; give --format csv, tsv, ndjson, parquet or arrow",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,26 @@
 //!
 //! Not here: what an operation does to the table, transactions, printing.
 
+mod ahead;
+mod chunk;
+mod column;
+mod csv;
+mod declare;
 mod error;
+mod fit;
+mod grid;
+mod infer;
+mod ipc;
+mod ndjson;
+mod nested;
+mod parquet;
+mod plan;
 mod report;
+mod rows;
+pub(crate) mod scalar;
+mod source;
+mod text;
+mod types;
 
 use std::fmt;
 use std::io::Read;
@@ -36,10 +54,15 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Clock, SystemClock};
-use syncline_tree::schema::Schema;
+use syncline_tree::schema::{Field, Schema};
 
+pub(crate) use ahead::ahead;
+pub use declare::read_schema;
 pub use error::Error;
 pub use report::{BadRow, Duplicate, Place, Report};
+pub use rows::{Handle, Rows};
+pub(crate) use source::by_extension;
+pub(crate) use types::fields_of;
 
 /// Result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -154,7 +177,7 @@ pub struct Options {
     /// Format of every source; by extension when `None`.
     pub format: Option<Format>,
     /// A declared schema (see [`read_schema`]); only for a table that does not exist yet.
-    pub schema: Option<arrow_schema::Schema>,
+    pub schema: Option<Vec<Field>>,
     /// What the rows are for.
     pub mode: Mode,
     /// What to do with repeated keys.
@@ -250,26 +273,6 @@ pub struct Prepared {
     pub rows: Rows,
 }
 
-/// The sorted, unique rows. After an error it gives nothing more.
-#[derive(Debug)]
-pub struct Rows {}
-
-impl Rows {
-    /// What has happened so far; final once the iterator has ended.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        unimplemented!()
-    }
-}
-
-impl Iterator for Rows {
-    type Item = Result<Sorted>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        unimplemented!()
-    }
-}
-
 /// Looks at the sources, settles the schema and prepares the rows.
 ///
 /// `existing` is the schema of the table when it exists; `key` names the key columns (may be empty when the table
@@ -278,13 +281,48 @@ impl Iterator for Rows {
 /// # Errors
 /// When a source cannot be opened, formats or schemas do not fit each other or the table, or the key is not usable.
 pub fn open(inputs: Vec<Input>, options: &Options, existing: Option<&Schema>, key: &[String]) -> Result<Prepared> {
-    unimplemented!("{inputs:?} {existing:?} {key:?} {:?}", options.mode)
+    if inputs.is_empty() {
+        return Err(Error::invalid("there is nothing to import; name files, or - for standard input"));
+    }
+    let counter = source::Counter::default();
+    let mut total = Some(0);
+    let (mut seen, mut names) = (Vec::new(), report::Names::default());
+    for input in inputs {
+        let source = source::Source::new(input, options.format)?;
+        names.0.push((source.name.clone(), source.has_lines()));
+        total = total.and_then(|total: u64| Some(total + source.size?));
+        seen.push(plan::look(source, options, &counter)?);
+    }
+    let schema = settle(&mut seen, options, existing, key)?;
+    let shared = Arc::new(schema.clone());
+    let common =
+        plan::Common { arrow: shared.arrow(), schema: shared, shapes: Arc::new(chunk::Shapes::new()), counter };
+    let handle = rows::Handle::new(common.clone(), options.clock.clone());
+    let plan = |(index, seen)| plan::plan(seen, index, &common, options.mode);
+    let sources = seen.into_iter().enumerate().map(plan).collect::<Result<Vec<_>>>()?;
+    let in_order = plan::in_order(&sources, &common)?;
+    let start = rows::Start { sources, names, handle, total, in_order };
+    Ok(Prepared { schema, rows: Rows::new(start, options)? })
 }
 
-/// Reads a schema file: a JSON array of `{"name": …, "type": …, "nullable": …}`, or an object with it as `columns`.
-///
-/// # Errors
-/// When the text is not such a schema; says what is wrong where.
-pub fn read_schema(text: &str) -> Result<arrow_schema::Schema> {
-    unimplemented!("{text}")
+fn settle(seen: &mut [plan::Seen], options: &Options, existing: Option<&Schema>, key: &[String]) -> Result<Schema> {
+    let Some(existing) = existing else {
+        if options.mode == Mode::Delete {
+            return Err(Error::invalid("the table does not exist, so there is nothing to delete from it"));
+        }
+        return plan::new_schema(seen, options, key);
+    };
+    if options.schema.is_some() {
+        return Err(Error::invalid("the table exists and has a schema; a declared one is for a new table"));
+    }
+    let positions = existing.key_positions();
+    let names: Vec<&str> = positions.iter().map(|position| existing.columns[*position].name.as_str()).collect();
+    if !key.is_empty() && names != key {
+        let reason = format!("the table's key is {}, not {}", names.join(","), key.join(","));
+        return Err(Error::invalid(reason));
+    }
+    Ok(existing.clone())
 }
+
+#[cfg(test)]
+mod tests;

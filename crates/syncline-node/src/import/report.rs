@@ -1,8 +1,13 @@
 //! What an import says about itself: counts, bad rows, repeated keys.
 
 use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use super::Error;
 
 /// How many bad rows and duplicates are kept to be shown.
 pub(crate) const SHOWN: usize = 10;
@@ -61,6 +66,9 @@ pub struct Report {
     /// The first of them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub bad_rows: Vec<BadRow>,
+    /// The last repeated key, to tell its further rows from another key's.
+    #[serde(skip)]
+    pub(crate) last_key: Option<Vec<u8>>,
     /// Rows whose key had come before in the same import.
     pub duplicates: u64,
     /// The first of their keys.
@@ -101,5 +109,79 @@ impl Report {
         }
         text.push_str("\ngive --on-duplicate last or --on-duplicate first to keep one of them");
         text
+    }
+}
+
+/// A row that does not fit, before it is counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Bad {
+    /// See [`position`].
+    pub(crate) position: u64,
+    pub(crate) reason: String,
+    /// The row as it is in the source.
+    pub(crate) text: String,
+}
+
+const ORDINAL_BITS: u32 = 44;
+
+/// Source and ordinal (line or row, from 1) in one number that grows in input order.
+pub(crate) const fn position(source: u32, ordinal: u64) -> u64 {
+    (source as u64) << ORDINAL_BITS | ordinal
+}
+
+/// What [`position`] was made of.
+pub(crate) const fn source_of(position: u64) -> (usize, u64) {
+    ((position >> ORDINAL_BITS) as usize, position & ((1 << ORDINAL_BITS) - 1))
+}
+
+/// Names of the sources, and whether their ordinals are lines.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(pub(crate) Vec<(String, bool)>);
+
+impl Names {
+    pub(crate) fn place(&self, position: u64) -> Place {
+        let (source, ordinal) = source_of(position);
+        match self.0.get(source) {
+            Some((file, true)) => Place { file: file.clone(), line: Some(ordinal), row: None },
+            Some((file, false)) => Place { file: file.clone(), line: None, row: Some(ordinal) },
+            None => Place { file: String::new(), line: None, row: Some(ordinal) },
+        }
+    }
+}
+
+/// The file bad rows go to: one JSON object per line. Created with the first of them.
+#[derive(Debug)]
+pub(crate) struct Rejects {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+#[derive(Serialize)]
+struct Rejected<'a> {
+    #[serde(flatten)]
+    place: &'a Place,
+    reason: &'a str,
+    row: &'a str,
+}
+
+impl Rejects {
+    pub(crate) const fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    pub(crate) fn write(&mut self, place: &Place, bad: &Bad) -> Result<(), Error> {
+        let named = |source| Error::Write { name: self.path.display().to_string(), source };
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(File::create(&self.path).map_err(named)?)),
+        };
+        let line = Rejected { place, reason: &bad.reason, row: &bad.text };
+        serde_json::to_writer(&mut *file, &line).map_err(|error| named(error.into()))?;
+        file.write_all(b"\n").map_err(named)
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        let named = |source| Error::Write { name: self.path.display().to_string(), source };
+        self.file.as_mut().map_or(Ok(()), |file| file.flush().map_err(named))
     }
 }

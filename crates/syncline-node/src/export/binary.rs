@@ -1,0 +1,78 @@
+//! Parquet and Arrow IPC.
+
+use std::fmt::Display;
+
+use arrow_array::RecordBatch;
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{CdcOptions, WriterProperties};
+
+use super::{Error, Out};
+
+/// Rows in a Parquet row group: it is held in memory (compressed) until it is whole.
+const GROUP_ROWS: usize = 512 << 10;
+
+fn refused(name: &str, reason: impl Display) -> Error {
+    Error::Format { name: name.to_owned(), reason: reason.to_string() }
+}
+
+/// Parquet with zstd. The Arrow schema is kept inside, so types that Parquet does not have read back as they were.
+pub(super) fn parquet<E: From<Error>>(
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, E>>,
+    out: &mut Out,
+    content_defined: bool,
+) -> Result<(), E> {
+    let name = out.name().to_owned();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_content_defined_chunking(content_defined.then(CdcOptions::default))
+        .build();
+    let mut writer =
+        ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(|error| refused(&name, error))?;
+    for batch in batches {
+        writer.write(&batch?).map_err(|error| refused(&name, error))?;
+    }
+    writer.close().map_err(|error| refused(&name, error))?;
+    Ok(())
+}
+
+fn options(name: &str) -> Result<IpcWriteOptions, Error> {
+    IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD)).map_err(|error| refused(name, error))
+}
+
+/// An Arrow IPC file with zstd.
+pub(super) fn arrow_file<E: From<Error>>(
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, E>>,
+    out: &mut Out,
+) -> Result<(), E> {
+    let name = out.name().to_owned();
+    let writer = FileWriter::try_new_with_options(out, schema, options(&name)?);
+    let mut writer = writer.map_err(|error| refused(&name, error))?;
+    for batch in batches {
+        writer.write(&batch?).map_err(|error| refused(&name, error))?;
+    }
+    writer.finish().map_err(|error| refused(&name, error))?;
+    Ok(())
+}
+
+/// An Arrow IPC stream with zstd.
+pub(super) fn arrow_stream<E: From<Error>>(
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, E>>,
+    out: &mut Out,
+) -> Result<(), E> {
+    let name = out.name().to_owned();
+    let writer = StreamWriter::try_new_with_options(out, schema, options(&name)?);
+    let mut writer = writer.map_err(|error| refused(&name, error))?;
+    for batch in batches {
+        writer.write(&batch?).map_err(|error| refused(&name, error))?;
+    }
+    writer.finish().map_err(|error| refused(&name, error))?;
+    Ok(())
+}

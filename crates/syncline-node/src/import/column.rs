@@ -1,0 +1,331 @@
+//! A column of text cells becomes an Arrow array, or says which records do not fit and why.
+//!
+//! Works on one column at a time, so that the type is looked at once per block and not once per cell. Records that do
+//! not fit get a null here and are taken out afterwards by the caller.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use arrow_array::types::*;
+use arrow_array::{
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
+};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use half::{bf16, f16};
+use syncline_tree::schema::{Type, Unit};
+
+use super::grid::{Grid, Kind};
+use super::{nested, scalar};
+
+/// Told about records that do not fit.
+pub(super) type OnBad<'a> = dyn FnMut(usize, String) + 'a;
+
+/// Where a column's cells are and what they must become.
+pub(super) struct Source<'a> {
+    pub(super) grid: &'a Grid,
+    pub(super) column: usize,
+    pub(super) name: &'a str,
+    pub(super) nullable: bool,
+}
+
+impl<'a> Source<'a> {
+    fn cells(&self) -> impl ExactSizeIterator<Item = (Kind, &'a [u8])> {
+        self.grid.column(self.column)
+    }
+
+    fn refuse(&self, bad: &mut OnBad<'_>, record: usize, kind: Kind, text: &[u8], what: &str) {
+        let shown = String::from_utf8_lossy(&text[..text.len().min(60)]);
+        let dots = if text.len() > 60 { "…" } else { "" };
+        let quote = if kind == Kind::Json { "" } else { "\"" };
+        bad(record, format!("column `{}`: {quote}{shown}{dots}{quote} {what}", self.name));
+    }
+
+    fn null(&self, bad: &mut OnBad<'_>, record: usize) {
+        if !self.nullable {
+            bad(record, format!("column `{}` may not be null", self.name));
+        }
+    }
+}
+
+/// Builds the array of a column.
+pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> ArrayRef {
+    match ty {
+        Type::Bool => boolean(source, bad),
+        Type::Int8 => int::<Int8Type>(source, bad, "int8"),
+        Type::Int16 => int::<Int16Type>(source, bad, "int16"),
+        Type::Int32 => int::<Int32Type>(source, bad, "int32"),
+        Type::Int64 => parsed::<Int64Type>(source, bad, "is not an int64", scalar::int64),
+        Type::UInt8 => int::<UInt8Type>(source, bad, "uint8"),
+        Type::UInt16 => int::<UInt16Type>(source, bad, "uint16"),
+        Type::UInt32 => int::<UInt32Type>(source, bad, "uint32"),
+        Type::UInt64 => int::<UInt64Type>(source, bad, "uint64"),
+        Type::Float16 => parsed::<Float16Type>(source, bad, "is not a float16", |text| {
+            let (exact, value) = scalar::float64(text).map(|wide| (wide, f16::from_f64(wide)))?;
+            (value.is_finite() || !exact.is_finite()).then_some(value)
+        }),
+        Type::BFloat16 => parsed::<UInt16Type>(source, bad, "is not a bfloat16", |text| {
+            let (exact, value) = scalar::float64(text).map(|wide| (wide, bf16::from_f64(wide)))?;
+            (value.is_finite() || !exact.is_finite()).then_some(value.to_bits())
+        }),
+        Type::Float32 => parsed::<Float32Type>(source, bad, "is not a float32", |text| {
+            let value: f32 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            (value.is_finite() || !text.iter().any(u8::is_ascii_digit)).then_some(value)
+        }),
+        Type::Float64 => parsed::<Float64Type>(source, bad, "is not a float64", scalar::float64),
+        Type::Decimal128 { precision, scale } => {
+            let what = format!("is not a decimal({precision}, {scale})");
+            let array =
+                parsed_array::<Decimal128Type>(source, bad, &what, |t| scalar::decimal128(t, *precision, *scale));
+            typed(array.with_data_type(arrow_schema::DataType::Decimal128(*precision, *scale)))
+        }
+        Type::Decimal256 { precision, scale } => {
+            let what = format!("is not a decimal({precision}, {scale})");
+            let array =
+                parsed_array::<Decimal256Type>(source, bad, &what, |t| scalar::decimal256(t, *precision, *scale));
+            typed(array.with_data_type(arrow_schema::DataType::Decimal256(*precision, *scale)))
+        }
+        Type::Utf8 => strings(source, bad),
+        Type::Json => json(source, bad),
+        Type::Binary => binary(source, bad),
+        Type::Uuid => uuids(source, bad),
+        Type::Date32 => parsed::<Date32Type>(source, bad, "is not a date (YYYY-MM-DD)", scalar::date32),
+        Type::Time { unit } => times(source, bad, *unit),
+        Type::Timestamp { unit, zone } => timestamps(source, bad, *unit, zone.as_deref()),
+        Type::List(_) | Type::FixedSizeList(..) | Type::Struct(_) | Type::Map { .. } => nested::build(source, ty, bad),
+    }
+}
+
+fn typed<T: ArrowPrimitiveType>(array: PrimitiveArray<T>) -> ArrayRef {
+    Arc::new(array)
+}
+
+fn int<T: ArrowPrimitiveType>(source: &Source<'_>, bad: &mut OnBad<'_>, name: &str) -> ArrayRef
+where
+    T::Native: TryFrom<i128>,
+{
+    parsed::<T>(source, bad, &format!("is not an {name}"), |text| T::Native::try_from(scalar::int(text)?).ok())
+}
+
+fn parsed<T: ArrowPrimitiveType>(
+    source: &Source<'_>,
+    bad: &mut OnBad<'_>,
+    what: &str,
+    parse: impl Fn(&[u8]) -> Option<T::Native>,
+) -> ArrayRef {
+    typed(parsed_array::<T>(source, bad, what, parse))
+}
+
+fn parsed_array<T: ArrowPrimitiveType>(
+    source: &Source<'_>,
+    bad: &mut OnBad<'_>,
+    what: &str,
+    parse: impl Fn(&[u8]) -> Option<T::Native>,
+) -> PrimitiveArray<T> {
+    explained::<T, _>(source, bad, |text| parse(text).ok_or(what))
+}
+
+/// Parses every cell; the error says what the cell is not.
+fn explained<T: ArrowPrimitiveType, E: Display>(
+    source: &Source<'_>,
+    bad: &mut OnBad<'_>,
+    parse: impl Fn(&[u8]) -> Result<T::Native, E>,
+) -> PrimitiveArray<T> {
+    let mut values = Vec::with_capacity(source.grid.len());
+    let mut nulls = NullBufferBuilder::new(source.grid.len());
+    for (record, (kind, text)) in source.cells().enumerate() {
+        let text = text.trim_ascii();
+        let value = if is_null(kind, text) {
+            source.null(bad, record);
+            None
+        } else {
+            match parse(text) {
+                Ok(value) => Some(value),
+                Err(what) => {
+                    source.refuse(bad, record, kind, text, &what.to_string());
+                    None
+                }
+            }
+        };
+        nulls.append(value.is_some());
+        values.push(value.unwrap_or_default());
+    }
+    PrimitiveArray::new(ScalarBuffer::from(values), nulls.finish())
+}
+
+/// For everything but text: an empty field is null even when it is quoted, as many programs quote every field.
+fn is_null(kind: Kind, text: &[u8]) -> bool {
+    matches!(kind, Kind::Null | Kind::Absent) || kind == Kind::Quoted && text.is_empty()
+}
+
+fn boolean(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut values = BooleanBufferBuilder::new(source.grid.len());
+    let mut nulls = NullBufferBuilder::new(source.grid.len());
+    for (record, (kind, text)) in source.cells().enumerate() {
+        let text = text.trim_ascii();
+        let value = if is_null(kind, text) {
+            source.null(bad, record);
+            None
+        } else {
+            let value = scalar::boolean(text);
+            if value.is_none() {
+                source.refuse(bad, record, kind, text, "is not a boolean");
+            }
+            value
+        };
+        nulls.append(value.is_some());
+        values.append(value.unwrap_or_default());
+    }
+    Arc::new(BooleanArray::new(values.finish(), nulls.finish()))
+}
+
+fn times(source: &Source<'_>, bad: &mut OnBad<'_>, unit: Unit) -> ArrayRef {
+    let what = "is not a time of day (HH:MM:SS), or is finer than the column's unit";
+    let short = |text: &[u8]| i32::try_from(scalar::time(text, unit)?).ok();
+    let long = |text: &[u8]| scalar::time(text, unit);
+    match unit {
+        Unit::S => parsed::<Time32SecondType>(source, bad, what, short),
+        Unit::Ms => parsed::<Time32MillisecondType>(source, bad, what, short),
+        Unit::Us => parsed::<Time64MicrosecondType>(source, bad, what, long),
+        Unit::Ns => parsed::<Time64NanosecondType>(source, bad, what, long),
+    }
+}
+
+fn timestamps(source: &Source<'_>, bad: &mut OnBad<'_>, unit: Unit, zone: Option<&str>) -> ArrayRef {
+    let parse = |text: &[u8]| {
+        scalar::timestamp(text, unit, zone).map_err(|why| match why {
+            "" => "is not a timestamp (YYYY-MM-DDTHH:MM:SS), or is finer than the column's unit",
+            why => why,
+        })
+    };
+    let zone = zone.map(Arc::<str>::from);
+    match unit {
+        Unit::S => typed(explained::<TimestampSecondType, _>(source, bad, parse).with_timezone_opt(zone)),
+        Unit::Ms => typed(explained::<TimestampMillisecondType, _>(source, bad, parse).with_timezone_opt(zone)),
+        Unit::Us => typed(explained::<TimestampMicrosecondType, _>(source, bad, parse).with_timezone_opt(zone)),
+        Unit::Ns => typed(explained::<TimestampNanosecondType, _>(source, bad, parse).with_timezone_opt(zone)),
+    }
+}
+
+/// Offsets, bytes and nulls of a column of variable length.
+struct Bytes {
+    offsets: Vec<i32>,
+    values: Vec<u8>,
+    nulls: NullBufferBuilder,
+}
+
+impl Bytes {
+    fn new(source: &Source<'_>) -> Self {
+        let records = source.grid.len();
+        let mut offsets = Vec::with_capacity(records + 1);
+        offsets.push(0);
+        Self { offsets, values: Vec::with_capacity(records * 16), nulls: NullBufferBuilder::new(records) }
+    }
+
+    fn end(&mut self, valid: bool) {
+        // A block is far smaller than 2 GiB, so its cells are too.
+        self.offsets.push(i32::try_from(self.values.len()).unwrap_or(i32::MAX));
+        self.nulls.append(valid);
+    }
+
+    fn finish(mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
+        (OffsetBuffer::new(ScalarBuffer::from(self.offsets)), Buffer::from_vec(self.values), self.nulls.finish())
+    }
+}
+
+fn strings(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut bytes = Bytes::new(source);
+    for (record, (kind, text)) in source.cells().enumerate() {
+        let valid = match kind {
+            // Text can be empty without being null; where null is not allowed, that is what an empty field is.
+            Kind::Null if !source.nullable && source.grid.empty_is_text => true,
+            Kind::Null | Kind::Absent => {
+                source.null(bad, record);
+                false
+            }
+            Kind::Json if matches!(text.first(), Some(b'{' | b'[')) => {
+                source.refuse(bad, record, kind, text, "is not text");
+                false
+            }
+            Kind::Json | Kind::Text | Kind::Quoted => {
+                bytes.values.extend_from_slice(text);
+                true
+            }
+        };
+        bytes.end(valid);
+    }
+    let (offsets, values, nulls) = bytes.finish();
+    // One check of the whole buffer is far cheaper than one per cell.
+    match StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {
+        Ok(array) => Arc::new(array),
+        Err(_) => Arc::new(checked_strings(source, bad, &BinaryArray::new(offsets, values, nulls))),
+    }
+}
+
+/// Finds the cells that are not UTF-8.
+fn checked_strings(source: &Source<'_>, bad: &mut OnBad<'_>, cells: &BinaryArray) -> StringArray {
+    let check = |(record, cell): (usize, Option<&[u8]>)| {
+        let text = std::str::from_utf8(cell?);
+        if text.is_err() {
+            bad(record, format!("column `{}` is not UTF-8", source.name));
+        }
+        text.ok().map(str::to_owned)
+    };
+    cells.iter().enumerate().map(check).collect()
+}
+
+fn json(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut bytes = Bytes::new(source);
+    for (record, (kind, text)) in source.cells().enumerate() {
+        let null = matches!(kind, Kind::Null | Kind::Absent);
+        let checked = if null { Ok(()) } else { serde_json::from_slice::<serde::de::IgnoredAny>(text).map(drop) };
+        match checked {
+            Ok(()) if null => source.null(bad, record),
+            Ok(()) => bytes.values.extend_from_slice(text),
+            Err(error) => source.refuse(bad, record, kind, text, &super::ndjson::plain(&error)),
+        }
+        bytes.end(!null);
+    }
+    let (offsets, values, nulls) = bytes.finish();
+    match StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {
+        Ok(array) => Arc::new(array),
+        Err(_) => Arc::new(checked_strings(source, bad, &BinaryArray::new(offsets, values, nulls))),
+    }
+}
+
+fn binary(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut bytes = Bytes::new(source);
+    for (record, (kind, text)) in source.cells().enumerate() {
+        let null = matches!(kind, Kind::Null | Kind::Absent);
+        if null {
+            source.null(bad, record);
+        } else if scalar::unhex(text, &mut bytes.values).is_none() {
+            source.refuse(bad, record, kind, text, "is not hexadecimal bytes");
+        }
+        bytes.end(!null);
+    }
+    let (offsets, values, nulls) = bytes.finish();
+    Arc::new(BinaryArray::new(offsets, values, nulls))
+}
+
+fn uuids(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut values = Vec::with_capacity(source.grid.len() * 16);
+    let mut nulls = NullBufferBuilder::new(source.grid.len());
+    for (record, (kind, text)) in source.cells().enumerate() {
+        let text = text.trim_ascii();
+        let mut value = None;
+        if is_null(kind, text) {
+            source.null(bad, record);
+        } else {
+            value = scalar::uuid(text);
+            if value.is_none() {
+                source.refuse(bad, record, kind, text, "is not a uuid");
+            }
+        }
+        nulls.append(value.is_some());
+        values.extend(value.unwrap_or_default());
+    }
+    Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls.finish()))
+}
+
+#[cfg(test)]
+mod tests;

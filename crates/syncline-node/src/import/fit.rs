@@ -1,0 +1,223 @@
+//! Batches of typed sources (Parquet, Arrow) brought into the table's schema without losing anything silently.
+//!
+//! A cell that a cast would change (a float with a fraction into an integer, an integer that is too large, nanoseconds
+//! into microseconds) makes its row a bad row. Floats may be rounded to narrower floats. Text goes through the same
+//! rules as text formats.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, RecordBatch, StructArray, make_array, new_null_array,
+};
+use arrow_cast::display::array_value_to_string;
+use arrow_cast::{CastOptions, cast, cast_with_options};
+use arrow_schema::{DataType, Field, SchemaRef};
+use syncline_tree::schema::{Schema, Type};
+
+use super::chunk::{Chunk, Places, RowShapes};
+use super::grid::{Grid, Kind};
+use super::report::{self, Bad};
+use super::{Error, Result, column};
+
+/// A column nobody gave: nulls, or zeros where null is not allowed.
+pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
+    if field.is_nullable() {
+        return new_null_array(field.data_type(), rows);
+    }
+    match field.data_type() {
+        DataType::Struct(fields) => {
+            let parts = fields.iter().map(|field| filler(field, rows)).collect();
+            Arc::new(StructArray::new(fields.clone(), parts, None))
+        }
+        DataType::FixedSizeList(item, size) => {
+            let items = filler(item, rows * usize::try_from(*size).unwrap_or(0));
+            Arc::new(FixedSizeListArray::new(item.clone(), *size, items, None))
+        }
+        plain => {
+            let data = new_null_array(plain, rows).into_data().into_builder().nulls(None).build();
+            make_array(data.expect("zeroed buffers are valid for every type that is not nested"))
+        }
+    }
+}
+
+/// How batches of one source become chunks.
+#[derive(Debug, Clone)]
+pub(super) struct FitPlan {
+    pub(super) source: u32,
+    pub(super) name: String,
+    pub(super) schema: Arc<Schema>,
+    pub(super) arrow: SchemaRef,
+    /// Per column of the schema: where it is in the batches.
+    pub(super) columns: Vec<Option<usize>>,
+    /// The set of columns the source gives.
+    pub(super) shape: u32,
+}
+
+impl FitPlan {
+    /// The source's columns it uses (ascending), and the plan for batches that have only them.
+    pub(super) fn narrowed(&self) -> (Vec<usize>, Self) {
+        let mut used: Vec<usize> = self.columns.iter().flatten().copied().collect();
+        used.sort_unstable();
+        let columns = self.columns.iter().map(|at| at.and_then(|at| used.binary_search(&at).ok())).collect();
+        (used, Self { columns, ..self.clone() })
+    }
+
+    /// The plan that reads the key's columns only.
+    pub(super) fn key_only(&self) -> Self {
+        let keys = self.schema.columns.iter().map(|column| self.schema.key.contains(&column.id));
+        let columns = self.columns.iter().zip(keys).map(|(at, is_key)| at.filter(|_| is_key)).collect();
+        Self { columns, ..self.clone() }
+    }
+
+    /// The key's columns of a narrowed batch, in key order, without bad rows.
+    pub(super) fn fit_key(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut reasons: BTreeMap<usize, String> = BTreeMap::new();
+        let positions = self.schema.key_positions();
+        let mut arrays = Vec::with_capacity(positions.len());
+        for at in &positions {
+            let place = self.columns[*at].ok_or_else(|| Error::source(&self.name, "it lacks columns of the key"))?;
+            arrays.push(self.column(batch.column(place), *at, &mut reasons)?);
+        }
+        if !reasons.is_empty() {
+            let keep: BooleanArray = (0..batch.num_rows()).map(|row| Some(!reasons.contains_key(&row))).collect();
+            let kept = arrays.iter().map(|array| arrow_select::filter::filter(array, &keep)).collect::<Result<_, _>>();
+            arrays = kept.map_err(Error::arrow("take bad rows out"))?;
+        }
+        RecordBatch::try_new(self.schema.arrow_of(&positions), arrays).map_err(Error::arrow("put key columns together"))
+    }
+
+    /// Fits a batch whose first row has this number (from 1).
+    pub(super) fn fit(&self, batch: &RecordBatch, first: u64) -> Result<Chunk> {
+        let mut reasons: BTreeMap<usize, String> = BTreeMap::new();
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for (at, place) in self.columns.iter().enumerate() {
+            let field = self.arrow.field(at);
+            arrays.push(match place {
+                Some(place) => self.column(batch.column(*place), at, &mut reasons)?,
+                None => filler(field, batch.num_rows()),
+            });
+        }
+        let places = Places::From(report::position(self.source, first));
+        if reasons.is_empty() {
+            let rows =
+                RecordBatch::try_new(self.arrow.clone(), arrays).map_err(Error::arrow("put columns together"))?;
+            return Ok(Chunk { rows, places, shapes: RowShapes::One(self.shape), bad: Vec::new() });
+        }
+        let bad = reasons.iter().map(|(row, reason)| Bad {
+            position: places.get(*row),
+            reason: reason.clone(),
+            text: row_text(batch, *row),
+        });
+        let bad = bad.collect();
+        let keep: BooleanArray = (0..batch.num_rows()).map(|row| Some(!reasons.contains_key(&row))).collect();
+        let kept: Vec<usize> = keep.values().set_indices().collect();
+        let arrays = arrays.iter().map(|array| arrow_select::filter::filter(array, &keep)).collect::<Result<_, _>>();
+        let arrays = arrays.map_err(Error::arrow("take bad rows out"))?;
+        let rows = RecordBatch::try_new(self.arrow.clone(), arrays).map_err(Error::arrow("put columns together"))?;
+        let places = Places::Each(kept.iter().map(|row| places.get(*row)).collect());
+        Ok(Chunk { rows, places, shapes: RowShapes::One(self.shape), bad })
+    }
+
+    fn column(&self, array: &ArrayRef, at: usize, reasons: &mut BTreeMap<usize, String>) -> Result<ArrayRef> {
+        let (field, column) = (self.arrow.field(at), &self.schema.columns[at]);
+        let array = if array.data_type() == field.data_type() {
+            array.clone()
+        } else {
+            self.convert(array, field, &column.ty, reasons)?
+        };
+        if array.logical_null_count() > 0 && (!column.nullable || self.schema.key.contains(&column.id)) {
+            for row in (0..array.len()).filter(|row| array.is_null(*row)) {
+                reasons.entry(row).or_insert_with(|| format!("column `{}` may not be null", column.name));
+            }
+        }
+        Ok(array)
+    }
+
+    fn convert(
+        &self,
+        array: &ArrayRef,
+        field: &Field,
+        ty: &Type,
+        reasons: &mut BTreeMap<usize, String>,
+    ) -> Result<ArrayRef> {
+        let failed = |error: arrow_schema::ArrowError| {
+            let reason =
+                format!("column `{}` of type {} cannot become {ty:?}: {error}", field.name(), array.data_type());
+            Error::source(&self.name, reason)
+        };
+        let plain = unpacked(array).map_err(failed)?;
+        if plain.data_type() == field.data_type() {
+            return Ok(plain);
+        }
+        if plain.data_type() == &DataType::Utf8 {
+            return from_text(&plain, field, ty, reasons).map_err(failed);
+        }
+        if plain.data_type().is_nested() || field.data_type().is_nested() {
+            let strict = CastOptions { safe: false, ..CastOptions::default() };
+            return cast_with_options(&plain, field.data_type(), &strict).map_err(failed);
+        }
+        let converted = cast(&plain, field.data_type()).map_err(failed)?;
+        let rounds = plain.data_type().is_floating() && field.data_type().is_floating();
+        if !rounds {
+            let back = cast(&converted, plain.data_type()).map_err(failed)?;
+            let same = arrow_ord::cmp::not_distinct(&back, &plain).map_err(failed)?;
+            for row in (0..same.len()).filter(|row| !same.value(*row)) {
+                reasons.entry(row).or_insert_with(|| {
+                    let value = array_value_to_string(&plain, row).unwrap_or_default();
+                    format!("column `{}`: {value} does not fit {}", field.name(), field.data_type())
+                });
+            }
+        }
+        Ok(converted)
+    }
+}
+
+/// The same values without an encoding (dictionary, run ends, views, 64-bit offsets).
+fn unpacked(array: &ArrayRef) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    let plain = match array.data_type() {
+        DataType::Dictionary(_, values) => cast(array, values)?,
+        DataType::RunEndEncoded(_, values) => cast(array, values.data_type())?,
+        _ => array.clone(),
+    };
+    match plain.data_type() {
+        DataType::LargeUtf8 | DataType::Utf8View => cast(&plain, &DataType::Utf8),
+        DataType::LargeBinary | DataType::BinaryView => cast(&plain, &DataType::Binary),
+        _ => Ok(plain),
+    }
+}
+
+fn from_text(
+    array: &ArrayRef,
+    field: &Field,
+    ty: &Type,
+    reasons: &mut BTreeMap<usize, String>,
+) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    let mut grid = Grid::new(Vec::new(), 1);
+    for cell in array.as_string::<i32>() {
+        match cell {
+            Some(text) => grid.push_bytes(text.as_bytes(), Kind::Text),
+            None => grid.push_empty(Kind::Null),
+        }
+    }
+    let source = column::Source { grid: &grid, column: 0, name: field.name(), nullable: true };
+    let built = column::build(&source, ty, &mut |row, reason| {
+        reasons.entry(row).or_insert(reason);
+    });
+    // Bad rows may have left nulls where a nested type has none; such rows must not reach the strict cast.
+    if built.data_type() == field.data_type() { Ok(built) } else { cast(&built, field.data_type()) }
+}
+
+/// A row as JSON text, for the reject file.
+fn row_text(batch: &RecordBatch, row: usize) -> String {
+    let schema = batch.schema();
+    let cells = schema.fields().iter().zip(batch.columns()).map(|(field, array)| {
+        let text = array.is_valid(row).then(|| array_value_to_string(array, row).ok()).flatten();
+        (field.name().clone(), text.map_or(serde_json::Value::Null, serde_json::Value::String))
+    });
+    serde_json::Value::Object(cells.collect()).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! Types from text: what a column's cells look like, and the narrowest type that keeps all of them as they are.
+//!
+//! CSV: bool (`true`/`false`), int64, float64, date, timestamp (with `UTC` when all have an offset), else utf8. Numbers
+//! with leading zeros or a plus sign are text (postal codes, telephone numbers), and so are integers beyond 64 bits.
+//! Integers among floats become floats only when they are exact. NDJSON: the types JSON has (text stays text), arrays
+//! of scalars become lists, anything with objects or of mixed kinds keeps its JSON.
+
+use std::collections::BTreeMap;
+
+use syncline_tree::schema::{Field, Type, Unit};
+
+use super::Result;
+use super::grid::{Grid, Kind};
+use super::ndjson::each_member;
+use super::scalar::{self, Offset};
+use super::text::Block;
+
+const BOOL: u16 = 1;
+const INT: u16 = 1 << 1;
+/// Integers that a float64 would change.
+const BIG: u16 = 1 << 2;
+const FLOAT: u16 = 1 << 3;
+/// `NaN` and infinities: floats when there are other numbers.
+const SPECIAL: u16 = 1 << 4;
+const DATE: u16 = 1 << 5;
+const NAIVE: u16 = 1 << 6;
+const ZONED: u16 = 1 << 7;
+/// Timestamps finer than a microsecond.
+const NANOS: u16 = 1 << 8;
+const TEXT: u16 = 1 << 9;
+const LIST: u16 = 1 << 10;
+const OBJECT: u16 = 1 << 11;
+
+/// What has been seen of a column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Guess {
+    seen: u16,
+    items: Option<Box<Guess>>,
+}
+
+impl Guess {
+    fn see(&mut self, kind: Kind, text: &[u8]) {
+        match kind {
+            Kind::Null | Kind::Absent => {}
+            // An empty quoted field says nothing: many programs quote everything.
+            Kind::Quoted if text.is_empty() => {}
+            Kind::Text | Kind::Quoted if self.seen & TEXT == 0 => self.seen |= csv_class(text),
+            Kind::Text | Kind::Quoted => {}
+            Kind::Json => self.see_json(text),
+        }
+    }
+
+    fn see_json(&mut self, raw: &[u8]) {
+        match raw.first() {
+            Some(b't' | b'f') => self.seen |= BOOL,
+            Some(b'"') => self.seen |= TEXT,
+            Some(b'{') => self.seen |= OBJECT,
+            Some(b'[') => {
+                self.seen |= LIST;
+                let items = self.items.get_or_insert_default();
+                let parsed: Vec<&serde_json::value::RawValue> = serde_json::from_slice(raw).unwrap_or_default();
+                parsed.iter().map(|item| item.get()).filter(|item| *item != "null").for_each(|item| {
+                    items.see_json(item.as_bytes());
+                });
+            }
+            _ => self.seen |= number_class(raw).unwrap_or(TEXT),
+        }
+    }
+
+    /// Takes in what another part of the input looked like.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.seen |= other.seen;
+        if let Some(items) = &other.items {
+            self.items.get_or_insert_default().merge(items);
+        }
+    }
+
+    /// The type; utf8 when nothing was seen.
+    pub(super) fn ty(&self) -> Type {
+        let only = |mask: u16| self.seen & !mask == 0;
+        let unit = if self.seen & NANOS == 0 { Unit::Us } else { Unit::Ns };
+        if self.seen == 0 {
+            Type::Utf8
+        } else if self.seen & (LIST | OBJECT) != 0 {
+            self.nested()
+        } else if only(BOOL) {
+            Type::Bool
+        } else if only(INT | BIG) {
+            Type::Int64
+        } else if only(INT | FLOAT | SPECIAL) && self.seen != SPECIAL {
+            Type::Float64
+        } else if only(DATE) {
+            Type::Date32
+        } else if only(DATE | NAIVE | NANOS) {
+            Type::Timestamp { unit, zone: None }
+        } else if only(ZONED | NANOS) {
+            Type::Timestamp { unit, zone: Some("UTC".to_owned()) }
+        } else {
+            Type::Utf8
+        }
+    }
+
+    fn nested(&self) -> Type {
+        let item = self.items.as_ref().map(|items| items.ty());
+        match item {
+            Some(item) if self.seen == LIST && item != Type::Json => {
+                Type::List(Box::new(Field { name: "item".to_owned(), ty: item, nullable: true }))
+            }
+            _ => Type::Json,
+        }
+    }
+}
+
+fn number_class(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0', b'0'..=b'9', ..] => return None,
+        [b'0'..=b'9', ..] | [b'.', b'0'..=b'9', ..] => {}
+        _ => return None,
+    }
+    if let Some(value) = scalar::int64(text) {
+        return Some(if value.unsigned_abs() <= 1 << 53 { INT } else { BIG });
+    }
+    if digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    scalar::float64(text).map(|_| FLOAT)
+}
+
+fn csv_class(text: &[u8]) -> u16 {
+    let text = text.trim_ascii();
+    if let Some(class) = number_class(text) {
+        return class;
+    }
+    if text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false") {
+        return BOOL;
+    }
+    if matches!(text, b"NaN" | b"inf" | b"-inf") {
+        return SPECIAL;
+    }
+    if scalar::date32(text).is_some() {
+        return DATE;
+    }
+    let fine = |unit| scalar::iso_timestamp(text, unit).map(|(_, offset)| offset);
+    let (offset, nanos) = match fine(Unit::Us) {
+        Some(offset) => (Some(offset), 0),
+        None => (fine(Unit::Ns), NANOS),
+    };
+    match offset {
+        Some(Offset::Given) => ZONED | nanos,
+        Some(Offset::Missing) => NAIVE | nanos,
+        None => TEXT,
+    }
+}
+
+/// Guesses for columns by name, in the order they were first seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guesses {
+    columns: Vec<(String, Guess)>,
+    by_name: BTreeMap<String, usize>,
+}
+
+impl Guesses {
+    fn column(&mut self, name: &str) -> &mut Guess {
+        let at = match self.by_name.get(name) {
+            Some(at) => *at,
+            None => {
+                self.columns.push((name.to_owned(), Guess::default()));
+                self.by_name.insert(name.to_owned(), self.columns.len() - 1);
+                self.columns.len() - 1
+            }
+        };
+        &mut self.columns[at].1
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (name, guess) in &other.columns {
+            self.column(name).merge(guess);
+        }
+    }
+
+    /// The columns: all may be null, as no sample can say that none is.
+    pub(super) fn fields(&self) -> Vec<Field> {
+        let field = |(name, guess): &(String, Guess)| Field { name: name.clone(), ty: guess.ty(), nullable: true };
+        self.columns.iter().map(field).collect()
+    }
+}
+
+/// Looks at a CSV grid with these columns.
+pub(super) fn see_grid(names: &[String], grid: &Grid) -> Guesses {
+    let mut guesses = Guesses::default();
+    for (column, name) in names.iter().enumerate() {
+        let guess = guesses.column(name);
+        grid.column(column).for_each(|(kind, text)| guess.see(kind, text));
+    }
+    guesses
+}
+
+/// Looks at lines of NDJSON. What is no object is not looked at: it will be a bad row.
+pub(super) fn see_lines(block: &Block) -> Result<Guesses> {
+    let mut guesses = Guesses::default();
+    for line in block.bytes.split(|byte| *byte == b'\n') {
+        let Ok(text) = std::str::from_utf8(line.trim_ascii()) else { continue };
+        let _ = each_member(text, |name, raw| {
+            let guess = guesses.column(name);
+            if raw != "null" {
+                guess.see_json(raw.as_bytes());
+            }
+            Ok(())
+        });
+    }
+    Ok(guesses)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Parquet: disjoint sets of columns of the same rows are decoded on as many threads, a few batches ahead.
+//!
+//! Splitting by columns and not by row groups keeps the memory at some batches whatever the size of the row groups (one
+//! big one is common), and keeps every core busy on a file that has only one.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use syncline_base::task;
+use syncline_tree::key::{KeyEncoder, Keys};
+
+use super::ahead::{Ahead, ahead};
+use super::source::Counter;
+use super::{Error, Result};
+use crate::sort;
+
+/// How many batches a thread is ahead of the consumer.
+const AHEAD: usize = 4;
+
+/// A Parquet file whose footer has been read.
+#[derive(Debug, Clone)]
+pub(super) struct Parquet {
+    pub(super) name: String,
+    /// The open file: only for temporary copies of streams, files are opened when they are read.
+    file: Option<Arc<File>>,
+    path: PathBuf,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Parquet {
+    pub(super) fn open(name: &str, file: File, path: Option<PathBuf>) -> Result<Self> {
+        let options = ArrowReaderOptions::new();
+        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| Error::source(name, error))?;
+        let kept = path.is_none().then(|| Arc::new(file));
+        Ok(Self { name: name.to_owned(), file: kept, path: path.unwrap_or_default(), metadata })
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
+    fn file(&self) -> Result<File> {
+        let failed = |source| Error::Read { name: self.name.clone(), source };
+        match &self.file {
+            Some(file) => file.try_clone().map_err(failed),
+            None => File::open(&self.path).map_err(failed),
+        }
+    }
+
+    /// Batches of some columns (of the file's top level, ascending).
+    fn read(&self, columns: &[usize], rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file()?, self.metadata.clone());
+        let reader = builder.with_projection(mask).with_batch_size(rows).build();
+        let name = self.name.clone();
+        let reader = reader.map_err(|error| Error::source(&name, error))?;
+        Ok(reader.map(move |batch| batch.map_err(|error| Error::source(&name, error))))
+    }
+
+    /// Compressed bytes of each column of the top level.
+    fn weights(&self) -> Vec<u64> {
+        let descriptor = self.metadata.parquet_schema();
+        let mut weights = vec![0u64; self.schema().fields().len()];
+        for group in self.metadata.metadata().row_groups() {
+            for (leaf, column) in group.columns().iter().enumerate() {
+                let root = descriptor.get_column_root_idx(leaf);
+                if let Some(weight) = weights.get_mut(root) {
+                    *weight += u64::try_from(column.compressed_size()).unwrap_or(0);
+                }
+            }
+        }
+        weights
+    }
+
+    /// Whether the keys do not fall, and the first and last of them. Reads the key's columns only.
+    pub(super) fn key_order(&self, plan: &super::fit::FitPlan, encoder: &KeyEncoder) -> Result<Order> {
+        let mut order = Order { in_order: true, ends: None };
+        let (columns, narrow) = plan.key_only().narrowed();
+        for batch in self.read(&columns, 8192)? {
+            let keys = narrow.fit_key(&batch?)?;
+            if keys.num_rows() > 0 && !order.add(&encoder.encode_key_columns(&keys)?) {
+                break;
+            }
+        }
+        Ok(order)
+    }
+}
+
+/// Whether keys come in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) in_order: bool,
+    /// The first and the last key.
+    pub(super) ends: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Order {
+    /// Takes in the next keys; says whether the order still holds.
+    fn add(&mut self, keys: &Keys) -> bool {
+        let (first, last) = (keys.get(0), keys.get(keys.len() - 1));
+        self.in_order &= sort::in_order(keys);
+        match &mut self.ends {
+            None => self.ends = Some((first.to_vec(), last.to_vec())),
+            Some((_, end)) => {
+                self.in_order &= end.as_slice() <= first;
+                end.clear();
+                end.extend_from_slice(last);
+            }
+        }
+        self.in_order
+    }
+}
+
+/// Whole rows of a file: columns decoded side by side and put together again.
+pub(super) struct Reader {
+    schema: SchemaRef,
+    parts: Vec<(Vec<usize>, Ahead<Result<RecordBatch>>)>,
+    counter: Counter,
+    bytes_per_row: f64,
+    failed: bool,
+}
+
+impl Reader {
+    /// Reads these columns of the file (ascending). The batches have them in this order.
+    pub(super) fn new(file: &Parquet, columns: &[usize], rows: usize, counter: Counter) -> Result<Self> {
+        let failed = |source| Error::Read { name: file.name.clone(), source };
+        let weights = file.weights();
+        let mut parts = Vec::new();
+        for part in split(columns, &weights, task::width()) {
+            let thread = ahead("parquet", AHEAD, file.read(&part, rows)?).map_err(failed)?;
+            let places = part.iter().filter_map(|column| columns.binary_search(column).ok()).collect();
+            parts.push((places, thread));
+        }
+        let total: u64 = weights.iter().sum();
+        let count = u64::try_from(file.metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let fields: Vec<_> = columns.iter().map(|at| file.schema().fields()[*at].clone()).collect();
+        let schema = Arc::new(arrow_schema::Schema::new(fields));
+        let bytes_per_row = total as f64 / count.max(1) as f64;
+        Ok(Self { schema, parts, counter, bytes_per_row, failed: false })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
+        for (places, thread) in &mut self.parts {
+            let Some(batch) = thread.next() else { return Ok(None) };
+            for (place, array) in places.iter().zip(batch?.columns()) {
+                arrays[*place] = Some(array.clone());
+            }
+        }
+        let arrays = arrays.into_iter().flatten().collect();
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(Error::arrow("put columns together"))?;
+        self.counter.add((self.bytes_per_row * batch.num_rows() as f64) as u64);
+        Ok(Some(batch))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.next_batch().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+/// Spreads columns over at most `width` parts of about equal weight.
+fn split(columns: &[usize], weights: &[u64], width: usize) -> Vec<Vec<usize>> {
+    let mut heaviest = columns.to_vec();
+    heaviest.sort_by_key(|column| std::cmp::Reverse(weights[*column]));
+    let mut parts: Vec<(u64, Vec<usize>)> = vec![(0, Vec::new()); width.clamp(1, columns.len().max(1))];
+    for column in heaviest {
+        if let Some(lightest) = parts.iter_mut().min_by_key(|part| part.0) {
+            // Even a column of few bytes costs its rows.
+            lightest.0 += weights[column] + 1;
+            lightest.1.push(column);
+        }
+    }
+    parts
+        .into_iter()
+        .map(|(_, mut part)| {
+            part.sort_unstable();
+            part
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,417 @@
+//! Settles the schema and how each source's columns fill it, before any row is read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use syncline_base::task;
+use syncline_tree::key::KeyEncoder;
+use syncline_tree::schema::{Field, Schema};
+
+use super::ahead::{ahead, parallel};
+use super::chunk::{Chunk, Shapes};
+use super::csv::{self, Dialect};
+use super::fit::FitPlan;
+use super::infer::{self, Guesses};
+use super::ipc::Ipc;
+use super::parquet::{Parquet, Reader as ParquetReader};
+use super::source::{Counter, Source};
+use super::text::{Block, Blocks, Cut, Reader, TextPlan};
+use super::{Error, Format, Input, Mode, Options, Result, ndjson, nested};
+
+/// How much of a stream that cannot be read twice is kept to look at.
+const KEPT_BYTES: u64 = 16 << 20;
+
+/// A source that has been looked at.
+#[derive(Debug)]
+pub(super) enum Seen {
+    Csv { source: Source, names: Vec<String>, delimiter: u8, stream: Option<Blocks> },
+    Ndjson { source: Source, stream: Option<Blocks> },
+    Parquet(Parquet),
+    Ipc(Ipc),
+}
+
+impl std::fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("blocks")
+    }
+}
+
+/// Chunks of one source.
+pub(super) type Chunks = Box<dyn Iterator<Item = Result<Chunk>> + Send>;
+
+/// Opens a source far enough to know its columns.
+pub(super) fn look(mut source: Source, options: &Options, counter: &Counter) -> Result<Seen> {
+    let path = |source: &Source| match (&source.input, source.compression) {
+        (Input::Path(path), super::Compression::None) if source.rereadable() => Some(path.clone()),
+        _ => None,
+    };
+    match source.format {
+        Format::Csv | Format::Tsv => {
+            let delimiter = options.delimiter.unwrap_or(if source.format == Format::Csv { b',' } else { b'\t' });
+            if matches!(delimiter, b'"' | b'\n' | b'\r') {
+                return Err(Error::invalid("a quote or a line end cannot separate fields"));
+            }
+            let uncounted = if source.rereadable() { Counter::default() } else { counter.clone() };
+            let (names, stream) = open_csv(&mut source, delimiter, options, &uncounted)?;
+            let stream = (!source.rereadable()).then_some(stream);
+            Ok(Seen::Csv { source, names, delimiter, stream })
+        }
+        Format::Ndjson => {
+            let stream = if source.rereadable() { None } else { Some(open_lines(&mut source, options, counter)?) };
+            Ok(Seen::Ndjson { source, stream })
+        }
+        Format::Parquet => {
+            let (name, path): (_, Option<PathBuf>) = (source.name.clone(), path(&source));
+            Parquet::open(&name, source.seekable(&options.temp_dir)?, path).map(Seen::Parquet)
+        }
+        Format::Arrow => {
+            let name = source.name.clone();
+            Ipc::file(&name, source.seekable(&options.temp_dir)?).map(Seen::Ipc)
+        }
+        Format::ArrowStream => {
+            let name = source.name.clone();
+            Ipc::stream(&name, source.open(counter)?).map(Seen::Ipc)
+        }
+    }
+}
+
+fn open_lines(source: &mut Source, options: &Options, counter: &Counter) -> Result<Blocks> {
+    Blocks::new(&source.name.clone(), source.open(counter)?, Cut::Lines, options.max_record_bytes)
+}
+
+/// The columns and the records behind the header.
+fn open_csv(source: &mut Source, delimiter: u8, options: &Options, counter: &Counter) -> Result<(Vec<String>, Blocks)> {
+    let name = source.name.clone();
+    let mut blocks = Blocks::new(&name, source.open(counter)?, Cut::Csv { delimiter }, options.max_record_bytes)?;
+    if options.header {
+        let line = blocks.take_first(delimiter)?.ok_or_else(|| Error::source(&name, "is empty: it has no header"))?;
+        let names = csv::header(&line, delimiter).map_err(|reason| Error::source(&name, reason))?;
+        return Ok((names, blocks));
+    }
+    // The first record says how many columns there are; it is read again.
+    let fields = blocks.peek_first(delimiter)?.map_or(0, |line| csv::count_fields(&line, delimiter));
+    if fields == 0 {
+        return Err(Error::source(&name, "is empty: nothing says which columns it has"));
+    }
+    Ok(((1..=fields).map(|i| format!("column_{i}")).collect(), blocks))
+}
+
+impl Seen {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Csv { source, .. } | Self::Ndjson { source, .. } => &source.name,
+            Self::Parquet(parquet) => &parquet.name,
+            Self::Ipc(ipc) => &ipc.name,
+        }
+    }
+
+    /// Names of the columns, where they are known before the rows are.
+    fn columns(&self) -> Option<Vec<String>> {
+        let of = |schema: &arrow_schema::Schema| schema.fields().iter().map(|field| field.name().clone()).collect();
+        match self {
+            Self::Csv { names, .. } => Some(names.clone()),
+            Self::Ndjson { .. } => None,
+            Self::Parquet(parquet) => Some(of(parquet.schema())),
+            Self::Ipc(ipc) => Some(of(&ipc.schema)),
+        }
+    }
+
+    /// What the first rows of a text source look like. Takes what it has looked at from the budget.
+    fn guess(&mut self, options: &Options, budget: &mut u64) -> Result<Guesses> {
+        let mut guesses = Guesses::default();
+        let (blocks, kept, names, delimiter) = match self {
+            Self::Csv { source, names, delimiter, stream } => match stream {
+                Some(stream) => (None, Some(stream), names.clone(), *delimiter),
+                None => {
+                    let (_, blocks) = open_csv(source, *delimiter, options, &Counter::default())?;
+                    (Some(blocks), None, names.clone(), *delimiter)
+                }
+            },
+            Self::Ndjson { source, stream } => match stream {
+                Some(stream) => (None, Some(stream), Vec::new(), 0),
+                None => (Some(open_lines(source, options, &Counter::default())?), None, Vec::new(), 0),
+            },
+            Self::Parquet(_) | Self::Ipc(_) => return Ok(guesses),
+        };
+        let dialect = Dialect { delimiter, null: options.null.clone().map(String::into_bytes) };
+        let lines = names.is_empty();
+        let reader = Reader::Csv { dialect, width: names.len() };
+        let see = |block: Block| {
+            if lines { infer::see_lines(&block) } else { Ok(infer::see_grid(&names, &reader.read(block).0)) }
+        };
+        guesses.merge(&if lines {
+            Guesses::default()
+        } else {
+            infer::see_grid(&names, &super::grid::Grid::empty(names.len()))
+        });
+        if let Some(stream) = kept {
+            let mut looked = Vec::new();
+            let mut size = 0;
+            while size < KEPT_BYTES
+                && let Some(block) = stream.next()
+            {
+                let block = block?;
+                size += block.bytes.len() as u64;
+                looked.push(block);
+            }
+            for guess in task::try_map(looked.clone(), see)? {
+                guesses.merge(&guess);
+            }
+            stream.put_back(looked);
+            return Ok(guesses);
+        }
+        let within = |block: &Result<Block>| {
+            let fits = *budget > 0;
+            if let Ok(block) = block {
+                *budget = budget.saturating_sub(block.bytes.len() as u64);
+            }
+            fits
+        };
+        let blocks = blocks.into_iter().flatten().take_while(within);
+        task::pipeline(blocks, task::width() * 2, see, |guess| {
+            guesses.merge(&guess);
+            Ok(())
+        })?;
+        Ok(guesses)
+    }
+}
+
+/// The schema of a table that does not exist yet.
+pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]) -> Result<Schema> {
+    if key.is_empty() {
+        return Err(Error::invalid("a new table needs a key; name its columns with --key"));
+    }
+    let fields = match &options.schema {
+        Some(fields) => fields.clone(),
+        None => merged_fields(sources, options)?,
+    };
+    if fields.is_empty() {
+        return Err(Error::invalid("the sources have no columns; declare them with --schema"));
+    }
+    for name in key {
+        let field = fields.iter().find(|field| &field.name == name);
+        let field = field.ok_or_else(|| {
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            Error::invalid(format!("the key column `{name}` is not in the sources; they have {}", names.join(", ")))
+        })?;
+        if options.schema.is_none() && !field.ty.can_be_key() {
+            let reason = format!(
+                "the key column `{name}` looks like {:?}, which no key can be; declare its type with --schema",
+                field.ty
+            );
+            return Err(Error::invalid(reason));
+        }
+    }
+    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+    Ok(Schema::new(fields, &key)?)
+}
+
+/// All columns of all sources. A declared type (Parquet, Arrow) is stronger than what text looks like.
+fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<Vec<Field>> {
+    let mut fields: Vec<Field> = Vec::new();
+    let mut from: BTreeMap<String, String> = BTreeMap::new();
+    for source in sources.iter() {
+        let arrow = match source {
+            Seen::Parquet(parquet) => parquet.schema(),
+            Seen::Ipc(ipc) => &ipc.schema,
+            Seen::Csv { .. } | Seen::Ndjson { .. } => continue,
+        };
+        for field in super::fields_of(arrow)? {
+            match fields.iter_mut().find(|known| known.name == field.name) {
+                Some(known) if known.ty == field.ty => known.nullable |= field.nullable,
+                Some(known) => {
+                    let (here, there) = (source.name(), &from[&field.name]);
+                    return Err(Error::invalid(format!(
+                        "column `{}` is {:?} in {here} and {:?} in {there}; declare its type with --schema",
+                        field.name, field.ty, known.ty
+                    )));
+                }
+                None => {
+                    from.insert(field.name.clone(), source.name().to_owned());
+                    fields.push(field);
+                }
+            }
+        }
+    }
+    let mut guesses = Guesses::default();
+    let mut budget = options.infer_bytes.max(1);
+    for source in sources.iter_mut() {
+        guesses.merge(&source.guess(options, &mut budget)?);
+    }
+    for field in guesses.fields() {
+        if !fields.iter().any(|known| known.name == field.name) {
+            fields.push(field);
+        }
+    }
+    Ok(fields)
+}
+
+/// What all sources share.
+#[derive(Debug, Clone)]
+pub(super) struct Common {
+    pub(super) schema: Arc<Schema>,
+    pub(super) arrow: arrow_schema::SchemaRef,
+    pub(super) shapes: Arc<Shapes>,
+    pub(super) counter: Counter,
+}
+
+/// A source ready to be read.
+#[derive(Debug)]
+pub(super) struct Planned {
+    seen: Seen,
+    index: u32,
+    columns: Vec<Option<usize>>,
+    shape: u32,
+}
+
+/// Matches a source's columns with the schema's.
+pub(super) fn plan(seen: Seen, index: usize, common: &Common, mode: Mode) -> Result<Planned> {
+    let schema = &common.schema;
+    let index = u32::try_from(index).map_err(|_| Error::invalid("too many sources"))?;
+    let Some(names) = seen.columns() else {
+        let columns = wanted(schema, mode);
+        return Ok(Planned { seen, index, columns, shape: 0 });
+    };
+    if mode != Mode::Delete
+        && let Some(unknown) = names.iter().find(|name| schema.column(name).is_none())
+    {
+        let reason = format!(
+            "its column `{unknown}` is not in the table; add a nullable column of that name to the table's schema first, \
+             or leave it out of the file"
+        );
+        return Err(Error::source(seen.name(), reason));
+    }
+    let mut columns = Vec::with_capacity(schema.columns.len());
+    let mut given = Vec::new();
+    for column in &schema.columns {
+        let is_key = schema.key.contains(&column.id);
+        let at = names.iter().position(|name| *name == column.name);
+        if at.is_none() && (is_key || !column.nullable && mode != Mode::Delete) {
+            let why = if is_key { "is part of the key" } else { "may not be null" };
+            return Err(Error::source(seen.name(), format!("it has no column `{}`, which {why}", column.name)));
+        }
+        columns.push(at.filter(|_| is_key || mode != Mode::Delete));
+        given.extend(at.map(|_| column.id));
+    }
+    let all = given.len() == schema.columns.len() || mode != Mode::Upsert;
+    let shape = if all { 0 } else { common.shapes.intern(&given)? };
+    Ok(Planned { seen, index, columns, shape })
+}
+
+/// The columns to look for in records that name them: all, or only the key's.
+fn wanted(schema: &Schema, mode: Mode) -> Vec<Option<usize>> {
+    let mut next = 0;
+    let places = schema.columns.iter().map(|column| {
+        (mode != Mode::Delete || schema.key.contains(&column.id)).then(|| {
+            next += 1;
+            next - 1
+        })
+    });
+    places.collect()
+}
+
+impl Planned {
+    fn fit_plan(&self, common: &Common) -> FitPlan {
+        FitPlan {
+            source: self.index,
+            name: self.seen.name().to_owned(),
+            schema: common.schema.clone(),
+            arrow: common.arrow.clone(),
+            columns: self.columns.clone(),
+            shape: self.shape,
+        }
+    }
+
+    /// Whether its keys are known to come in order, and after `last`; `None` when it would cost too much to tell.
+    pub(super) fn key_order(
+        &self,
+        common: &Common,
+        encoder: &KeyEncoder,
+        last: &[u8],
+    ) -> Result<Option<(bool, Vec<u8>)>> {
+        let Seen::Parquet(parquet) = &self.seen else { return Ok(None) };
+        let order = parquet.key_order(&self.fit_plan(common), encoder)?;
+        Ok(Some(match order.ends {
+            Some((first, end)) => (order.in_order && last <= first.as_slice(), end),
+            None => (order.in_order, last.to_vec()),
+        }))
+    }
+
+    /// Starts reading.
+    pub(super) fn chunks(self, options: &Options, common: &Common, mode: Mode) -> Result<Chunks> {
+        let fit = self.fit_plan(common);
+        let text = |reader| TextPlan {
+            source: self.index,
+            reader,
+            schema: common.schema.clone(),
+            arrow: common.arrow.clone(),
+            columns: self.columns.clone(),
+            shape: self.shape,
+            shapes: None,
+        };
+        match self.seen {
+            Seen::Csv { mut source, names, delimiter, stream } => {
+                let dialect = Dialect { delimiter, null: options.null.clone().map(String::into_bytes) };
+                let plan = text(Reader::Csv { dialect, width: names.len() });
+                let blocks = match stream {
+                    Some(stream) => stream,
+                    None => open_csv(&mut source, delimiter, options, &common.counter)?.1,
+                };
+                text_chunks(&source.name, blocks, plan)
+            }
+            Seen::Ndjson { mut source, stream } => {
+                let columns = common.schema.columns.iter().zip(&self.columns).filter(|(_, at)| at.is_some());
+                let (names, raw): (Vec<String>, Vec<bool>) =
+                    columns.map(|(column, _)| (column.name.clone(), nested::keeps_json(&column.ty))).unzip();
+                let keys = ndjson::Keys::new(names, raw, mode == Mode::Delete);
+                let mut plan = text(Reader::Ndjson(keys));
+                plan.shapes = (mode == Mode::Upsert).then(|| common.shapes.clone());
+                let blocks = match stream {
+                    Some(stream) => stream,
+                    None => open_lines(&mut source, options, &common.counter)?,
+                };
+                text_chunks(&source.name, blocks, plan)
+            }
+            Seen::Parquet(parquet) => {
+                let (columns, fit) = fit.narrowed();
+                let reader = ParquetReader::new(&parquet, &columns, options.batch_rows, common.counter.clone())?;
+                Ok(fitted(reader, fit))
+            }
+            Seen::Ipc(ipc) => {
+                let name = ipc.name.clone();
+                let batches = ahead("arrow-ipc", 4, ipc.batches(options.batch_rows));
+                Ok(fitted(batches.map_err(|source| Error::Read { name, source })?, fit))
+            }
+        }
+    }
+}
+
+/// Whether all sources together are known to be in key order.
+pub(super) fn in_order(sources: &[Planned], common: &Common) -> Result<bool> {
+    let encoder = KeyEncoder::new(&common.schema)?;
+    let mut last = Vec::new();
+    for source in sources {
+        match source.key_order(common, &encoder, &last)? {
+            Some((true, end)) => last = end,
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+fn text_chunks(name: &str, blocks: Blocks, plan: TextPlan) -> Result<Chunks> {
+    let width = task::width();
+    let chunks = parallel("parse", (width, width * 2), blocks, move |block| plan.parse(block));
+    Ok(Box::new(chunks.map_err(|source| Error::Read { name: name.to_owned(), source })?))
+}
+
+fn fitted(batches: impl Iterator<Item = Result<arrow_array::RecordBatch>> + Send + 'static, plan: FitPlan) -> Chunks {
+    let mut next = 1;
+    Box::new(batches.map(move |batch| {
+        let batch = batch?;
+        let first = next;
+        next += batch.num_rows() as u64;
+        plan.fit(&batch, first)
+    }))
+}

@@ -1,0 +1,149 @@
+//! What does not fit is named, counted, and never quietly changed.
+
+use super::*;
+
+fn reasons(name: &str, content: &str, existing: Option<&Schema>) -> Vec<(u64, String)> {
+    match text(name, content, &options(), existing, &["id"]) {
+        Err(Error::BadRows(report)) => {
+            assert_eq!(report.rejected, report.bad_rows.len() as u64);
+            report.bad_rows.into_iter().map(|bad| (bad.place.line.unwrap(), bad.reason)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn table() -> Schema {
+    text("t.csv", "id,n,t\n1,2,x\n", &options(), None, &["id"]).unwrap().schema
+}
+
+#[test]
+fn bad_rows_have_the_right_lines() {
+    let content = "id,n,t\n1,2,\"two\nlines\"\nx,1,a\n2,,\"\n\n\"\n3,1.5,b\n,1,c\n4,1\n5,1,c,d\n6,7,\"e\"f\n7,1,ok\n";
+    assert_eq!(
+        reasons("t.csv", content, Some(&table())),
+        [
+            (4, "column `id`: \"x\" is not an int64".to_owned()),
+            (8, "column `n`: \"1.5\" is not an int64".to_owned()),
+            (9, "column `id` may not be null".to_owned()),
+            (10, "has 2 fields, not 3".to_owned()),
+            (11, "has 4 fields, not 3".to_owned()),
+            (12, "has text behind a closing quote".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn bad_ndjson_rows_have_the_right_lines() {
+    let content = "{\"id\":1}\n\n{\"id\":2,\"n\":1.5}\n[1]\n{\"id\":3,\"nn\":1}\n{\"id\":4,\"id\":5}\n{\"n\":1}\n{\"id\":9,\"t\":{}}\n{\"id\":\n";
+    let got = reasons("t.ndjson", content, Some(&table()));
+    let lines: Vec<u64> = got.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [3, 4, 5, 6, 7, 8, 9], "{got:?}");
+    assert_eq!(got[0].1, "column `n`: 1.5 is not an int64");
+    assert!(got[1].1.contains("is not valid JSON"), "{got:?}");
+    assert!(got[2].1.contains("key `nn`") && got[3].1.contains("key `id` twice"), "{got:?}");
+}
+
+#[test]
+fn a_quote_that_is_never_closed() {
+    let got = reasons("t.csv", "id,n,t\n1,2,x\n2,3,\"abc\n3,4,y\n", Some(&table()));
+    assert_eq!(got, [(3, "a quote is opened and never closed".to_owned())]);
+}
+
+#[test]
+fn the_message_lists_ten_and_counts_all() {
+    let rows: String = (0..30).map(|i| format!("{i},x,y\n")).collect();
+    let options = Options { infer_bytes: 1, ..options() };
+    let error = text("t.csv", &format!("id,n,t\n{rows}"), &options, Some(&table()), &[]).expect_err("bad rows");
+    let message = error.to_string();
+    assert!(message.starts_with("30 of 30 rows do not fit; nothing was imported\n  t.csv:2: column `n`"), "{message}");
+    assert!(message.contains("… and 20 more") && message.contains("--reject"), "{message}");
+    assert_eq!(error.kind(), syncline_base::Kind::Invalid);
+}
+
+#[test]
+fn rejects_go_to_a_file_and_the_rest_is_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let reject = dir.path().join("rejects.ndjson");
+    let options = Options { reject: Some(reject.clone()), ..options() };
+    let got = run(vec![stream("t.csv", "id,n,t\n1,x,\"a\nb\"\n2,3,y\n4\n")], &options, Some(&table()), &[]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": 2, "n": 3, "t": "y"})]);
+    assert_eq!((got.report.rows_read, got.report.rejected), (3, 2));
+    let lines: Vec<Value> =
+        std::fs::read_to_string(reject).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["row"], "1,x,\"a\nb\"");
+    assert_eq!((&lines[0]["file"], &lines[0]["line"]), (&json!("t.csv"), &json!(2)));
+    assert_eq!(lines[1], json!({"file": "t.csv", "line": 5, "reason": "has 1 field, not 3", "row": "4"}));
+}
+
+#[test]
+fn values_that_inference_did_not_see_are_bad_rows() {
+    let rows: String = (0..200_000).map(|i| format!("{i},{i}\n")).collect();
+    let content = format!("id,n\n{rows}200000,late\n");
+    let inferred = Options { infer_bytes: 1, ..options() };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    std::fs::write(&path, &content).unwrap();
+    let error = run(vec![Input::Path(path.clone())], &inferred, None, &["id"]).expect_err("a bad row").to_string();
+    assert!(error.contains("t.csv:200002: column `n`: \"late\" is not an int64"), "{error}");
+    let got = run(vec![Input::Path(path)], &options(), None, &["id"]).unwrap();
+    assert_eq!(type_of(&got, "n"), "Utf8", "the whole of a small file is looked at");
+}
+
+#[test]
+fn empty_and_headless_sources() {
+    assert!(refused("t.csv", "", &["id"]).contains("t.csv: is empty"));
+    assert!(refused("t.ndjson", "", &["id"]).contains("no columns"));
+    let got = text("t.csv", "id,v\n", &options(), None, &["id"]);
+    assert_eq!(got.unwrap().rows(), Vec::<Value>::new());
+    let got = text("t.ndjson", "", &options(), Some(&table()), &[]).unwrap();
+    assert_eq!((got.rows().len(), got.report.in_order), (0, true));
+}
+
+#[test]
+fn headers_that_make_no_sense() {
+    assert!(refused("t.csv", "a,b,a\n1,2,3\n", &["a"]).contains("has column `a` twice"));
+    assert!(refused("t.csv", "a,b\n1,2\n", &["c"]).contains("key column `c` is not in the sources; they have a, b"));
+    assert!(refused("t.csv", "a,b\n1.5,2\n", &["a"]).contains("looks like Float64"));
+    assert!(refused("t.csv", "a,b\n1.5,2\n", &[]).contains("--key"));
+    assert!(refused("t.txt", "a,b\n", &["a"]).contains("--format"));
+    assert!(refused("t.csv", "\"a,b\n1,2\n", &["a"]).contains("never closed"));
+}
+
+#[test]
+fn unknown_and_missing_columns() {
+    let unknown =
+        text("t.csv", "id,n,t,zz\n1,1,1,1\n", &options(), Some(&table()), &[]).expect_err("unknown").to_string();
+    assert!(unknown.contains("`zz` is not in the table; add a nullable column"), "{unknown}");
+    let missing = text("t.csv", "n,t\n1,1\n", &options(), Some(&table()), &[]).expect_err("missing").to_string();
+    assert!(missing.contains("no column `id`, which is part of the key"), "{missing}");
+    let key =
+        text("t.csv", "id,n,t\n1,1,1\n", &options(), Some(&table()), &["n"]).expect_err("another key").to_string();
+    assert_eq!(key, "the table's key is id, not n");
+}
+
+#[test]
+fn a_record_that_is_too_long() {
+    let options = Options { max_record_bytes: 4 << 20, ..options() };
+    let long = "x".repeat(9 << 20);
+    let error = text("t.csv", &format!("id,v\n1,a\n2,\"{long}\"\n"), &options, None, &["id"]).expect_err("too long");
+    assert!(error.to_string().contains("the record that begins on line 3 is longer than 4194304 bytes"), "{error}");
+    let fits = "x".repeat(3 << 20);
+    let got = text("t.csv", &format!("id,v\n1,a\n2,\"{fits}\"\n"), &options, None, &["id"]).unwrap();
+    assert_eq!(got.rows()[1]["v"].as_str().map(str::len), Some(3 << 20));
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let mut content = b"id,v\n1,ok\n2,".to_vec();
+    content.extend([0xff, 0xfe, b'\n']);
+    let error = run(vec![stream("t.csv", content)], &options(), None, &["id"]).expect_err("not UTF-8").to_string();
+    assert!(error.contains("t.csv:3: column `v` is not UTF-8"), "{error}");
+    let error = run(vec![stream("t.csv", vec![0xff, 0xfe, b'a', 0])], &options(), None, &["id"]).expect_err("UTF-16");
+    assert!(error.to_string().contains("UTF-16"));
+    for name in ["t.parquet", "t.arrow", "t.arrows"] {
+        let error = run(vec![stream(name, "not this")], &options(), None, &["id"]).expect_err(name);
+        assert_eq!(error.kind(), syncline_base::Kind::Invalid);
+    }
+    let error = run(vec![Input::Path("/nowhere/t.csv".into())], &options(), None, &["id"]).expect_err("no file");
+    assert_eq!(error.kind(), syncline_base::Kind::NotFound);
+}

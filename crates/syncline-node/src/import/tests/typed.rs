@@ -1,0 +1,89 @@
+//! Parquet and Arrow sources.
+
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::file::properties::WriterProperties;
+use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
+
+use super::*;
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn parquet(batch: &RecordBatch) -> Vec<u8> {
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1000)).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn wide(ids: Vec<i64>) -> RecordBatch {
+    let text: Vec<String> = ids.iter().map(|id| format!("text {id}")).collect();
+    let floats = Float64Array::from_iter_values(ids.iter().map(|id| *id as f64 / 4.0));
+    batch(vec![
+        ("v", Arc::new(StringArray::from(text))),
+        ("id", Arc::new(Int64Array::from(ids))),
+        ("x", Arc::new(floats)),
+    ])
+}
+
+#[test]
+fn parquet_in_order_goes_straight_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths: Vec<Input> = [(0..5000).collect(), (5000..9000).collect::<Vec<i64>>()]
+        .into_iter()
+        .enumerate()
+        .map(|(i, ids)| {
+            let path = dir.path().join(format!("{i}.parquet"));
+            std::fs::write(&path, parquet(&wide(ids))).unwrap();
+            Input::Path(path)
+        })
+        .collect();
+    let options = Options { sort_bytes: 1, batch_rows: 700, ..options() };
+    let got = run(paths, &options, None, &["id"]).unwrap();
+    assert!(got.report.in_order);
+    assert_eq!((got.report.spilled_bytes, got.report.rows), (0, 9000));
+    assert_eq!(got.rows()[7001], json!({"v": "text 7001", "id": 7001, "x": 1750.25}));
+    let out = total(&got.batches.iter().map(|batch| batch.rows.clone()).collect::<Vec<_>>());
+    assert_eq!(out, 9000);
+}
+
+#[test]
+fn parquet_out_of_order_is_sorted() {
+    let ids: Vec<i64> = (0..5003).map(|i| i * 7919 % 5003).collect();
+    let options = Options { sort_bytes: 1 << 16, batch_rows: 500, ..options() };
+    let got = run(vec![stream("t.parquet", parquet(&wide(ids)))], &options, None, &["id"]).unwrap();
+    assert_eq!(got.rows()[5002], json!({"v": "text 5002", "id": 5002, "x": 1250.5}));
+    assert!(!got.report.in_order && got.report.spilled_bytes > 0);
+}
+
+#[test]
+fn cells_that_do_not_fit_the_table_are_bad_rows() {
+    let schema = text("t.csv", "id,n,d\n1,2,2024-01-01\n", &options(), None, &["id"]).unwrap().schema;
+    let source = batch(vec![
+        ("id", Arc::new(Float64Array::from(vec![Some(1.0), Some(2.5), None, Some(4.0), Some(5.0)]))),
+        ("n", Arc::new(Float64Array::from(vec![Some(1.0), Some(1.0), Some(1.0), Some(1.5), None]))),
+        ("d", Arc::new(StringArray::from(vec!["2024-01-01", "2024-01-01", "2024-01-01", "x", "y"]))),
+    ]);
+    let error = run(vec![stream("t.parquet", parquet(&source))], &options(), Some(&schema), &[]).expect_err("bad rows");
+    let Error::BadRows(report) = error else { panic!("{error}") };
+    let bad: Vec<(u64, &str)> =
+        report.bad_rows.iter().map(|bad| (bad.place.row.unwrap(), bad.reason.as_str())).collect();
+    assert_eq!(
+        bad,
+        [
+            (2, "column `id`: 2.5 does not fit Int64"),
+            (3, "column `id` may not be null"),
+            (4, "column `n`: 1.5 does not fit Int64"),
+            (5, "column `d`: \"y\" is not a date (YYYY-MM-DD)"),
+        ]
+    );
+}
+
+#[test]
+fn sources_that_disagree_are_named() {
+    let text = batch(vec![("id", Arc::new(StringArray::from(vec!["a"])))]);
+    let inputs = vec![stream("a.parquet", parquet(&wide(vec![1]))), stream("b.parquet", parquet(&text))];
+    let error = run(inputs, &options(), None, &["id"]).expect_err("two types").to_string();
+    assert_eq!(error, "column `id` is Utf8 in b.parquet and Int64 in a.parquet; declare its type with --schema");
+}
