@@ -6,10 +6,13 @@
 
 pub mod collide;
 pub mod path;
+mod rows;
 
 use bytes::Bytes;
 
 use crate::content::ContentRef;
+
+pub use rows::{Edit, changes, differences, entries, get, paths, schema};
 
 /// Content up to this many bytes lives in the row itself; larger content is a chunk tree.
 pub const INLINE_MAX: usize = 16 * 1024;
