@@ -108,14 +108,14 @@ pub fn registry() -> Result<Registry> {
 ///
 /// # Errors
 /// `Corrupt` when a leaf is not a leaf.
-pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: Bytes) -> Result<Encoded> {
+pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: &Bytes) -> Result<Encoded> {
     if kind == (ObjectKind::Tree { height: 1 }) {
         let raw_len = u32::try_from(canonical.len())
             .map_err(|_| Error::Invalid(format!("object {} is too long to send", id.short())))?;
-        let payload = syncline_tree::codec::encode(&canonical)?;
+        let payload = syncline_tree::codec::encode(canonical)?;
         return Ok(Encoded::whole(id, syncline_tree::codec::LEAF, raw_len, payload.into()));
     }
-    Ok(Store::encode(&canonical)?)
+    Ok(Store::encode(canonical)?)
 }
 
 /// Decodes an object that arrived, and checks that its bytes are what its id says.

@@ -53,8 +53,6 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
         if send {
             walk.pending -= 1;
             plan.commits.push(id);
-        } else if mark.wanted {
-            plan.common.insert(id);
         }
         let distance = mark.distance.saturating_add(1);
         if send && distance >= depth {
@@ -65,6 +63,8 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
         }
     }
     plan.commits.reverse();
+    // Both sides' histories meet in these; most of them were never taken from the heap.
+    plan.common = walk.marks.iter().filter(|(_, mark)| mark.wanted && mark.known).map(|(id, _)| *id).collect();
     Ok(plan)
 }
 

@@ -191,7 +191,7 @@ impl Sender {
     /// What was served, once it is over.
     pub(super) fn served(&self) -> Option<Served> {
         (self.phase == Phase::Over)
-            .then(|| Served::Pulled { commits: self.plan.commits.len() as u64, objects: self.objects })
+            .then_some(Served::Pulled { commits: self.plan.commits.len() as u64, objects: self.objects })
     }
 
     /// Finds out what is missing, now that some of the receiver's commits are known.

@@ -113,7 +113,7 @@ impl Receiver<'_> {
                 payload: object.payload,
             }
         } else {
-            graph::encode_whole(object.id, kind, canonical)?
+            graph::encode_whole(object.id, kind, &canonical)?
         };
         self.store.put_encoded(encoded)?;
         self.have.note(object.id, kind);

@@ -67,7 +67,7 @@ impl Sender {
         let encoded = task::try_map(items, |(id, kind)| {
             let mut object = store.get_encoded(&id)?;
             if object.base.is_some_and(|base| !sent.contains(&base)) {
-                object = graph::encode_whole(id, kind, store.get(&id)?)?;
+                object = graph::encode_whole(id, kind, &store.get(&id)?)?;
             }
             Ok::<_, crate::Error>((object, kind))
         })?;
