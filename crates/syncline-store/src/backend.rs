@@ -6,8 +6,11 @@
 //!
 //! Not here: what the byte objects hold (`crate::store`).
 
+pub mod conformance;
 pub mod directory;
 pub mod memory;
+pub mod object;
+pub mod wrap;
 
 use std::fmt::Debug;
 use std::ops::Range;

@@ -20,6 +20,8 @@ mod read;
 mod write;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -1,0 +1,99 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use syncline_base::rng::Rng;
+use syncline_base::{Clock, Kind};
+
+use super::*;
+use crate::backend::conformance;
+use crate::backend::directory::Directory;
+use crate::backend::memory::Memory;
+use crate::backend::object::ObjectBackend;
+
+#[derive(Debug, Default)]
+struct Jumping(Mutex<Duration>);
+
+impl Clock for Jumping {
+    fn now_ms(&self) -> u64 {
+        0
+    }
+    fn monotonic(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+    fn sleep(&self, duration: Duration) {
+        *self.0.lock().unwrap() += duration;
+    }
+}
+
+#[test]
+fn every_backend_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain: Vec<Arc<dyn Backend>> = vec![
+        Arc::new(Memory::new()),
+        Arc::new(Memory::without_append()),
+        Arc::new(Directory::new(directory.path().join("a/b"))),
+        Arc::new(ObjectBackend::open("memory:///some/prefix").unwrap()),
+    ];
+    plain.iter().for_each(conformance::check);
+}
+
+/// Runs against a real service when `SYNCLINE_TEST_S3_URL` names a place in one (credentials and endpoint as for any
+/// client, in `AWS_…`).
+#[test]
+fn a_bucket_keeps_the_contract() {
+    let Ok(url) = std::env::var("SYNCLINE_TEST_S3_URL") else { return };
+    let unique = Rng::from_os().unique_name();
+    let backend: Arc<dyn Backend> = Arc::new(ObjectBackend::open(&format!("{url}/conformance-{unique}")).unwrap());
+    conformance::check(&backend);
+}
+
+#[test]
+fn wrappers_keep_the_contract() {
+    let clock: Arc<dyn Clock> = Arc::new(Jumping::default());
+    let meter = Arc::new(Meter::new(Arc::clone(&clock)));
+    let retry = Arc::new(Retry::new(Arc::clone(&clock), 3, 10, Rng::from_seed(1)));
+    let limit = Arc::new(Limit::new(clock, 1 << 20));
+    let faults = Faults::new(Arc::new(Memory::new()), |_| Fault::None);
+    let inner: Arc<dyn Backend> = Arc::new(Wrapped::new(Arc::new(faults), retry));
+    let inner: Arc<dyn Backend> = Arc::new(Wrapped::new(inner, limit));
+    let all: Arc<dyn Backend> = Arc::new(Wrapped::new(inner, Arc::clone(&meter)));
+    conformance::check(&all);
+    let counts = meter.counts();
+    assert!(counts[&Op::Write].bytes > 20 << 20 && counts[&Op::Write].errors > 0, "{counts:?}");
+    // 40 MiB and more at 1 MiB a second, of which one second's worth is free.
+    assert!(counts.values().map(|counts| counts.time).sum::<Duration>() > Duration::from_secs(39));
+}
+
+#[test]
+fn retries_carry_over_lost_replies() {
+    let mut calls = 0;
+    let faults = Faults::new(Arc::new(Memory::new()), move |call| {
+        calls += 1;
+        match calls % 3 {
+            0 if call.op == Op::Write => Fault::LostReply,
+            1 => Fault::Fail(Kind::Unavailable),
+            _ => Fault::None,
+        }
+    });
+    let retry = Retry::new(Arc::new(Jumping::default()), 5, 10, Rng::from_seed(1));
+    let backend = Wrapped::new(Arc::new(faults), Arc::new(retry));
+    let mut version = None;
+    for n in 0..30u8 {
+        version = Some(backend.swap("head", version.as_ref(), vec![n].into()).unwrap());
+        assert_eq!(backend.read_versioned("head").unwrap().unwrap().0, vec![n]);
+    }
+    // A fault that does not go away is told.
+    let broken = Faults::new(Arc::new(Memory::new()), |_| Fault::Fail(Kind::Unavailable));
+    let retry = Retry::new(Arc::new(Jumping::default()), 5, 10, Rng::from_seed(1));
+    let backend = Wrapped::new(Arc::new(broken), Arc::new(retry));
+    assert_eq!(backend.size("x").unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[test]
+fn names_that_leave_the_root_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Directory::new(directory.path());
+    for name in ["../x", "/x", "a//b", "a/../b", ".hidden", "a/.tmp", "", "A", "a b"] {
+        assert_eq!(backend.put(name, Bytes::new()).unwrap_err().kind(), Kind::Invalid, "{name:?}");
+    }
+}
