@@ -222,8 +222,13 @@ impl Index {
         }
         let mut state = self.write();
         state.tail.extend(entries);
-        if scanned.end > from {
-            state.cover(file, from, scanned.end);
+        // Damaged stretches stay uncovered: if only the reading went wrong, the next look finds their objects.
+        let mut at = from;
+        for (bad, good) in scanned.damage.iter().copied().chain([(scanned.end, scanned.end)]) {
+            if bad > at {
+                state.cover(file, at, bad);
+            }
+            at = good;
         }
         let info = &mut state.files[file as usize];
         info.end = info.end.max(scanned.end);

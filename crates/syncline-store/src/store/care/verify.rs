@@ -130,9 +130,19 @@ impl Walk<'_> {
         };
         let found = task::try_map(frame.objects.iter().collect(), check)?;
         for (id, reason) in found.into_iter().flatten() {
-            self.find(name, vec![id], reason);
+            // A collection that was cut short may have deleted bases before the dead patches on them, which are next. What is live
+            // has been copied out of condemned files.
+            if !self.is_condemned(name) {
+                self.find(name, vec![id], reason);
+            }
         }
         Ok(())
+    }
+
+    fn is_condemned(&self, name: &str) -> bool {
+        let mut state = self.store.inner.index.write();
+        let file = state.file(name);
+        state.files[file as usize].condemned
     }
 
     /// Reports the stretches of a file that are no frames.
