@@ -5,9 +5,19 @@
 //! touches and one list node per level. Layout: `docs/format/files.md`.
 //! Owns: nothing between calls; chunks and nodes are objects of the store. After a crash: objects that no row refers
 //! to are garbage for `gc`.
-//! Not here: where chunks are cut (`syncline_store`), which table cells are large (`crate::leaf`).
+//! Not here: where chunks are cut (`syncline_store::chunk`), which table cells are large (`crate::leaf`).
+
+mod build;
+mod node;
+mod read;
+mod track;
+mod write;
 
 use syncline_base::Hash;
+
+pub use node::{Child, ListNode};
+pub use read::{Reader, copy, read_all, same};
+pub use write::{write, write_bytes};
 
 /// Names the bytes of large content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -19,3 +29,11 @@ pub struct ContentRef {
     /// Levels of list nodes above the chunks.
     pub height: u8,
 }
+
+impl ContentRef {
+    /// No bytes.
+    pub const EMPTY: Self = Self { root: Hash::ZERO, len: 0, height: 0 };
+}
+
+#[cfg(test)]
+mod tests;
