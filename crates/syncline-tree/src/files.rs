@@ -6,13 +6,15 @@
 
 pub mod collide;
 pub mod path;
+mod query;
 mod rows;
+
+pub use query::{Listed, differences, get, key, list, paths, scan};
+pub use rows::{Edit, changes, entries, schema};
 
 use bytes::Bytes;
 
 use crate::content::ContentRef;
-
-pub use rows::{Edit, changes, differences, entries, get, paths, schema};
 
 /// Content up to this many bytes lives in the row itself; larger content is a chunk tree.
 pub const INLINE_MAX: usize = 16 * 1024;

@@ -13,11 +13,14 @@ mod read;
 mod track;
 mod write;
 
-use syncline_base::Hash;
+use syncline_base::{Hash, Kind};
 
+use node::MAX_HEIGHT;
 pub use node::{Child, ListNode};
-pub use read::{Reader, copy, read_all, same};
+pub use read::{Reader, copy, read, read_all, same};
 pub use write::{write, write_bytes};
+
+use crate::Error;
 
 /// Names the bytes of large content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -33,6 +36,19 @@ pub struct ContentRef {
 impl ContentRef {
     /// No bytes.
     pub const EMPTY: Self = Self { root: Hash::ZERO, len: 0, height: 0 };
+}
+
+/// What an error of a source of bytes is here.
+fn source_failed(error: &std::io::Error) -> Error {
+    let text = format!("reading content: {error}");
+    match Kind::of_io(error) {
+        Kind::Invalid => Error::Invalid(text),
+        Kind::NotFound => Error::NotFound(text),
+        Kind::Conflict => Error::Conflict(text),
+        Kind::Denied => Error::Denied(text),
+        Kind::Unavailable => Error::Unavailable(text),
+        Kind::Corrupt => Error::Corrupt(text),
+    }
 }
 
 #[cfg(test)]

@@ -95,8 +95,7 @@ pub(super) struct Track<'a> {
 impl<'a> Track<'a> {
     pub(super) fn new(store: &'a Store, content: &ContentRef) -> Result<Self> {
         let walk = Walk::new(store, content)?;
-        let mut track =
-            Self { walk, window: VecDeque::new(), places: IdMap::default(), first: 0, ended: false };
+        let mut track = Self { walk, window: VecDeque::new(), places: IdMap::default(), first: 0, ended: false };
         track.fill()?;
         Ok(track)
     }

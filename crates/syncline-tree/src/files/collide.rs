@@ -17,6 +17,12 @@ pub struct Collision {
     pub second: String,
 }
 
+impl std::fmt::Display for Collision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} and {:?}", self.first, self.second)
+    }
+}
+
 /// The form under which names collide: case folded, then NFC.
 #[must_use]
 pub fn fold(name: &str) -> String {

@@ -1,54 +1,64 @@
-//! Entries as rows of the files table, and back.
-//!
-//! Owns no state. Not here: which paths are allowed (`super::path`), what a directory holds (`syncline-node`).
+//! Entries to rows of the files table and back.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{UInt8Type, UInt32Type};
-use arrow_array::{BinaryArray, RecordBatch, StringArray, UInt8Array, UInt32Array, UInt64Array};
+use arrow_array::types::{UInt8Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray, UInt8Array, UInt32Array, UInt64Array};
 use bytes::Bytes;
 
-use super::{Content, Entry, FileKind, path};
-use crate::key::KeyEncoder;
+use super::{Content, Entry, FileKind, INLINE_MAX, path};
+use crate::content::ContentRef;
 use crate::leaf::External;
 use crate::schema::{Field, Schema, Type};
-use crate::table::{Rows, Scan};
-use crate::{Changes, Error, Op, Result, Table, diff};
+use crate::table::{Changes, Op, Rows};
+use crate::{Error, Result};
 
-/// Position and id of the content column: the one whose cells may lie outside the leaf.
-const CONTENT: usize = 4;
-/// Mean rows of a leaf. Rows hold up to 16 KiB of content each, so leaves are small in rows.
+/// Mean number of files in a leaf: with contents of up to 16 KiB in the rows, leaves of usual small files are near 64 KiB.
 const LEAF_ROWS: u32 = 16;
+/// The mode of a file that may be executed, and of one that may not. Links and folders have no mode.
+const EXECUTABLE: u32 = 0o755;
+const PLAIN: u32 = 0o644;
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let column = |name: &str, ty| Field { name: name.to_owned(), ty, nullable: false };
+    let columns = vec![
+        column("path", Type::Utf8),
+        column("kind", Type::UInt8),
+        column("mode", Type::UInt32),
+        column("size", Type::UInt64),
+        column("content", Type::Binary),
+    ];
+    let schema = Schema::new(columns, &["path"]).expect("five plain columns and a key of text make a schema");
+    Schema { leaf_rows: LEAF_ROWS, ..schema }
+});
 
 /// The schema of every files table.
-///
-/// # Panics
-/// Never: the schema is a constant.
 #[must_use]
 pub fn schema() -> Schema {
-    let fields = vec![
-        Field::new("path", Type::Utf8, false),
-        Field::new("kind", Type::UInt8, false),
-        Field::new("mode", Type::UInt32, false),
-        Field::new("size", Type::UInt64, false),
-        Field::new("content", Type::Binary, false),
-    ];
-    let schema = Schema::new(fields, &["path"]).and_then(|schema| schema.with_leaf_rows(LEAF_ROWS));
-    schema.expect("a constant schema that the tests check")
+    SCHEMA.clone()
 }
 
-/// A change to the files table.
+/// Where the columns are in a batch with all of them.
+const PATH: usize = 0;
+const KIND: usize = 1;
+const MODE: usize = 2;
+const SIZE: usize = 3;
+const CONTENT: usize = 4;
+
+/// What is to become of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
-    /// The path holds this now.
+    /// The path holds this from now on.
     Put(Entry),
-    /// Nothing is at this path any more.
+    /// The path holds nothing from now on.
     Remove(String),
 }
 
 impl Edit {
-    fn path(&self) -> &str {
+    /// The path that is edited.
+    #[must_use]
+    pub fn path(&self) -> &str {
         match self {
             Self::Put(entry) => &entry.path,
             Self::Remove(path) => path,
@@ -56,147 +66,111 @@ impl Edit {
     }
 }
 
-/// The changes that edits make, which must be in byte order of their paths, each path once.
+/// The changes to a files table that these edits are. Edits must be sorted by path, each path once.
 ///
 /// # Errors
-/// `invalid` when a path cannot be versioned.
+/// `invalid` when a path breaks the rules, or inline content is longer than it may be.
 pub fn changes(edits: &[Edit]) -> Result<Changes> {
-    let mut ops = Vec::with_capacity(edits.len());
     let mut externals = Vec::new();
-    let mut contents: Vec<&[u8]> = Vec::with_capacity(edits.len());
-    for (row, edit) in edits.iter().enumerate() {
-        path::check(edit.path()).map_err(|fault| Error::invalid(format!("path {:?}: {fault}", edit.path())))?;
-        let (op, content): (Op, &[u8]) = match edit {
-            Edit::Put(Entry { content: Content::Inline(bytes), .. }) => (Op::Upsert, bytes),
-            Edit::Put(Entry { content: Content::Chunks(content), .. }) => {
-                let row = u32::try_from(row).map_err(|_| Error::invalid("more than 2^32 edits at once"))?;
-                externals.push(External { column: CONTENT as u32, row, content: *content });
-                (Op::Upsert, &[])
+    let mut ops = Vec::with_capacity(edits.len());
+    let id = SCHEMA.columns[CONTENT].id;
+    for (row, edit) in (0..).zip(edits) {
+        match edit {
+            Edit::Remove(_) => ops.push(Op::Delete),
+            Edit::Put(entry) => {
+                check(entry)?;
+                if let Content::Chunks(content) = &entry.content {
+                    externals.push(External { column: id, row, content: *content });
+                }
+                ops.push(Op::Upsert);
             }
-            Edit::Remove(_) => (Op::Delete, &[]),
-        };
-        ops.push(op);
-        contents.push(content);
+        }
     }
-    let entry = |edit| match edit {
-        &Edit::Put(ref entry) => Some(entry),
-        Edit::Remove(_) => None,
+    fn entry(edit: &Edit) -> Option<&Entry> {
+        match edit {
+            Edit::Put(entry) => Some(entry),
+            Edit::Remove(_) => None,
+        }
+    }
+    let mode = |entry: &Entry| match (entry.kind, entry.executable) {
+        (FileKind::File, true) => EXECUTABLE,
+        (FileKind::File, false) => PLAIN,
+        _ => 0,
     };
-    let kinds = edits.iter().map(|edit| entry(edit).map_or(0, |entry| entry.kind.code()));
-    let modes = edits.iter().map(|edit| entry(edit).map_or(0, mode));
-    let sizes = edits.iter().map(|edit| entry(edit).map_or(0, |entry| entry.content.len()));
-    let rows = RecordBatch::try_new(
-        schema().arrow(),
-        vec![
-            Arc::new(StringArray::from_iter_values(edits.iter().map(Edit::path))),
-            Arc::new(UInt8Array::from_iter_values(kinds)),
-            Arc::new(UInt32Array::from_iter_values(modes)),
-            Arc::new(UInt64Array::from_iter_values(sizes)),
-            Arc::new(BinaryArray::from_iter_values(contents)),
-        ],
-    )
-    .map_err(|e| Error::invalid(format!("rows of files: {e}")))?;
+    fn inline(entry: &Entry) -> &[u8] {
+        match &entry.content {
+            Content::Inline(bytes) => bytes,
+            Content::Chunks(_) => &[],
+        }
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(edits.iter().map(Edit::path))),
+        Arc::new(UInt8Array::from_iter_values(edits.iter().map(|e| entry(e).map_or(0, |e| e.kind.code())))),
+        Arc::new(UInt32Array::from_iter_values(edits.iter().map(|e| entry(e).map_or(0, mode)))),
+        Arc::new(UInt64Array::from_iter_values(edits.iter().map(|e| entry(e).map_or(0, |e| e.content.len())))),
+        Arc::new(BinaryArray::from_iter_values(edits.iter().map(|e| entry(e).map_or(&[][..], inline)))),
+    ];
+    let rows = RecordBatch::try_new(SCHEMA.arrow(), columns)
+        .map_err(|error| Error::invalid(format!("entries do not fit the files table: {error}")))?;
     Ok(Changes { rows, ops, externals })
 }
 
-/// The only modes there are: what a checkout on any system can bring back.
-fn mode(entry: &Entry) -> u32 {
-    match entry.kind {
-        FileKind::File if entry.executable => 0o755,
-        FileKind::File => 0o644,
-        FileKind::Symlink => 0o777,
-        FileKind::Folder => 0o755,
-    }
-}
-
-/// The entries that rows of a files table stand for.
-///
-/// # Errors
-/// `corrupt` when the rows are not those of a files table.
-pub fn entries(rows: &Rows) -> Result<Vec<Entry>> {
-    let batch = &rows.batch;
-    let wrong = |what: &str| Error::corrupt(format!("a files table has {what}"));
-    if batch.num_columns() != CONTENT + 1 {
-        return Err(wrong("other columns than path, kind, mode, size and content"));
-    }
-    let paths = batch.column(0).as_string_opt::<i32>().ok_or_else(|| wrong("paths that are no text"))?;
-    let kinds = batch.column(1).as_primitive_opt::<UInt8Type>().ok_or_else(|| wrong("kinds that are no numbers"))?;
-    let modes = batch.column(2).as_primitive_opt::<UInt32Type>().ok_or_else(|| wrong("modes that are no numbers"))?;
-    let contents = batch.column(CONTENT).as_binary_opt::<i32>().ok_or_else(|| wrong("contents that are no bytes"))?;
-    let mut externals = rows.externals.iter().peekable();
-    (0..batch.num_rows())
-        .map(|row| {
-            let kind = FileKind::from_code(kinds.value(row)).ok_or_else(|| wrong("a kind that is not known"))?;
-            let outside = externals.next_if(|external| external.row as usize == row);
-            let content = match outside {
-                Some(external) => Content::Chunks(external.content),
-                None => Content::Inline(Bytes::copy_from_slice(contents.value(row))),
-            };
-            let executable = kind == FileKind::File && modes.value(row) & 0o100 != 0;
-            Ok(Entry { path: paths.value(row).to_owned(), kind, executable, content })
-        })
-        .collect()
-}
-
-fn key(table: &Table, path: &str) -> Result<Vec<u8>> {
-    let column = Arc::new(StringArray::from_iter_values([path]));
-    let batch = RecordBatch::try_new(table.schema().arrow_of(&[0]), vec![column])
-        .map_err(|e| Error::invalid(format!("path {path:?}: {e}")))?;
-    Ok(KeyEncoder::new(table.schema())?.encode_key_columns(&batch)?.get(0).to_vec())
-}
-
-/// The entry at a path.
-///
-/// # Errors
-/// The store's; `corrupt` when the table is not one of files.
-pub fn get(table: &Table, path: &str) -> Result<Option<Entry>> {
-    match table.get_rows(&key(table, path)?)? {
-        Some(rows) => Ok(entries(&rows)?.pop()),
-        None => Ok(None),
-    }
-}
-
-/// All paths of a files table, in byte order.
-///
-/// # Errors
-/// The store's; `corrupt` when the table is not one of files.
-pub fn paths(table: &Table) -> Result<Vec<String>> {
-    let mut paths = Vec::with_capacity(usize::try_from(table.rows()).unwrap_or(0).min(1 << 20));
-    for batch in table.scan(Scan { columns: Some(vec!["path".into()]), ..Scan::default() })? {
-        let batch = batch?;
-        let column = batch.column(0).as_string_opt::<i32>();
-        let column = column.ok_or_else(|| Error::corrupt("a files table has paths that are no text"))?;
-        paths.extend(column.iter().flatten().map(str::to_owned));
-    }
-    Ok(paths)
-}
-
-/// Shows every path that differs between two files tables (an absent one is empty), with what is there before and
-/// after, in byte order.
-///
-/// # Errors
-/// The store's; those of `show`.
-pub fn differences(
-    store: &syncline_store::Store,
-    old: Option<&Table>,
-    new: Option<&Table>,
-    show: &mut dyn FnMut(&str, Option<&Entry>, Option<&Entry>) -> Result<()>,
-) -> Result<()> {
-    let empty = Table::create(store, schema())?;
-    for batch in diff::diff(old.unwrap_or(&empty), new.unwrap_or(&empty))? {
-        let batch = batch?;
-        let (mut before, mut after) = (entries(&batch.before)?.into_iter(), entries(&batch.after)?.into_iter());
-        for kind in &batch.kinds {
-            let (old, new) = match kind {
-                diff::Change::Insert => (None, after.next()),
-                diff::Change::Update => (before.next(), after.next()),
-                diff::Change::Delete => (before.next(), None),
-            };
-            let Some(path) = old.as_ref().or(new.as_ref()).map(|entry| entry.path.as_str()) else { continue };
-            show(path, old.as_ref(), new.as_ref())?;
-        }
+fn check(entry: &Entry) -> Result<()> {
+    path::check(&entry.path)
+        .map_err(|fault| Error::invalid(format!("path {:?} cannot be in a dataset: {fault}", entry.path)))?;
+    let fits = match (&entry.content, entry.kind) {
+        (Content::Inline(bytes), FileKind::File | FileKind::Symlink) => bytes.len() <= INLINE_MAX,
+        (Content::Inline(bytes), FileKind::Folder) => bytes.is_empty(),
+        (Content::Chunks(content), FileKind::File) => content.len > INLINE_MAX as u64,
+        (Content::Chunks(_), _) => false,
+    };
+    if !fits {
+        let Entry { path, kind, content, .. } = entry;
+        let text = format!("{path:?} cannot be a {kind:?} with {} bytes of content kept like this", content.len());
+        return Err(Error::invalid(text));
     }
     Ok(())
+}
+
+/// The entries of rows with all columns of the files table.
+///
+/// # Errors
+/// `corrupt` when rows are not such, or a path breaks the rules: it may have come from a peer.
+pub fn entries(rows: &Rows) -> Result<Vec<Entry>> {
+    let batch = &rows.batch;
+    let wrong = |what: &str| Error::corrupt(format!("a files table has {what}: run verify"));
+    let columns = batch.columns();
+    let typed = columns.len() == SCHEMA.columns.len()
+        && columns.iter().zip(SCHEMA.arrow().fields()).all(|(column, field)| column.data_type() == field.data_type())
+        && columns.iter().all(|column| column.null_count() == 0);
+    if !typed {
+        return Err(wrong("other columns than a files table has"));
+    }
+    let paths = columns[PATH].as_string::<i32>();
+    let kinds = columns[KIND].as_primitive::<UInt8Type>();
+    let modes = columns[MODE].as_primitive::<UInt32Type>();
+    let sizes = columns[SIZE].as_primitive::<UInt64Type>();
+    let contents = columns[CONTENT].as_binary::<i32>();
+    let mut externals = rows.externals.iter().filter(|e| e.column == SCHEMA.columns[CONTENT].id).peekable();
+    let mut entries = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        let path = paths.value(row);
+        path::check(path).map_err(|fault| wrong(&format!("path {path:?} that may not be: {fault}")))?;
+        let kind = FileKind::from_code(kinds.value(row));
+        let kind = kind.ok_or_else(|| wrong(&format!("an unknown kind {} at {path:?}", kinds.value(row))))?;
+        while externals.next_if(|e| (e.row as usize) < row).is_some() {}
+        let content: Option<ContentRef> = externals.next_if(|e| e.row as usize == row).map(|e| e.content);
+        let content = match content {
+            Some(content) => Content::Chunks(content),
+            None => Content::Inline(Bytes::copy_from_slice(contents.value(row))),
+        };
+        if content.len() != sizes.value(row) {
+            return Err(wrong(&format!("{} bytes at {path:?} instead of {}", content.len(), sizes.value(row))));
+        }
+        let executable = kind == FileKind::File && modes.value(row) == EXECUTABLE;
+        entries.push(Entry { path: path.to_owned(), kind, executable, content });
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]

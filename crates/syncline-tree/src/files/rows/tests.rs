@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use syncline_base::Hash;
 
-use super::{Edit, changes, differences, entries, get, paths, schema};
+use super::{Edit, changes, entries, schema};
 use crate::Table;
 use crate::content::ContentRef;
-use crate::files::{Content, Entry, FileKind};
+use crate::files::{Content, Entry, FileKind, differences, get, paths};
 use crate::table::Scan;
 use crate::tests_support::memory_store;
 
