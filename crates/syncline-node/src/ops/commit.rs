@@ -89,7 +89,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
         let (commit, root) = append(replica, &new)?;
         (Some(commit), root)
     };
-    scanned.cache.save()?;
+    scanned.remember();
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
     let committed = commit != refs.head_commit();
     let warnings = scanned.warnings;
