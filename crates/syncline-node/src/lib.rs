@@ -19,6 +19,7 @@ pub mod revision;
 pub mod rows;
 mod sort;
 mod work;
+mod worktree;
 
 pub use error::{Error, Result};
 /// What a face needs to bring its own transport: the trait, its errors, and the session that serves a peer.
