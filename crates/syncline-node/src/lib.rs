@@ -11,6 +11,7 @@ pub mod error;
 pub mod export;
 pub mod import;
 pub mod local;
+pub mod loopback;
 pub mod ops;
 pub mod progress;
 pub mod reach;

@@ -3,7 +3,7 @@
 use syncline_base::Kind;
 use syncline_node::ops::{merge, transfer};
 use syncline_node::progress::Silent;
-use syncline_node::{Replica, local};
+use syncline_node::{Replica, loopback};
 
 use crate::support::{Place, env};
 
@@ -16,12 +16,12 @@ fn open(place: &Place) -> Replica {
 }
 
 fn push(from: &Place, to: &Place) -> syncline_node::Result<transfer::Report> {
-    let mut transport = local::connect(open(to))?;
+    let mut transport = loopback::connect(open(to))?;
     transfer::push(&from.replica, &request("hub"), &mut *transport, &Silent)
 }
 
 fn pull(to: &Place, from: &Place) -> syncline_node::Result<transfer::Report> {
-    let mut transport = local::connect(open(from))?;
+    let mut transport = loopback::connect(open(from))?;
     transfer::pull(&to.replica, &request("hub"), &mut *transport, &Silent)
 }
 

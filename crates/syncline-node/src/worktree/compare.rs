@@ -88,7 +88,9 @@ pub(crate) fn check_collisions(listing: &Listing) -> Result<()> {
     if collisions.is_empty() {
         return Ok(());
     }
-    let shown: Vec<String> = collisions.iter().map(ToString::to_string).collect();
+    let shown: Vec<String> =
+        collisions.iter().take(10).map(|pair| format!("{:?} and {:?}", pair.first, pair.second)).collect();
+    let more = more + collisions.len().saturating_sub(10) as u64;
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     Err(Error::invalid(
         "committing files",
