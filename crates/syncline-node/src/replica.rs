@@ -12,7 +12,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use syncline_base::rng::Rng;
 use syncline_base::{Clock, Hash, Hlc, HlcClock, SystemClock};
+use syncline_store::backend::wrap::{Retry, Wrapped};
 use syncline_store::{Backend, Store, backend};
 use syncline_tree::{Commit, DatasetRoot, Refs};
 
@@ -117,7 +119,7 @@ impl Replica {
         match location {
             Location::Path(path) => Self::open_path(path, env),
             Location::Bucket(url) => {
-                let backend = bucket(url)?;
+                let backend = bucket(url, &env)?;
                 let create = backend.list("")?.is_empty();
                 let store = syncline_tree::open_store(backend, create, env.clock.clone())?;
                 Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new() })
@@ -234,8 +236,14 @@ impl Replica {
     }
 }
 
-fn bucket(url: &str) -> Result<Arc<dyn Backend>> {
-    Err(Error::invalid(format!("opening {url}"), "this build has no object store backend"))
+/// How often a request to a bucket is tried, and how long the first pause between tries is.
+const BUCKET_TRIES: u32 = 6;
+const BUCKET_PAUSE_MS: u64 = 200;
+
+fn bucket(url: &str, env: &Env) -> Result<Arc<dyn Backend>> {
+    let bucket = Arc::new(backend::object::ObjectBackend::open(url)?);
+    let retry = Retry::new(env.clock.clone(), BUCKET_TRIES, BUCKET_PAUSE_MS, Rng::from_os());
+    Ok(Arc::new(Wrapped::new(bucket, Arc::new(retry))))
 }
 
 fn directory(path: &Path) -> Result<Arc<dyn Backend>> {
