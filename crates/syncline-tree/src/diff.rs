@@ -1,12 +1,26 @@
 //! What differs between two tables, found from the top down: equal subtrees are never opened.
 //!
-//! Owns nothing. Not here: deciding what to do about differences (`crate::merge`), shipping them (`crate::delta`).
-#![allow(clippy::unimplemented, unused_variables, reason = "signatures first")]
+//! Owns: a thread for each stream of differences; it ends when the reader goes away. Memory: the differences of some tens
+//! of leaves. Not here: deciding what to do about differences (`crate::merge`), shipping them (`crate::delta`).
 
-use crate::Result;
+mod gather;
+mod regions;
+mod rows;
+
+use syncline_base::task;
+
+use self::gather::Gather;
+use self::regions::{Region, Regions};
+use self::rows::Both;
 use crate::key::Keys;
 use crate::patch::{ColumnSet, Counts};
+use crate::table::stream::{Stream, stream};
 use crate::table::{Changes, Rows, Table};
+use crate::{Error, Result};
+
+/// Regions that one task compares. A region of one side only counts for several.
+const GROUP: usize = 64;
+const ONE_SIDED: usize = 8;
 
 /// How a row differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,32 +33,127 @@ pub enum Change {
     Delete,
 }
 
-/// Some rows that differ, in key order.
+/// Some rows that differ, in key order. All columns are those of the new table; an old row has nulls in columns that the old
+/// table does not have.
 #[derive(Debug, Clone)]
 pub struct DiffBatch {
     /// The key of each row that differs.
     pub keys: Keys,
     /// How each differs.
     pub kinds: Vec<Change>,
-    /// Updated and deleted rows as they were, in order (inserted ones have no row here). The old table's columns.
+    /// Updated and deleted rows as they were, in order (inserted ones have no row here).
     pub before: Rows,
-    /// Updated and inserted rows as they are, in order (deleted ones have no row here). The new table's columns.
+    /// Updated and inserted rows as they are, in order (deleted ones have no row here).
     pub after: Rows,
-    /// For each row the cells that differ, as positions in the new table's schema; empty unless it is an update.
+    /// For each row the cells that differ, as positions in the schema; empty unless it is an update.
     pub changed: Vec<ColumnSet>,
 }
 
+/// Two tables to compare.
+#[derive(Debug, Clone)]
+pub(crate) struct Sides {
+    pub(crate) old: Table,
+    pub(crate) new: Table,
+    pub(crate) same_schema: bool,
+}
+
+impl Sides {
+    fn new(old: &Table, new: &Table) -> Result<Self> {
+        let key = |table: &Table| -> Vec<_> {
+            let schema = table.schema();
+            schema.key_positions().into_iter().map(|i| (schema.columns[i].id, schema.columns[i].ty.clone())).collect()
+        };
+        if key(old) != key(new) {
+            return Err(Error::invalid("comparing two tables: their keys are not the same, so rows cannot be matched"));
+        }
+        let same_schema = old.to_ref().schema == new.to_ref().schema;
+        Ok(Self { old: old.clone(), new: new.clone(), same_schema })
+    }
+
+    fn regions(&self) -> Result<impl Iterator<Item = Result<Vec<Region>>> + '_> {
+        let mut regions = Regions::new(&self.old, &self.new)?;
+        Ok(std::iter::from_fn(move || {
+            let (mut group, mut weight) = (Vec::new(), 0);
+            while weight < GROUP {
+                match regions.next() {
+                    None => break,
+                    Some(Err(error)) => return Some(Err(error)),
+                    Some(Ok(region)) => {
+                        let one_sided = region.old.is_empty() || region.new.is_empty();
+                        weight += if one_sided { ONE_SIDED } else { 1 };
+                        group.push(region);
+                    }
+                }
+            }
+            (!group.is_empty()).then_some(Ok(group))
+        }))
+    }
+
+    fn changes(&self, group: &[Region]) -> Result<Changes> {
+        let (mut ops, mut gather) = (Vec::new(), Gather::new(self.new.schema()));
+        for region in group {
+            rows::gather_changes(self, &rows::find(self, region)?, &mut ops, &mut gather)?;
+        }
+        let Rows { batch, externals } = gather.finish()?;
+        Ok(Changes { rows: batch, ops, externals })
+    }
+
+    fn batch(&self, group: &[Region]) -> Result<DiffBatch> {
+        let schema = self.new.schema();
+        let (before, after) = (Gather::new(schema), Gather::new(schema));
+        let mut both = Both { before, after, kinds: Vec::new(), changed: Vec::new() };
+        for region in group {
+            rows::gather_both(self, &rows::find(self, region)?, &mut both)?;
+        }
+        let Both { before, after, kinds, changed } = both;
+        let (before, after) = (before.finish()?, after.finish()?);
+        let encoder = &self.new.shared.encoder;
+        let keys = rows::keys_in_order(&kinds, &encoder.encode(&before.batch)?, &encoder.encode(&after.batch)?);
+        Ok(DiffBatch { keys, kinds, before, after, changed })
+    }
+}
+
 /// All differences from `old` to `new`, in key order, in batches of bounded size. The tables may be in different stores.
-pub fn diff(old: &Table, new: &Table) -> Result<Box<dyn Iterator<Item = Result<DiffBatch>> + Send>> {
-    unimplemented!()
+///
+/// # Errors
+/// `invalid` when the tables have different keys; the store's.
+pub fn diff(old: &Table, new: &Table) -> Result<Stream<DiffBatch>> {
+    let sides = Sides::new(old, new)?;
+    stream("diff", 2, move |sink| {
+        task::pipeline(sides.regions()?, 2 * task::width(), |group| sides.batch(&group), |batch| {
+            if batch.kinds.is_empty() { Ok(()) } else { sink(batch) }
+        })
+    })
 }
 
 /// How many rows differ. Does not open leaves that are stored as edits of the old ones.
+///
+/// # Errors
+/// As [`diff`].
 pub fn diff_counts(old: &Table, new: &Table) -> Result<Counts> {
-    unimplemented!()
+    let sides = Sides::new(old, new)?;
+    let mut total = Counts::default();
+    let count = |group: Vec<Region>| group.iter().map(|region| rows::count(&sides, region)).collect::<Result<Vec<_>>>();
+    task::pipeline(sides.regions()?, 2 * task::width(), count, |counts| {
+        for counts in counts {
+            total.inserted += counts.inserted;
+            total.updated += counts.updated;
+            total.deleted += counts.deleted;
+        }
+        Ok(())
+    })?;
+    Ok(total)
 }
 
 /// The changes that make `new` out of `old`: keys and changed cells only. Cheaper than [`diff`].
-pub fn changes(old: &Table, new: &Table) -> Result<Box<dyn Iterator<Item = Result<Changes>> + Send>> {
-    unimplemented!()
+///
+/// # Errors
+/// As [`diff`].
+pub fn changes(old: &Table, new: &Table) -> Result<Stream<Changes>> {
+    let sides = Sides::new(old, new)?;
+    stream("changes", 4, move |sink| {
+        task::pipeline(sides.regions()?, 2 * task::width(), |group| sides.changes(&group), |changes| {
+            if changes.ops.is_empty() { Ok(()) } else { sink(changes) }
+        })
+    })
 }

@@ -15,6 +15,7 @@ mod evolve;
 mod levels;
 mod run;
 mod scan;
+pub(crate) mod stream;
 
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ use syncline_base::Hash;
 use syncline_store::Store;
 
 pub(crate) use change::Batch;
+pub(crate) use evolve::under;
+pub(crate) use build::concat;
 pub use change::{Applied, Changes, Op, Rows};
 pub use scan::{Batches, Prune, RowBatches, Scan};
 

@@ -241,7 +241,7 @@ fn common(old: &Keys, new: &Keys) -> usize {
 }
 
 /// Steps that make exactly the rows with keys `new` out of those with keys `old`.
-fn replacing(old: &Keys, new: &Keys) -> Vec<RowOp> {
+pub(crate) fn replacing(old: &Keys, new: &Keys) -> Vec<RowOp> {
     let mut steps: Vec<RowOp> = Vec::new();
     walk(old, new, |order, i, j| match (order, steps.last_mut()) {
         (Ordering::Equal, _) => steps.push(RowOp::Update { row: i, source: j, columns: None }),

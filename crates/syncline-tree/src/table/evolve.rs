@@ -91,10 +91,7 @@ impl Table {
     fn rebuild(&self, empty: &Self) -> Result<Self> {
         let rows = self.scan_rows(Scan::default())?;
         let changes = rows.map(|rows| {
-            let rows = rows?;
-            let batch = cast(self.schema(), empty.schema(), &rows)?;
-            let known = |e: &crate::leaf::External| empty.schema().position(e.column).is_some();
-            let externals = rows.externals.into_iter().filter(known).collect();
+            let Rows { batch, externals } = under(self.schema(), empty.schema(), &rows?)?;
             Ok(Changes { ops: vec![Op::Insert; batch.num_rows()], rows: batch, externals })
         });
         Ok(empty.apply(changes)?.0)
@@ -113,7 +110,7 @@ fn drop_from(shared: &Shared, place: Place, dropped: &[u32]) -> Result<Option<Sp
 }
 
 /// Rows of one schema as rows of another one, columns matched by id.
-fn cast(from: &Schema, to: &Schema, rows: &Rows) -> Result<RecordBatch> {
+pub(crate) fn under(from: &Schema, to: &Schema, rows: &Rows) -> Result<Rows> {
     let arrow = to.arrow();
     let count = rows.batch.num_rows();
     let column = |(column, field): (&crate::schema::Column, &arrow_schema::FieldRef)| match from.position(column.id) {
@@ -127,6 +124,8 @@ fn cast(from: &Schema, to: &Schema, rows: &Rows) -> Result<RecordBatch> {
     };
     let columns = to.columns.iter().zip(arrow.fields()).map(column).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(count));
-    RecordBatch::try_new_with_options(arrow, columns, &options)
-        .map_err(|error| Error::invalid(format!("bringing rows under another schema: {error}")))
+    let batch = RecordBatch::try_new_with_options(arrow, columns, &options)
+        .map_err(|error| Error::invalid(format!("bringing rows under another schema: {error}")))?;
+    let known = |e: &&crate::leaf::External| to.position(e.column).is_some();
+    Ok(Rows { batch, externals: rows.externals.iter().filter(known).copied().collect() })
 }

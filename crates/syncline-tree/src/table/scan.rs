@@ -4,13 +4,13 @@
 //! each core.
 
 use std::ops::{Bound, Range};
-use std::sync::mpsc;
 
 use arrow_array::RecordBatch;
 use syncline_base::task;
 
 use super::cursor::{Cursor, Place};
 use super::edit::{keys_of, lower_bound, rows_of};
+use super::stream::{collected, stream};
 use super::{Rows, Shared, Table, leaf_with};
 use crate::codec::{Columns, LEAF};
 use crate::{Error, Result};
@@ -166,29 +166,13 @@ impl Plan {
     fn start(self) -> Result<RowBatches> {
         let few = SMALL * u64::from(self.table.shared.schema.leaf_rows);
         if self.rows.end - self.rows.start <= few || self.limit <= few && self.prune.is_empty() {
-            let mut out = Vec::new();
-            self.run(|rows| {
-                out.push(Ok(rows));
-                Ok(())
-            })?;
-            return Ok(Box::new(out.into_iter()));
+            return collected(|sink| self.run(sink));
         }
-        let (send, receive) = mpsc::sync_channel(2 * GROUP * task::width());
-        let read = move || {
-            let gone = || Error::invalid("nobody wants the rows of a scan any more");
-            let result = self.run(|rows| send.send(Ok(rows)).map_err(|_| gone()));
-            if let Err(error) = result {
-                // When the reader is gone nobody is left to tell.
-                let _ = send.send(Err(error));
-            }
-        };
-        task::spawn("scan", read)
-            .map_err(|error| Error::Unavailable(format!("starting a thread for a scan: {error}")))?;
-        Ok(Box::new(receive.into_iter()))
+        stream("scan", 2 * GROUP * task::width(), move |sink| self.run(sink))
     }
 
     /// Reads everything and gives it to `sink`, in order.
-    fn run(&self, mut sink: impl FnMut(Rows) -> Result<()>) -> Result<()> {
+    fn run(&self, sink: &mut dyn FnMut(Rows) -> Result<()>) -> Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
