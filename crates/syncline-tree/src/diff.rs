@@ -120,9 +120,14 @@ impl Sides {
 pub fn diff(old: &Table, new: &Table) -> Result<Stream<DiffBatch>> {
     let sides = Sides::new(old, new)?;
     stream("diff", 2, move |sink| {
-        task::pipeline(sides.regions()?, 2 * task::width(), |group| sides.batch(&group), |batch| {
-            if batch.kinds.is_empty() { Ok(()) } else { sink(batch) }
-        })
+        task::pipeline(
+            sides.regions()?,
+            2 * task::width(),
+            |group| sides.batch(&group),
+            |batch| {
+                if batch.kinds.is_empty() { Ok(()) } else { sink(batch) }
+            },
+        )
     })
 }
 
@@ -152,8 +157,16 @@ pub fn diff_counts(old: &Table, new: &Table) -> Result<Counts> {
 pub fn changes(old: &Table, new: &Table) -> Result<Stream<Changes>> {
     let sides = Sides::new(old, new)?;
     stream("changes", 4, move |sink| {
-        task::pipeline(sides.regions()?, 2 * task::width(), |group| sides.changes(&group), |changes| {
-            if changes.ops.is_empty() { Ok(()) } else { sink(changes) }
-        })
+        task::pipeline(
+            sides.regions()?,
+            2 * task::width(),
+            |group| sides.changes(&group),
+            |changes| {
+                if changes.ops.is_empty() { Ok(()) } else { sink(changes) }
+            },
+        )
     })
 }
+
+#[cfg(test)]
+mod tests;

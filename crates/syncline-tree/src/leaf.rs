@@ -78,16 +78,25 @@ pub(crate) fn nodes_of(schema: &Schema, batch: &RecordBatch) -> Result<Vec<Colum
 
 /// The canonical node of one column of a conformed batch.
 pub(crate) fn node_of(column: &crate::schema::Column, array: &ArrayRef) -> Result<Node<Buffer>> {
+    if !column.nullable && array.null_count() > 0 {
+        return Err(has_nulls(column));
+    }
+    node_with_nulls(column, array)
+}
+
+/// As [`node_of`], for a batch with cells that do not matter: those may be null.
+pub(crate) fn node_with_nulls(column: &crate::schema::Column, array: &ArrayRef) -> Result<Node<Buffer>> {
     if !column.ty.is_arrow(array.data_type()) {
         let (name, is) = (&column.name, array.data_type());
         return Err(Error::invalid(format!(
             "column {name:?} of a batch is {is}, not as the schema says: conform it first"
         )));
     }
-    if !column.nullable && array.null_count() > 0 {
-        return Err(Error::invalid(format!("column {:?} may not be null, a batch has nulls in it", column.name)));
-    }
     import::import(&column.ty, array)
+}
+
+pub(crate) fn has_nulls(column: &crate::schema::Column) -> Error {
+    Error::invalid(format!("column {:?} may not be null, a batch has nulls in it", column.name))
 }
 
 /// Canonical bytes of columns in order of id, none of them all null.

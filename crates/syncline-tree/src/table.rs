@@ -24,10 +24,10 @@ use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
 
-pub(crate) use change::Batch;
-pub(crate) use evolve::under;
 pub(crate) use build::concat;
+pub(crate) use change::Batch;
 pub use change::{Applied, Changes, Op, Rows};
+pub(crate) use evolve::under;
 pub use scan::{Batches, Prune, RowBatches, Scan};
 
 use crate::boundary::{NODE_ENTRIES, Rule};

@@ -242,7 +242,13 @@ struct Part {
 }
 
 impl Part {
-    fn read(schema: &Schema, frame: &Bytes, reader: &mut Reader<'_>, positions: &[usize], rows: Vec<u32>) -> Result<Self> {
+    fn read(
+        schema: &Schema,
+        frame: &Bytes,
+        reader: &mut Reader<'_>,
+        positions: &[usize],
+        rows: Vec<u32>,
+    ) -> Result<Self> {
         let fault = |why: Fault| Error::corrupt(format!("reading a delta frame: {why}"));
         let len = reader.count(reader.left()).map_err(fault)?;
         let start = reader.at();
@@ -259,7 +265,13 @@ impl Part {
     }
 }
 
-fn assemble(schema: &Schema, is_key: &ColumnSet, parts: &[Part], slots: &[(usize, usize)], ops: Vec<Op>) -> Result<Changes> {
+fn assemble(
+    schema: &Schema,
+    is_key: &ColumnSet,
+    parts: &[Part],
+    slots: &[(usize, usize)],
+    ops: Vec<Op>,
+) -> Result<Changes> {
     let arrow = schema.arrow();
     let fields: Vec<_> = arrow.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     let mut columns = Vec::with_capacity(fields.len());

@@ -107,7 +107,10 @@ impl<'a> Gather<'a> {
         if arrays.iter().any(|array| array.data_type() != data_type)
             || picks.iter().any(|(source, row)| *row >= arrays[*source].len())
         {
-            return Err(Error::corrupt(format!("column {:?}: cells are not what the schema says", self.schema.columns[position].name)));
+            return Err(Error::corrupt(format!(
+                "column {:?}: cells are not what the schema says",
+                self.schema.columns[position].name
+            )));
         }
         interleave(&arrays, &picks).map_err(|error| Error::corrupt(format!("putting cells together: {error}")))
     }

@@ -207,7 +207,7 @@ fn gather_patch(
     let schema = sides.new.schema();
     let width = schema.columns.len();
     let inserts = patch.ops().iter().any(|op| matches!(op, PatchOp::Insert { .. }));
-    let mut source = Source { arrays: vec![None; width], externals: Vec::new() };
+    let mut source = Source { arrays: vec![None; width], externals: patch.externals().to_vec() };
     let masks = masks(sides, patch);
     for (position, column) in schema.columns.iter().enumerate() {
         if inserts || masks.iter().any(|mask| mask.contains(position)) {
@@ -231,7 +231,11 @@ fn gather_patch(
                 let base = base.ok_or_else(missing)?;
                 for row in row..row + count {
                     for position in 0..width {
-                        if is_key.contains(position) { out.cell(position, base, row as usize) } else { out.null(position) }
+                        if is_key.contains(position) {
+                            out.cell(position, base, row as usize)
+                        } else {
+                            out.null(position)
+                        }
                     }
                 }
                 ops.extend(std::iter::repeat_n(Op::Delete, count as usize));

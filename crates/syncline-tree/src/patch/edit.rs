@@ -52,6 +52,10 @@ pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
         let node = node.slices();
         place_externals(&mut steps.externals, edit.externals, *id, first, runs);
         let node = gather(None, Some(&node), runs).map_err(Error::Corrupt)?;
+        // Nulls in cells that no step uses do not matter.
+        if !column.nullable && node.as_ref().is_some_and(|node| node.validity.is_some()) {
+            return Err(leaf::has_nulls(column));
+        }
         if let Some(node) = node.filter(|node| !node.all_null()) {
             nodes.push((*id, into_buffers(node)));
         }
@@ -136,7 +140,8 @@ fn source_columns(edit: &Edit<'_>, first: u32, count: u32) -> Result<Vec<ColumnN
     }
     let rows = edit.rows.slice(first as usize, count as usize);
     let columns = edit.schema.columns.iter().zip(rows.columns());
-    columns.map(|(column, array)| Ok((column.id, leaf::node_of(column, array)?))).collect()
+    let node = |(column, array): (&crate::schema::Column, _)| Ok((column.id, leaf::node_with_nulls(column, array)?));
+    columns.map(node).collect()
 }
 
 /// For each update, the columns whose cell is another one.

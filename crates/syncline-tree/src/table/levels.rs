@@ -128,13 +128,13 @@ pub(crate) fn update(shared: &Shared, root: &Hash, height: u8, rows: u64, splice
     let mut splices = splices;
     for level in 1..height {
         if let Some(root) = whole(&splices, rows, level) {
-            return Ok(root);
+            return root.map(|(id, height)| lowered(shared, id, height)).transpose();
         }
         splices = update_level(shared, root, height, level, splices)?;
     }
     // Everything is replaced by the new entries of the root's level: usually by one.
     if let Some(root) = whole(&splices, rows, height) {
-        return Ok(root);
+        return root.map(|(id, height)| lowered(shared, id, height)).transpose();
     }
     let mut levels = Levels::new(shared, height);
     splices.into_iter().flat_map(|splice| splice.entries).try_for_each(|entry| levels.push(entry))?;
@@ -152,6 +152,18 @@ fn whole(splices: &[Splice], rows: u64, height: u8) -> Option<Root> {
         [only] => Some(Some((only.id, height))),
         _ => None,
     }
+}
+
+/// The root below nodes of one child: there are none when a tree is built from its rows.
+fn lowered(shared: &Shared, mut id: Hash, mut height: u8) -> Result<(Hash, u8)> {
+    while height > 1 {
+        let node = shared.node(&id, height - 1)?;
+        if node.len() > 1 {
+            break;
+        }
+        (id, height) = (node.id(0), height - 1);
+    }
+    Ok((id, height))
 }
 
 /// Applies splices of the children of `level` to its nodes: splices for the level above.
