@@ -120,6 +120,12 @@ pub(crate) fn read_footer(backend: &dyn Backend, name: &str, size: u64, file: u3
     Ok(frame::parse_footer(&bytes).ok().and_then(|body| read_entries(&body, file, start)))
 }
 
+/// Whether a file ends as finished files do.
+pub(crate) fn has_footer(backend: &dyn Backend, name: &str, size: u64) -> Result<bool> {
+    let Some(from) = size.checked_sub(TRAILER) else { return Ok(false) };
+    Ok(backend.read(name, from..size)?[8..] == TRAILER_MAGIC)
+}
+
 fn read_entries(body: &[u8], file: u32, end: u64) -> Option<Vec<(Hash, Loc)>> {
     if !body.len().is_multiple_of(ENTRY) {
         return None;

@@ -187,12 +187,15 @@ impl Index {
             at = at.max(to);
         }
         if at >= size {
+            // Nothing of it has to be read, but whether it goes on must be known: nothing is ever appended to a footer.
+            let known = self.read().files[file as usize].finished;
+            let finished = known || !journal || pack::has_footer(&*self.backend, &name, size)?;
             let mut state = self.write();
             let info = &mut state.files[file as usize];
             // A journal that is shorter than what was indexed has lost a tail that was never acknowledged.
             info.end = info.end.max(at.min(size));
-            info.finished |= !journal;
-            info.durable = info.durable.max(if journal { 0 } else { size });
+            info.finished = finished;
+            info.durable = info.durable.max(if finished { info.end } else { 0 });
             return Ok(());
         }
         if at == 0
