@@ -23,7 +23,7 @@ mod work;
 mod worktree;
 
 pub use error::{Error, Result};
+pub use replica::{Env, Location, Replica};
 /// What a face needs to bring its own transport: the trait, its errors, and the session that serves a peer.
 pub use syncline_sync as sync;
-pub use replica::{Env, Location, Replica};
 pub use work::{FileChange, Updated};

@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, FixedSizeListArray, ListArray, MapArray, StructArray, new_null_array};
+use arrow_array::{
+    Array as _, ArrayRef, FixedSizeListArray, ListArray, MapArray, StructArray, make_array, new_null_array,
+};
 use arrow_buffer::{NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use serde_json::value::RawValue;
 use syncline_tree::schema::{Field, Schema, Type};
@@ -30,14 +32,17 @@ pub(super) fn arrow_field(field: &Field) -> arrow_schema::Field {
     schema.arrow().field(0).clone()
 }
 
-/// The same field with null allowed on every level.
+/// The same field with null allowed on every level where Arrow allows it.
 fn relaxed(field: &Field) -> Field {
     let boxed = |field: &Field| Box::new(relaxed(field));
     let ty = match &field.ty {
         Type::List(item) => Type::List(boxed(item)),
         Type::FixedSizeList(item, size) => Type::FixedSizeList(boxed(item), *size),
         Type::Struct(fields) => Type::Struct(fields.iter().map(relaxed).collect()),
-        Type::Map { key, value } => Type::Map { key: boxed(key), value: boxed(value) },
+        // Arrow has no maps with null keys: those get a zero (`without_nulls`).
+        Type::Map { key, value } => {
+            Type::Map { key: Box::new(Field { nullable: false, ..relaxed(key) }), value: boxed(value) }
+        }
         scalar => scalar.clone(),
     };
     Field { name: field.name.clone(), ty, nullable: true }
@@ -215,12 +220,19 @@ fn map(texts: &[Option<&str>], key: &Field, value: &Field, bad: &mut OnBad<'_>) 
         }
         offsets.push(i32::try_from(values.owners.len()).unwrap_or(i32::MAX));
     }
-    let arrays = vec![keys.build(texts, key, bad), values.build(texts, value, bad)];
-    let fields = [key, value].map(|field| Arc::new(arrow_field(&relaxed(field)).with_nullable(true)));
+    let arrays = vec![without_nulls(&keys.build(texts, key, bad)), values.build(texts, value, bad)];
+    let fields = [(key, false), (value, true)]
+        .map(|(field, nullable)| Arc::new(arrow_field(&relaxed(field)).with_nullable(nullable)));
     let pairs = StructArray::new(fields.to_vec().into(), arrays, None);
     let entries = Arc::new(arrow_schema::Field::new("entries", pairs.data_type().clone(), false));
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
     Arc::new(MapArray::new(entries, offsets, pairs, validity(texts), false))
+}
+
+/// Zeros for nulls: their record is bad and goes anyway.
+fn without_nulls(array: &ArrayRef) -> ArrayRef {
+    let data = array.to_data().into_builder().nulls(None).build();
+    make_array(data.expect("a null slot of a scalar array holds a valid value"))
 }
 
 /// A map is a JSON object (keys as text), or an array of `[key, value]` pairs where keys are not text.

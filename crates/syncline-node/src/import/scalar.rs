@@ -396,7 +396,7 @@ pub(crate) fn write_decimal(out: &mut Vec<u8>, unscaled: &str, scale: i8) {
 
 /// Hexadecimal bytes.
 pub(crate) fn unhex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     let nibble = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
