@@ -30,8 +30,10 @@ fn bytes(text: &'static str) -> Bytes {
 
 #[track_caller]
 fn kind<T: std::fmt::Debug>(result: crate::error::Result<T>, expected: Kind, what: &str) {
-    let found = result.as_ref().map_err(crate::error::Error::kind);
-    assert_eq!(found.err(), Some(expected), "{what} gave {result:?}");
+    match result {
+        Ok(value) => panic!("{what} gave {value:?}"),
+        Err(error) => assert_eq!(error.kind(), expected, "{what} gave {error}"),
+    }
 }
 
 #[track_caller]

@@ -129,12 +129,12 @@ impl ObjectBackend {
     }
 
     /// A conditional write. When its condition fails because an earlier try had succeeded, that is success.
-    fn write(&self, action: &'static str, name: &str, bytes: Bytes, mode: PutMode) -> Result<()> {
+    fn write(&self, action: &'static str, name: &str, bytes: &Bytes, mode: PutMode) -> Result<()> {
         let (client, path, payload) = (self.client(), self.path(name), PutPayload::from_bytes(bytes.clone()));
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.wait(async move { client.put_opts(&path, payload, options).await }) {
             Ok(_) => Ok(()),
-            Err(Failure::AlreadyExists { .. } | Failure::Precondition { .. }) if self.holds(name, &bytes) => Ok(()),
+            Err(Failure::AlreadyExists { .. } | Failure::Precondition { .. }) if self.holds(name, bytes) => Ok(()),
             Err(error) => Err(self.failed(action, name, &error)),
         }
     }
@@ -212,7 +212,7 @@ impl Backend for ObjectBackend {
     }
 
     fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
-        self.write("writing", name, bytes, PutMode::Create)
+        self.write("writing", name, &bytes, PutMode::Create)
     }
 
     fn append(&self, name: &str, _: u64, _: &[Bytes]) -> Result<()> {
@@ -331,7 +331,7 @@ impl Upload for ObjectUpload {
     fn publish(&self) -> Result<()> {
         let bytes = std::mem::take(&mut *self.bytes()).freeze();
         let sent = if bytes.len() <= WHOLE {
-            self.to.write("publishing", &self.name, bytes.clone(), PutMode::Create)
+            self.to.write("publishing", &self.name, &bytes, PutMode::Create)
         } else {
             self.to.write_parts(&self.name, &bytes)
         };

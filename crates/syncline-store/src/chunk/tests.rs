@@ -86,3 +86,27 @@ proptest! {
         prop_assert_eq!(cut(&data[..length + 1]), length);
     }
 }
+
+/// The rule as `docs/format/chunk.md` states it, byte by byte, with a Gear table that comes from the crate.
+#[test]
+fn the_specification_says_what_the_code_does() {
+    let (gear, _) = fastcdc::v2020::get_gear_with_seed(0);
+    let by_the_book = |data: &[u8]| {
+        let mut hash = 0u64;
+        for (at, byte) in data.iter().enumerate().take(MAX).skip(MIN) {
+            hash = (hash << 1).wrapping_add(gear[usize::from(*byte)]);
+            if hash & MASK == 0 && at + 1 < data.len() {
+                return at + 1;
+            }
+        }
+        data.len().min(MAX)
+    };
+    // MD5 of 64 bytes of value 0 begins so.
+    assert_eq!(gear[0], 0x3b5d_3c7d_207e_37dc);
+    for seed in 0..30 {
+        let data = noise(seed, MAX + usize::try_from(seed).unwrap() * 777);
+        assert_eq!(cut(&data), by_the_book(&data));
+        let short = &data[..MIN + 1000 * usize::try_from(seed).unwrap() + 1];
+        assert_eq!(cut(short), by_the_book(short));
+    }
+}

@@ -80,7 +80,7 @@ impl Index {
             return Ok(());
         }
         let about = entries.len() as u64;
-        let open = self.publish(covers, files, about, entries.iter().copied().map(Ok))?;
+        let open = self.publish(&covers, files, about, entries.iter().copied().map(Ok))?;
         let mut state = self.write();
         for (id, loc) in &entries {
             let loc = open.translate(*loc);
@@ -105,14 +105,14 @@ impl Index {
 
     fn publish(
         &self,
-        covers: Vec<Cover>,
+        covers: &[Cover],
         files: Vec<u32>,
         about: u64,
         entries: impl Iterator<Item = Result<(Hash, Loc)>>,
     ) -> Result<Arc<Open>> {
         let name = self.next_name();
         let upload = self.backend.create(&name)?;
-        segment::write(&*upload, &covers, about, entries)?;
+        segment::write(&*upload, covers, about, entries)?;
         upload.publish()?;
         let size = self.backend.size(&name)?.unwrap_or(0);
         Ok(Arc::new(Open { segment: Segment::open(&*self.backend, &name, size)?, files }))
@@ -173,7 +173,7 @@ impl Index {
             Ok((id, loc)) => local.get(&loc.file).map(|&file| Ok((id, Loc { file, ..loc }))),
             Err(error) => Some(Err(error)),
         });
-        let open = self.publish(covers, files, about, entries)?;
+        let open = self.publish(&covers, files, about, entries)?;
         {
             let mut state = self.write();
             let mut kept = vec![open];
@@ -211,11 +211,8 @@ pub(crate) fn merge_entries<'a>(
             match source.peek() {
                 None => {}
                 Some(Err(_)) => return source.next(),
-                Some(Ok((id, _))) => {
-                    if best.is_none_or(|(smallest, _)| *id < smallest) {
-                        best = Some((*id, n));
-                    }
-                }
+                Some(Ok((id, _))) if best.is_none_or(|(smallest, _)| *id < smallest) => best = Some((*id, n)),
+                Some(Ok(_)) => {}
             }
         }
         sources[best?.1].next()

@@ -41,7 +41,6 @@ pub(crate) struct Cover {
 pub(crate) struct Segment {
     pub(crate) name: String,
     pub(crate) entries: u64,
-    pub(crate) size: u64,
     pub(crate) covers: Vec<Cover>,
     /// First id's prefix (in sort order) and checksum of each block.
     fences: Vec<(u64, u64)>,
@@ -85,7 +84,7 @@ impl Segment {
         let fences = (0..blocks).map(|_| (words.get_u64_le(), words.get_u64_le())).collect();
         let filter = meta.slice(cut(fences_len)..cut(fences_len + filter_len));
         let covers = read_covers(&meta[cut(files_from - table)..]).ok_or_else(|| wrong("its file list is damaged"))?;
-        Ok(Self { name: name.to_owned(), entries, size, covers, fences, filter })
+        Ok(Self { name: name.to_owned(), entries, covers, fences, filter })
     }
 
     /// Whether the filter lets an id through: if not, it is not here.

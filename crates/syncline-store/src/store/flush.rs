@@ -175,7 +175,7 @@ impl Store {
             Ok(())
         })?;
         let footer = pack::footer(position.len, &mut entries)?;
-        inner.backend.append(&position.name, position.len, &[footer.clone()])?;
+        inner.backend.append(&position.name, position.len, std::slice::from_ref(&footer))?;
         let mut state = inner.index.write();
         let end = position.len + footer.len() as u64;
         state.cover(position.file, position.len, end);

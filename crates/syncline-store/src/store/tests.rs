@@ -244,7 +244,7 @@ fn concurrent_puts_and_flushes_lose_nothing() {
                 syncline_base::task::spawn("writer", move || {
                     let put = |n: u64| {
                         let id = store.put(&noise(t * 1000 + n % 60, 2000)).unwrap();
-                        if n % 10 == 0 {
+                        if n.is_multiple_of(10) {
                             store.flush().unwrap();
                         }
                         assert!(store.contains(&id).unwrap());

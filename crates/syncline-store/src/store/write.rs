@@ -31,10 +31,13 @@ pub(super) struct Writer {
     /// The pack that frames spill to.
     pub(super) pack: Option<OpenPack>,
     /// The pack before it, on its way to be published.
-    pub(super) publishing: Option<JoinHandle<std::result::Result<(), (OpenPack, Error)>>>,
+    pub(super) publishing: Option<JoinHandle<Published>>,
     /// Packs that could not be published yet, oldest first.
     pub(super) failed: Vec<(OpenPack, Error)>,
 }
+
+/// How publishing on the side ended: with the pack back when it failed.
+type Published = std::result::Result<(), Box<(OpenPack, Error)>>;
 
 /// A pack that is being written.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl OpenPack {
     pub(super) fn publish(&mut self, index: &crate::index::Index) -> Result<()> {
         if !self.footed {
             let footer = pack::footer(self.len, &mut self.entries)?;
-            self.upload.write(&[footer.clone()])?;
+            self.upload.write(std::slice::from_ref(&footer))?;
             self.len += footer.len() as u64;
             self.footed = true;
         }
@@ -299,7 +302,7 @@ impl Writer {
                 return Ok(());
             }
             let shared = Arc::clone(&store.inner);
-            let publish = move || pack.publish(&shared.index).map_err(|error| (pack, error));
+            let publish = move || pack.publish(&shared.index).map_err(|error| Box::new((pack, error)));
             let thread = task::spawn("publish-pack", publish);
             self.publishing = Some(
                 thread.map_err(|error| Error::io("starting a thread", "publish-pack", &store.inner.place, &error))?,
@@ -313,7 +316,7 @@ impl Writer {
         if let Some(thread) = self.publishing.take()
             && let Err(failed) = thread.join().expect("publishing does not panic")
         {
-            self.failed.push(failed);
+            self.failed.push(*failed);
         }
     }
 

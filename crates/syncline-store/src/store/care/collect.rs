@@ -101,7 +101,7 @@ impl Store {
         self.keep_bases(&mut marker, &whole, &going)?;
         let copied = self.copy_live(&marker, &whole, &going, &mut report)?;
         self.inner.index.maintain()?;
-        let fresh: Vec<String> = copied.iter().cloned().filter(|name| !condemned.contains(name)).collect();
+        let fresh: Vec<String> = copied.iter().filter(|name| !condemned.contains(name)).cloned().collect();
         report.files_condemned = fresh.len() as u64;
         let mut due: Vec<Note> = Vec::new();
         if !fresh.is_empty() {
