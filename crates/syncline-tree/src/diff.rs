@@ -54,7 +54,8 @@ pub struct DiffBatch {
 pub(crate) struct Sides {
     pub(crate) old: Table,
     pub(crate) new: Table,
-    pub(crate) same_schema: bool,
+    /// Whether the old table's leaves can be read under the new one's schema.
+    pub(crate) compatible: bool,
 }
 
 impl Sides {
@@ -66,8 +67,11 @@ impl Sides {
         if key(old) != key(new) {
             return Err(Error::invalid("comparing two tables: their keys are not the same, so rows cannot be matched"));
         }
-        let same_schema = old.to_ref().schema == new.to_ref().schema;
-        Ok(Self { old: old.clone(), new: new.clone(), same_schema })
+        let kept = |column: &crate::schema::Column| {
+            new.schema().position(column.id).is_some_and(|i| new.schema().columns[i].ty == column.ty)
+        };
+        let compatible = old.schema().columns.iter().all(kept);
+        Ok(Self { old: old.clone(), new: new.clone(), compatible })
     }
 
     fn regions(&self) -> Result<impl Iterator<Item = Result<Vec<Region>>> + '_> {

@@ -1,11 +1,23 @@
 //! Three-way merge of tables, by row and cell.
 //!
-//! Owns nothing. Not here: choosing a winner. A cell that both sides changed differently is a conflict; the result
-//! keeps ours and the list says what theirs was.
-#![allow(clippy::unimplemented, unused_variables, reason = "signatures first")]
+//! The changes of both sides since the base are walked in key order; what only they changed is applied to our table. Rows
+//! that one side alone changed are never read.
+//! Owns: the list of conflicts while it is made. Memory: some batches of changes, and the conflicts.
+//!
+//! Not here: choosing a winner. A cell that both sides changed differently is a conflict; the result keeps ours and the list
+//! says what theirs was.
 
+mod join;
+mod schema;
+
+use self::join::Join;
+pub use self::schema::merge_schemas;
 use crate::Result;
-use crate::table::{Rows, Table};
+use crate::diff::changes;
+use crate::key::Keys;
+use crate::patch::ColumnSet;
+use crate::schema::Schema;
+use crate::table::{Changes, Op, Rows, Table, under};
 
 /// A row that the merge could not decide.
 #[derive(Debug, Clone)]
@@ -32,6 +44,55 @@ pub struct Merged {
 }
 
 /// Merges what `theirs` changed since `base` into `ours`. All three are in one store.
+///
+/// # Errors
+/// `conflict` when the sides changed the schema in ways that exclude each other; the store's.
 pub fn merge(base: &Table, ours: &Table, theirs: &Table) -> Result<Merged> {
-    unimplemented!()
+    let (schema, renumbered) = merge_schemas(base.schema(), ours.schema(), theirs.schema())?;
+    let ours = ours.with_schema(schema)?;
+    if ours.to_ref() == theirs.to_ref() || base.to_ref() == theirs.to_ref() {
+        return Ok(Merged { table: ours, conflicts: Vec::new() });
+    }
+    if base.to_ref() == ours.to_ref() && renumbered.is_empty() {
+        let table = theirs.with_schema(ours.schema().clone())?;
+        return Ok(Merged { table, conflicts: Vec::new() });
+    }
+    // Theirs in terms of the merged schema, with the numbers that we gave to columns they added.
+    let lift = {
+        let (from, to) = (schema::renumber(theirs.schema(), &renumbered), ours.schema().clone());
+        move |changes: Result<Changes>| {
+            let mut changes = changes?;
+            for external in &mut changes.externals {
+                external.column = renumbered.get(&external.column).copied().unwrap_or(external.column);
+            }
+            changes.externals.sort_unstable();
+            lifted(&from, &to, changes)
+        }
+    };
+    let mut join = Join::new(&ours, changes(base, &ours)?, changes(base, theirs)?.map(lift))?;
+    let table = ours.apply(&mut join)?.0;
+    let found = join.finish();
+    let keys: Keys = found.iter().map(|(key, _)| &key[..]).collect();
+    let (base, ours, theirs) = (base.get_many(&keys)?, ours.get_many(&keys)?, theirs.get_many(&keys)?);
+    let rows = base.into_iter().zip(ours).zip(theirs);
+    let conflict = |((key, columns), ((base, ours), theirs))| Conflict { key, base, ours, theirs, columns };
+    Ok(Merged { table, conflicts: found.into_iter().zip(rows).map(conflict).collect() })
 }
+
+/// Changes under one schema as changes under another, columns matched by id.
+fn lifted(from: &Schema, to: &Schema, changes: Changes) -> Result<Changes> {
+    if from == to {
+        return Ok(changes);
+    }
+    let rows = under(from, to, &Rows { batch: changes.rows, externals: changes.externals })?;
+    let columns = |set: &ColumnSet| set.iter().filter_map(|i| to.position(from.columns.get(i)?.id)).collect();
+    let op = |op: &Op| match op {
+        Op::Patch(set) => Op::Patch(columns(set)),
+        Op::Merge(set) => Op::Merge(columns(set)),
+        other => other.clone(),
+    };
+    Ok(Changes { rows: rows.batch, ops: changes.ops.iter().map(op).collect(), externals: rows.externals })
+}
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ pub(crate) fn count(sides: &Sides, region: &Region) -> Result<Counts> {
     match (&region.old[..], &region.new[..]) {
         ([], new) => return Ok(Counts { inserted: new.iter().map(|entry| entry.rows).sum(), ..Counts::default() }),
         (old, []) => return Ok(Counts { deleted: old.iter().map(|entry| entry.rows).sum(), ..Counts::default() }),
-        ([old], [new]) if sides.same_schema => {
+        ([old], [new]) if sides.compatible => {
             if let Some(patch) = stored_patch(sides.new.store(), new, old)? {
                 return Ok(patch.counts());
             }
@@ -76,7 +76,7 @@ fn stored_patch(store: &syncline_store::Store, new: &Entry, old: &Entry) -> Resu
 /// How a region's rows differ.
 pub(crate) fn find(sides: &Sides, region: &Region) -> Result<Found> {
     if let ([old], [new]) = (&region.old[..], &region.new[..])
-        && sides.same_schema
+        && sides.compatible
         && let Some(patch) = stored_patch(sides.new.store(), new, old)?
     {
         return Ok(Found::Edited(Box::new(patch), Base::Stored(old.clone())));
@@ -122,11 +122,11 @@ fn old_leaf(sides: &Sides, entries: &[Entry]) -> Result<Option<Leaf>> {
     let read = |entry: &Entry| old.leaf(&entry.id, entry.rows);
     match entries {
         [] => Ok(None),
-        [only] if sides.same_schema => read(only).map(Some),
+        [only] if sides.compatible => read(only).map(Some),
         _ => {
             let rows = |entry: &Entry| {
                 let rows = rows_of(old, &read(entry)?)?;
-                if sides.same_schema { Ok(rows) } else { crate::table::under(&old.schema, new, &rows) }
+                if sides.compatible { Ok(rows) } else { crate::table::under(&old.schema, new, &rows) }
             };
             let rows = concat(&entries.iter().map(rows).collect::<Result<Vec<_>>>()?)?;
             Leaf::parse(leaf::encode(new, &rows.batch, &rows.externals)?).map(Some)

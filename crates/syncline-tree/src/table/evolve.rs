@@ -109,11 +109,12 @@ fn drop_from(shared: &Shared, place: Place, dropped: &[u32]) -> Result<Option<Sp
     Ok(Some(Splice { rows, entries: vec![Entry { id, rows: place.rows, last }] }))
 }
 
-/// Rows of one schema as rows of another one, columns matched by id.
+/// Rows of one schema as rows of another one, columns matched by id. The ids of `from` need not ascend.
 pub(crate) fn under(from: &Schema, to: &Schema, rows: &Rows) -> Result<Rows> {
     let arrow = to.arrow();
     let count = rows.batch.num_rows();
-    let column = |(column, field): (&crate::schema::Column, &arrow_schema::FieldRef)| match from.position(column.id) {
+    let place = |id: u32| from.columns.iter().position(|column| column.id == id);
+    let column = |(column, field): (&crate::schema::Column, &arrow_schema::FieldRef)| match place(column.id) {
         None => Ok(new_null_array(field.data_type(), count)),
         Some(i) if rows.batch.column(i).data_type() == field.data_type() => Ok(Arc::clone(rows.batch.column(i))),
         Some(i) => {
@@ -124,7 +125,9 @@ pub(crate) fn under(from: &Schema, to: &Schema, rows: &Rows) -> Result<Rows> {
     };
     let columns = to.columns.iter().zip(arrow.fields()).map(column).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(count));
-    let batch = RecordBatch::try_new_with_options(arrow, columns, &options)
+    // Changes may have nulls in cells that they do not use.
+    let fields: Vec<_> = arrow.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let batch = RecordBatch::try_new_with_options(Arc::new(arrow_schema::Schema::new(fields)), columns, &options)
         .map_err(|error| Error::invalid(format!("bringing rows under another schema: {error}")))?;
     let known = |e: &&crate::leaf::External| to.position(e.column).is_some();
     Ok(Rows { batch, externals: rows.externals.iter().filter(known).copied().collect() })

@@ -13,6 +13,7 @@ use super::edit::{keys_of, lower_bound, rows_of};
 use super::stream::{collected, stream};
 use super::{Rows, Shared, Table, leaf_with};
 use crate::codec::{Columns, LEAF};
+use crate::key::Keys;
 use crate::{Error, Result};
 
 /// Leaves that one task reads.
@@ -116,6 +117,33 @@ impl Table {
         let row = lower_bound(&keys, 0, key);
         let found = row < keys.len() && keys.get(row) == key;
         if found { Ok(Some(rows_of(&self.shared, &leaf)?.slice(row, 1))) } else { Ok(None) }
+    }
+
+    /// The rows with these encoded keys, which ascend, in their order. Each leaf is read once.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn get_many(&self, keys: &Keys) -> Result<Vec<Option<Rows>>> {
+        let mut out = Vec::with_capacity(keys.len());
+        if self.height == 0 {
+            out.resize_with(keys.len(), || None);
+            return Ok(out);
+        }
+        let mut cursor = Cursor::new(&self.shared, &self.root, self.height, 0)?;
+        let mut open: Option<(u64, Keys, Rows)> = None;
+        for key in keys.iter() {
+            cursor.seek_key(key)?;
+            let place = cursor.place(self.rows);
+            if open.as_ref().is_none_or(|(start, ..)| *start != place.start) {
+                let leaf = self.shared.leaf(&place.id, place.rows)?;
+                open = Some((place.start, keys_of(&self.shared, &leaf)?, rows_of(&self.shared, &leaf)?));
+            }
+            out.push(open.as_ref().and_then(|(_, have, rows)| {
+                let row = lower_bound(have, 0, key);
+                (row < have.len() && have.get(row) == key).then(|| rows.slice(row, 1))
+            }));
+        }
+        Ok(out)
     }
 
     /// The number of rows whose key is below `key`: the place of that key in the table.

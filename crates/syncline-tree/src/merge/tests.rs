@@ -1,0 +1,145 @@
+use std::collections::BTreeSet;
+
+use arrow_array::RecordBatch;
+use proptest::prelude::*;
+use syncline_base::rng::Rng;
+
+use super::*;
+use crate::leaf::arbitrary::rng;
+use crate::schema::Type;
+use crate::table::model::{self, Model};
+use crate::tests_support::memory_store;
+
+/// Some rounds of random changes to a table and its model.
+fn branch(rng: &mut Rng, table: &Table, rows: &Model, percent: u64) -> (Table, Model) {
+    let (mut table, mut rows) = (table.clone(), rows.clone());
+    for _ in 0..1 + rng.below(2) {
+        let changes = model::changes(rng, table.schema(), &rows, 400, percent);
+        model::apply(&mut rows, &changes);
+        table = table.apply([Ok(changes)]).unwrap().0;
+    }
+    (table, rows)
+}
+
+/// What a merge must give, by brute force: rows, and ids in conflict with the columns.
+fn expected(base: &Model, ours: &Model, theirs: &Model) -> (Model, Vec<(i64, Vec<u32>)>) {
+    let (mut merged, mut conflicts) = (Model::new(), Vec::new());
+    let ids: BTreeSet<i64> = base.keys().chain(ours.keys()).chain(theirs.keys()).copied().collect();
+    for id in ids {
+        let (b, o, t) = (base.get(&id), ours.get(&id), theirs.get(&id));
+        let row = match (b, o, t) {
+            _ if o == t || t == b => o.cloned(),
+            _ if o == b => t.cloned(),
+            (None, Some(o), Some(t)) => {
+                let columns = (0..o.num_columns()).filter(|c| o.column(*c) != t.column(*c)).map(|c| c as u32);
+                conflicts.push((id, columns.collect()));
+                Some(o.clone())
+            }
+            (Some(b), Some(o), Some(t)) => {
+                let (row, columns) = cells(b, o, t);
+                if !columns.is_empty() {
+                    conflicts.push((id, columns));
+                }
+                Some(row)
+            }
+            _ => {
+                conflicts.push((id, Vec::new()));
+                o.cloned()
+            }
+        };
+        if let Some(row) = row {
+            merged.insert(id, row);
+        }
+    }
+    (merged, conflicts)
+}
+
+fn cells(base: &RecordBatch, ours: &RecordBatch, theirs: &RecordBatch) -> (RecordBatch, Vec<u32>) {
+    let (mut columns, mut conflicts) = (Vec::new(), Vec::new());
+    for c in 0..base.num_columns() {
+        let (b, o, t) = (base.column(c), ours.column(c), theirs.column(c));
+        if o != t && o != b && t != b {
+            conflicts.push(c as u32);
+        }
+        columns.push(if o == b { t.clone() } else { o.clone() });
+    }
+    (RecordBatch::try_new(base.schema(), columns).unwrap(), conflicts)
+}
+
+fn same(rows: &Option<Rows>, row: Option<&RecordBatch>) -> bool {
+    rows.as_ref().map(|rows| rows.batch.columns()) == row.map(RecordBatch::columns)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn merges_are_those_of_the_models(seed: u64) {
+        let mut rng = rng(seed);
+        let schema = model::schema(&mut rng);
+        let empty = Table::create(&memory_store(), schema.clone()).unwrap();
+        let (base, base_rows) = branch(&mut rng, &empty, &Model::new(), 70);
+        for percent in [1, 10, 50] {
+            let (ours, our_rows) = branch(&mut rng, &base, &base_rows, percent);
+            let (theirs, their_rows) = branch(&mut rng, &base, &base_rows, percent);
+            let merged = merge(&base, &ours, &theirs).unwrap();
+            let (rows, conflicts) = expected(&base_rows, &our_rows, &their_rows);
+            model::check(&merged.table, &rows);
+            prop_assert_eq!(merged.conflicts.len(), conflicts.len());
+            for (found, (id, columns)) in merged.conflicts.iter().zip(conflicts) {
+                prop_assert_eq!((&found.key, &found.columns), (&model::key(&schema, id), &columns));
+                prop_assert!(same(&found.base, base_rows.get(&id)));
+                prop_assert!(same(&found.ours, our_rows.get(&id)));
+                prop_assert!(same(&found.theirs, their_rows.get(&id)));
+            }
+        }
+    }
+
+    #[test]
+    fn columns_added_on_both_sides_are_merged(seed: u64) {
+        let mut rng = rng(seed);
+        let schema = model::schema(&mut rng);
+        let empty = Table::create(&memory_store(), schema.clone()).unwrap();
+        let (base, rows) = branch(&mut rng, &empty, &Model::new(), 50);
+        let widen = |names: &[&str]| {
+            let schema = names.iter().fold(schema.clone(), |schema, name| schema.add_column(name, Type::Int32).unwrap());
+            base.with_schema(schema).unwrap()
+        };
+        let (ours, theirs) = (widen(&["both", "ours"]), widen(&["theirs", "both"]));
+        let change = |table: &Table, rng: &mut Rng| {
+            let ids: Vec<i64> = rows.keys().copied().filter(|_| rng.below(4) == 0).collect();
+            let batch = model::rows(rng, table.schema(), &ids);
+            let width = table.schema().columns.len();
+            let ops = vec![Op::Patch([width - 2, width - 1].into_iter().collect()); ids.len()];
+            table.apply([Ok(Changes { rows: batch, ops, externals: Vec::new() })]).unwrap().0
+        };
+        let (ours, theirs) = (change(&ours, &mut rng), change(&theirs, &mut rng));
+        let merged = merge(&base, &ours, &theirs).unwrap();
+        let names: Vec<_> = merged.table.schema().columns[schema.columns.len()..].iter().map(|c| c.name.clone()).collect();
+        prop_assert_eq!(names, ["both", "ours", "theirs"]);
+        let column = |table: &Table, name: &str| {
+            let columns = Some(vec![name.to_owned()]);
+            model::read(table, crate::table::Scan { columns, ..crate::table::Scan::default() }).column(0).clone()
+        };
+        prop_assert_eq!(&column(&merged.table, "ours"), &column(&ours, "ours"));
+        prop_assert_eq!(&column(&merged.table, "theirs"), &column(&theirs, "theirs"));
+        let both = merged.table.schema().column("both").unwrap().id;
+        prop_assert!(merged.conflicts.iter().all(|conflict| conflict.columns == [both]));
+    }
+}
+
+#[test]
+fn schemas_that_exclude_each_other_are_a_conflict() {
+    let mut rng = rng(1);
+    let schema = model::schema(&mut rng);
+    let base = Table::create(&memory_store(), schema.clone()).unwrap();
+    let with = |schema: Schema| base.with_schema(schema).unwrap();
+    let ours = with(schema.add_column("new", Type::Int32).unwrap());
+    let theirs = with(schema.add_column("new", Type::Utf8).unwrap());
+    assert_eq!(merge(&base, &ours, &theirs).unwrap_err().kind(), syncline_base::Kind::Conflict);
+    let ours = with(schema.rename_column("c0", "x").unwrap());
+    let theirs = with(schema.rename_column("c0", "y").unwrap());
+    assert_eq!(merge(&base, &ours, &theirs).unwrap_err().kind(), syncline_base::Kind::Conflict);
+    let theirs = with(schema.drop_column("c0").unwrap());
+    assert!(merge(&base, &ours, &theirs).unwrap().table.schema().column("x").is_none());
+}
