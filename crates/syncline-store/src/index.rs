@@ -20,7 +20,7 @@ pub(crate) mod segment;
 
 pub(crate) use refresh::{read_note, write_note};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use syncline_base::rng::Rng;
@@ -137,6 +137,8 @@ pub(crate) struct Index {
     maintenance: Mutex<()>,
     /// Entries in the tail beyond which it becomes a segment.
     fold_at: usize,
+    /// Files in which objects lie that were not stored again when they were put.
+    relied_on: Mutex<BTreeSet<u32>>,
     /// For names that no other process takes.
     names: Mutex<Rng>,
 }
@@ -144,7 +146,8 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(backend: Arc<dyn Backend>, fold_at: usize, names: Rng) -> Self {
         let (state, maintenance) = (RwLock::default(), Mutex::new(()));
-        Self { backend, state, maintenance, fold_at: fold_at.max(1), names: Mutex::new(names) }
+        let (relied_on, names) = (Mutex::default(), Mutex::new(names));
+        Self { backend, state, maintenance, fold_at: fold_at.max(1), relied_on, names }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -198,10 +201,27 @@ impl Index {
             None => false,
             Some(Place::Pending(_)) => true,
             Some(Place::At(loc)) => {
-                let stays = |loc: &Loc| !self.read().files[loc.file as usize].condemned;
-                stays(&loc) || self.all(id)?.iter().any(stays)
+                let stays = |loc: &&Loc| !self.read().files[loc.file as usize].condemned;
+                let all = if stays(&&loc) { vec![loc] } else { self.all(id)? };
+                let kept = all.iter().find(stays);
+                if let Some(loc) = kept {
+                    self.relied_on.lock().expect("no code panics while it holds the files").insert(loc.file);
+                }
+                kept.is_some()
             }
         })
+    }
+
+    /// Forgets on which files `holds` has relied since the last call, and says whether all of them still stay.
+    pub(crate) fn relied_on_stay(&self) -> bool {
+        let files = std::mem::take(&mut *self.relied_on.lock().expect("no code panics while it holds the files"));
+        let state = self.read();
+        files.iter().all(|&file| !state.files[file as usize].gone && !state.files[file as usize].condemned)
+    }
+
+    /// Whether `holds` has relied on any file since the last `relied_on_stay`.
+    pub(crate) fn has_relied(&self) -> bool {
+        !self.relied_on.lock().expect("no code panics while it holds the files").is_empty()
     }
 
     /// The ids that start with these eight bytes. More than one only if somebody made them so.

@@ -26,6 +26,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_base::rng::Rng;
@@ -101,6 +102,8 @@ struct Inner {
     flushing: Mutex<flush::Turns>,
     flushed: Condvar,
     journal: Mutex<flush::Journal>,
+    /// When this process last looked for collections.
+    looked: Mutex<Duration>,
     names: Mutex<Rng>,
 }
 

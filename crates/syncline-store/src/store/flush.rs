@@ -4,13 +4,18 @@
 //! all. The journal is shared by the processes that write to a place, one at a time, under the lock `writer`.
 
 use bytes::Bytes;
-use syncline_base::Hash;
+use syncline_base::{Hash, Kind};
+
+use std::time::Duration;
 
 use super::Store;
 use crate::error::{Error, Result};
 use crate::frame::Built;
 use crate::index::JOURNALS;
 use crate::pack::{self, Loc};
+
+/// How often a store that goes on writing looks for collections of other processes.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Whose turn it is.
 #[derive(Debug, Default)]
@@ -74,7 +79,35 @@ impl Store {
         result
     }
 
+    /// Objects that were there already were not stored again. Another process may have collected them since this one last
+    /// looked: then whatever was built on them must be built again.
+    fn check_relied(&self) -> Result<()> {
+        let inner = &self.inner;
+        if !inner.index.has_relied() {
+            return Ok(());
+        }
+        // What was not condemned at the last look stays for a grace period from then on, which is far longer than this.
+        let now = inner.options.clock.monotonic();
+        let due = {
+            let mut looked = inner.looked.lock().expect("no code panics while it holds the time");
+            let due = now.saturating_sub(*looked) >= LOOK;
+            if due {
+                *looked = now;
+            }
+            due
+        };
+        if due {
+            inner.index.refresh()?;
+        }
+        if inner.index.relied_on_stay() {
+            return Ok(());
+        }
+        let reason = "objects that were there when they were put again have been collected meanwhile: start over";
+        Err(Error::backend(Kind::Conflict, "flushing", "packs", &inner.place, reason))
+    }
+
     fn flush_now(&self) -> Result<()> {
+        self.check_relied()?;
         let mut writer = self.writer();
         let packed = writer.close()?;
         if writer.frames.is_empty() && !packed {

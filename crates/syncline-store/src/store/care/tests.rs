@@ -21,7 +21,7 @@ impl Clock for Manual {
         self.0.load(std::sync::atomic::Ordering::Relaxed)
     }
     fn monotonic(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
+        std::time::Duration::from_millis(self.now_ms())
     }
     fn sleep(&self, _: std::time::Duration) {}
 }
@@ -204,4 +204,24 @@ fn a_base_that_is_marked_later_still_counts_as_new() {
         })
         .unwrap();
     assert_eq!(seen, [true, false, true, false]);
+}
+
+#[test]
+fn a_process_that_did_not_look_is_told_that_what_it_relied_on_was_collected() {
+    let memory = Memory::new();
+    let clock = Arc::new(Manual::default());
+    let options = |seed| Options { clock: clock.clone(), seed: Some(seed), ..small() };
+    let server = Store::create(Arc::new(memory.clone()), options(1)).unwrap();
+    let ids: Vec<Hash> = (0..100).map(|n| server.put(&noise(n, 3000)).unwrap()).collect();
+    server.flush().unwrap();
+    let other = Store::open(Arc::new(memory), options(2)).unwrap();
+    collect(&other, 100_000, &[]);
+    clock.0.fetch_add(100_000, std::sync::atomic::Ordering::Relaxed);
+    assert!(collect(&other, 100_000, &[]).files_deleted > 0);
+    // The server has not looked since: it believes that the object is there.
+    server.put(&noise(7, 3000)).unwrap();
+    assert_eq!(server.flush().unwrap_err().kind(), syncline_base::Kind::Conflict);
+    server.put(&noise(7, 3000)).unwrap();
+    server.flush().unwrap();
+    assert_eq!(other.get(&ids[7]).unwrap(), noise(7, 3000));
 }
