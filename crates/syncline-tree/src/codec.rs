@@ -106,6 +106,18 @@ pub fn encode_leaf(leaf: &Leaf) -> Vec<u8> {
     out
 }
 
+/// Bytes one column of a conformed batch takes in a leaf, and stored. For reports.
+///
+/// # Errors
+/// As [`crate::leaf::encode`].
+pub fn column_sizes(schema: &Schema, batch: &RecordBatch, id: u32) -> Result<(usize, usize)> {
+    let position = leaf::position(schema, id)?;
+    let node = leaf::node_of(&schema.columns[position], batch.column(position))?;
+    let mut out = Vec::new();
+    with_scratch(|scratch| put_node(&node.slices(), &mut out, scratch));
+    Ok((node.size(), out.len()))
+}
+
 /// The canonical leaf of a stored form; `raw_len` is what its length must be.
 ///
 /// # Errors

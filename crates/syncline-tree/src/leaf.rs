@@ -392,4 +392,4 @@ impl AsRef<[u8]> for Aligned {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

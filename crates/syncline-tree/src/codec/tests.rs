@@ -81,3 +81,38 @@ fn ranges_are_read_without_decoding_and_nulls_do_not_count() {
     assert_eq!(columns.range(2), None);
     assert_eq!(columns.batch(&schema, None).unwrap(), batch);
 }
+
+#[test]
+fn columns_that_repeat_or_count_take_few_bytes() {
+    use crate::schema::{Field, Type};
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new("mode", Type::Utf8, false),
+        Field::new("price", Type::Decimal128 { precision: 15, scale: 2 }, false),
+        Field::new("noise", Type::Float64, false),
+        Field::new("rate", Type::Float64, false),
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let mut rng = rng(4);
+    let n = 512;
+    let modes = ["AIR", "MAIL", "SHIP", "TRUCK"];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(arrow_array::Int64Array::from_iter_values((0..n).map(|i| 1_000_000 + 4 * i))),
+        Arc::new(arrow_array::StringArray::from_iter_values((0..n).map(|_| modes[rng.below(4) as usize]))),
+        Arc::new(
+            arrow_array::Decimal128Array::from_iter_values((0..n).map(|_| 100 * i128::from(rng.below(50))))
+                .with_precision_and_scale(15, 2)
+                .unwrap(),
+        ),
+        Arc::new(arrow_array::Float64Array::from_iter_values((0..n).map(|_| rng.below(1 << 50) as f64 / 1e15))),
+        Arc::new(arrow_array::Float64Array::from_iter_values((0..n).map(|_| rng.below(10) as f64 / 100.0))),
+    ];
+    let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+    let size = |id| column_sizes(&schema, &batch, id).unwrap().1;
+    let n = n as usize;
+    assert!(size(0) < 30, "a count: {}", size(0));
+    assert!(size(1) < n / 4 + 50, "two bits: {}", size(1));
+    assert!(size(2) < n * 6 / 8 + 20, "six bits: {}", size(2));
+    assert!(size(3) < n * 8, "planes: {}", size(3));
+    assert!(size(4) < n / 2 + 100, "four bits: {}", size(4));
+}

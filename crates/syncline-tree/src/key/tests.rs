@@ -1,1 +1,127 @@
+use arrow_array::RecordBatchOptions;
+use arrow_ord::sort::{LexicographicalComparator, SortColumn};
+use proptest::prelude::*;
 
+use super::*;
+use crate::leaf::arbitrary::{self, golden, rng};
+use crate::schema::{Field, Type, Unit};
+
+/// A table of key columns only.
+fn keyed(types: &[Type]) -> Schema {
+    let names: Vec<String> = (0..types.len()).map(|i| format!("k{i}")).collect();
+    let fields = types.iter().zip(&names).map(|(ty, name)| Field::new(name, ty.clone(), false)).collect();
+    Schema::new(fields, &names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+}
+
+fn random(seed: u64) -> (Schema, RecordBatch) {
+    let mut rng = rng(seed);
+    let mut types = Vec::new();
+    while types.len() < 1 + (seed % 3) as usize {
+        let ty = arbitrary::ty(&mut rng, 0);
+        if ty.can_be_key() {
+            types.push(ty);
+        }
+    }
+    let schema = keyed(&types);
+    let arrays = schema.columns.iter().map(|column| {
+        let style = 2 + rng.below(3);
+        arbitrary::array(&mut rng, &column.ty, false, 40, style)
+    });
+    let arrays = arrays.collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(40));
+    let batch = RecordBatch::try_new_with_options(schema.arrow(), arrays, &options).unwrap();
+    (schema, batch)
+}
+
+proptest! {
+    #[test]
+    fn order_of_bytes_is_order_of_values(seed: u64) {
+        let (schema, batch) = random(seed);
+        let keys = KeyEncoder::new(&schema).unwrap().encode(&batch).unwrap();
+        let columns: Vec<_> =
+            batch.columns().iter().map(|values| SortColumn { values: values.clone(), options: None }).collect();
+        let order = LexicographicalComparator::try_new(&columns).unwrap();
+        for i in 0..keys.len() {
+            for j in 0..keys.len() {
+                prop_assert_eq!(keys.get(i).cmp(keys.get(j)), order.compare(i, j), "rows {} and {}", i, j);
+                prop_assert!(keys.get(i) == keys.get(j) || !keys.get(i).starts_with(keys.get(j)));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_come_back(seed: u64) {
+        let (schema, batch) = random(seed);
+        let encoder = KeyEncoder::new(&schema).unwrap();
+        let keys = encoder.encode(&batch).unwrap();
+        prop_assert_eq!(&encoder.decode(keys.iter()).unwrap(), &batch);
+        prop_assert_eq!(encoder.encode_key_columns(&batch).unwrap(), keys.clone());
+        to_json(&schema, keys.get(0)).unwrap();
+    }
+
+    #[test]
+    fn noise_is_no_key_or_one_that_comes_back(seed: u64, noise: Vec<u8>) {
+        let (schema, _) = random(seed);
+        let encoder = KeyEncoder::new(&schema).unwrap();
+        if let Ok(batch) = encoder.decode([&noise[..]]) {
+            let keys = encoder.encode(&batch).unwrap();
+            prop_assert_eq!(keys.get(0), &noise[..]);
+        }
+    }
+}
+
+#[test]
+fn golden_bytes() {
+    let types = [
+        Type::Bool,
+        Type::Int8,
+        Type::UInt16,
+        Type::Int32,
+        Type::Int64,
+        Type::Date32,
+        Type::Time { unit: Unit::S },
+        Type::Timestamp { unit: Unit::Ns, zone: None },
+        Type::Decimal128 { precision: 38, scale: 2 },
+        Type::Utf8,
+        Type::Binary,
+        Type::Uuid,
+    ];
+    let schema = keyed(&types);
+    let text = "true,-1,258,-2,3,2020-01-02,01:02:03,2020-01-02T03:04:05,-1.25,a\\,b,0x0001ff00,00112233-4455-6677-8899-aabbccddeeff";
+    let key = parse_key(&schema, text).unwrap();
+    golden("key-v1.bin", &key);
+    let json = serde_json::Value::Object(to_json(&schema, &key).unwrap());
+    assert_eq!(json["k1"], -1);
+    assert_eq!(json["k9"], "a,b");
+    assert_eq!(json["k10"], "0x0001ff00");
+    assert_eq!(json["k11"], "00112233-4455-6677-8899-aabbccddeeff");
+}
+
+#[test]
+fn text_is_read_by_the_keys_types() {
+    let one = keyed(&[Type::Utf8]);
+    assert_eq!(parse_key(&one, "[a,b").unwrap(), b"[a,b\0\0");
+    let two = keyed(&[Type::Int32, Type::Utf8]);
+    let key = parse_key(&two, "7,x").unwrap();
+    assert_eq!(parse_key(&two, "[7,\"x\"]").unwrap(), key);
+    assert_eq!(key, b"\x80\0\0\x07x\0\0");
+    for wrong in ["7", "7,x,y", "seven,x", "99999999999,x", ",x"] {
+        assert!(parse_key(&two, wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn keys_that_are_too_long_are_refused() {
+    let schema = keyed(&[Type::Utf8]);
+    let long: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["x".repeat(MAX_KEY)]));
+    let batch = RecordBatch::try_new(schema.arrow(), vec![long]).unwrap();
+    assert!(KeyEncoder::new(&schema).unwrap().encode(&batch).is_err());
+}
+
+#[test]
+fn zoned_timestamps_are_read_and_shown_in_utc() {
+    let schema = keyed(&[Type::Timestamp { unit: Unit::Ms, zone: Some("Europe/Berlin".to_owned()) }]);
+    let key = parse_key(&schema, "2020-01-02T03:04:05+01:00").unwrap();
+    assert_eq!(to_json(&schema, &key).unwrap()["k0"], "2020-01-02T02:04:05Z");
+    assert_eq!(parse_key(&schema, "2020-01-02T02:04:05Z").unwrap(), key);
+}

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, RecordBatch, StringArray, make_array};
 use arrow_cast::display::array_value_to_string;
 use arrow_cast::{CastOptions, cast, cast_with_options};
-use arrow_schema::DataType;
+use arrow_schema::{ArrowError, DataType};
 use serde_json::{Map, Value};
 
 use super::KeyEncoder;
@@ -42,8 +42,18 @@ fn cell_json(column: &Column, array: &ArrayRef) -> Result<Value> {
             let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
             Value::from(parts.join("-"))
         }
+        Type::Timestamp { unit, zone: Some(_) } => {
+            let plain = relabel(array, &Type::Timestamp { unit: *unit, zone: None }).map_err(wrong)?;
+            Value::from(format!("{}Z", array_value_to_string(&plain, 0).map_err(wrong)?))
+        }
         _ => Value::from(array_value_to_string(array, 0).map_err(wrong)?),
     })
+}
+
+/// The same values under another type of the same layout. A zone says how an instant is shown, not which one it is; so keys
+/// are shown and read in UTC, and no table of zones is needed.
+fn relabel(array: &ArrayRef, ty: &Type) -> Result<ArrayRef, ArrowError> {
+    Ok(make_array(array.to_data().into_builder().data_type(ty.arrow()).build()?))
 }
 
 /// A key from text: the value itself for a one-column key, else values separated by commas (`\,` is a comma inside a

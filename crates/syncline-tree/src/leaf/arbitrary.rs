@@ -96,7 +96,7 @@ pub(crate) fn rows(rng: &mut Rng, schema: &Schema, rows: usize, first: i64, step
 }
 
 /// `style`: 0 all null where that is allowed, 1 constant, 2 small values, else anything.
-fn array(rng: &mut Rng, ty: &Type, nullable: bool, len: usize, style: u64) -> ArrayRef {
+pub(crate) fn array(rng: &mut Rng, ty: &Type, nullable: bool, len: usize, style: u64) -> ArrayRef {
     let nulls = (nullable && rng.below(3) > 0).then(|| {
         let every = if style == 0 { 1 } else { 2 + rng.below(8) };
         NullBuffer::new(BooleanBuffer::collect_bool(len, |_| rng.below(every) > 0))
@@ -174,4 +174,20 @@ fn text(rng: &mut Rng, style: u64) -> String {
         3 => format!("row {} of many, all in plain words", rng.below(1 << 40)),
         _ => (0..rng.below(12)).map(|_| char::from_u32(rng.below(0xd000) as u32).unwrap_or('x')).collect(),
     }
+}
+
+/// Compares bytes with a committed file; `UPDATE_GOLDENS=1` writes it. Formats never change: a new version gets a new file.
+pub(crate) fn golden(name: &str, bytes: &[u8]) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tree").join(name);
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let want = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(bytes == want, "{name} is not what is committed: this format has changed");
+}
+
+/// A committed file.
+pub(crate) fn golden_file(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tree").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -62,13 +62,6 @@ impl<'a> Reader<'a> {
         Ok(piece)
     }
 
-    /// Everything that is left.
-    pub(crate) fn rest(&mut self) -> &'a [u8] {
-        let piece = &self.bytes[self.at..];
-        self.at = self.bytes.len();
-        piece
-    }
-
     /// The next byte.
     pub(crate) fn byte(&mut self) -> Result<u8, Fault> {
         Ok(self.take(1)?[0])

@@ -42,10 +42,6 @@ impl Runs {
             _ => self.0.push(Run { from, start, len }),
         }
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.iter().map(|run| run.len).sum()
-    }
 }
 
 type Source<'a> = Option<&'a Node<&'a [u8]>>;

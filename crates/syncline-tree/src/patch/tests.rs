@@ -162,3 +162,107 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn golden_patch() {
+    let (schema, batch) = leaf::tests::fixed();
+    let base = Leaf::parse(leaf::encode(&schema, &batch, &[]).unwrap()).unwrap();
+    let new = rows(&mut rng(21), &schema, 4, 5, 10);
+    let ops = [
+        RowOp::Insert { at: 0, source: 0, count: 1 },
+        RowOp::Delete { row: 2, count: 3 },
+        RowOp::Update { row: 9, source: 1, columns: Some([2, 5].into_iter().collect()) },
+        RowOp::Update { row: 10, source: 2, columns: None },
+        RowOp::Insert { at: 24, source: 3, count: 1 },
+    ];
+    let edited = edit(&base, &Edit { schema: &schema, rows: &new, externals: &[], ops: &ops }).unwrap();
+    let Edited::Changed { leaf, patch, .. } = edited else { panic!("it changes the leaf") };
+    leaf::arbitrary::golden("leaf-patched-v1.bin", &leaf);
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        leaf::arbitrary::golden("leaf-patch-v1.bin", &patch);
+    }
+    let stored = leaf::arbitrary::golden_file("leaf-patch-v1.bin");
+    assert_eq!(PatchCodec.decode(&stored, Some(base.bytes()), leaf.len()).unwrap(), leaf);
+}
+
+fn two(cells: &[(i64, &str)]) -> (Schema, RecordBatch) {
+    use crate::schema::{Field, Type};
+    let fields = vec![Field::new("id", Type::Int64, false), Field::new("text", Type::Utf8, true)];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let ids = arrow_array::Int64Array::from_iter_values(cells.iter().map(|cell| cell.0));
+    let text = arrow_array::StringArray::from_iter_values(cells.iter().map(|cell| cell.1));
+    let batch =
+        RecordBatch::try_new(schema.arrow(), vec![std::sync::Arc::new(ids), std::sync::Arc::new(text)]).unwrap();
+    (schema, batch)
+}
+
+#[test]
+fn a_changed_cell_costs_its_bytes_and_little_more() {
+    let (schema, batch) = two(&[(1, "a"), (2, "b"), (3, "c")]);
+    let base = Leaf::parse(leaf::encode(&schema, &batch, &[]).unwrap()).unwrap();
+    let (_, new) = two(&[(2, "other")]);
+    let ops = [RowOp::Update { row: 1, source: 0, columns: None }];
+    let edited = edit(&base, &Edit { schema: &schema, rows: &new, externals: &[], ops: &ops }).unwrap();
+    let Edited::Changed { patch, counts, .. } = edited else { panic!("it changes the leaf") };
+    assert_eq!(counts, Counts { updated: 1, ..Counts::default() });
+    assert!(patch.len() <= 5 + 15, "{} bytes", patch.len());
+    let patch = LeafPatch::decode(patch).unwrap();
+    assert_eq!(patch.ops(), [PatchOp::Update { row: 1, count: 1, mask: 0 }]);
+    assert_eq!(patch.mask(0), [1], "the key's cell is the same");
+}
+
+#[test]
+fn edits_that_change_nothing_say_so() {
+    let (schema, batch) = two(&[(1, "a"), (2, "b")]);
+    let base = Leaf::parse(leaf::encode(&schema, &batch, &[]).unwrap()).unwrap();
+    let run = |ops: &[RowOp]| edit(&base, &Edit { schema: &schema, rows: &batch, externals: &[], ops }).unwrap();
+    assert!(matches!(run(&[]), Edited::Unchanged));
+    assert!(matches!(run(&[RowOp::Update { row: 1, source: 1, columns: None }]), Edited::Unchanged));
+    let again = [RowOp::Insert { at: 0, source: 0, count: 1 }, RowOp::Delete { row: 0, count: 1 }];
+    assert!(matches!(run(&again), Edited::Unchanged));
+    assert!(matches!(run(&[RowOp::Delete { row: 0, count: 2 }]), Edited::Empty));
+}
+
+#[test]
+fn steps_out_of_order_or_place_are_refused() {
+    let (schema, batch) = two(&[(1, "a"), (2, "b")]);
+    let base = Leaf::parse(leaf::encode(&schema, &batch, &[]).unwrap()).unwrap();
+    for ops in [
+        vec![RowOp::Delete { row: 1, count: 2 }],
+        vec![RowOp::Delete { row: 1, count: 1 }, RowOp::Delete { row: 0, count: 1 }],
+        vec![RowOp::Delete { row: 0, count: 1 }, RowOp::Update { row: 0, source: 0, columns: None }],
+        vec![RowOp::Insert { at: 3, source: 0, count: 1 }],
+        vec![RowOp::Insert { at: 0, source: 1, count: 2 }],
+        vec![RowOp::Delete { row: u32::MAX, count: u32::MAX }],
+    ] {
+        assert!(edit(&base, &Edit { schema: &schema, rows: &batch, externals: &[], ops: &ops }).is_err(), "{ops:?}");
+    }
+}
+
+#[test]
+fn external_cells_move_with_their_rows() {
+    let content = |n: u8| crate::content::ContentRef { root: syncline_base::Hash::of(&[n]), len: 20_000, height: 1 };
+    let external = |row, n| External { column: 1, row, content: content(n) };
+    let (schema, batch) = two(&[(1, ""), (2, ""), (3, ""), (4, "")]);
+    let old = [external(0, 0), external(1, 1), external(2, 2), external(3, 3)];
+    let base = Leaf::parse(leaf::encode(&schema, &batch, &old).unwrap()).unwrap();
+    let (_, new) = two(&[(0, ""), (3, ""), (4, "")]);
+    let given = [external(0, 10), external(1, 12), external(2, 3)];
+    let ops = [
+        RowOp::Insert { at: 0, source: 0, count: 1 },
+        RowOp::Delete { row: 1, count: 1 },
+        RowOp::Update { row: 2, source: 1, columns: None },
+        RowOp::Update { row: 3, source: 2, columns: None },
+    ];
+    let edited = edit(&base, &Edit { schema: &schema, rows: &new, externals: &given, ops: &ops }).unwrap();
+    let Edited::Changed { leaf, patch, counts } = edited else { panic!("it changes the leaf") };
+    assert_eq!(counts, Counts { inserted: 1, updated: 1, deleted: 1 }, "the last row's content is the same");
+    let (_, want) = two(&[(0, ""), (1, ""), (3, ""), (4, "")]);
+    let want =
+        leaf::encode(&schema, &want, &[external(0, 10), external(1, 0), external(2, 12), external(3, 3)]).unwrap();
+    assert_eq!(leaf, want);
+    let patch = LeafPatch::decode(patch).unwrap();
+    assert_eq!(patch.apply(&base).unwrap(), want);
+    assert_eq!(patch.before_externals(&base).unwrap(), [external(0, 1), external(1, 2)]);
+    assert_eq!(patch.after_externals(&base).unwrap(), [external(0, 10), external(1, 12)]);
+}

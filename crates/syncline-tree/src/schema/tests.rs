@@ -1,1 +1,132 @@
+use std::sync::Arc;
 
+use arrow_array::types::Int8Type;
+use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, LargeStringArray, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field as ArrowField, Schema as ArrowSchema};
+use proptest::prelude::*;
+use syncline_base::Kind;
+
+use super::*;
+use crate::leaf::arbitrary;
+
+fn two() -> Schema {
+    Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("name", Type::Utf8, true)], &["id"]).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn canonical_bytes_and_arrow_come_back(seed: u64) {
+        let schema = arbitrary::schema(&mut arbitrary::rng(seed));
+        prop_assert_eq!(&Schema::decode(&schema.encode()).unwrap(), &schema);
+        let key = ["id".to_owned()];
+        prop_assert_eq!(Schema::from_arrow(&schema.arrow(), &key).unwrap(), schema);
+    }
+
+    #[test]
+    fn noise_is_refused(noise: Vec<u8>) {
+        prop_assert!(Schema::decode(&[&MAGIC[..], &[VERSION], &noise].concat()).is_err());
+        prop_assert!(Schema::decode(&noise).is_err());
+    }
+}
+
+#[test]
+fn only_the_canonical_form_is_read() {
+    let bytes = two().encode();
+    let text = String::from_utf8(bytes[5..].to_vec()).unwrap();
+    for other in [
+        text.replace(':', ": "),
+        text.replace("\"leaf_rows\":", "\"more\":1,\"leaf_rows\":"),
+        text.replace("\"id\":1", "\"id\":0"),
+        text.replace("\"name\":\"name\"", "\"name\":\"id\""),
+        text.replace("\"key\":[0]", "\"key\":[]"),
+        text.replace("\"key\":[0]", "\"key\":[1]"),
+        text.replace("\"key\":[0]", "\"key\":[7]"),
+    ] {
+        assert_ne!(other, text);
+        let error = Schema::decode(&[&bytes[..5], other.as_bytes()].concat()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt, "{other}");
+    }
+    let mut newer = bytes.to_vec();
+    newer[4] = 2;
+    assert!(Schema::decode(&newer).unwrap_err().to_string().contains("use a newer one"));
+}
+
+#[test]
+fn deep_nesting_is_refused_not_followed() {
+    let mut ty = Type::Bool;
+    for _ in 0..40 {
+        ty = Type::List(Box::new(Field::new("item", ty, true)));
+    }
+    let error = Schema::new(vec![Field::new("id", Type::Int8, false), Field::new("x", ty, true)], &["id"]);
+    assert_eq!(error.unwrap_err().kind(), Kind::Invalid);
+    let json = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(Schema::decode(&[&MAGIC[..], &[VERSION], json.as_bytes()].concat()).is_err());
+}
+
+#[test]
+fn batches_are_conformed_by_name_with_casts() {
+    let names: ArrayRef = Arc::new(LargeStringArray::from(vec![Some("a"), None]));
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let batch = RecordBatch::try_from_iter([("name", names), ("id", ids.clone())]).unwrap();
+    let conformed = two().conform(&batch).unwrap();
+    assert_eq!(conformed.schema(), two().arrow());
+    let without = two().conform(&RecordBatch::try_from_iter([("id", ids.clone())]).unwrap()).unwrap();
+    assert_eq!(without.column(1).null_count(), 2);
+    let extra = RecordBatch::try_from_iter([("id", ids.clone()), ("more", ids)]).unwrap();
+    assert_eq!(two().conform(&extra).unwrap_err().kind(), Kind::NotFound);
+    let nulls: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
+    let error = two().conform(&RecordBatch::try_from_iter([("id", nulls)]).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("row 1"), "{error}");
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["1", "x"]));
+    assert!(two().conform(&RecordBatch::try_from_iter([("id", text)]).unwrap()).is_err());
+}
+
+#[test]
+fn dictionaries_are_stored_as_what_they_hold() {
+    let array: DictionaryArray<Int8Type> = ["a", "b", "a"].into_iter().collect();
+    let arrow = ArrowSchema::new(vec![ArrowField::new("k", array.data_type().clone(), false)]);
+    let schema = Schema::from_arrow(&arrow, &["k".to_owned()]).unwrap();
+    assert_eq!(schema.columns[0].ty, Type::Utf8);
+    let batch = RecordBatch::try_new(Arc::new(arrow), vec![Arc::new(array)]).unwrap();
+    assert_eq!(schema.conform(&batch).unwrap().column(0).data_type(), &DataType::Utf8);
+}
+
+#[test]
+fn columns_come_go_and_change() {
+    let schema = two().add_column("age", Type::Int16).unwrap();
+    assert_eq!((schema.columns[2].id, schema.leaf_rows), (2, two().leaf_rows));
+    let schema = schema.rename_column("age", "years").unwrap();
+    assert!(schema.rename_column("years", "id").is_err());
+    assert_eq!(schema.rename_column("no", "x").unwrap_err().kind(), Kind::NotFound);
+    let wide = schema.widen_column("years", Type::Int64, true).unwrap();
+    assert!(wide.widen_column("years", Type::Int32, true).is_err());
+    assert!(wide.drop_column("id").is_err());
+    let less = wide.drop_column("name").unwrap();
+    assert_eq!(less.columns.iter().map(|column| column.id).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!((less.position(2), less.position(1)), (Some(1), None));
+}
+
+#[test]
+fn widening_never_loses() {
+    assert!(Type::UInt32.widens_to(&Type::Int64));
+    assert!(!Type::UInt64.widens_to(&Type::Int64));
+    assert!(!Type::Int8.widens_to(&Type::UInt16));
+    let small = Type::Decimal128 { precision: 10, scale: 2 };
+    assert!(small.widens_to(&Type::Decimal128 { precision: 12, scale: 4 }));
+    assert!(!small.widens_to(&Type::Decimal128 { precision: 11, scale: 4 }));
+}
+
+#[test]
+fn golden() {
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new("at", Type::Timestamp { unit: Unit::Us, zone: Some("UTC".to_owned()) }, true),
+        Field::new("price", Type::Decimal128 { precision: 15, scale: 2 }, true),
+        Field::new("vector", Type::FixedSizeList(Box::new(Field::new("item", Type::Float32, false)), 4), true),
+        Field::new("tags", Type::List(Box::new(Field::new("item", Type::Utf8, true))), true),
+        Field::new("when", Type::Time { unit: Unit::Ms }, true),
+        Field::new("uuid", Type::Uuid, true),
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    arbitrary::golden("schema-v1.bin", &schema.encode());
+}
