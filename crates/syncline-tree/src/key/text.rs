@@ -122,8 +122,12 @@ fn parse_cell(column: &Column, value: &str) -> Result<ArrayRef> {
         ty => {
             let text: ArrayRef = Arc::new(StringArray::from(vec![value.trim()]));
             let options = CastOptions { safe: false, ..CastOptions::default() };
-            let array =
-                cast_with_options(&text, &ty.arrow(), &options).map_err(|error| wrong(&format!(": {error}")))?;
+            let plain = match ty {
+                Type::Timestamp { unit, .. } => Type::Timestamp { unit: *unit, zone: None },
+                other => other.clone(),
+            };
+            let array = cast_with_options(&text, &plain.arrow(), &options).and_then(|array| relabel(&array, ty));
+            let array = array.map_err(|error| wrong(&format!(": {error}")))?;
             if array.null_count() > 0 {
                 return Err(wrong(": a key is never null"));
             }
