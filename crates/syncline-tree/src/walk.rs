@@ -1,13 +1,18 @@
 //! What an object refers to: for transfer, verification and garbage collection.
 //!
 //! Owns nothing. Not here: the order of a walk and its bounds (the callers').
-#![allow(clippy::unimplemented, unused_variables, reason = "signatures first")]
 
 use bytes::Bytes;
 use syncline_base::Hash;
+use syncline_store::Store;
 
-use crate::Result;
-use crate::table::TableRef;
+use crate::codec::{Columns, LEAF};
+use crate::content::{ContentRef, ListNode};
+use crate::leaf::{External, Leaf};
+use crate::node::Node;
+use crate::schema::Schema;
+use crate::table::{TableRef, node_at};
+use crate::{Error, Result};
 
 /// What kind of object an id names. An object does not say so itself: who refers to it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,9 +31,64 @@ pub enum ObjectKind {
     },
 }
 
-/// The ids that an object refers to, in order, checked: an object that is not of this kind is `corrupt`.
+/// The ids that an object refers to, in order. The object is checked as far as its own bytes go.
+///
+/// # Errors
+/// `corrupt` when the bytes are not an object of this kind.
 pub fn children(kind: ObjectKind, bytes: &Bytes) -> Result<Vec<(Hash, ObjectKind)>> {
-    unimplemented!()
+    match kind {
+        ObjectKind::Schema => Schema::decode(bytes).map(|_| Vec::new()),
+        ObjectKind::Tree { height: 0 } => Err(Error::corrupt("a node of a tree without levels: there is none")),
+        ObjectKind::Tree { height: 1 } => Ok(contents(Leaf::parse(bytes.clone())?.externals())),
+        ObjectKind::Tree { height } => Ok(below(&node_at(&Hash::of(bytes), bytes.clone(), height - 1)?)),
+        ObjectKind::Content { height: 0 } => Ok(Vec::new()),
+        ObjectKind::Content { height } => {
+            let node = ListNode::decode(bytes)?;
+            if node.level != height {
+                let level = node.level;
+                return Err(Error::corrupt(format!("a list of level {level} where one of level {height} should be")));
+            }
+            let kind = ObjectKind::Content { height: height - 1 };
+            Ok(node.children.iter().map(|child| (child.id, kind)).collect())
+        }
+    }
+}
+
+/// As [`children`], for an object in a store. Chunks are not read at all, and of a leaf only its head where that is enough, so
+/// nothing is said about the rest of it.
+///
+/// # Errors
+/// `not-found` when the store does not have it; as [`children`].
+pub fn children_in(store: &Store, id: &Hash, kind: ObjectKind) -> Result<Vec<(Hash, ObjectKind)>> {
+    match kind {
+        ObjectKind::Content { height: 0 } => return Ok(Vec::new()),
+        ObjectKind::Tree { height: 1 } => {
+            let object = store.get_encoded(id)?;
+            if object.codec == LEAF {
+                return Ok(contents(Columns::open(object.payload)?.externals()));
+            }
+        }
+        _ => {}
+    }
+    children(kind, &store.get(id)?)
+}
+
+fn below(node: &Node) -> Vec<(Hash, ObjectKind)> {
+    let kind = ObjectKind::Tree { height: node.level() };
+    (0..node.len()).map(|i| (node.id(i), kind)).collect()
+}
+
+/// What long cells refer to, each once in a row.
+fn contents(externals: &[External]) -> Vec<(Hash, ObjectKind)> {
+    let mut ids: Vec<_> = externals.iter().filter_map(|external| content(&external.content)).collect();
+    ids.dedup();
+    ids
+}
+
+/// What a long content refers to directly; nothing when it is empty.
+#[must_use]
+pub fn content(content: &ContentRef) -> Option<(Hash, ObjectKind)> {
+    (content.len > 0).then_some((content.root, ObjectKind::Content { height: content.height }))
 }
 
 /// What a table refers to directly.
@@ -40,3 +100,6 @@ pub fn roots(table: &TableRef) -> Vec<(Hash, ObjectKind)> {
     }
     roots
 }
+
+#[cfg(test)]
+mod tests;
