@@ -6,6 +6,7 @@
 //! Not here: anything the product itself needs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
 
+mod bench;
 mod ci;
 mod run;
 mod s3;
@@ -26,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Measures the product beside its peers, on input from seeds.
+    Bench(bench::Args),
     /// Checks the rules that no compiler checks: layers, sizes, headers, leftovers, format documents.
     Tidy(tidy::Args),
     /// Format, tidy, clippy, all tests, documentation and a build; closes with `N passed, N failed`.
@@ -36,6 +39,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
+        Chore::Bench(args) => bench::run(&args),
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Ci(args) => ci::run(&args),

@@ -1,0 +1,31 @@
+use super::*;
+
+fn wall(wall: f64) -> Sample {
+    Sample { wall, wire: Some(200), ..Sample::default() }
+}
+
+#[test]
+fn our_row_is_first_and_the_others_are_compared_with_it() {
+    let mut recorder = Recorder::default();
+    recorder.limit("copy", "cp + sync", "", wall(0.5));
+    recorder.add("copy", "other", "", wall(4.0));
+    recorder.add("copy", OURS, "", wall(1.0));
+    recorder.add("copy", "other", "", wall(6.0));
+    recorder.add("copy", OURS, "", wall(3.0));
+    let steps = recorder.finish();
+    let tools: Vec<&str> = steps[0].rows.iter().map(|row| row.tool.as_str()).collect();
+    assert_eq!(tools, [OURS, "other", "cp + sync"]);
+    assert!(steps[0].rows[0].ratio.is_empty());
+    assert_eq!(steps[0].rows[1].repetitions, 2);
+    assert!((steps[0].rows[1].ratio["wall"] - 2.5).abs() < 1e-9);
+    assert!((steps[0].rows[2].ratio["wire"] - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn what_we_did_not_measure_is_not_compared() {
+    let mut recorder = Recorder::default();
+    recorder.add("diff", OURS, "", Sample { wall: 1.0, wire: Some(0), ..Sample::default() });
+    recorder.add("diff", "other", "", wall(2.0));
+    let steps = recorder.finish();
+    assert_eq!(steps[0].rows[1].ratio.keys().copied().collect::<Vec<_>>(), ["wall"]);
+}

@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use super::super::machine::Machine;
+use super::super::record::{Recorder, Sample};
+use super::super::targets::{self, Metric};
+use super::*;
+
+fn report(quick: bool) -> Report {
+    let mut recorder = Recorder::default();
+    let ours = Sample {
+        wall: 0.01,
+        inside: Some(0.004),
+        cpu: Some(0.008),
+        rss: Some(20_000_000),
+        disk: Some(1_500),
+        lines: vec!["syncline commit".into()],
+        ..Sample::default()
+    };
+    recorder.add("commit 1 edit", "other", "no merge", Sample { wall: 0.1, unsynced: Some(0.06), ..Sample::default() });
+    recorder.add("commit 1 edit", OURS, "", Sample { wall: 0.03, ..ours.clone() });
+    recorder.add("commit 1 edit", OURS, "", ours);
+    recorder.limit("scan", "Parquet scan", "", Sample { wall: 2.0, cpu: Some(1.0), ..Sample::default() });
+    let steps = recorder.finish();
+    Report {
+        suite: "table-delta".into(),
+        quick,
+        command: "cargo xtask bench table-delta".into(),
+        date: "2026-01-02".into(),
+        machine: Machine::default(),
+        versions: BTreeMap::from([("rsync".into(), "3.2.7".into())]),
+        without: vec!["delta".into()],
+        notes: vec!["Input: 10 rows.".into()],
+        targets: targets::judge(&[targets::at_most("commit 1 edit", Metric::Disk, 2_000.0)], &steps),
+        steps,
+    }
+}
+
+#[test]
+fn a_table_has_our_row_first_with_ratios_and_notes() {
+    let page = page(&report(false));
+    let table: Vec<&str> = page.lines().skip_while(|line| *line != "## commit 1 edit").skip(2).take(4).collect();
+    assert_eq!(
+        table,
+        [
+            "|  | wall | × | CPU | memory | disk growth | × | note |",
+            "|---|---|---|---|---|---|---|---|",
+            "| **syncline** | 20.0 ms (10.0 ms–30.0 ms) | 1 | 8.00 ms | 20.0 MB | 1.50 kB | 1 | 4.00 ms inside |",
+            "| other | 100 ms | 5.00× | – | – | – | – | 60.0 ms without the flush; no merge |",
+        ]
+    );
+}
+
+#[test]
+fn a_step_without_us_has_no_ratios_and_limits_are_set_apart() {
+    let page = page(&report(false));
+    assert!(page.contains("| *Parquet scan* | 2.00 s | 1.00 s | – |  |"), "{page}");
+}
+
+#[test]
+fn the_head_says_what_was_left_out_and_whether_the_sizes_are_tiny() {
+    assert!(page(&report(false)).contains("**Left out on demand: delta.**"));
+    assert!(!page(&report(false)).contains("Tiny sizes"));
+    assert!(page(&report(true)).contains("Tiny sizes"));
+    assert!(page(&report(true)).contains("| commit 1 edit | disk ≤ 2.00 kB | 1.50 kB | met |"));
+    assert!(page(&report(true)).contains("- syncline: `syncline commit`"));
+}
