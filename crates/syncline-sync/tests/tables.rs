@@ -1,1 +1,300 @@
-//! Sessions over real tables.
+//! Sessions over real tables: as objects, as deltas, cut, resumed, and told wrong things.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use syncline_base::Hash;
+use syncline_base::rng::Rng;
+use syncline_sync::session::{Receiver, Sender, Server};
+use syncline_sync::wire::Message;
+use syncline_sync::{PullRequest, Pulled};
+use syncline_tree::schema::{Field, Schema, Type};
+use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef};
+
+use crate::world::{Passed, World, pull, pump, pump_with, push, request};
+
+const MAIN: &str = "branches/main";
+
+fn schema() -> Schema {
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new("name", Type::Utf8, true),
+        Field::new("amount", Type::Int64, true),
+    ];
+    Schema::new(fields, &["id"]).unwrap()
+}
+
+/// Rows with these ids; `salt` decides their cells.
+fn rows(schema: &Schema, ids: impl IntoIterator<Item = i64>, salt: u64) -> Changes {
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let mut rng = Rng::from_seed(salt);
+    let names = ids.iter().map(|id| format!("row {id} of {:016x} and {:016x}", rng.next_u64(), rng.next_u64()));
+    let names: ArrayRef = Arc::new(names.map(Some).collect::<StringArray>());
+    let amounts: ArrayRef = Arc::new(ids.iter().map(|id| id * 7 + salt as i64).map(Some).collect::<Int64Array>());
+    let columns = vec![Arc::new(Int64Array::from(ids)) as ArrayRef, names, amounts];
+    Changes::upsert(RecordBatch::try_new(schema.arrow(), columns).unwrap())
+}
+
+impl World {
+    fn table(&self, n: i64, salt: u64) -> TableRef {
+        let table = Table::create(&self.store, schema()).unwrap();
+        table.apply([Ok(rows(&schema(), 0..n, salt))]).unwrap().0.to_ref()
+    }
+
+    /// A commit on main with this table as `t`.
+    fn put(&self, table: TableRef, message: &str) -> Hash {
+        let mut root = match self.at(MAIN) {
+            Some(id) => self.root(&id),
+            None => DatasetRoot::default(),
+        };
+        root.tables.insert("t".into(), table);
+        let parents: Vec<Hash> = self.at(MAIN).into_iter().collect();
+        let id = self.commit(&parents, &root, message);
+        self.set(MAIN, id);
+        id
+    }
+
+    fn root(&self, commit: &Hash) -> DatasetRoot {
+        DatasetRoot::load(&self.store, &Commit::load(&self.store, commit).unwrap().root).unwrap()
+    }
+
+    fn edit(&self, ids: impl IntoIterator<Item = i64>, salt: u64) -> Hash {
+        let table = self.root(&self.at(MAIN).unwrap()).tables["t"];
+        let table = Table::open(&self.store, &table).unwrap();
+        let edited = table.apply([Ok(rows(table.schema(), ids, salt))]).unwrap().0.to_ref();
+        self.put(edited, "edit")
+    }
+}
+
+fn clone_of(server: &World) -> World {
+    let client = World::new();
+    pull(&client, server, &PullRequest::default()).unwrap();
+    client
+}
+
+fn pair(n: i64) -> (World, World) {
+    let server = World::new();
+    server.put(server.table(n, 1), "first");
+    let client = clone_of(&server);
+    (client, server)
+}
+
+#[test]
+fn a_clone_has_the_tables_and_asks_nothing() {
+    let server = World::new();
+    server.put(server.table(20_000, 1), "first");
+    server.edit([5, 77, 9_000], 2);
+    let client = World::new();
+    let (pulled, passed): (Pulled, Passed) = pull(&client, &server, &PullRequest::default()).unwrap();
+    assert_eq!((pulled.commits, pulled.deltas, passed.round_trips), (2, 0, 1));
+    assert_eq!(client.at(MAIN), server.at(MAIN));
+    client.check_whole();
+    assert_eq!(client.store.missing(&[]).unwrap(), []);
+}
+
+#[test]
+fn edits_travel_as_deltas_both_ways() {
+    let (client, server) = pair(50_000);
+    client.edit([42], 3);
+    let (pushed, passed) = push(&client, &server, MAIN).unwrap();
+    assert_eq!((pushed.deltas, pushed.objects, passed.round_trips), (1, 0, 2));
+    assert!(passed.bytes < 900, "{passed:?}");
+    server.check_whole();
+
+    server.edit((0..50_000).step_by(53), 4);
+    let (pulled, passed) = pull(&client, &server, &PullRequest::default()).unwrap();
+    assert_eq!((pulled.deltas, pulled.objects, passed.round_trips), (1, 0, 1));
+    assert!(passed.bytes < 60_000, "{passed:?}");
+    assert_eq!(client.at(MAIN), server.at(MAIN));
+    client.check_whole();
+}
+
+#[test]
+fn deletes_and_appends_travel_as_deltas() {
+    let (client, server) = pair(10_000);
+    let table = Table::open(&client.store, &client.root(&client.at(MAIN).unwrap()).tables["t"]).unwrap();
+    let mut changes = rows(table.schema(), (100..110).chain(10_000..10_020), 5);
+    for op in &mut changes.ops[..10] {
+        *op = syncline_tree::Op::Delete;
+    }
+    client.put(table.apply([Ok(changes)]).unwrap().0.to_ref(), "delete and append");
+    let (pushed, _) = push(&client, &server, MAIN).unwrap();
+    assert_eq!((pushed.deltas, pushed.objects), (1, 0));
+    assert_eq!(server.root(&server.at(MAIN).unwrap()).tables["t"].rows, 10_010);
+    server.check_whole();
+}
+
+#[test]
+fn a_new_table_travels_as_objects_in_few_round_trips() {
+    let (client, server) = pair(1_000);
+    let mut root = client.root(&client.at(MAIN).unwrap());
+    root.tables.insert("u".into(), client.table(30_000, 9));
+    client.set(MAIN, client.commit(&[client.at(MAIN).unwrap()], &root, "a second table"));
+    let (pushed, passed) = push(&client, &server, MAIN).unwrap();
+    assert_eq!(pushed.deltas, 0);
+    assert!(passed.round_trips <= 5, "{passed:?}");
+    server.check_whole();
+}
+
+#[test]
+fn without_a_common_base_only_what_differs_is_sent() {
+    let (client, server) = (World::new(), World::new());
+    server.put(server.table(50_000, 1), "first");
+    // The same rows but three, put there by somebody else.
+    let same = Table::open(&client.store, &client.table(50_000, 1)).unwrap();
+    let edited = same.apply([Ok(rows(same.schema(), [10, 20_000, 40_000], 6))]).unwrap().0.to_ref();
+    client.put(edited, "an import of our own");
+    let usage = client.store.usage().unwrap();
+    let whole = usage.pack_bytes + usage.journal_bytes;
+    let mut forced = request(MAIN, client.at(MAIN).unwrap());
+    forced.moves[0].force = true;
+    let (_, passed) = crate::world::push_as(&client, &server, &forced).unwrap();
+    server.check_whole();
+    assert!(passed.object_bytes as u64 * 5 < whole, "{passed:?} of {whole}");
+}
+
+#[test]
+fn a_delta_that_gives_something_else_is_replaced_by_objects() {
+    for damage in [0usize, 1, 2] {
+        let (client, server) = pair(20_000);
+        client.edit([1, 2, 3], 7);
+        client.edit([4], 8);
+        let other = {
+            // A well-formed delta, of another edit.
+            let (a, b) = pair(20_000);
+            a.edit([9], 9);
+            let mut frame = None;
+            let mut ours = Sender::push(&a, request(MAIN, a.at(MAIN).unwrap())).unwrap();
+            let (_, outcome) = pump_with(&mut ours, &mut Server::new(&b), None, &mut |message| {
+                if let Message::Delta { frame: bytes, .. } = message {
+                    frame = Some(bytes.clone());
+                }
+            });
+            outcome.unwrap();
+            frame.unwrap()
+        };
+        let mut changed = 0;
+        let mut ours = Sender::push(&client, request(MAIN, client.at(MAIN).unwrap())).unwrap();
+        let (_, outcome) = pump_with(&mut ours, &mut Server::new(&server), None, &mut |message| {
+            if let Message::Delta { frame, .. } = message
+                && changed == 0
+            {
+                changed += 1;
+                *frame = match damage {
+                    0 => other.clone(),
+                    1 => frame.slice(..frame.len() / 2),
+                    _ => bytes::Bytes::from_static(b"nonsense"),
+                };
+            }
+        });
+        outcome.unwrap();
+        assert_eq!((changed, server.at(MAIN)), (1, client.at(MAIN)));
+        server.check_whole();
+    }
+}
+
+#[test]
+fn a_column_that_was_added_travels_in_a_few_bytes() {
+    let (client, server) = pair(20_000);
+    let table = Table::open(&client.store, &client.root(&client.at(MAIN).unwrap()).tables["t"]).unwrap();
+    let wider = table.with_schema(table.schema().add_column("note", Type::Utf8).unwrap()).unwrap();
+    client.put(wider.to_ref(), "a column");
+    let (pushed, passed) = push(&client, &server, MAIN).unwrap();
+    assert_eq!(pushed.deltas, 1);
+    assert!(passed.bytes < 1_500, "{passed:?}");
+    server.check_whole();
+}
+
+#[test]
+fn a_partial_clone_holds_its_tables_and_follows_them() {
+    let server = World::new();
+    let mut root = DatasetRoot::default();
+    root.tables.insert("t".into(), server.table(2_000, 1));
+    root.tables.insert("u".into(), server.table(3_000, 2));
+    server.set(MAIN, server.commit(&[], &root, "two tables"));
+    let client = World::new();
+    let request = PullRequest { tables: Some(vec!["t".into()]), ..PullRequest::default() };
+    pull(&client, &server, &request).unwrap();
+    let root = client.root(&client.at(MAIN).unwrap());
+    assert!(client.store.contains(&root.tables["t"].root).unwrap());
+    assert!(!client.store.contains(&root.tables["u"].root).unwrap());
+    server.edit([3], 3);
+    let (pulled, passed) = pull(&client, &server, &request).unwrap();
+    assert_eq!(pulled.deltas, 1);
+    assert!(passed.bytes < 1_000);
+    // It can push what it holds.
+    client.edit([4], 4);
+    push(&client, &server, MAIN).unwrap();
+    server.check_whole();
+}
+
+#[test]
+fn a_clone_cut_anywhere_resumes_without_sending_again() {
+    let server = World::new();
+    server.put(server.table(40_000, 1), "first");
+    server.edit([5, 30_000], 2);
+    let total = {
+        let client = World::new();
+        pull(&client, &server, &PullRequest::default()).unwrap().1
+    };
+    for cut in 0..=total.messages {
+        let client = World::new();
+        {
+            let mut ours = Receiver::pull(&client, &PullRequest::default()).unwrap();
+            pump(&mut ours, &mut Server::new(&server), Some(cut)).1.unwrap();
+        }
+        // What was flushed before the cut, as a process that is killed after a pause finds it.
+        client.store.flush().unwrap();
+        let kept = client.store.usage().unwrap().objects;
+        let client = client.killed();
+        let (_, again) = pull(&client, &server, &PullRequest::default()).unwrap();
+        client.check_whole();
+        if kept > 0 {
+            assert!(again.object_bytes < total.object_bytes, "cut {cut}: {again:?} of {total:?}");
+        }
+        if cut + 4 > total.messages {
+            assert_eq!(again.object_bytes, 0, "cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn leftovers_without_their_leaves_are_not_taken_for_whole() {
+    let server = World::new();
+    let table = server.table(40_000, 1);
+    server.put(table, "first");
+    // Only the root node is here, as after a collection that kept it by accident.
+    let client = World::new();
+    client.store.put(&server.store.get(&table.root).unwrap()).unwrap();
+    client.store.flush().unwrap();
+    pull(&client, &server, &PullRequest::default()).unwrap();
+    client.check_whole();
+}
+
+#[test]
+fn nodes_before_their_children_are_refused() {
+    let server = World::new();
+    let table = server.table(40_000, 1);
+    server.put(table, "first");
+    let client = World::new();
+    let mut objects = Vec::new();
+    {
+        let other = World::new();
+        let mut ours = Receiver::pull(&other, &PullRequest::default()).unwrap();
+        pump_with(&mut ours, &mut Server::new(&server), None, &mut |message| {
+            if let Message::Objects(batch) = message {
+                objects.extend(batch.clone());
+            }
+        })
+        .1
+        .unwrap();
+    }
+    let root = objects.into_iter().find(|object| object.id == table.root).unwrap();
+    let mut session = Receiver::pull(&client, &PullRequest::default()).unwrap();
+    use syncline_sync::session::Session as _;
+    session.next().unwrap();
+    session.receive(Message::Welcome(Default::default())).unwrap();
+    let error = session.receive(Message::Objects(vec![root])).unwrap_err();
+    assert_eq!(error.kind(), syncline_base::Kind::Corrupt);
+    assert!(!client.store.contains(&table.root).unwrap());
+}

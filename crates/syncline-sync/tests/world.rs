@@ -126,6 +126,16 @@ pub(crate) struct Passed {
 
 /// Carries messages until both sessions are over, one of them fails, or `cut` messages have passed.
 pub(crate) fn pump(client: &mut dyn Session, server: &mut dyn Session, cut: Option<usize>) -> (Passed, Result<bool>) {
+    pump_with(client, server, cut, &mut |_| {})
+}
+
+/// As [`pump`]; `change` sees every message on its way and may change it.
+pub(crate) fn pump_with(
+    client: &mut dyn Session,
+    server: &mut dyn Session,
+    cut: Option<usize>,
+    change: &mut dyn FnMut(&mut Message),
+) -> (Passed, Result<bool>) {
     let mut passed = Passed::default();
     let outcome = (|| {
         loop {
@@ -139,7 +149,8 @@ pub(crate) fn pump(client: &mut dyn Session, server: &mut dyn Session, cut: Opti
                     if cut == Some(passed.messages) {
                         return Ok(client_over && server_over);
                     }
-                    let Some(message) = from.next()? else { break };
+                    let Some(mut message) = from.next()? else { break };
+                    change(&mut message);
                     passed.messages += 1;
                     quiet = false;
                     if let Message::Objects(objects) = &message {
