@@ -9,7 +9,7 @@ mod rows;
 
 use syncline_base::task;
 
-use self::gather::Gather;
+pub(crate) use self::gather::{Gather, Source};
 use self::regions::{Region, Regions};
 use self::rows::Both;
 use crate::key::Keys;

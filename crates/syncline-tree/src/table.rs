@@ -83,6 +83,11 @@ impl Shared {
         })
     }
 
+    /// From the hash of a stored schema.
+    pub(crate) fn open(store: &Store, schema: &Hash) -> Result<Self> {
+        Self::new(store, Schema::decode(&store.get(schema)?)?, *schema)
+    }
+
     /// An inner node, which must be of this level.
     pub(crate) fn node(&self, id: &Hash, level: u8) -> Result<Node> {
         node_at(id, self.store.get(id)?, level)
@@ -135,8 +140,7 @@ impl Table {
                 "table ref of {rows} rows in {height} levels under {root}: impossible"
             )));
         }
-        let decoded = Schema::decode(&store.get(&schema)?)?;
-        Ok(Self { shared: Arc::new(Shared::new(store, decoded, schema)?), root, rows, height })
+        Ok(Self { shared: Arc::new(Shared::open(store, &schema)?), root, rows, height })
     }
 
     /// What names this table.

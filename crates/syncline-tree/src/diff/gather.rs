@@ -25,6 +25,15 @@ impl Source {
     pub(crate) fn of(rows: &Rows) -> Self {
         Self { arrays: rows.batch.columns().iter().cloned().map(Some).collect(), externals: rows.externals.clone() }
     }
+
+    /// The columns of a key, which are at `positions` of `width` columns.
+    pub(crate) fn keys(width: usize, positions: &[usize], keys: &RecordBatch) -> Self {
+        let mut source = Self { arrays: vec![None; width], externals: Vec::new() };
+        for (position, array) in positions.iter().zip(keys.columns()) {
+            source.arrays[*position] = Some(Arc::clone(array));
+        }
+        source
+    }
 }
 
 /// Builds a batch.
@@ -48,8 +57,11 @@ impl<'a> Gather<'a> {
         self.sources.len() - 1
     }
 
-    /// The next cell of a column.
+    /// The next cell of a column; null when the source does not have the column.
     pub(crate) fn cell(&mut self, position: usize, source: usize, row: usize) {
+        if self.sources[source].arrays[position].is_none() {
+            return self.null(position);
+        }
         let out = self.picks[position].len() as u32;
         self.picks[position].push((source + 1, row));
         let externals = &self.sources[source].externals;

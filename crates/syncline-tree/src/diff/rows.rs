@@ -170,30 +170,18 @@ pub(crate) fn gather_changes(sides: &Sides, found: &Found, ops: &mut Vec<Op>, ou
             ops.extend(std::iter::repeat_n(Op::Insert, leaf.rows()));
         }
         Found::Deleted(leaf) => {
-            let source = out.source(key_source(schema.columns.len(), &keys, &leaf.batch(schema, Some(&schema.key))?));
-            for row in 0..leaf.rows() {
-                for position in 0..schema.columns.len() {
-                    if is_key.contains(position) { out.cell(position, source, row) } else { out.null(position) }
-                }
-            }
+            let source = out.source(Source::keys(schema.columns.len(), &keys, &leaf.batch(schema, Some(&schema.key))?));
+            (0..leaf.rows()).for_each(|row| out.row(source, row));
             ops.extend(std::iter::repeat_n(Op::Delete, leaf.rows()));
         }
         Found::Edited(patch, base) => {
             let moved = patch.ops().iter().any(|op| !matches!(op, PatchOp::Insert { .. }));
             let base = if moved { Some(key_columns(sides, base)?) } else { None };
-            let base = base.map(|batch| out.source(key_source(schema.columns.len(), &keys, &batch)));
+            let base = base.map(|batch| out.source(Source::keys(schema.columns.len(), &keys, &batch)));
             gather_patch(sides, patch, base, &is_key, ops, out)?;
         }
     }
     Ok(())
-}
-
-fn key_source(columns: usize, positions: &[usize], keys: &RecordBatch) -> Source {
-    let mut source = Source { arrays: vec![None; columns], externals: Vec::new() };
-    for (position, array) in positions.iter().zip(keys.columns()) {
-        source.arrays[*position] = Some(array.clone());
-    }
-    source
 }
 
 fn gather_patch(
@@ -229,15 +217,7 @@ fn gather_patch(
             }
             PatchOp::Delete { row, count } => {
                 let base = base.ok_or_else(missing)?;
-                for row in row..row + count {
-                    for position in 0..width {
-                        if is_key.contains(position) {
-                            out.cell(position, base, row as usize)
-                        } else {
-                            out.null(position)
-                        }
-                    }
-                }
+                (row..row + count).for_each(|row| out.row(base, row as usize));
                 ops.extend(std::iter::repeat_n(Op::Delete, count as usize));
             }
             PatchOp::Update { row, count, mask } => {

@@ -1,0 +1,86 @@
+use proptest::prelude::*;
+use syncline_base::rng::Rng;
+
+use super::*;
+use crate::leaf::arbitrary::rng;
+use crate::table::model::{self, Model};
+use crate::tests_support::memory_store;
+
+/// Reconciles and applies: the result, and how many messages and bytes were exchanged.
+fn run(local: &Table, remote: &Table) -> (Table, usize, usize) {
+    let mut session = Session::start(local, &remote.to_ref(), 7).unwrap();
+    let (mut trips, mut bytes) = (0, 0);
+    while let Some(request) = session.request().unwrap() {
+        let reply = serve(remote.store(), &request).unwrap();
+        (trips, bytes) = (trips + 1, bytes + request.len() + reply.len());
+        session.reply(&reply).unwrap();
+    }
+    let changes = session.finish().unwrap();
+    (local.apply(changes.into_iter().map(Ok)).unwrap().0, trips, bytes)
+}
+
+/// The same rows in two stores, and changes to one of them.
+fn apart(rng: &mut Rng, rows: i64, percent: u64) -> (Table, Table) {
+    let schema = model::schema(rng);
+    let mut all = Model::new();
+    let ids: Vec<i64> = (0..rows).collect();
+    let batch = model::rows(rng, &schema, &ids);
+    ids.iter().for_each(|id| drop(all.insert(*id, batch.slice(*id as usize, 1))));
+    let here = model::build(&memory_store(), &schema, &all);
+    let changes = model::changes(rng, &schema, &all, rows + 20, percent);
+    model::apply(&mut all, &changes);
+    (here, model::build(&memory_store(), &schema, &all))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn tables_come_together(seed: u64) {
+        let mut rng = rng(seed);
+        for (rows, percent) in [(0, 50), (10, 30), (2500, 1), (500, 60)] {
+            let (a, b) = apart(&mut rng, rows, percent);
+            let empty = a.emptied();
+            for (local, remote) in [(&a, &b), (&b, &a), (&a, &a), (&empty, &b), (&a, &empty)] {
+                prop_assert_eq!(run(local, remote).0.to_ref(), remote.to_ref());
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_messages_never_panic(seed: u64, at: prop::sample::Index, value: u8) {
+        let mut rng = rng(seed);
+        let (a, b) = apart(&mut rng, 400, 5);
+        let mut session = Session::start(&a, &b.to_ref(), 7).unwrap();
+        while let Some(request) = session.request().unwrap() {
+            let mut damaged = request.to_vec();
+            let i = at.index(damaged.len());
+            damaged[i] ^= value;
+            let _ = serve(b.store(), &damaged);
+            let _ = serve(b.store(), &request[..i]);
+            let mut reply = serve(b.store(), &request).unwrap().to_vec();
+            let i = at.index(reply.len());
+            if rng.below(3) == 0 {
+                reply[i] ^= value;
+            }
+            if session.reply(&reply.into()).is_err() {
+                return Ok(());
+            }
+        }
+        let _ = session.finish();
+    }
+}
+
+#[test]
+fn few_differences_cost_few_bytes() {
+    let mut rng = rng(3);
+    let schema = model::schema(&mut rng);
+    let rows = model::rows(&mut rng, &schema, &(0..20_000).collect::<Vec<_>>());
+    let one =
+        |batch| Table::create(&memory_store(), schema.clone()).unwrap().apply([Ok(Changes::insert(batch))]).unwrap().0;
+    let (a, b) = (one(rows.clone()), one(rows.slice(0, 19_999)));
+    let (made, trips, bytes) = run(&b, &a);
+    assert_eq!(made.to_ref(), a.to_ref());
+    assert!(trips <= 5 && bytes < 6_000, "{trips} round trips, {bytes} bytes");
+    assert_eq!(run(&a, &a).1, 0);
+}
