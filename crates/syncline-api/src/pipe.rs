@@ -228,9 +228,8 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
         let outbound = self.outbound.clone();
         let outcome = self.runtime.block_on(async move {
             let closed = async {
-                match &outbound {
-                    Some(outbound) => outbound.closed().await,
-                    None => {}
+                if let Some(outbound) = &outbound {
+                    outbound.closed().await;
                 }
             };
             tokio::select! {

@@ -41,6 +41,7 @@ pub fn connect(url: &str, options: Options) -> syncline_api::Result<Remote> {
     Ok(Remote::new(&Arc::new(Client::connect(target, options)?)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn transport(error: Error) -> sync::Error {
     sync::Error::Transport { kind: error.kind(), message: error.to_string() }
 }

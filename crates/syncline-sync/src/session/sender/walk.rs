@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use syncline_base::hash::IdSet;
-use syncline_base::{Hash, task};
+use syncline_base::task;
 use syncline_store::codec::Encoded;
-use syncline_tree::codec::{Columns, LEAF};
-use syncline_tree::walk::ObjectKind;
+use syncline_tree::walk::{self, ObjectKind};
 
 use super::{Item, Sender, Task};
 use crate::error::Result;
-use crate::graph::{self, is_end, kind_to_byte};
+use crate::graph::{self, kind_to_byte};
 use crate::wire::{self, FRAME_BYTES, MAX_IDS, Message, Object, PART_BYTES};
 
 /// How many objects are opened at once. Inner nodes and lists are small, leaves are read one by one.
@@ -46,7 +45,7 @@ impl Sender {
             self.stack.push(Task::Open { items: rest, ask });
         }
         let store = &self.store;
-        let below = task::try_map(items.clone(), |(id, kind)| below(store, id, kind))?;
+        let below = task::try_map(items.clone(), |(id, kind)| walk::children_in(store, &id, kind))?;
         self.stack.push(Task::Send { items });
         let below: Vec<Item> = below.into_iter().flatten().filter(|(id, _)| !self.sent.contains(id)).collect();
         if !below.is_empty() {
@@ -90,20 +89,6 @@ impl Sender {
         }
         Ok(())
     }
-}
-
-/// What an object refers to. A leaf's long cells are read from the head of its stored form where that is enough.
-fn below(store: &syncline_store::Store, id: Hash, kind: ObjectKind) -> Result<Vec<Item>> {
-    if is_end(kind) {
-        return Ok(Vec::new());
-    }
-    if kind == (ObjectKind::Tree { height: 1 }) {
-        let object = store.get_encoded(&id)?;
-        if object.codec == LEAF {
-            return Ok(graph::long_cells(Columns::open(object.payload)?.externals()));
-        }
-    }
-    graph::children(kind, &store.get(&id)?)
 }
 
 /// Adds an object to a batch; a long one is cut, and what does not fit into the batch is returned.

@@ -1,0 +1,67 @@
+//! Verbs on a node.
+
+use syncline_api::client::Reply;
+use syncline_base::Kind;
+use syncline_server::remote::Remote;
+
+use crate::support::{Node, Place};
+
+fn call(node: &Node, verb: &str, request: &str) -> syncline_api::Result<String> {
+    let mut report = None;
+    node.client().call("d", verb, request, None, &mut |reply| {
+        if let Reply::Report(json) = reply {
+            report = Some(json);
+        }
+        Ok(())
+    })?;
+    Ok(report.unwrap())
+}
+
+#[test]
+fn a_verb_runs_on_the_node_and_reports() {
+    let node = Node::new();
+    let ada = Place::new();
+    let id = ada.edit(0..10, "first");
+    ada.push(&mut Remote::new(&node.client())).unwrap();
+    let report = call(&node, "log", "{}").unwrap();
+    assert!(report.contains(&id.to_string()), "{report}");
+}
+
+#[test]
+fn faults_of_verbs_keep_their_kind_and_words() {
+    let node = Node::new();
+    let error = call(&node, "dance", "{}").unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.to_string().contains("dance"), "{error}");
+    let error = call(&node, "log", "no json").unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+}
+
+#[test]
+fn rows_go_in_and_come_out_by_stream() {
+    let node = Node::new();
+    let client = node.client();
+    let csv: String =
+        std::iter::once("id,text\n".to_owned()).chain((0..5_000).map(|i| format!("{i},row {i}\n"))).collect();
+    let request = r#"{"table":"t","key":["id"],"mode":"upsert","message":"rows","format":"csv"}"#;
+    let mut report = String::new();
+    client
+        .call("d", "import", request, Some(&mut csv.as_bytes()), &mut |reply| {
+            if let Reply::Report(json) = reply {
+                report = json;
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(report.contains("5000"), "{report}");
+    let mut out = Vec::new();
+    client
+        .call("d", "export", r#"{"table":"t","format":"csv"}"#, None, &mut |reply| {
+            if let Reply::Output(bytes) = reply {
+                out.extend_from_slice(&bytes);
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), csv);
+}
