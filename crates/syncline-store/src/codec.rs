@@ -6,12 +6,14 @@
 //!
 //! Not here: choosing bases, bounding chains (`crate::store`).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_base::Hash;
+use zstd::zstd_safe::{self, CCtx, DCtx, DParameter};
 
 use crate::error::{Error, Result};
 
@@ -200,12 +202,32 @@ pub(crate) fn zstd_decode(payload: &[u8], prefix: Option<&[u8]>, raw_len: usize)
         return Err(format!("{} bytes cannot hold {raw_len}", payload.len()));
     }
     let mut out = Vec::with_capacity(raw_len);
-    let mut context = zstd::zstd_safe::DCtx::create();
-    let wrong = |code| zstd::zstd_safe::get_error_name(code).to_owned();
-    if let Some(prefix) = prefix {
-        context.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(30)).map_err(wrong)?;
-        context.ref_prefix(prefix).map_err(wrong)?;
-    }
-    context.decompress(&mut out, payload).map_err(wrong)?;
+    let wrong = |code| zstd_safe::get_error_name(code).to_owned();
+    match prefix {
+        None => DECODER.with_borrow_mut(|context| context.decompress(&mut out, payload)).map_err(wrong)?,
+        Some(prefix) => {
+            // A context keeps a reference to its prefix, so it lives no longer than this call.
+            let mut context = DCtx::create();
+            context.set_parameter(DParameter::WindowLogMax(30)).map_err(wrong)?;
+            context.ref_prefix(prefix).map_err(wrong)?;
+            context.decompress(&mut out, payload).map_err(wrong)?
+        }
+    };
     Ok(Bytes::from(out))
+}
+
+/// One zstd frame at a low level; `None` only when the library fails.
+pub(crate) fn zstd_encode(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
+    ENCODER.with_borrow_mut(|context| context.compress(&mut out, bytes, LEVEL)).ok()?;
+    Some(out)
+}
+
+/// The store is on the path of every import and commit.
+const LEVEL: i32 = 1;
+
+thread_local! {
+    // Making a context costs more than compressing a small object with it.
+    static ENCODER: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+    static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }

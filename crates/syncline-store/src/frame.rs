@@ -36,8 +36,6 @@ pub(crate) const MAX_DEPTH: u8 = 16;
 const MAGIC: [u8; 4] = *b"SLF1";
 const COMPRESSED: u8 = 1;
 const FOOTER: u8 = 2;
-/// Level for shared frames: they are mostly ids and patches, on the path of every commit.
-const LEVEL: i32 = 1;
 
 /// An object as it lies in a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,7 +251,7 @@ fn build_shared(mut table: BytesMut, objects: &[Stored], names: Vec<(Hash, u8)>)
     let body = &table[HEADER..];
     let body_len = body.len();
     // Ids do not shrink, so a frame of few objects only wins when payloads repeat each other; zstd is quick to find out.
-    let packed = zstd::bulk::compress(body, LEVEL).ok().filter(|packed| packed.len() < body_len - body_len / 16);
+    let packed = crate::codec::zstd_encode(body).filter(|packed| packed.len() < body_len - body_len / 16);
     if let Some(packed) = packed.filter(|_| body_len <= MAX_COMPRESSED) {
         let header = Header::write(COMPRESSED, packed.len(), body_len, &[&packed])?;
         let len = frame_len(packed.len())?;

@@ -8,14 +8,12 @@ use syncline_base::{Hash, task};
 
 use super::{Inner, Store};
 use crate::backend::Upload;
-use crate::codec::{Encoded, MAX_OBJECT, RAW, ZSTD, ZSTD_PREFIX};
+use crate::codec::{Encoded, MAX_OBJECT, RAW, ZSTD, ZSTD_PREFIX, zstd_encode};
 use crate::error::{Error, Result};
 use crate::frame::{self, Built, MAX_DEPTH, MAX_SLOTS, SHARED, SMALL, Stored};
 use crate::index::{PACKS, Place};
 use crate::pack::{self, Loc};
 
-/// Compression level of `put`: the store is on the path of every import.
-const LEVEL: i32 = 1;
 /// How much of a long object is tried before all of it is compressed.
 const PROBE: usize = 8 << 10;
 
@@ -378,12 +376,14 @@ fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.len() >= 4 * PROBE {
         // The middle says more about the rest than the start, which often is a header.
         let middle = bytes.len() / 2 - PROBE / 2;
-        let probe = zstd::bulk::compress(&bytes[middle..middle + PROBE], LEVEL).ok()?;
+        let probe = zstd_encode(&bytes[middle..middle + PROBE])?;
         if !worth(&probe, PROBE) {
             return None;
         }
     }
-    zstd::bulk::compress(bytes, LEVEL).ok().filter(|packed| worth(packed, bytes.len()))
+    let mut packed = zstd_encode(bytes).filter(|packed| worth(packed, bytes.len()))?;
+    packed.shrink_to_fit();
+    Some(packed)
 }
 
 /// The bytes compressed with another object's bytes as prefix.
