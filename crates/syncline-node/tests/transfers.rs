@@ -5,7 +5,7 @@ use syncline_node::ops::{merge, transfer};
 use syncline_node::progress::Silent;
 use syncline_node::{Replica, loopback};
 
-use crate::support::{Place, env};
+use crate::support::Place;
 
 fn request(url: &str) -> transfer::Request {
     transfer::Request { url: url.into(), ..transfer::Request::default() }
