@@ -1,1 +1,83 @@
-fn main() {}
+//! The `syncline` command.
+//!
+//! One file per verb (`cmd_*`): it reads its arguments, asks `syncline_node::ops` (here or on a node), and shows the
+//! report. `context` finds the dataset that a command works on, `output` shows reports, `fault` shows what went wrong.
+//!
+//! Owns nothing that survives the process. Not here: any rule about data; a capability that only this program has.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a terminal")]
+
+mod args;
+mod cmd_branch;
+mod cmd_checkout;
+mod cmd_clone;
+mod cmd_commit;
+mod cmd_completion;
+mod cmd_conflicts;
+mod cmd_diff;
+mod cmd_export;
+mod cmd_gc;
+mod cmd_history;
+mod cmd_import;
+mod cmd_init;
+mod cmd_log;
+mod cmd_merge;
+mod cmd_pull;
+mod cmd_push;
+mod cmd_repair;
+mod cmd_resolve;
+mod cmd_rollback;
+mod cmd_root;
+mod cmd_show;
+mod cmd_status;
+mod cmd_sync;
+mod cmd_tag;
+mod cmd_undo;
+mod cmd_up;
+mod cmd_verify;
+mod context;
+mod fault;
+mod output;
+mod peer;
+mod progress;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use syncline_base::Kind;
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::fault::Fault;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("SYNCLINE_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let json = cli.global.json;
+    let verb = cli.verb.name();
+    match Context::new(cli.global).and_then(|context| cli.verb.run(&context)) {
+        Ok(None) => ExitCode::SUCCESS,
+        // The report has been shown, and it says what is wrong.
+        Ok(Some(kind)) => ExitCode::from(fault::exit_code(Some(kind))),
+        Err(fault) => fault.show(verb, json),
+    }
+}
+
+/// A command line that cannot be read; help and version come this way too.
+fn usage(error: &clap::Error) -> ExitCode {
+    let harmless = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if harmless || !std::env::args_os().any(|arg| arg == "--json") {
+        // Nobody is there to read it when this fails.
+        let _ = error.print();
+        return if harmless { ExitCode::SUCCESS } else { ExitCode::from(fault::exit_code(Some(Kind::Invalid))) };
+    }
+    let text = error.render().to_string();
+    Fault::new(Kind::Invalid, text.trim().trim_start_matches("error: ")).show("", true)
+}

@@ -1,0 +1,172 @@
+//! The command line: global options and the list of verbs.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::{Args, Parser, Subcommand};
+use syncline_tree::TreeName;
+
+use crate::context::Context;
+use crate::fault::Outcome;
+use crate::{
+    cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_diff, cmd_export, cmd_gc,
+    cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull, cmd_push, cmd_repair, cmd_resolve, cmd_rollback,
+    cmd_root, cmd_show, cmd_status, cmd_sync, cmd_tag, cmd_undo, cmd_up, cmd_verify, units,
+};
+
+/// Keeps datasets of tables and files identical, and proves it by one hash.
+#[derive(Debug, Parser)]
+#[command(
+    name = "syncline",
+    version,
+    styles = Styles::plain(),
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start with: syncline init prices && cd prices && syncline import prices.csv --table prices --key sku -m first\n\n\
+                  Exit codes: 0 done, 1 a fault of this program, 2 invalid request, 3 not found, 4 conflict, 5 denied, \
+                  6 unavailable, 7 corrupt"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The replica: its directory or any directory inside; also s3://bucket/prefix
+    #[arg(short = 'C', long = "dir", value_name = "DIR", global = true, conflicts_with = "on")]
+    pub dir: Option<String>,
+    /// Work on a dataset where it is: http(s)://HOST:PORT/DATASET, s3://bucket/prefix or a path
+    #[arg(long, value_name = "URL", global = true)]
+    pub on: Option<String>,
+    /// Print one JSON object on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no word about what was done
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// The token that the node asks for
+    #[arg(long, value_name = "TOKEN", env = "SYNCLINE_TOKEN", hide_env_values = true, global = true)]
+    pub token: Option<String>,
+    /// PEM file of the authority that signed the node's certificate
+    #[arg(long, value_name = "FILE", env = "SYNCLINE_CA", global = true)]
+    pub ca: Option<PathBuf>,
+    /// The name in the node's certificate, when it is not the host's
+    #[arg(long, value_name = "NAME", global = true)]
+    pub server_name: Option<String>,
+    /// At most so many bytes per second each way, for example 5MB
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, global = true)]
+    pub limit_rate: Option<u64>,
+    /// Who makes commits; else the user's name
+    #[arg(long, value_name = "NAME", env = "SYNCLINE_AUTHOR", global = true)]
+    pub author: Option<String>,
+}
+
+/// Chooses one tree of a dataset.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TreeArgs {
+    /// Only this table
+    #[arg(long, short = 't', value_name = "TABLE", conflicts_with = "files")]
+    pub table: Option<String>,
+    /// Only the files
+    #[arg(long)]
+    pub files: bool,
+}
+
+impl TreeArgs {
+    /// The tree, when one was chosen.
+    pub(crate) fn tree(&self) -> Option<TreeName> {
+        if self.files { Some(TreeName::Files) } else { self.table.clone().map(TreeName::Table) }
+    }
+}
+
+/// Declares the verbs once: their subcommand, their name in messages, and what runs them.
+macro_rules! verbs {
+    ($($(#[doc = $doc:literal])+ $verb:ident $name:literal => $module:ident,)+) => {
+        /// What the command can do.
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Verb {
+            $($(#[doc = $doc])+ #[command(name = $name)] $verb($module::Args),)+
+        }
+
+        impl Verb {
+            /// As it is typed.
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$verb(_) => $name,)+
+                }
+            }
+
+            /// Runs it.
+            pub(crate) fn run(&self, context: &Context) -> Outcome {
+                match self {
+                    $(Self::$verb(args) => $module::run(context, args),)+
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Make a new, empty dataset in a directory or on a node
+    Init "init" => cmd_init,
+    /// Bring rows from CSV, TSV, NDJSON, Parquet or Arrow files into a table
+    Import "import" => cmd_import,
+    /// Make what is staged, and the files as they are, a version
+    Commit "commit" => cmd_commit,
+    /// Show what is staged, which files were edited and what waits
+    Status "status" => cmd_status,
+    /// List the commits that led to a version
+    Log "log" => cmd_log,
+    /// Show a version: what it holds and what it changed
+    Show "show" => cmd_show,
+    /// Show what differs between two versions
+    Diff "diff" => cmd_diff,
+    /// Print the hash that says whether two copies are the same
+    Root "root" => cmd_root,
+    /// Write a table, at any version, to a file
+    Export "export" => cmd_export,
+    /// Continue on a branch, or stage what an older version held
+    Checkout "checkout" => cmd_checkout,
+    /// List, make or remove branches
+    Branch "branch" => cmd_branch,
+    /// List, make or remove tags
+    Tag "tag" => cmd_tag,
+    /// Bring another version's changes into the current branch
+    Merge "merge" => cmd_merge,
+    /// List what a merge could not decide
+    Conflicts "conflicts" => cmd_conflicts,
+    /// Decide conflicts by taking one side
+    Resolve "resolve" => cmd_resolve,
+    /// Go back to an older version with a new commit
+    Rollback "rollback" => cmd_rollback,
+    /// Take back the last move of the current branch
+    Undo "undo" => cmd_undo,
+    /// Show what happened to one row
+    History "history" => cmd_history,
+    /// Run a node that serves datasets
+    Up "up" => cmd_up,
+    /// Copy a dataset
+    Clone "clone" => cmd_clone,
+    /// Send commits to another replica
+    Push "push" => cmd_push,
+    /// Fetch another replica's commits and merge them
+    Pull "pull" => cmd_pull,
+    /// Bring both sides to the same version
+    Sync "sync" => cmd_sync,
+    /// Check that what is stored is what it claims to be
+    Verify "verify" => cmd_verify,
+    /// Replace what is damaged by good copies from another replica
+    Repair "repair" => cmd_repair,
+    /// Remove what no kept version needs
+    Gc "gc" => cmd_gc,
+    /// Print a completion script for a shell
+    Completion "completion" => cmd_completion,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! `syncline conflicts`: what a merge could not decide.
+
+use serde_json::Value;
+use syncline_node::ops::conflicts::{self, Conflict, Report};
+
+use crate::context::Context;
+use crate::fault::Outcome;
+use crate::output::{Align, Page, Table};
+use crate::units;
+
+/// Arguments of `conflicts`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncline conflicts")]
+pub(crate) struct Args {
+    /// At most so many rows
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    limit: usize,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let report = context.ask("conflicts", &args.limit, |replica, _| conflicts::run(replica, args.limit))?;
+    context.out.answer(&report, |page| show(page, &report))?;
+    Ok(None)
+}
+
+fn show(page: &mut Page, report: &Report) {
+    let Some(merging) = &report.merging else {
+        page.line("no merge is waiting");
+        return;
+    };
+    let open = units::counted(report.open as u64, "conflict is", "conflicts are");
+    page.line(format!("merging {merging}: {open} open"));
+    for conflict in &report.conflicts {
+        page.gap();
+        show_one(page, conflict);
+    }
+    if report.open > report.conflicts.len() {
+        page.line(format!("and {} more; show more with --limit N", report.open - report.conflicts.len()));
+    }
+    if report.open > 0 {
+        page.gap();
+        page.line("decide with `syncline resolve --ours` or `--theirs`, for all or with --table T --key K");
+    }
+}
+
+fn show_one(page: &mut Page, conflict: &Conflict) {
+    if conflict.key.is_empty() {
+        page.line(format!("{}: removed on one side, changed on the other", conflict.tree));
+        return;
+    }
+    page.line(format!("{} key {}", conflict.tree, conflict.key));
+    let sides = [&conflict.base, &conflict.ours, &conflict.theirs];
+    let mut columns = conflict.columns.clone();
+    if columns.is_empty() {
+        // A side that is gone conflicts as a whole: show every cell of those that are there.
+        let names = sides.iter().filter_map(|side| side.as_ref()?.as_object()).flat_map(serde_json::Map::keys);
+        for name in names {
+            if !columns.contains(name) {
+                columns.push(name.clone());
+            }
+        }
+    }
+    let mut table =
+        Table::new([("column", Align::Left), ("base", Align::Left), ("ours", Align::Left), ("theirs", Align::Left)]);
+    for column in &columns {
+        let cells = sides.map(|side| cell(side.as_ref(), column));
+        table.row(std::iter::once(format!("  {column}")).chain(cells));
+    }
+    page.table(&table);
+}
+
+fn cell(side: Option<&Value>, column: &str) -> String {
+    side.map_or_else(|| "(deleted)".to_owned(), |row| row.get(column).unwrap_or(&Value::Null).to_string())
+}

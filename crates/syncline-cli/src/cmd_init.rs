@@ -1,0 +1,56 @@
+//! `syncline init`: make a new, empty dataset.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use syncline_node::Location;
+use syncline_node::ops::init;
+
+use crate::context::Context;
+use crate::fault::{Fault, Outcome};
+
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  syncline init prices\n  syncline init /srv/prices --bare\n  \
+                        syncline init http://127.0.0.1:7070/prices")]
+pub(crate) struct Args {
+    /// The directory, created when it is not there; or http(s)://HOST:PORT/DATASET on a node
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: String,
+    /// No working directory: only the store
+    #[arg(long)]
+    bare: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    match Location::parse(&args.dir)? {
+        Location::Node(url) => {
+            let client = context.client(&url)?;
+            let name = client.target().dataset.clone();
+            if name.is_empty() {
+                return Err(Fault::invalid(format!(
+                    "init {url}: it names no dataset; write http(s)://HOST:PORT/DATASET"
+                )));
+            }
+            client.create_dataset(&name)?;
+            context.out.done(&json!({ "url": url, "dataset": name }), |page| {
+                page.line(format!("made an empty dataset at {url}"));
+            })?;
+        }
+        Location::Bucket(url) => {
+            return Err(Fault::invalid(format!(
+                "init {url}: a prefix in a bucket needs no preparation; import into it with --on {url}"
+            )));
+        }
+        Location::Path(dir) => {
+            let dir = std::path::absolute(&dir).unwrap_or(dir);
+            let request = init::Request { dir: PathBuf::from(&dir), bare: args.bare };
+            let report = init::run(&request, context.env())?;
+            context.out.done(&report, |page| {
+                let sort = if report.bare { "bare replica" } else { "replica" };
+                page.line(format!("made an empty {sort} in {}", report.dir.display()));
+            })?;
+        }
+    }
+    Ok(None)
+}

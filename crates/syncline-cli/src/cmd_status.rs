@@ -1,0 +1,91 @@
+//! `syncline status`: what is staged, which files were edited, what waits.
+
+use syncline_node::ops::diff::Kind;
+use syncline_node::ops::status::{self, Report, Request};
+
+use crate::context::Context;
+use crate::fault::Outcome;
+use crate::output::{self, Align, Page, Table, short};
+use crate::units;
+
+/// How many edited files are listed without `--all`.
+const FILES_SHOWN: usize = 40;
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncline status")]
+pub(crate) struct Args {
+    /// Read every file again instead of trusting sizes and times
+    #[arg(long)]
+    checksum: bool,
+    /// List every edited file
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let request = Request { checksum: args.checksum };
+    let report = context.ask("status", &request, |replica, progress| status::run(replica, &request, &**progress))?;
+    context.out.answer(&report, |page| show(page, &report, args.all))?;
+    Ok(None)
+}
+
+fn show(page: &mut Page, report: &Report, all: bool) {
+    match (report.commit, report.root) {
+        (Some(commit), Some(root)) => {
+            page.line(format!("on branch {}, commit {}", report.branch, commit.short()));
+            page.line(format!("root {root}"));
+        }
+        _ => page.line(format!("on branch {}, nothing committed yet", report.branch)),
+    }
+    if let Some((name, open)) = &report.merging {
+        let open = units::counted(*open as u64, "conflict is", "conflicts are");
+        page.line(format!("merging {name}: {open} open; see `syncline conflicts`"));
+    }
+    let mut tables = Table::new([("table", Align::Left), ("rows", Align::Right)]);
+    for (name, rows) in &report.tables {
+        tables.row([name.clone(), units::count(*rows)]);
+    }
+    page.gap();
+    page.table(&tables);
+    if !report.staged.is_empty() {
+        page.gap();
+        page.line("staged:");
+        output::changes(page, &report.staged);
+    }
+    files(page, report, all);
+    let mut peers =
+        Table::new([("peer", Align::Left), ("commit", Align::Left), ("", Align::Left), ("url", Align::Left)]);
+    for peer in &report.peers {
+        let state = if peer.same { "same" } else { "differs" };
+        peers.row([peer.name.clone(), short(peer.commit), state.to_owned(), peer.url.clone()]);
+    }
+    page.gap();
+    page.table(&peers);
+    for warning in &report.warnings {
+        page.line(format!("note: {warning}"));
+    }
+    if report.clean {
+        page.line("nothing to commit");
+    }
+}
+
+fn files(page: &mut Page, report: &Report, all: bool) {
+    if report.files.is_empty() {
+        return;
+    }
+    page.gap();
+    page.line(format!("{}:", units::counted(report.files.len() as u64, "edited file", "edited files")));
+    let shown = if all { report.files.len() } else { FILES_SHOWN };
+    for file in report.files.iter().take(shown) {
+        let word = match file.kind {
+            Kind::Insert => "new     ",
+            Kind::Update => "changed ",
+            Kind::Delete => "deleted ",
+        };
+        page.line(format!("  {word} {}", file.path));
+    }
+    if report.files.len() > shown {
+        page.line(format!("  and {} more; --all lists them", units::count((report.files.len() - shown) as u64)));
+    }
+}

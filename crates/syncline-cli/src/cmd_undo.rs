@@ -1,0 +1,25 @@
+//! `syncline undo`: take back the last move of the current branch.
+
+use syncline_node::ops::branch;
+
+use crate::context::Context;
+use crate::fault::Outcome;
+use crate::output::short;
+
+/// Arguments of `undo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  syncline undo\n\nThe commit stays; a second `syncline undo` brings it back.")]
+pub(crate) struct Args {}
+
+pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
+    let report = branch::undo(&context.replica("undo")?)?;
+    context.out.done(&report, |page| {
+        page.line(format!(
+            "took back the last {}: {} is at {} again",
+            report.undid,
+            report.made.name,
+            short(report.made.to)
+        ));
+    })?;
+    Ok(None)
+}

@@ -1,0 +1,72 @@
+//! `syncline up`: run a node that serves datasets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::json;
+use syncline_node::Location;
+use syncline_server::{Hub, Settings, Tls};
+
+use crate::context::Context;
+use crate::fault::{Fault, Outcome, Result};
+
+/// Arguments of `up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  syncline up --data /srv/datasets\n  \
+                        SYNCLINE_TOKEN=… syncline up --listen 0.0.0.0:7070 --tls-cert node.pem --tls-key node.key\n\n\
+                        Without a certificate, a key and a token it listens on this machine only. It runs until it is \
+                        interrupted.")]
+pub(crate) struct Args {
+    /// Where the datasets are, one directory each
+    #[arg(long, value_name = "DIR", default_value = "syncline-data")]
+    data: String,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// PEM file with the node's certificate
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// How many sessions may run at once
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    sessions: usize,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let hub = open(context, &args.data)?;
+    let settings = Settings {
+        listen: args.listen,
+        tls: tls(args)?,
+        token: context.token().map(ToOwned::to_owned),
+        limits: context.limits(),
+        sessions: args.sessions,
+        ..Settings::default()
+    };
+    let secure = settings.tls.is_some();
+    let running = syncline_server::start(&settings, Arc::new(hub))?;
+    let url = running.url(secure);
+    // Told even when quiet: with port 0 nobody else knows where it listens.
+    let report = json!({ "url": url, "data": args.data, "pid": std::process::id() });
+    context.out.answer(&report, |page| page.line(format!("serving {} at {url}; stop with Ctrl-C", args.data)))?;
+    running.run()?;
+    Ok(None)
+}
+
+fn open(context: &Context, data: &str) -> Result<Hub> {
+    match Location::parse(data)? {
+        Location::Path(dir) => Ok(Hub::open(&dir, context.env())?),
+        Location::Bucket(url) | Location::Node(url) => Err(Fault::invalid(format!(
+            "up --data {url}: a node keeps its datasets in a directory\nname one with --data DIR"
+        ))),
+    }
+}
+
+fn tls(args: &Args) -> Result<Option<Tls>> {
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+    Ok(Some(Tls { certificate: read(certificate)?, key: read(key)? }))
+}

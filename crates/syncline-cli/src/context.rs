@@ -1,0 +1,184 @@
+//! The dataset that a command works on: a replica here, or a dataset on a node.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use syncline_api::Target;
+use syncline_api::client::{Client, Options, Reply};
+use syncline_api::pipe::Limits;
+use syncline_base::{Kind, SystemClock};
+use syncline_node::progress::Progress;
+use syncline_node::{Env, Location, Replica};
+
+use crate::args::Global;
+use crate::fault::{Fault, Result};
+use crate::output::Output;
+use crate::progress;
+
+/// What every verb is given: the global options, understood.
+#[derive(Debug)]
+pub(crate) struct Context {
+    global: Global,
+    /// Where reports go.
+    pub out: Output,
+}
+
+/// Where a verb runs.
+pub(crate) enum Place {
+    /// In this process, on a replica that this machine can reach.
+    Here(Box<Replica>),
+    /// On a node.
+    Node(Client),
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Result<Self> {
+        let out = Output { json: global.json, quiet: global.quiet };
+        Ok(Self { global, out })
+    }
+
+    /// What a replica is given from outside.
+    pub(crate) fn env(&self) -> Env {
+        let user = || ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let author = self.global.author.clone().or_else(user).unwrap_or_else(|| "unknown".to_owned());
+        Env { clock: Arc::new(SystemClock), author }
+    }
+
+    /// Progress bars when somebody watches.
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        progress::of(self.out)
+    }
+
+    /// The token, for the verb that asks others for it.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.global.token.as_deref()
+    }
+
+    /// Budgets of a connection.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { rate: self.global.limit_rate, ..Limits::default() }
+    }
+
+    /// A path as the user means it: relative to `-C`, when that is a directory.
+    pub(crate) fn location(&self) -> Result<Location> {
+        let text = self.global.on.as_deref().or(self.global.dir.as_deref()).unwrap_or(".");
+        Ok(Location::parse(text)?)
+    }
+
+    /// The replica that this process can open; some verbs need one.
+    pub(crate) fn replica(&self, verb: &str) -> Result<Replica> {
+        match self.location()? {
+            Location::Node(url) => Err(Fault::invalid(format!(
+                "{verb} on {url}: it works on a replica of your own\nclone the dataset and run it there with -C DIR"
+            ))),
+            location => Ok(Replica::open(&location, self.env())?),
+        }
+    }
+
+    /// Where the verb runs.
+    pub(crate) fn place(&self) -> Result<Place> {
+        match self.location()? {
+            Location::Node(url) => Ok(Place::Node(self.client(&url)?)),
+            location => Ok(Place::Here(Box::new(Replica::open(&location, self.env())?))),
+        }
+    }
+
+    /// A connection to the node of `url`.
+    pub(crate) fn client(&self, url: &str) -> Result<Client> {
+        Ok(Client::connect(Target::parse(url)?, self.options()?)?)
+    }
+
+    /// How to connect to nodes.
+    pub(crate) fn options(&self) -> Result<Options> {
+        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        Ok(Options {
+            token: self.global.token.clone(),
+            authority: self.global.ca.as_ref().map(read).transpose()?,
+            server_name: self.global.server_name.clone(),
+            limits: self.limits(),
+            ..Options::default()
+        })
+    }
+
+    /// Runs a verb here or on a node, whichever the command names.
+    pub(crate) fn ask<Request: Serialize, Report: DeserializeOwned>(
+        &self,
+        verb: &str,
+        request: &Request,
+        here: impl FnOnce(&Replica, &Arc<dyn Progress>) -> syncline_node::Result<Report>,
+    ) -> Result<Report> {
+        match self.place()? {
+            Place::Here(replica) => Ok(here(&replica, &self.progress())?),
+            Place::Node(client) => call(&client, verb, request, None, &mut std::io::sink()),
+        }
+    }
+}
+
+/// Runs a verb on the client's dataset. Its input is sent along; what it puts out beside the report is written to
+/// `output`.
+pub(crate) fn call<Request: Serialize, Report: DeserializeOwned>(
+    client: &Client,
+    verb: &str,
+    request: &Request,
+    input: Option<&mut dyn Read>,
+    output: &mut dyn Write,
+) -> Result<Report> {
+    let target = client.target();
+    if target.dataset.is_empty() {
+        return Err(Fault::invalid(format!("{verb} on {target}: it names no dataset; write {target}DATASET")));
+    }
+    let request = serde_json::to_string(request)?;
+    let mut report = None;
+    client.call(&target.dataset, verb, &request, input, &mut |reply| {
+        match reply {
+            Reply::Report(json) => report = Some(json),
+            Reply::Output(bytes) => output.write_all(&bytes).map_err(|error| syncline_api::Error::Peer {
+                kind: Kind::of_io(&error),
+                message: format!("writing what {target} sends: {error}"),
+            })?,
+            // The node's own bar would run beside nothing here.
+            Reply::Progress(_) => {}
+        }
+        Ok(())
+    })?;
+    let report = report.ok_or_else(|| {
+        Fault::new(
+            Kind::Unavailable,
+            format!("{verb} on {target}: the node ended the call without a report; run it again"),
+        )
+    })?;
+    serde_json::from_str(&report).map_err(|error| {
+        let why = "the node may be of another version than this program";
+        Fault::new(Kind::Invalid, format!("{verb} on {target}: the report cannot be read: {error}\n{why}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(line: &str) -> Context {
+        use clap::Parser;
+        let cli = crate::args::Cli::try_parse_from(line.split_whitespace()).expect("a valid command line");
+        Context::new(cli.global).expect("valid options")
+    }
+
+    #[test]
+    fn the_place_comes_from_either_option() {
+        let at = |line| context(line).location().expect("a location");
+        assert_eq!(at("syncline log"), Location::Path(".".into()));
+        assert_eq!(at("syncline log -C /data"), Location::Path("/data".into()));
+        assert_eq!(at("syncline --on http://h:1/d log"), Location::Node("http://h:1/d".into()));
+        assert_eq!(at("syncline log --on s3://b/p"), Location::Bucket("s3://b/p".into()));
+    }
+
+    #[test]
+    fn verbs_that_need_a_directory_say_so() {
+        let fault = context("syncline --on http://h:1/d undo").replica("undo").expect_err("no directory");
+        assert_eq!(fault.show("undo", true), std::process::ExitCode::from(2));
+    }
+}
