@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The replica: its directory or any directory inside; also s3://bucket/prefix
-    #[arg(short = 'C', long = "dir", value_name = "DIR", global = true, conflicts_with = "on")]
+    #[arg(id = "replica", short = 'C', long = "dir", value_name = "DIR", global = true, conflicts_with = "on")]
     pub dir: Option<String>,
     /// Work on a dataset where it is: http(s)://HOST:PORT/DATASET, s3://bucket/prefix or a path
     #[arg(long, value_name = "URL", global = true)]

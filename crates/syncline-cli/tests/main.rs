@@ -1,0 +1,7 @@
+//! The command from outside: the real binary, its output and its exit codes.
+
+mod faults;
+mod kills;
+mod peers;
+mod support;
+mod verbs;

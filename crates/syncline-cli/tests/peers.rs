@@ -1,0 +1,140 @@
+//! Clone, push, pull and sync: with a node, and between directories.
+
+use serde_json::json;
+
+use crate::support::{Dir, Replica, Server, csv, syncline};
+
+fn clone(dir: &Dir, url: &str, name: &str) -> Replica {
+    syncline(["clone", url, dir.text(name).as_str()]).ok();
+    Replica(dir.path(name))
+}
+
+#[test]
+fn three_replicas_around_a_hub() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 5_000, 1));
+    dir.write("one/notes.md", "hello");
+    one.json(["commit", "-m", "files"]);
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    let pushed = one.json(["push", &url]);
+    assert_eq!(pushed["in_sync"], true);
+    for member in ["bytes_sent", "bytes_received", "round_trips"] {
+        assert!(pushed[member].as_u64().expect("a number") > 0, "{member}: {pushed}");
+    }
+    assert!(pushed["seconds"].as_f64().is_some());
+
+    let two = clone(&dir, &url, "two");
+    assert_eq!(two.root(), one.root());
+    assert_eq!(dir.read("two/notes.md"), "hello");
+    // A small change travels as a small message.
+    two.import(&dir, "id,price\n77,1.5\n");
+    let sent = two.json(["sync"])["bytes_sent"].as_u64().expect("a number");
+    assert!(sent < 20_000, "{sent} bytes for one row");
+    let pulled = one.json(["pull"]);
+    assert_eq!((&pulled["merged"], &pulled["in_sync"]), (&json!("fast-forward"), &json!(true)));
+    assert_eq!(two.root(), one.root());
+    let there = syncline(["root", "--on", &url]).ok().stdout;
+    assert_eq!(there.trim(), one.root());
+}
+
+#[test]
+fn verbs_run_on_a_node() {
+    let dir = Dir::new();
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    let on = |words: &[&str]| syncline([&["--on", &url, "--json"], words].concat()).ok().json();
+    syncline(["init", &url]).ok();
+    let file = dir.write("input.csv", &csv(0, 100, 1));
+    assert_eq!(on(&["import", &file, "--table", "t", "--key", "id", "-m", "x"])["inserted"], 100);
+    on(&["tag", "v1"]);
+    on(&["import", &file, "--table", "t", "--mode", "delete", "-m", "all", "--allow-mass-delete"]);
+    assert_eq!(on(&["diff", "v1", "main"])["trees"][0]["deleted"], 100);
+    on(&["rollback", "v1"]);
+    assert_eq!(on(&["status"])["tables"], json!([["t", 100]]));
+    assert_eq!(on(&["log"])["commits"].as_array().expect("commits").len(), 3);
+    assert_eq!(on(&["verify", "--deep"])["sound"], true);
+    assert_eq!(on(&["history", "--table", "t", "--key", "7"])["events"].as_array().expect("events").len(), 3);
+    let out = dir.text("out.csv");
+    on(&["export", "--table", "t", "-o", &out]);
+    assert_eq!(dir.read("out.csv").lines().count(), 101);
+    syncline(["--on", &url, "undo"]).ends(2);
+    // A dataset that is not there is named, with those that are.
+    let run = syncline(["root", "--on", &format!("{}/other", server.url)]).ends(3);
+    assert!(run.stderr.contains("other") && run.stderr.contains('d'), "{}", run.stderr);
+}
+
+#[test]
+fn directories_need_no_server() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 2_000, 1));
+    let two = clone(&dir, &dir.text("one"), "two");
+    assert_eq!(two.root(), one.root());
+    one.import(&dir, &csv(2_000, 2_100, 1));
+    two.import(&dir, &csv(3_000, 3_100, 1));
+    let report = two.json(["sync"]);
+    assert_eq!((&report["merged"], &report["in_sync"]), (&json!("merged"), &json!(true)));
+    assert_eq!(two.root(), one.root());
+}
+
+#[test]
+fn a_push_onto_a_moved_branch_loses_nothing() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 500, 1));
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    one.json(["push", &url]);
+    let two = clone(&dir, &url, "two");
+    one.import(&dir, &csv(500, 510, 1));
+    two.import(&dir, &csv(600, 610, 1));
+    one.json(["push", &url]);
+    let run = two.run(["push"]).ends(4);
+    assert!(run.stderr.contains("syncline sync"), "{}", run.stderr);
+    two.json(["sync"]);
+    one.json(["pull", &url]);
+    assert_eq!(one.root(), two.root());
+    assert_eq!(one.table().lines().count(), 521);
+}
+
+#[test]
+fn a_conflict_of_a_sync_is_exit_code_four() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 50, 1));
+    let two = clone(&dir, &dir.text("one"), "two");
+    one.import(&dir, "id,price\n7,1.5\n");
+    two.import(&dir, "id,price\n7,2.5\n");
+    two.run(["sync"]).ends(4);
+    assert_eq!(two.json(["conflicts"])["open"], 1);
+    two.json(["resolve", "--ours"]);
+    two.json(["commit", "-m", "merged"]);
+    assert_eq!(two.json(["sync"])["in_sync"], true);
+    assert_eq!(one.root(), two.root());
+}
+
+#[test]
+fn a_part_can_be_cloned() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 2_000, 1));
+    let file = dir.write("other.csv", &csv(0, 3_000, 2));
+    one.json(["import", &file, "--table", "other", "--key", "id", "-m", "other"]);
+    syncline(["clone", dir.text("one").as_str(), dir.text("part").as_str(), "--table", "t", "--bare"]).ok();
+    let part = Replica(dir.path("part"));
+    assert_eq!(part.table(), one.table());
+    assert_eq!(part.root(), one.root(), "a part knows the root of the whole");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_node_stops_when_it_is_asked_to() {
+    let dir = Dir::new();
+    let server = Server::start(&dir.path("hub"), &[]);
+    let pid = server.pid().to_string();
+    let asked = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+    assert!(asked.success());
+    assert_eq!(server.wait(), Some(0));
+}

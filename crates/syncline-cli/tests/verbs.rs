@@ -1,0 +1,217 @@
+//! Every verb on a replica of one's own.
+
+use serde_json::json;
+
+use crate::support::{Dir, csv, syncline};
+
+const THREE: &str = "id,name,price\n1,apple,0.5\n2,pear,0.75\n3,plum,1.25\n";
+
+#[test]
+fn a_table_goes_in_and_comes_out() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let report = replica.import(&dir, THREE);
+    assert_eq!((&report["inserted"], &report["rows"], &report["staged"]), (&json!(3), &json!(3), &json!(false)));
+    assert_eq!(report["root"].as_str().expect("a root").len(), 64);
+    assert_eq!(replica.table(), THREE);
+
+    let out = dir.text("out.parquet");
+    let report = replica.json(["export", "--table", "t", "-o", out.as_str()]);
+    assert_eq!(report["rows"], 3);
+    // What comes out goes in again and is the same.
+    let again = dir.replica("b");
+    again.json(["import", out.as_str(), "--table", "t", "--key", "id", "-m", "again"]);
+    assert_eq!(again.table(), THREE);
+}
+
+#[test]
+fn import_without_a_message_stages() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let before = replica.root();
+    let file = dir.write("more.csv", "id,price\n2,0.8\n4,9\n");
+    let report = replica.json(["import", file.as_str(), "--table", "t"]);
+    assert_eq!((&report["inserted"], &report["updated"], &report["staged"]), (&json!(1), &json!(1), &json!(true)));
+    assert_eq!(replica.root(), before, "nothing is committed yet");
+
+    let status = replica.json(["status"]);
+    assert_eq!((&status["clean"], &status["staged"][0]["updated"]), (&json!(false), &json!(1)));
+    let diff = replica.json(["diff", "--rows"]);
+    assert_eq!(diff["rows"][0]["changed"], json!(["price"]));
+    assert_eq!(diff["rows"][1]["kind"], "insert");
+
+    let report = replica.json(["commit", "-m", "more", "--meta", "run=7"]);
+    assert_eq!(report["committed"], true);
+    assert_eq!(replica.json(["status"])["clean"], true);
+    assert_eq!(replica.json(["commit", "-m", "nothing"])["committed"], false);
+    let shown = replica.json(["show"]);
+    assert_eq!(
+        (&shown["author"], &shown["message"], &shown["meta"]),
+        (&json!("tester"), &json!("more"), &json!({"run": "7"}))
+    );
+    // The column that was not given keeps its cell.
+    assert!(replica.table().contains("2,pear,0.8\n"), "{}", replica.table());
+}
+
+#[test]
+fn the_modes_of_import() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let file = dir.write("x.csv", "id,name,price\n3,plum,2\n");
+    replica.run(["import", &file, "--table", "t", "--mode", "append", "-m", "x"]).ends(4);
+    let report = replica.json(["import", &file, "--table", "t", "--mode", "delete", "-m", "x"]);
+    assert_eq!((&report["deleted"], &report["rows"]), (&json!(1), &json!(2)));
+    let report = replica.json(["import", &file, "--table", "t", "--mode", "replace", "-m", "x"]);
+    assert_eq!((&report["deleted"], &report["inserted"], &report["rows"]), (&json!(2), &json!(1), &json!(1)));
+}
+
+#[test]
+fn standard_input_is_a_source() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let file = dir.write("rows.ndjson", "{\"id\":1,\"name\":\"x\"}\n{\"id\":2,\"name\":null}\n");
+    let mut command = replica.command(["import", "-", "--format", "ndjson", "--table", "t", "--key", "id", "-m", "x"]);
+    command.stdin(std::fs::File::open(file).expect("the file"));
+    crate::support::Run::of(command).ok();
+    assert_eq!(replica.table(), "id,name\n1,x\n2,\n");
+}
+
+#[test]
+fn files_are_versioned_with_the_tables() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    dir.write("a/notes/one.md", "first");
+    dir.write("a/big.bin", &"0123456789abcdef".repeat(20_000));
+    let status = replica.json(["status"]);
+    assert_eq!(status["files"].as_array().expect("files").len(), 2, "{status}");
+    replica.json(["commit", "-m", "files"]);
+    let first = replica.root();
+    dir.write("a/notes/one.md", "second");
+    replica.json(["commit", "-m", "edit"]);
+    assert_ne!(replica.root(), first);
+    let report = replica.json(["rollback", "HEAD~1"]);
+    assert_eq!(report["root"], first.as_str());
+    assert_eq!(dir.read("a/notes/one.md"), "first");
+    assert_ne!(replica.json(["root", "--files"])["root"], first.as_str());
+}
+
+#[test]
+fn history_shows_what_happened() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    replica.import(&dir, "id,price\n2,0.8\n");
+    let file = dir.write("gone.csv", "id\n2\n");
+    replica.json(["import", &file, "--table", "t", "--mode", "delete", "-m", "gone"]);
+    let log = replica.json(["log"]);
+    assert_eq!(log["commits"].as_array().expect("commits").len(), 3);
+    assert_eq!(replica.json(["log", "-n", "1"])["commits"].as_array().expect("commits").len(), 1);
+    let history = replica.json(["history", "--table", "t", "--key", "2"]);
+    let actions: Vec<_> = history["events"].as_array().expect("events").iter().map(|e| e["action"].clone()).collect();
+    assert_eq!(actions, ["delete", "update", "insert"]);
+    assert_eq!(history["events"][1]["changed"], json!(["price"]));
+    let diff = replica.json(["diff", "HEAD~2", "HEAD", "--table", "t"]);
+    assert_eq!((&diff["trees"][0]["deleted"], &diff["equal"]), (&json!(1), &json!(false)));
+    assert_eq!(replica.json(["diff", "HEAD", "HEAD"])["equal"], true);
+}
+
+#[test]
+fn branches_tags_checkout_and_undo() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let first = replica.root();
+    replica.json(["tag", "v1"]);
+    replica.json(["branch", "side"]);
+    replica.json(["checkout", "side"]);
+    replica.import(&dir, "id,name,price\n4,fig,2\n");
+    assert_ne!(replica.root(), first);
+    replica.json(["checkout", "main"]);
+    assert_eq!(replica.root(), first);
+    let names = replica.json(["branch"])["names"].clone();
+    assert_eq!(names.as_array().expect("names").len(), 2);
+    assert_eq!(replica.json(["merge", "side"])["outcome"], "fast-forward");
+    assert_ne!(replica.root(), first);
+    replica.json(["undo"]);
+    assert_eq!(replica.root(), first);
+    replica.json(["branch", "--delete", "side"]);
+    replica.run(["checkout", "side"]).ends(3);
+    replica.run(["tag", "v1"]).ends(4);
+    // A version that is no branch is staged.
+    replica.import(&dir, "id,name,price\n5,kiwi,3\n");
+    assert_eq!(replica.json(["checkout", "v1"])["staged"], true);
+    replica.json(["commit", "-m", "as v1"]);
+    assert_eq!(replica.root(), first);
+}
+
+#[test]
+fn a_merge_with_a_conflict() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    replica.json(["branch", "side"]);
+    replica.import(&dir, "id,name,price\n1,apple,10\n2,pear,20\n");
+    replica.json(["checkout", "side"]);
+    replica.import(&dir, "id,name,price\n1,apple,11\n3,prune,1.25\n");
+    replica.json(["checkout", "main"]);
+    let mut command = replica.command(["merge", "side"]);
+    let report = crate::support::Run::of({
+        command.arg("--json");
+        command
+    })
+    .ends(4)
+    .json();
+    assert_eq!((&report["outcome"], &report["conflicts"]), (&json!("conflicts"), &json!(1)));
+    replica.run(["commit", "-m", "too early"]).ends(4);
+    let conflicts = replica.json(["conflicts"]);
+    assert_eq!((&conflicts["open"], &conflicts["conflicts"][0]["columns"]), (&json!(1), &json!(["price"])));
+    let shown = replica.run(["conflicts"]).ok().stdout;
+    assert!(shown.contains("price") && shown.contains("theirs"), "{shown}");
+    assert_eq!(replica.json(["resolve", "--theirs", "--table", "t", "--key", "1"])["open"], 0);
+    replica.json(["commit", "-m", "merged"]);
+    assert_eq!(replica.table(), "id,name,price\n1,apple,11.0\n2,pear,20.0\n3,prune,1.25\n");
+    assert_eq!(replica.json(["show"])["parents"].as_array().expect("parents").len(), 2);
+}
+
+#[test]
+fn verify_and_gc() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, &csv(0, 3_000, 1));
+    replica.import(&dir, &csv(0, 3_000, 2));
+    let report = replica.json(["verify", "--deep"]);
+    assert_eq!((&report["sound"], &report["deep"], &report["versions"]), (&json!(true), &json!(true), &json!(2)));
+    let root = replica.root();
+    replica.json(["gc", "--keep-last", "1", "--grace", "0s"]);
+    replica.json(["gc", "--keep-last", "1", "--grace", "0s"]);
+    assert_eq!(replica.root(), root);
+    assert_eq!(replica.json(["verify", "--deep"])["sound"], true);
+    replica.run(["gc", "--keep-last", "0"]).ends(2);
+}
+
+#[test]
+fn pages_are_readable() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let root = replica.run(["root"]).ok().stdout;
+    assert_eq!(root.len(), 65, "64 digits and the end of the line: {root}");
+    assert!(replica.run(["log"]).ok().stdout.contains("tester"));
+    assert!(replica.run(["status"]).ok().stdout.contains("nothing to commit"));
+    let show = replica.run(["show"]).ok().stdout;
+    assert!(show.contains("price") && show.contains("import"), "{show}");
+    assert_eq!(replica.run(["-q", "commit", "-m", "x"]).ok().stdout, "");
+    assert_eq!(replica.run(["-q", "root"]).ok().stdout, root, "what was asked for is no noise");
+}
+
+#[test]
+fn completion_and_help() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(syncline(["completion", shell]).ok().stdout.contains("rollback"), "{shell}");
+    }
+    assert!(syncline(["--help"]).ok().stdout.contains("rollback"));
+    assert!(syncline(["import", "--help"]).ok().stdout.contains("Examples"));
+    assert!(syncline(["--version"]).ok().stdout.starts_with("syncline "));
+}
