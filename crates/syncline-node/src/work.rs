@@ -12,20 +12,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
-use syncline_tree::files::{self, Entry, FileKind};
+use syncline_tree::files;
 use syncline_tree::{DatasetRoot, Table, TableRef};
 
 use crate::ops::diff::Kind;
 use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
-use crate::worktree::cache::Cache;
-use crate::worktree::checkout::Writer;
-use crate::worktree::compare::{self, Suspect};
-use crate::worktree::scan::{self, Found, Listing, Stat};
+use crate::worktree::cache;
+use crate::worktree::commit::Collect;
+use crate::worktree::dirs::Root;
+use crate::worktree::status::{Status, status};
+use crate::worktree::update::{Edited, Plan};
 use crate::{Error, Result};
 
 const NOTE: &str = "checkout.json";
-/// How many paths an error names.
+/// How many colliding paths an error names.
 const SHOWN: usize = 10;
 
 /// A file that differs from the version it is compared with.
@@ -46,28 +47,23 @@ pub struct Updated {
     pub removed: u64,
 }
 
-/// What a working directory looks like beside a version.
-#[derive(Debug, Default)]
-pub(crate) struct Compared {
-    /// Paths that differ, in byte order.
-    pub changes: Vec<FileChange>,
-    pub warnings: Vec<String>,
-}
+/// What a working directory looks like beside a version: paths that differ, in byte order, and warnings.
+pub(crate) type Compared = Status;
 
 /// What a working directory holds, as a files table.
 #[derive(Debug, Default)]
 pub(crate) struct Scanned {
     pub files: Option<TableRef>,
     pub warnings: Vec<String>,
-    /// To be saved once the table is committed.
-    cache: Option<Cache>,
+    /// To be put in place once the table is committed.
+    cache: Option<cache::Writer>,
 }
 
 impl Scanned {
     /// Remembers that the directory equals the table. A hint: when it cannot be written the next look takes longer.
-    pub(crate) fn remember(&self) {
-        if let Some(cache) = &self.cache {
-            if let Err(error) = cache.save() {
+    pub(crate) fn remember(&mut self) {
+        if let (Some(cache), Some(files)) = (self.cache.take(), self.files) {
+            if let Err(error) = cache.finish(&files, i64::MAX) {
                 tracing::warn!(%error, "the status cache was not saved");
             }
         }
@@ -76,21 +72,16 @@ impl Scanned {
 
 /// The places of a replica with a working directory.
 struct Place<'a> {
-    replica: &'a Replica,
     root: &'a Path,
     meta: &'a Path,
 }
 
 fn place(replica: &Replica) -> Option<Place<'_>> {
-    Some(Place { replica, root: replica.worktree()?, meta: replica.meta()? })
+    Some(Place { root: replica.worktree()?, meta: replica.meta()? })
 }
 
 fn open(replica: &Replica, files: Option<&TableRef>) -> Result<Option<Table>> {
     Ok(files.map(|table| Table::open(replica.store(), table)).transpose()?)
-}
-
-fn root_of(files: Option<&TableRef>) -> Hash {
-    files.map_or(Hash::ZERO, |table| table.root)
 }
 
 /// Lists what differs between the working directory and the files of `base`; changes nothing.
@@ -100,35 +91,9 @@ fn root_of(files: Option<&TableRef>) -> Hash {
 pub(crate) fn compare(replica: &Replica, base: &DatasetRoot, checksum: bool, progress: &dyn Progress) -> Result<Compared> {
     let Some(place) = place(replica) else { return Ok(Compared::default()) };
     let table = open(replica, base.files.as_ref())?;
-    let cache = Cache::load(place.meta);
-    let listing = scan::scan(place.root)?;
-    let (suspects, mut warnings) = compare::suspects(place.root, &listing, &cache, table.as_ref(), checksum)?;
-    warnings.extend(listing.warnings.iter().cloned());
-    progress.stage("comparing files", suspects.len() as u64, Unit::Files);
-    let judged = syncline_base::task::try_map(suspects, |suspect| {
-        let change = judge(&place, table.as_ref(), &listing, suspect);
-        progress.advance(1);
-        change
-    })?;
-    Ok(Compared { changes: judged.into_iter().flatten().collect(), warnings })
-}
-
-/// What a suspect turns out to be.
-fn judge(place: &Place<'_>, table: Option<&Table>, listing: &Listing, suspect: Suspect) -> Result<Option<FileChange>> {
-    let (path, known) = match suspect {
-        Suspect::Gone(path) => return Ok(Some(FileChange { path, kind: Kind::Delete })),
-        Suspect::New(n) => return Ok(Some(FileChange { path: listing.found[n].path.clone(), kind: Kind::Insert })),
-        Suspect::Changed(n) => {
-            let path = &listing.found[n].path;
-            (path.clone(), table.map(|table| files::get(table, path)).transpose()?.flatten())
-        }
-    };
-    let same = match &known {
-        Some(entry) => compare::equals(place.root, place.replica.store(), entry)?,
-        None => false,
-    };
-    let kind = if known.is_some() { Kind::Update } else { Kind::Insert };
-    Ok((!same).then_some(FileChange { path, kind }))
+    progress.stage("comparing files", table.as_ref().map_or(0, Table::rows), Unit::Files);
+    let root = Root::open(place.root)?;
+    status(&root, place.meta, replica.store(), table.as_ref(), checksum, &|files| progress.advance(files))
 }
 
 /// Reads what differs from `base` into the store and returns the files table that the directory is now. Not durable
@@ -140,40 +105,39 @@ pub(crate) fn scan(replica: &Replica, base: &DatasetRoot, checksum: bool, progre
     recover(replica)?;
     let Some(place) = place(replica) else { return Ok(Scanned { files: base.files, ..Scanned::default() }) };
     let table = open(replica, base.files.as_ref())?;
-    let cache = Cache::load(place.meta);
-    let mut listing = scan::scan(place.root)?;
-    let (suspects, mut warnings) = compare::suspects(place.root, &listing, &cache, table.as_ref(), checksum)?;
-    warnings.append(&mut listing.warnings);
-    if suspects.is_empty() {
-        return Ok(Scanned { files: base.files, warnings, cache: None });
-    }
-    if suspects.iter().any(|suspect| matches!(suspect, Suspect::New(_))) {
-        compare::check_collisions(&listing)?;
-    }
-    progress.stage("reading files", suspects.len() as u64, Unit::Files);
+    progress.stage("reading files", 0, Unit::Files);
+    let root = Root::open(place.root)?;
+    let advance = |files| progress.advance(files);
+    let mut collect = Collect::new(&root, place.meta, replica.store(), table.as_ref(), checksum, &advance)?;
     let start = match &table {
         Some(table) => table.clone(),
         None => Table::create(replica.store(), files::schema())?,
     };
-    let applied = {
-        let mut failed = None;
-        let advance = |files| progress.advance(files);
-        let changes = compare::changes(place.root, replica.store(), table.as_ref(), &suspects, &mut listing, &advance);
-        let applied = start.apply(changes.map(|group| {
-            group.map_err(|error| {
-                let text = error.to_string();
-                failed = Some(error);
-                syncline_tree::Error::invalid(text)
-            })
-        }));
-        match failed {
-            Some(error) => return Err(error),
-            None => applied?,
-        }
-    };
-    let files = Some(applied.0.to_ref()).filter(|files| files.rows > 0 || table.is_some());
-    let cache = Cache::new(place.meta, root_of(files.as_ref()), listing.found);
-    Ok(Scanned { files, warnings, cache: Some(cache) })
+    let mut failed = None;
+    let applied = start.apply(std::iter::from_fn(|| {
+        let changes = collect.next().transpose()?;
+        Some(changes.map_err(|error| {
+            let text = error.to_string();
+            failed = Some(error);
+            syncline_tree::Error::invalid(text)
+        }))
+    }));
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let (applied, _) = applied?;
+    let grown = collect.grown;
+    let collected = collect.finish();
+    if grown && !collected.collisions.is_empty() {
+        let shown: Vec<String> = collected.collisions.iter().take(SHOWN).map(ToString::to_string).collect();
+        let more = collected.collisions.len() - shown.len();
+        let more = collected.more_collisions + more as u64;
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let why = format!("some systems cannot tell these paths apart: {}{rest}; rename or ignore one of each", shown.join("; "));
+        return Err(Error::invalid("committing files", why));
+    }
+    let files = Some(applied.to_ref()).filter(|files| files.rows > 0 || table.is_some());
+    Ok(Scanned { files, warnings: collected.warnings, cache: Some(collected.cache) })
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -201,7 +165,10 @@ pub(crate) fn transition<T>(
 ) -> Result<(T, Updated)> {
     let Some(place) = place(replica) else { return Ok((move_refs()?, Updated::default())) };
     recover(replica)?;
-    let plan = Plan::make(&place, from.files, to.files, force)?;
+    let edited = if force { Edited::Overwrite } else { Edited::Refuse };
+    let root = Root::open(place.root)?;
+    let tables = (open(replica, from.files.as_ref())?, open(replica, to.files.as_ref())?);
+    let plan = Plan::make(&root, place.meta, replica.store(), tables, edited)?;
     let path = place.meta.join(NOTE);
     if !plan.is_empty() {
         let note = Note { from: from.files, to: to.files, root: to.hash(), force };
@@ -215,7 +182,7 @@ pub(crate) fn transition<T>(
             return Err(error);
         }
     };
-    let updated = plan.carry_out(&place)?;
+    let updated = plan.carry_out()?;
     drop_note(&path)?;
     Ok((moved, updated))
 }
@@ -236,7 +203,11 @@ pub(crate) fn recover(replica: &Replica) -> Result<()> {
     if let Ok(note) = serde_json::from_slice::<Note>(&text) {
         let refs = replica.refs()?;
         if replica.working_root(&refs)?.hash() == note.root {
-            Plan::make(&place, note.from, note.to, true)?.carry_out(&place)?;
+            // What was edited before or after the cut stays, unless the user wanted it gone.
+            let edited = if note.force { Edited::Overwrite } else { Edited::Keep };
+            let root = Root::open(place.root)?;
+            let tables = (open(replica, note.from.as_ref())?, open(replica, note.to.as_ref())?);
+            Plan::make(&root, place.meta, replica.store(), tables, edited)?.carry_out()?;
         }
     }
     drop_note(&path)
@@ -249,146 +220,3 @@ fn drop_note(path: &PathBuf) -> Result<()> {
     }
 }
 
-/// What has to be written and removed.
-struct Plan {
-    remove: Vec<String>,
-    put: Vec<Entry>,
-    from: Option<TableRef>,
-    to: Option<TableRef>,
-}
-
-impl Plan {
-    fn make(place: &Place<'_>, from: Option<TableRef>, to: Option<TableRef>, force: bool) -> Result<Self> {
-        let store = place.replica.store();
-        let mut plan = Self { remove: Vec::new(), put: Vec::new(), from, to };
-        let (old, new) = (open(place.replica, from.as_ref())?, open(place.replica, to.as_ref())?);
-        let mut edited = Vec::new();
-        let cache = Cache::load(place.meta);
-        let vouched = cache.files == root_of(from.as_ref());
-        if from != to {
-            files::differences(store, old.as_ref(), new.as_ref(), &mut |path, before, after| {
-                if !force && !untouched(place, &cache, vouched, path, before, after).unwrap_or(false) {
-                    edited.push(path.to_owned());
-                }
-                match after {
-                    Some(entry) => plan.put.push(entry.clone()),
-                    None => plan.remove.push(path.to_owned()),
-                }
-                Ok(())
-            })?;
-        }
-        if !edited.is_empty() {
-            let shown = edited[..edited.len().min(SHOWN)].join(", ");
-            let why = format!(
-                "{} files were edited here and would be overwritten: {shown}; commit them, move them away, or add --force",
-                edited.len()
-            );
-            return Err(Error::conflict("changing files of the working directory", why));
-        }
-        if force {
-            plan.restore_edited(place, &cache, old.as_ref(), new.as_ref())?;
-        }
-        Ok(plan)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.put.is_empty()
-    }
-
-    /// Adds every versioned file that is not what it should be.
-    fn restore_edited(
-        &mut self,
-        place: &Place<'_>,
-        cache: &Cache,
-        old: Option<&Table>,
-        new: Option<&Table>,
-    ) -> Result<()> {
-        let listing = scan::scan(place.root)?;
-        let (suspects, _) = compare::suspects(place.root, &listing, cache, old, false)?;
-        let planned: std::collections::BTreeSet<String> = self.put.iter().map(|entry| entry.path.clone()).collect();
-        for suspect in suspects {
-            let path = match suspect {
-                Suspect::Gone(path) => path,
-                Suspect::Changed(n) | Suspect::New(n) => listing.found[n].path.clone(),
-            };
-            let wanted = new.map(|table| files::get(table, &path)).transpose()?.flatten();
-            if let Some(entry) = wanted.filter(|_| !planned.contains(&path)) {
-                if !compare::equals(place.root, place.replica.store(), &entry)? {
-                    self.put.push(entry);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn carry_out(mut self, place: &Place<'_>) -> Result<Updated> {
-        if self.is_empty() {
-            return Ok(Updated::default());
-        }
-        let before = Cache::load(place.meta);
-        let mut writer = Writer::new(place.root, place.meta, place.replica.store())?;
-        // Deepest first, so that a directory is empty when its turn comes; and before writing, because a file may take
-        // the place of a directory.
-        self.remove.sort_unstable_by(|a, b| b.cmp(a));
-        for path in &self.remove {
-            writer.remove(path)?;
-        }
-        for entry in &self.put {
-            writer.put(entry)?;
-        }
-        if before.files == root_of(self.from.as_ref()) {
-            self.remember(place, before)?;
-        }
-        Ok(writer.done)
-    }
-
-    /// Brings the status cache up to date with what was written.
-    fn remember(&self, place: &Place<'_>, before: Cache) -> Result<()> {
-        let mut seen: std::collections::BTreeMap<String, Stat> =
-            before.seen.into_iter().map(|found| (found.path, found.stat)).collect();
-        for path in &self.remove {
-            seen.remove(path);
-        }
-        for entry in &self.put {
-            let full = place.root.join(&entry.path);
-            let stat = full.symlink_metadata().ok().and_then(|meta| Stat::of(&meta));
-            if let Some(stat) = stat.filter(|stat| stat.kind == entry.kind) {
-                seen.insert(entry.path.clone(), stat);
-            }
-        }
-        // A directory that has entries now is not listed any more.
-        let found: Vec<Found> = seen.into_iter().map(|(path, stat)| Found { path, stat }).collect();
-        Cache::new(place.meta, root_of(self.to.as_ref()), found).save()
-    }
-}
-
-/// Whether writing over a path loses nothing: it is what either version says.
-fn untouched(
-    place: &Place<'_>,
-    cache: &Cache,
-    vouched: bool,
-    path: &str,
-    before: Option<&Entry>,
-    after: Option<&Entry>,
-) -> Result<bool> {
-    let now = place.root.join(path).symlink_metadata().ok().and_then(|meta| Stat::of(&meta));
-    let Some(now) = now else { return Ok(true) };
-    // A directory is not content; what is in it has its own rows.
-    if now.kind == FileKind::Folder {
-        return Ok(true);
-    }
-    if vouched && before.is_some() {
-        if let Ok(at) = cache.seen.binary_search_by(|found| found.path.as_str().cmp(path)) {
-            if cache.proves(&cache.seen[at].stat, &now) {
-                return Ok(true);
-            }
-        }
-    }
-    let store = place.replica.store();
-    for entry in before.into_iter().chain(after) {
-        if compare::equals(place.root, store, entry)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}

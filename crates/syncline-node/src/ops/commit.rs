@@ -70,7 +70,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     }
     let before = replica.head_root(&refs)?;
     let mut after = replica.working_root(&refs)?;
-    let scanned = work::scan(replica, &after, request.checksum, progress)?;
+    let mut scanned = work::scan(replica, &after, request.checksum, progress)?;
     after.files = scanned.files;
     let changes = change::between(replica.store(), &before, &after)?;
     change::guard(&changes, request.allow_mass_delete)?;

@@ -1,175 +1,180 @@
-//! Writing files: a directory becomes what the files table of a version says.
+//! Writing and removing files of a working directory.
 //!
-//! Only what differs is written; each file under a temporary name, then renamed. Nothing is synced: the caller leaves a
-//! note (`crate::work`) and a checkout that was cut off is done again. Symbolic links are replaced, never followed: a
-//! path whose parent is a link is refused.
+//! A file is written under a temporary name and renamed, so a path holds the old or the new file and never half of one.
+//! Folders are opened part by part, so a symbolic link where a folder has to be is refused, never followed.
+//! Nothing is synced here: the caller leaves a note (`crate::work`), and a checkout that was cut off is done again.
 //!
-//! Owns no state. Not here: the note, the refs.
+//! Owns: the temporary files of this process. Not here: what is written, the note, the refs.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat};
+use rustix::io::Errno;
 use syncline_store::Store;
 use syncline_tree::content;
 use syncline_tree::files::{Content, Entry, FileKind, path};
 
-use crate::work::Updated;
+use super::dirs::{Blocked, Dirs, Root, failed};
+use super::stat::Stat;
 use crate::{Error, Result};
 
-/// Writes into one working directory.
+/// Writes into one working directory. Shared by threads; each brings its own open folders.
+#[derive(Debug)]
 pub(crate) struct Writer<'a> {
-    root: &'a Path,
-    /// For files that are being written. On the same file system as the root.
-    temporary: PathBuf,
+    root: &'a Root,
     store: &'a Store,
-    /// Directories that were seen to be real ones.
-    real: BTreeSet<String>,
-    pub(crate) done: Updated,
+    /// For files that are being written; on the file system of the root, as a rule.
+    temporary: OwnedFd,
+    temporary_path: PathBuf,
+    next: AtomicU64,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that keeps its temporary files in `meta`.
+    /// A writer that keeps its temporary files in `meta`. What a writer that was cut off has left there is removed.
     ///
     /// # Errors
     /// The file system's.
-    pub(crate) fn new(root: &'a Path, meta: &Path, store: &'a Store) -> Result<Self> {
-        let temporary = meta.join("tmp");
-        fs::create_dir_all(&temporary).map_err(Error::io("creating", &temporary))?;
-        let temporary = temporary.join("checkout");
-        Ok(Self { root, temporary, store, real: BTreeSet::new(), done: Updated::default() })
+    pub(crate) fn new(root: &'a Root, meta: &Path, store: &'a Store) -> Result<Self> {
+        let temporary_path = meta.join("tmp").join("checkout");
+        let clean = || {
+            match std::fs::remove_dir_all(&temporary_path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            std::fs::create_dir_all(&temporary_path)
+        };
+        clean().map_err(Error::io("creating", &temporary_path))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let temporary = rustix::fs::open(&temporary_path, flags, Mode::empty());
+        let temporary = temporary.map_err(|e| failed("opening", &temporary_path)(e))?;
+        Ok(Self { root, store, temporary, temporary_path, next: AtomicU64::new(0) })
     }
 
-    /// Removes a path and the directories that it leaves empty. A path that is gone already is fine.
+    /// Removes a path and the folders that it leaves empty. False when there was nothing to remove.
     ///
     /// # Errors
-    /// The file system's; `conflict` when a parent is a symbolic link.
-    pub(crate) fn remove(&mut self, path: &str) -> Result<()> {
-        if !self.parents_are_real(path)? {
-            return Ok(());
-        }
-        let full = self.root.join(path);
-        let outcome = match full.symlink_metadata() {
-            Ok(meta) if meta.is_dir() => match fs::remove_dir(&full) {
-                // Somebody put something into a directory that was versioned as empty: it stays.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
-                outcome => outcome,
+    /// The file system's, with the path.
+    pub(crate) fn remove(&self, dirs: &mut Dirs<'_>, path: &str) -> Result<bool> {
+        let full = self.root.full(path);
+        let Ok((parent, name)) = dirs.parent(path, false)? else { return Ok(false) };
+        match unlinkat(parent, name, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(false),
+            // A folder: POSIX says EPERM, Linux EISDIR. One that is not empty any more stays.
+            Err(Errno::ISDIR | Errno::PERM) => match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Ok(()) => {}
+                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => return Ok(false),
+                Err(error) => return Err(failed("removing", &full)(error)),
             },
-            Ok(_) => fs::remove_file(&full),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => Err(error),
-        };
-        outcome.map_err(Error::io("removing", &full))?;
-        self.done.removed += 1;
-        let mut parent = path::parent(path);
-        while let Some(dir) = parent {
-            if fs::remove_dir(self.root.join(dir)).is_err() {
+            Err(error) => return Err(failed("removing", &full)(error)),
+        }
+        let mut folder = path::parent(path);
+        while let Some(path) = folder {
+            let Ok((parent, name)) = dirs.parent(path, false)? else { break };
+            if unlinkat(parent, name, AtFlags::REMOVEDIR).is_err() {
                 break;
             }
-            self.real.remove(dir);
-            parent = path::parent(dir);
+            folder = path::parent(path);
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Puts an entry in place, whatever is there now.
+    /// Puts an entry in place, whatever is there now, and returns its stat.
     ///
     /// # Errors
-    /// The file system's and the store's; `conflict` when a parent is a symbolic link or a directory with files in it
-    /// is in the way.
-    pub(crate) fn put(&mut self, entry: &Entry) -> Result<()> {
+    /// `conflict` when a parent is a file or a symbolic link, or a folder with files in it is in the way; the file system's,
+    /// with the path; the store's.
+    pub(crate) fn put(&self, dirs: &mut Dirs<'_>, entry: &Entry) -> Result<Stat> {
         path::check(&entry.path).map_err(|fault| Error::Corrupt {
             what: format!("path {:?} of a version", entry.path),
             why: fault.to_string(),
         })?;
-        if let Some(parent) = path::parent(&entry.path) {
-            self.make_directories(parent)?;
-        }
-        let full = self.root.join(&entry.path);
+        let full = self.root.full(&entry.path);
+        let wrong = |error| failed("writing", &full)(error);
+        let (parent, name) = match dirs.parent(&entry.path, true)? {
+            Ok(parent) => parent,
+            Err(Blocked::Missing | Blocked::NotAFolder) => {
+                let why = "a file or a symbolic link is where a folder has to be; move it away and run it again";
+                return Err(Error::conflict(format!("writing {}", full.display()), why));
+            }
+        };
         if entry.kind == FileKind::Folder {
-            return self.make_directories(&entry.path).map(|()| self.done.written += 1);
+            match mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => {
+                    let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(wrong)?;
+                    if Stat::of(&there).is_none_or(|stat| stat.kind != FileKind::Folder) {
+                        unlinkat(parent, name, AtFlags::empty()).map_err(wrong)?;
+                        mkdirat(parent, name, Mode::from_raw_mode(0o777)).map_err(wrong)?;
+                    }
+                }
+                Err(error) => return Err(wrong(error)),
+            }
+            let (mtime, ctime, inode) = (0, 0, 0);
+            return Ok(Stat { kind: FileKind::Folder, executable: false, size: 0, mtime, ctime, inode });
         }
-        if full.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            fs::remove_dir(&full).map_err(|_| {
-                let why = "a directory with files in it is in the way; move it away and run it again";
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{number:x}");
+        self.write(self.temporary.as_fd(), &temporary, entry, &self.temporary_path)?;
+        match place(self.temporary.as_fd(), &temporary, parent, name) {
+            Err(Errno::XDEV) => {
+                // Another file system is mounted inside the working directory.
+                let _ = unlinkat(&self.temporary, &*temporary, AtFlags::empty());
+                let temporary = format!("{}{number:x}", path::TEMPORARY);
+                let _ = unlinkat(parent, &*temporary, AtFlags::empty());
+                self.write(parent, &temporary, entry, &full)?;
+                place(parent, &temporary, parent, name)
+            }
+            placed => placed,
+        }
+        .map_err(|error| match error {
+            Errno::NOTEMPTY | Errno::EXIST => {
+                let why = "a folder with files in it is in the way; move it away and run it again";
                 Error::conflict(format!("writing {}", full.display()), why)
-            })?;
-        }
-        let _ = fs::remove_file(&self.temporary);
-        self.write_temporary(entry)?;
-        fs::rename(&self.temporary, &full).map_err(Error::io("writing", &full))?;
-        self.done.written += 1;
-        Ok(())
+            }
+            error => wrong(error),
+        })?;
+        let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(wrong)?;
+        Stat::of(&stat).ok_or_else(|| Error::conflict(format!("writing {}", full.display()), "somebody replaced it"))
     }
 
-    fn write_temporary(&self, entry: &Entry) -> Result<()> {
-        let at = &self.temporary;
+    /// Writes an entry under a temporary name in a folder.
+    fn write(&self, folder: BorrowedFd<'_>, name: &str, entry: &Entry, shown: &Path) -> Result<()> {
         if entry.kind == FileKind::Symlink {
-            let Content::Inline(target) = &entry.content else {
-                let why = "a link's target is longer than any system takes".into();
-                return Err(Error::Corrupt { what: format!("link {:?} of a version", entry.path), why });
+            let target = match &entry.content {
+                Content::Inline(target) if !target.is_empty() && !target.contains(&0) => target,
+                _ => {
+                    let what = format!("link {:?} of a version", entry.path);
+                    return Err(Error::Corrupt { what, why: "its target is empty, too long or has a NUL".into() });
+                }
             };
-            let target = std::str::from_utf8(target).map_err(|e| Error::Corrupt {
-                what: format!("link {:?} of a version", entry.path),
-                why: e.to_string(),
-            })?;
-            return std::os::unix::fs::symlink(target, at).map_err(Error::io("making a link", at));
+            return symlinkat(&target[..], folder, name).map_err(|e| failed("making a link in", shown)(e));
         }
-        let mut file = File::create_new(at).map_err(Error::io("creating", at))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // The user's umask decides who else may read and run it.
+        let mode = Mode::from_raw_mode(if entry.executable { 0o777 } else { 0o666 });
+        let file = openat(folder, name, flags, mode).map_err(|e| failed("creating a file in", shown)(e))?;
+        let mut file = File::from(file);
         match &entry.content {
-            Content::Inline(bytes) => file.write_all(bytes).map_err(Error::io("writing", at))?,
+            Content::Inline(bytes) => file.write_all(bytes).map_err(Error::io("writing", shown)),
             Content::Chunks(content) => {
-                let mut source = content::read(self.store, content)?;
-                io::copy(&mut source, &mut file).map_err(Error::io("writing", at))?;
+                content::copy(self.store, content, &mut file, |error| Error::io("writing", shown)(error))
             }
         }
-        if entry.executable {
-            let mode = file.metadata().map_err(Error::io("reading", at))?.permissions().mode();
-            // Whoever may read it may run it, as the user's umask has it.
-            let mode = mode | (mode & 0o444) >> 2;
-            file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("changing", at))?;
-        }
-        Ok(())
     }
+}
 
-    /// Whether every directory above a path is there and is a real one.
-    fn parents_are_real(&mut self, path: &str) -> Result<bool> {
-        let Some(parent) = path::parent(path) else { return Ok(true) };
-        if self.real.contains(parent) {
-            return Ok(true);
+/// Renames a file to where it belongs; an empty folder there gives way.
+fn place(from: BorrowedFd<'_>, temporary: &str, to: BorrowedFd<'_>, name: &str) -> std::result::Result<(), Errno> {
+    match renameat(from, temporary, to, name) {
+        Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => {
+            unlinkat(to, name, AtFlags::REMOVEDIR)?;
+            renameat(from, temporary, to, name)
         }
-        if !self.parents_are_real(parent)? {
-            return Ok(false);
-        }
-        let real = self.root.join(parent).symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        if real {
-            self.real.insert(parent.to_owned());
-        }
-        Ok(real)
-    }
-
-    fn make_directories(&mut self, dir: &str) -> Result<()> {
-        if self.real.contains(dir) {
-            return Ok(());
-        }
-        if let Some(parent) = path::parent(dir) {
-            self.make_directories(parent)?;
-        }
-        let full = self.root.join(dir);
-        match full.symlink_metadata() {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => {
-                let why = "a file or a symbolic link is where a directory has to be; move it away and run it again";
-                return Err(Error::conflict(format!("writing below {}", full.display()), why));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir(&full).map_err(Error::io("creating", &full))?;
-            }
-            Err(error) => return Err(Error::io("reading", &full)(error)),
-        }
-        self.real.insert(dir.to_owned());
-        Ok(())
+        placed => placed,
     }
 }

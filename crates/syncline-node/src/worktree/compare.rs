@@ -1,290 +1,256 @@
-//! What differs between a directory and the files table of a version, and the rows that a commit makes of it.
+//! A working directory beside the files table of a version, path by path, in byte order.
 //!
-//! Only paths that the status cache cannot vouch for are read. Owns no state. Not here: writing files
-//! (`super::checkout`).
+//! Three sorted streams run side by side: what is on disk, what the status cache saw, and what differs between the table
+//! that the cache speaks of and the one that is compared with. Only paths that the cache cannot vouch for need to be
+//! read. Memory is bounded by the walk. Owns no state. Not here: reading files (`super::read`).
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::iter::Peekable;
 
-use bytes::Bytes;
-use syncline_store::Store;
-use syncline_tree::content::{self, ContentRef};
-use syncline_tree::files::{self, Content, Entry, FileKind, INLINE_MAX, collide::Collisions};
-use syncline_tree::{Changes, Table};
+use syncline_base::Hash;
+use syncline_tree::diff::{self, Change, DiffBatch};
+use syncline_tree::files::{self, FileKind, collide::{Collision, Collisions}};
+use syncline_tree::{Table, TableRef};
 
-use super::cache::Cache;
-use super::scan::{Found, Listing, Stat};
+use super::cache::{Reader, Seen};
+use super::dirs::{Dirs, Root};
+use super::walk::{Found, Walk};
 use crate::{Error, Result};
 
-/// A path that may differ from the version.
+/// What a path is beside the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Suspect {
-    /// It is in the version, and the cache cannot vouch for it. The number is its place in the listing.
-    Changed(usize),
-    /// It is not known to be in the version.
-    New(usize),
-    /// It is in the version and no longer there.
+pub(crate) enum Step {
+    /// In the version, and the cache vouches that it is unchanged.
+    Same(Found),
+    /// In the version; must be read to know. With what the cache knew about it.
+    Suspect(Found, Option<Seen>),
+    /// Not in the version.
+    New(Found),
+    /// In the version and no longer there.
     Gone(String),
 }
 
-/// Paths that may differ from `base`, in byte order, and warnings about tracked paths that are ignored now.
-///
-/// # Errors
-/// The store's.
-pub(crate) fn suspects(
-    root: &Path,
-    listing: &Listing,
-    cache: &Cache,
-    base: Option<&Table>,
+/// A path of the version.
+#[derive(Debug)]
+struct Known {
+    path: String,
+    /// What the cache knows about it, if it knows that it equals the version.
+    seen: Option<Seen>,
+}
+
+type Stream<T> = Box<dyn Iterator<Item = Result<T>>>;
+
+/// Most warnings that are listed one by one.
+const WARNINGS: usize = 100;
+
+/// Compares a working directory with a version.
+pub(crate) struct Compare<'a> {
+    walk: Walk<'a>,
+    /// What the walk came to next.
+    found: Option<Result<Found>>,
+    known: Peekable<Stream<Known>>,
+    dirs: Dirs<'a>,
     checksum: bool,
-) -> Result<(Vec<Suspect>, Vec<String>)> {
-    let vouched = base.map_or(syncline_base::Hash::ZERO, |table| table.to_ref().root) == cache.files;
-    let known: Vec<String> = match base {
-        Some(table) if !vouched => files::paths(table)?,
-        _ => Vec::new(),
-    };
-    let known_len = if vouched { cache.seen.len() } else { known.len() };
-    let known_path = |n: usize| if vouched { cache.seen[n].path.as_str() } else { known[n].as_str() };
-    let mut suspects = Vec::new();
-    let mut warnings = Vec::new();
-    let mut at = 0;
-    let mut gone = |path: &str, suspects: &mut Vec<Suspect>| {
-        // Ignoring a path must never look like deleting it.
-        if root.join(path).symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
-            warnings.push(format!("{path} is versioned and ignored: it stays as it was in the last version"));
-        } else {
-            suspects.push(Suspect::Gone(path.to_owned()));
-        }
-    };
-    for (n, found) in listing.found.iter().enumerate() {
-        while at < known_len && known_path(at) < found.path.as_str() {
-            gone(known_path(at), &mut suspects);
-            at += 1;
-        }
-        if at < known_len && known_path(at) == found.path {
-            if checksum || !vouched || !cache.proves(&cache.seen[at].stat, &found.stat) {
-                suspects.push(Suspect::Changed(n));
-            }
-            at += 1;
-        } else {
-            suspects.push(Suspect::New(n));
-        }
-    }
-    (at..known_len).for_each(|n| gone(known_path(n), &mut suspects));
-    Ok((suspects, warnings))
+    collisions: Option<Collisions>,
+    /// Versioned paths that are ignored now.
+    ignored: Vec<String>,
+    ignored_more: u64,
 }
 
-/// Refuses paths that some file systems cannot tell apart. Only worth a look when there are new paths.
-///
-/// # Errors
-/// `invalid`, with the first collisions.
-pub(crate) fn check_collisions(listing: &Listing) -> Result<()> {
-    let mut seen = Collisions::new();
-    for found in &listing.found {
-        seen.push(&found.path);
-    }
-    let (collisions, more) = seen.finish();
-    if collisions.is_empty() {
-        return Ok(());
-    }
-    let shown: Vec<String> =
-        collisions.iter().take(10).map(|pair| format!("{:?} and {:?}", pair.first, pair.second)).collect();
-    let more = more + collisions.len().saturating_sub(10) as u64;
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(Error::invalid(
-        "committing files",
-        format!("some systems cannot tell these paths apart: {}{rest}; rename or ignore one of each", shown.join("; ")),
-    ))
-}
-
-/// How many bytes of small files are read into memory at once.
-const GROUP_BYTES: u64 = 8 << 20;
-/// How many files are read in one group at most.
-const GROUP_FILES: usize = 4_096;
-
-/// The changes to the files table that a commit makes of the suspects, group by group. What a file turned out to be
-/// while it was read is noted in `listing`.
-pub(crate) fn changes<'a>(
-    root: &'a Path,
-    store: &'a Store,
-    base: Option<&'a Table>,
-    suspects: &'a [Suspect],
-    listing: &'a mut Listing,
-    advance: &'a (dyn Fn(u64) + Sync),
-) -> impl Iterator<Item = Result<Changes>> + 'a {
-    let mut rest = suspects;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (group, later) = rest.split_at(group_len(rest, listing));
-        rest = later;
-        let outcome = read_group(root, store, base, group, listing);
-        advance(group.len() as u64);
-        Some(outcome)
-    })
-}
-
-fn group_len(suspects: &[Suspect], listing: &Listing) -> usize {
-    let mut bytes = 0;
-    let size = |suspect: &Suspect| match suspect {
-        Suspect::Changed(n) | Suspect::New(n) => listing.found[*n].stat.size.min(INLINE_MAX as u64),
-        Suspect::Gone(_) => 0,
-    };
-    let fits = suspects.iter().take(GROUP_FILES).take_while(|suspect| {
-        bytes += size(suspect) + 256;
-        bytes <= GROUP_BYTES
-    });
-    fits.count().max(1)
-}
-
-fn read_group(
-    root: &Path,
-    store: &Store,
-    base: Option<&Table>,
-    group: &[Suspect],
-    listing: &mut Listing,
-) -> Result<Changes> {
-    let jobs: Vec<(usize, Found, bool)> = group
-        .iter()
-        .filter_map(|suspect| match suspect {
-            Suspect::Changed(n) => Some((*n, listing.found[*n].clone(), true)),
-            Suspect::New(n) => Some((*n, listing.found[*n].clone(), false)),
-            Suspect::Gone(_) => None,
+impl<'a> Compare<'a> {
+    /// `base` is the version's files table. With `checksum` nothing is vouched for.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn new(root: &'a Root, cache: Option<Reader>, base: Option<&Table>, checksum: bool) -> Result<Self> {
+        let known = known(cache, base)?;
+        let mut walk = Walk::new(root);
+        Ok(Self {
+            found: walk.next(),
+            walk,
+            known: known.peekable(),
+            dirs: root.dirs(),
+            checksum,
+            collisions: None,
+            ignored: Vec::new(),
+            ignored_more: 0,
         })
-        .collect();
-    let read = syncline_base::task::try_map(jobs, |(n, found, known)| {
-        let previous = match base {
-            Some(table) if known && found.stat.size > INLINE_MAX as u64 => previous_content(table, &found.path)?,
-            _ => None,
+    }
+
+    /// From now on looks for paths that some file systems cannot tell apart.
+    pub(crate) fn with_collisions(mut self) -> Self {
+        self.collisions = Some(Collisions::new());
+        self
+    }
+
+    /// What else there is to say, at the end: warnings, and paths that collide with the number of those not listed.
+    pub(crate) fn finish(mut self) -> (Vec<String>, Vec<Collision>, u64) {
+        let mut warnings = self.walk.take_warnings();
+        if warnings.len() > WARNINGS {
+            let more = warnings.split_off(WARNINGS).len();
+            warnings.push(format!("{more} more paths are not versioned"));
+        }
+        warnings.append(&mut self.ignored);
+        if self.ignored_more > 0 {
+            warnings.push(format!("{} more paths are versioned and ignored", self.ignored_more));
+        }
+        let (collisions, more) = self.collisions.map(Collisions::finish).unwrap_or_default();
+        (warnings, collisions, more)
+    }
+
+    fn step(&mut self) -> Result<Option<Step>> {
+        let order = match (&self.found, self.known.peek()) {
+            (None, None) => return Ok(None),
+            (Some(Err(_)), _) | (Some(Ok(_)), None) => std::cmp::Ordering::Less,
+            (_, Some(Err(_))) | (None, Some(Ok(_))) => std::cmp::Ordering::Greater,
+            (Some(Ok(found)), Some(Ok(known))) => found.path.cmp(&known.path),
         };
-        read_entry(root, store, &found, previous.as_ref()).map(|(entry, stat)| (n, entry, stat))
-    })?;
-    let mut entries = read.into_iter();
-    let mut edits = Vec::with_capacity(group.len());
-    for suspect in group {
-        match suspect {
-            Suspect::Gone(path) => edits.push(files::Edit::Remove(path.clone())),
-            Suspect::Changed(_) | Suspect::New(_) => {
-                let Some((n, entry, stat)) = entries.next() else { continue };
-                match (entry, stat) {
-                    (Some(entry), Some(stat)) => {
-                        listing.found[n].stat = stat;
-                        edits.push(files::Edit::Put(entry));
-                    }
-                    // It went away while it was read: the next commit sees it gone.
-                    _ => edits.push(files::Edit::Remove(listing.found[n].path.clone())),
-                }
+        if order.is_gt() {
+            let known = self.known.next().transpose()?;
+            return known.map(|known| self.not_walked(known)).transpose();
+        }
+        let Some(found) = std::mem::replace(&mut self.found, self.walk.next()).transpose()? else { return Ok(None) };
+        if let Some(collisions) = &mut self.collisions {
+            collisions.push(&found.path);
+        }
+        if order.is_lt() {
+            return Ok(Some(Step::New(found)));
+        }
+        let known = self.known.next().transpose()?;
+        Ok(Some(self.both(found, known.and_then(|known| known.seen))))
+    }
+
+    fn both(&self, found: Found, seen: Option<Seen>) -> Step {
+        if !self.checksum && seen.as_ref().is_some_and(|seen| seen.proves(&found.stat)) {
+            Step::Same(found)
+        } else {
+            Step::Suspect(found, seen)
+        }
+    }
+
+    /// A path of the version that the walk did not come by: gone, or ignored. Ignoring must never look like deleting.
+    fn not_walked(&mut self, known: Known) -> Result<Step> {
+        let Known { path, seen } = known;
+        let Some(Some(stat)) = self.dirs.stat(&path)? else { return Ok(Step::Gone(path)) };
+        // A folder that has entries exists through them, and is no row of its own any more.
+        let full = stat.kind == FileKind::Folder && !is_empty(&mut self.dirs, &path)?;
+        if full {
+            return Ok(Step::Gone(path));
+        }
+        if self.ignored.len() < WARNINGS {
+            self.ignored.push(format!("{path} is versioned and ignored: it stays versioned"));
+        } else {
+            self.ignored_more += 1;
+        }
+        let stat = if stat.kind == FileKind::Folder { seen.as_ref().map_or(stat, |seen| seen.found.stat) } else { stat };
+        Ok(self.both(Found { path, stat }, seen))
+    }
+}
+
+fn is_empty(dirs: &mut Dirs<'_>, path: &str) -> Result<bool> {
+    let Ok(folder) = dirs.enter(path, false)? else { return Ok(false) };
+    let Ok(entries) = rustix::fs::Dir::read_from(folder) else { return Ok(false) };
+    let names = entries.filter_map(std::result::Result::ok);
+    Ok(names.into_iter().all(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
+}
+
+impl Iterator for Compare<'_> {
+    type Item = Result<Step>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// The paths of `base`, each with what the cache knows of it.
+fn known(cache: Option<Reader>, base: Option<&Table>) -> Result<Stream<Known>> {
+    let Some(base) = base else { return Ok(Box::new(std::iter::empty())) };
+    let want: TableRef = base.to_ref();
+    if let Some(cache) = cache {
+        if cache.table == want {
+            return Ok(Box::new(seen(cache).map(|seen| {
+                let seen = seen?;
+                Ok(Known { path: seen.found.path.clone(), seen: Some(seen) })
+            })));
+        }
+        if let Ok(old) = old_table(&cache, base) {
+            return Ok(Box::new(Shifted::new(cache, &old, base)?));
+        }
+    }
+    // No cache, or one that speaks of a table that is not there.
+    let listed = files::list(base, None)?;
+    Ok(Box::new(listed.map(|listed| Ok(Known { path: listed?.path, seen: None }))))
+}
+
+fn old_table(cache: &Reader, base: &Table) -> Result<Table> {
+    if cache.table.root == Hash::ZERO {
+        return Ok(base.emptied());
+    }
+    let old = Table::open(base.store(), &cache.table)?;
+    // Fails now rather than in the middle when the root is not in the store.
+    base.store().get(&cache.table.root)?;
+    Ok(old)
+}
+
+fn seen(mut cache: Reader) -> impl Iterator<Item = Result<Seen>> {
+    std::iter::from_fn(move || cache.next().transpose())
+}
+
+/// The paths of a newer table, from the cache of an older one and what differs between the two.
+struct Shifted {
+    cache: Peekable<Stream<Seen>>,
+    differences: Peekable<Stream<(String, Change)>>,
+}
+
+impl Shifted {
+    fn new(cache: Reader, old: &Table, new: &Table) -> Result<Self> {
+        let batches = diff::diff(old, new)?;
+        let differences = batches.flat_map(|batch| match batch.map_err(Error::from).and_then(|b| kinds(&b)) {
+            Ok(kinds) => kinds.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+        let cache: Stream<Seen> = Box::new(seen(cache));
+        let differences: Stream<(String, Change)> = Box::new(differences);
+        Ok(Self { cache: cache.peekable(), differences: differences.peekable() })
+    }
+}
+
+/// The paths that differ, and how.
+fn kinds(batch: &DiffBatch) -> Result<Vec<(String, Change)>> {
+    let mut paths = Vec::with_capacity(batch.kinds.len());
+    for (key, kind) in batch.keys.iter().zip(&batch.kinds) {
+        let path = files::path_of(key).ok_or_else(|| Error::Corrupt {
+            what: "a files table".into(),
+            why: "it has a key that is no path; run verify".into(),
+        })?;
+        paths.push((path.to_owned(), *kind));
+    }
+    Ok(paths)
+}
+
+impl Iterator for Shifted {
+    type Item = Result<Known>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let order = match (self.cache.peek(), self.differences.peek()) {
+                (None, None) => return None,
+                (Some(Err(_)), _) | (Some(Ok(_)), None) => std::cmp::Ordering::Less,
+                (_, Some(Err(_))) | (None, Some(Ok(_))) => std::cmp::Ordering::Greater,
+                (Some(Ok(seen)), Some(Ok((path, _)))) => seen.found.path.cmp(path),
+            };
+            if order.is_lt() {
+                let seen = self.cache.next()?;
+                return Some(seen.map(|seen| Known { path: seen.found.path.clone(), seen: Some(seen) }));
             }
-        }
-    }
-    Ok(files::changes(&edits)?)
-}
-
-fn previous_content(table: &Table, path: &str) -> Result<Option<ContentRef>> {
-    Ok(match files::get(table, path)?.map(|entry| entry.content) {
-        Some(Content::Chunks(content)) => Some(content),
-        _ => None,
-    })
-}
-
-/// How often a file that changes while it is read is read again.
-const READ_TRIES: usize = 5;
-
-/// Reads a path into a row. `(None, None)` when it is gone.
-fn read_entry(
-    root: &Path,
-    store: &Store,
-    found: &Found,
-    previous: Option<&ContentRef>,
-) -> Result<(Option<Entry>, Option<Stat>)> {
-    let full = root.join(&found.path);
-    let mut stat = found.stat;
-    for _ in 0..READ_TRIES {
-        let content = match read_content(&full, store, &stat, previous) {
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok((None, None)),
-            content => content?,
-        };
-        let Some(after) = full.symlink_metadata().ok().and_then(|meta| Stat::of(&meta)) else {
-            return Ok((None, None));
-        };
-        if after == stat && (after.kind != FileKind::File || content.len() == after.size) {
-            let entry = Entry { path: found.path.clone(), kind: stat.kind, executable: stat.executable, content };
-            return Ok((Some(entry), Some(stat)));
-        }
-        stat = after;
-    }
-    Err(Error::Unavailable {
-        what: format!("reading {}", full.display()),
-        why: format!("it changed {READ_TRIES} times while it was read; commit again when its writer is done"),
-    })
-}
-
-fn read_content(full: &Path, store: &Store, stat: &Stat, previous: Option<&ContentRef>) -> Result<Content> {
-    match stat.kind {
-        FileKind::Folder => Ok(Content::Inline(Bytes::new())),
-        FileKind::Symlink => {
-            let target = std::fs::read_link(full).map_err(Error::io("reading", full))?;
-            let text = target.to_str().ok_or_else(|| {
-                Error::invalid(format!("link {}", full.display()), "its target is not UTF-8; change or ignore it")
-            })?;
-            Ok(Content::Inline(Bytes::copy_from_slice(text.as_bytes())))
-        }
-        FileKind::File => {
-            let mut file = File::open(full).map_err(Error::io("reading", full))?;
-            if stat.size > INLINE_MAX as u64 {
-                return Ok(Content::Chunks(content::write(store, &mut file, previous)?));
+            if order.is_eq() {
+                // It differs: what the cache saw is not what the newer table says.
+                let _ = self.cache.next();
             }
-            let mut bytes = Vec::with_capacity(usize::try_from(stat.size).unwrap_or(0) + 1);
-            let limit = INLINE_MAX as u64 + 1;
-            file.by_ref().take(limit).read_to_end(&mut bytes).map_err(Error::io("reading", full))?;
-            if bytes.len() as u64 == limit {
-                // It grew since it was listed. The caller sees that its size changed and reads it again.
-                bytes.truncate(INLINE_MAX);
+            match self.differences.next()? {
+                Ok((_, Change::Delete)) => {}
+                Ok((path, _)) => return Some(Ok(Known { path, seen: None })),
+                Err(error) => return Some(Err(error)),
             }
-            Ok(Content::Inline(bytes.into()))
-        }
-    }
-}
-
-/// Whether a path holds exactly what an entry says. Reads as little as it can.
-///
-/// # Errors
-/// The file system's and the store's.
-pub(crate) fn equals(root: &Path, store: &Store, entry: &Entry) -> Result<bool> {
-    let full = root.join(&entry.path);
-    let Some(stat) = full.symlink_metadata().ok().and_then(|meta| Stat::of(&meta)) else { return Ok(false) };
-    if stat.kind != entry.kind || stat.executable != entry.executable {
-        return Ok(false);
-    }
-    match (&entry.content, entry.kind) {
-        (_, FileKind::Folder) => Ok(true),
-        (content, FileKind::File) if content.len() != stat.size => Ok(false),
-        (Content::Inline(bytes), _) => match read_content(&full, store, &stat, None)? {
-            Content::Inline(found) => Ok(found == *bytes),
-            Content::Chunks(_) => Ok(false),
-        },
-        (Content::Chunks(content), _) => {
-            let mut file = File::open(&full).map_err(Error::io("reading", &full))?;
-            let mut stored = content::read(store, content)?;
-            same_bytes(&mut file, &mut stored).map_err(Error::io("comparing", &full))
-        }
-    }
-}
-
-fn same_bytes(a: &mut dyn Read, b: &mut dyn Read) -> std::io::Result<bool> {
-    let (mut left, mut right) = (vec![0; 256 << 10], vec![0; 256 << 10]);
-    loop {
-        let n = a.read(&mut left)?;
-        if n == 0 {
-            return Ok(b.read(&mut right[..1])? == 0);
-        }
-        match b.read_exact(&mut right[..n]) {
-            Ok(()) if left[..n] == right[..n] => {}
-            Ok(()) => return Ok(false),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
         }
     }
 }

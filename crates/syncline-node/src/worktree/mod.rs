@@ -1,7 +1,8 @@
 //! The working directory: files on disk, compared with and written from the files table of a version.
 //!
-//! `scan` lists what is there, `cache` remembers what was seen to equal a version, `compare` turns the two into what
-//! differs, `checkout` writes what differs. All memory follows the number of paths, never the size of files.
+//! `walk` goes through what is there in path order, `cache` remembers what was seen to equal a version, `compare` runs the
+//! two side by side, `commit` and `status` read what may differ, `checkout` writes what does. Paths stream: memory is
+//! bounded by folders and groups of files, not by the tree.
 //!
 //! State: the status cache in the meta directory, a hint that may be lost at any time.
 //!
@@ -9,5 +10,13 @@
 
 pub(crate) mod cache;
 pub(crate) mod checkout;
+pub(crate) mod commit;
 pub(crate) mod compare;
-pub(crate) mod scan;
+pub(crate) mod dirs;
+mod ignores;
+mod list;
+mod read;
+mod stat;
+pub(crate) mod status;
+pub(crate) mod update;
+mod walk;

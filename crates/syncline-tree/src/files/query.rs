@@ -8,7 +8,7 @@ use syncline_store::Store;
 
 use super::rows::{entries, schema};
 use super::{Entry, FileKind};
-use crate::diff::{Change, diff};
+use crate::diff::{Change, DiffBatch};
 use crate::table::{Scan, Table};
 use crate::{Error, Result};
 
@@ -20,6 +20,12 @@ pub fn key(path: &str) -> Vec<u8> {
     key.extend_from_slice(path.as_bytes());
     key.extend_from_slice(&[0, 0]);
     key
+}
+
+/// The path of an encoded key; `None` when it is not one of a files table.
+#[must_use]
+pub fn path_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_suffix(&[0, 0])?).ok()
 }
 
 /// A path without its content.
@@ -99,8 +105,47 @@ fn flatten<T>(batches: impl Iterator<Item = Result<Vec<T>>>) -> impl Iterator<It
     })
 }
 
-/// Calls `each` for every path that differs, in path order, with what it held and what it holds. `None` is a table without
-/// files. Memory is bounded however much differs.
+/// A path that differs between two tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The path.
+    pub path: String,
+    /// What it held; `None` when it held nothing.
+    pub before: Option<Entry>,
+    /// What it holds; `None` when it holds nothing.
+    pub after: Option<Entry>,
+}
+
+/// The paths that differ, in order. `None` is a table without files. Memory is bounded however much differs.
+///
+/// # Errors
+/// The store's.
+pub fn diff(
+    store: &Store,
+    old: Option<&Table>,
+    new: Option<&Table>,
+) -> Result<impl Iterator<Item = Result<Difference>> + use<>> {
+    let empty = || Table::create(store, schema());
+    let old = old.cloned().map_or_else(empty, Ok)?;
+    let new = new.cloned().map_or_else(empty, Ok)?;
+    Ok(flatten(crate::diff::diff(&old, &new)?.map(|batch| pair(&batch?))))
+}
+
+fn pair(batch: &DiffBatch) -> Result<Vec<Difference>> {
+    let (mut before, mut after) = (entries(&batch.before)?.into_iter(), entries(&batch.after)?.into_iter());
+    let mut pairs = Vec::with_capacity(batch.kinds.len());
+    for kind in &batch.kinds {
+        let before = if *kind == Change::Insert { None } else { before.next() };
+        let after = if *kind == Change::Delete { None } else { after.next() };
+        let Some(path) = before.as_ref().or(after.as_ref()).map(|entry| entry.path.clone()) else {
+            return Err(Error::corrupt("a difference between files has fewer rows than it says"));
+        };
+        pairs.push(Difference { path, before, after });
+    }
+    Ok(pairs)
+}
+
+/// Calls `each` for every path that differs, in path order, with what it held and what it holds. As [`diff`] otherwise.
 ///
 /// # Errors
 /// Those of `each`; the store's.
@@ -110,20 +155,8 @@ pub fn differences(
     new: Option<&Table>,
     each: &mut dyn FnMut(&str, Option<&Entry>, Option<&Entry>) -> Result<()>,
 ) -> Result<()> {
-    let empty = || Table::create(store, schema());
-    let old = old.cloned().map_or_else(empty, Ok)?;
-    let new = new.cloned().map_or_else(empty, Ok)?;
-    for batch in diff(&old, &new)? {
-        let batch = batch?;
-        let (mut before, mut after) = (entries(&batch.before)?.into_iter(), entries(&batch.after)?.into_iter());
-        for kind in &batch.kinds {
-            let was = if *kind == Change::Insert { None } else { before.next() };
-            let is = if *kind == Change::Delete { None } else { after.next() };
-            let Some(path) = was.as_ref().or(is.as_ref()).map(|entry| entry.path.clone()) else {
-                return Err(Error::corrupt("a difference between files has fewer rows than it says"));
-            };
-            each(&path, was.as_ref(), is.as_ref())?;
-        }
-    }
-    Ok(())
+    diff(store, old, new)?.try_for_each(|difference| {
+        let Difference { path, before, after } = difference?;
+        each(&path, before.as_ref(), after.as_ref())
+    })
 }
