@@ -88,7 +88,12 @@ fn open(replica: &Replica, files: Option<&TableRef>) -> Result<Option<Table>> {
 ///
 /// # Errors
 /// The file system's and the store's.
-pub(crate) fn compare(replica: &Replica, base: &DatasetRoot, checksum: bool, progress: &dyn Progress) -> Result<Compared> {
+pub(crate) fn compare(
+    replica: &Replica,
+    base: &DatasetRoot,
+    checksum: bool,
+    progress: &dyn Progress,
+) -> Result<Compared> {
     let Some(place) = place(replica) else { return Ok(Compared::default()) };
     let table = open(replica, base.files.as_ref())?;
     progress.stage("comparing files", table.as_ref().map_or(0, Table::rows), Unit::Files);
@@ -133,7 +138,10 @@ pub(crate) fn scan(replica: &Replica, base: &DatasetRoot, checksum: bool, progre
         let more = collected.collisions.len() - shown.len();
         let more = collected.more_collisions + more as u64;
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let why = format!("some systems cannot tell these paths apart: {}{rest}; rename or ignore one of each", shown.join("; "));
+        let why = format!(
+            "some systems cannot tell these paths apart: {}{rest}; rename or ignore one of each",
+            shown.join("; ")
+        );
         return Err(Error::invalid("committing files", why));
     }
     let files = Some(applied.to_ref()).filter(|files| files.rows > 0 || table.is_some());
@@ -219,4 +227,3 @@ fn drop_note(path: &PathBuf) -> Result<()> {
         _ => Ok(()),
     }
 }
-

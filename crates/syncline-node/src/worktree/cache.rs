@@ -68,6 +68,7 @@ pub(crate) struct Reader {
     block: Vec<u8>,
     check: [u8; CHECK],
     at: usize,
+    ended: bool,
     /// The path before, which the next one shares its beginning with.
     last: Vec<u8>,
     /// Entries that changed at this time or later are racy.
@@ -83,7 +84,17 @@ impl Reader {
         let mut file = File::open(&path).ok()?;
         let (table, before) = read_end(&mut file).ok()?;
         let source = BufReader::with_capacity(256 << 10, file);
-        let mut reader = Self { path: path.clone(), source, block: Vec::new(), check: [0; CHECK], at: 0, last: Vec::new(), before, table };
+        let mut reader = Self {
+            path: path.clone(),
+            source,
+            block: Vec::new(),
+            check: [0; CHECK],
+            at: 0,
+            ended: false,
+            last: Vec::new(),
+            before,
+            table,
+        };
         // All of it now: damage must not show when half of the answer is out.
         let mut magic = [0; MAGIC.len()];
         reader.source.read_exact(&mut magic).ok().filter(|()| magic == *MAGIC)?;
@@ -102,7 +113,10 @@ impl Reader {
     /// # Errors
     /// The file system's; `corrupt` when the file has changed since it was opened.
     pub(crate) fn next(&mut self) -> Result<Option<Seen>> {
-        if self.at == self.block.len() && !self.next_block().map_err(Error::io("reading", &self.path))? {
+        if self.at == self.block.len() {
+            self.ended = self.ended || !self.next_block().map_err(Error::io("reading", &self.path))?;
+        }
+        if self.ended {
             return Ok(None);
         }
         let mut rest = &self.block[self.at..];

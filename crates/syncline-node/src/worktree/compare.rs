@@ -8,7 +8,10 @@ use std::iter::Peekable;
 
 use syncline_base::Hash;
 use syncline_tree::diff::{self, Change, DiffBatch};
-use syncline_tree::files::{self, FileKind, collide::{Collision, Collisions}};
+use syncline_tree::files::{
+    self, FileKind,
+    collide::{Collision, Collisions},
+};
 use syncline_tree::{Table, TableRef};
 
 use super::cache::{Reader, Seen};
@@ -141,7 +144,8 @@ impl<'a> Compare<'a> {
         } else {
             self.ignored_more += 1;
         }
-        let stat = if stat.kind == FileKind::Folder { seen.as_ref().map_or(stat, |seen| seen.found.stat) } else { stat };
+        let stat =
+            if stat.kind == FileKind::Folder { seen.as_ref().map_or(stat, |seen| seen.found.stat) } else { stat };
         Ok(self.both(Found { path, stat }, seen))
     }
 }

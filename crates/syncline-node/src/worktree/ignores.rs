@@ -33,7 +33,10 @@ impl Ignores {
         let text = String::from_utf8_lossy(text);
         let mut builder = GitignoreBuilder::new("");
         let wrong = |line: usize, why: String| {
-            Error::invalid(format!("reading {}, line {}", full.display(), line + 1), format!("{why}; correct the pattern"))
+            Error::invalid(
+                format!("reading {}, line {}", full.display(), line + 1),
+                format!("{why}; correct the pattern"),
+            )
         };
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             builder.add_line(None, line).map_err(|error| wrong(number, error.to_string()))?;

@@ -20,3 +20,6 @@ mod stat;
 pub(crate) mod status;
 pub(crate) mod update;
 mod walk;
+
+#[cfg(test)]
+mod tests;

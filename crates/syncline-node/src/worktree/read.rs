@@ -75,7 +75,9 @@ pub(crate) fn entry(
         }
         // It changed: look again.
         match dirs.stat(&found.path)? {
-            Some(Some(now)) => stat = if now.kind == FileKind::Folder { Stat { mtime: 0, ctime: 0, inode: 0, ..now } } else { now },
+            Some(Some(now)) => {
+                stat = if now.kind == FileKind::Folder { Stat { mtime: 0, ctime: 0, inode: 0, ..now } } else { now }
+            }
             _ => return Ok(None),
         }
     }

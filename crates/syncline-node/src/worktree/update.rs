@@ -79,8 +79,9 @@ impl<'a> Plan<'a> {
             let mut edited = BTreeSet::new();
             if !fresh && plan.edited != Edited::Overwrite {
                 let looked = group.iter().map(|d| Ok((d, seen.find(&d.path)?))).collect::<Result<Vec<_>>>()?;
-                let untouched =
-                    read::each(root, looked, |dirs, (difference, seen)| plan.untouched(dirs, difference, seen.as_ref()))?;
+                let untouched = read::each(root, looked, |dirs, (difference, seen)| {
+                    plan.untouched(dirs, difference, seen.as_ref())
+                })?;
                 let paths = group.iter().zip(untouched).filter(|(_, untouched)| !untouched);
                 edited = paths.map(|(difference, _)| difference.path.clone()).collect();
             }
@@ -204,8 +205,7 @@ impl<'a> Plan<'a> {
         }
         if done != Updated::default() {
             // The note about this checkout is dropped next: after a power cut nobody would finish it.
-            rustix::fs::syncfs(self.root.fd())
-                .map_err(|e| super::dirs::failed("syncing", &self.root.path)(e))?;
+            rustix::fs::syncfs(self.root.fd()).map_err(|e| super::dirs::failed("syncing", &self.root.path)(e))?;
         }
         Ok(done)
     }

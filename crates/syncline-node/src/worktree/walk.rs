@@ -98,8 +98,7 @@ impl<'a> Walk<'a> {
             frame.at += 1;
             self.waiting = self.waiting.saturating_sub(1);
             if ready.as_ref().is_some_and(|listed| listed.empty) {
-                let stat =
-                    Stat { kind: FileKind::Folder, executable: false, size: 0, mtime: 0, ctime: 0, inode: 0 };
+                let stat = Stat { kind: FileKind::Folder, executable: false, size: 0, mtime: 0, ctime: 0, inode: 0 };
                 return Ok(Some(Found { path: format!("{}{}", frame.listed.path, known.name), stat }));
             }
         }
