@@ -6,13 +6,19 @@
 //!
 //! Decoding never panics and never reserves memory for a count or a length that the bytes at hand cannot hold.
 
+mod fields;
 mod reader;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::{Hash, Kind};
 
 use crate::error::{Error, Result};
+use fields::{
+    fault, items, objects, put_fault, put_ids, put_items, put_object, put_option, put_refs, put_squeezed, put_text,
+    put_trees, put_uint, put_want, refs, squeezed, trees, want,
+};
 use reader::Reader;
+use syncline_tree::TableRef;
 
 /// The version of the messages in this module.
 pub const VERSION: u32 = 1;
@@ -177,6 +183,29 @@ pub enum Message {
     },
     /// Sender: a commit whose content is complete now.
     Step(Step),
+    /// Sender: these trees of the next step differ from anything it knows the receiver to have.
+    Propose(Vec<(String, TableRef)>),
+    /// Receiver: a question about the tree of this place in the proposal, see `syncline_tree::reconcile`.
+    Query {
+        /// Which tree.
+        tree: u32,
+        /// The question.
+        body: Bytes,
+    },
+    /// Sender: the answer.
+    Answer {
+        /// Which tree.
+        tree: u32,
+        /// The answer.
+        body: Bytes,
+    },
+    /// Receiver: nothing more to ask.
+    Settled {
+        /// Trees that it can make by itself; the others have to be sent.
+        trees: Vec<u32>,
+        /// Content that it lacks for that, with its kind.
+        need: Vec<(Hash, u8)>,
+    },
     /// Receiver: step number `step` did not give the root that it should; start it again with objects.
     Redo {
         /// Which step, from 0.
@@ -217,6 +246,10 @@ const ACK: u8 = 14;
 const FINISH: u8 = 15;
 const DONE: u8 = 16;
 const FAULT: u8 = 17;
+const PROPOSE: u8 = 18;
+const QUERY: u8 = 19;
+const ANSWER: u8 = 20;
+const SETTLED: u8 = 21;
 
 impl Message {
     /// Its name, for messages about it.
@@ -234,6 +267,10 @@ impl Message {
             Self::Lack(_) => "lack",
             Self::Delta { .. } => "delta",
             Self::Step(_) => "step",
+            Self::Propose(_) => "propose",
+            Self::Query { .. } => "query",
+            Self::Answer { .. } => "answer",
+            Self::Settled { .. } => "settled",
             Self::Redo { .. } => "redo",
             Self::Restart { .. } => "restart",
             Self::Ack { .. } => "ack",
@@ -246,7 +283,16 @@ impl Message {
     /// Whether whoever sends this then waits for an answer.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::Hello { .. } | Self::AskHaves | Self::Offer(_) | Self::Redo { .. } | Self::Finish)
+        matches!(
+            self,
+            Self::Hello { .. }
+                | Self::AskHaves
+                | Self::Offer(_)
+                | Self::Propose(_)
+                | Self::Query { .. }
+                | Self::Redo { .. }
+                | Self::Finish
+        )
     }
 
     /// About how long it is.
@@ -257,6 +303,8 @@ impl Message {
             Self::Part(bytes) | Self::Lack(bytes) => bytes.len() + 8,
             Self::Offer(items) => items.len() * Hash::LEN + 64,
             Self::Haves(ids) => ids.len() * Hash::LEN + 16,
+            Self::Query { body, .. } | Self::Answer { body, .. } => body.len() + 16,
+            Self::Settled { need, .. } => need.len() * Hash::LEN + 64,
             Self::Delta { frame, tree } => frame.len() + tree.len() + 16,
             Self::Step(step) => step.root.payload.len() + step.commit.payload.len() + 64,
             _ => 256,
@@ -306,11 +354,7 @@ impl Message {
                 PART
             }
             Self::Offer(items) => {
-                for run in items.chunk_by(|a, b| a.1 == b.1) {
-                    out.put_u8(run[0].1);
-                    put_uint(out, run.len() as u64);
-                    run.iter().for_each(|(id, _)| out.put_slice(id.as_bytes()));
-                }
+                put_items(out, items);
                 OFFER
             }
             Self::Lack(bits) => {
@@ -327,6 +371,26 @@ impl Message {
                 put_squeezed(out, &step.root);
                 put_squeezed(out, &step.commit);
                 STEP
+            }
+            Self::Propose(trees) => {
+                put_trees(out, trees);
+                PROPOSE
+            }
+            Self::Query { tree, body } => {
+                put_uint(out, u64::from(*tree));
+                out.put_slice(body);
+                QUERY
+            }
+            Self::Answer { tree, body } => {
+                put_uint(out, u64::from(*tree));
+                out.put_slice(body);
+                ANSWER
+            }
+            Self::Settled { trees, need } => {
+                put_uint(out, trees.len() as u64);
+                trees.iter().for_each(|tree| put_uint(out, u64::from(*tree)));
+                put_items(out, need);
+                SETTLED
             }
             Self::Redo { step } => {
                 put_uint(out, *step);
@@ -374,10 +438,18 @@ impl Message {
             PLAN => Self::Plan { commits: r.uint("commits")? },
             OBJECTS => Self::Objects(objects(&mut r)?),
             PART => Self::Part(r.rest()),
-            OFFER => Self::Offer(offer(&mut r)?),
+            OFFER => Self::Offer(items(&mut r)?),
             LACK => Self::Lack(r.rest()),
             DELTA => Self::Delta { tree: r.text("tree")?, frame: r.rest() },
             STEP => Self::Step(Step { base: r.option("base")?, root: squeezed(&mut r)?, commit: squeezed(&mut r)? }),
+            PROPOSE => Self::Propose(trees(&mut r)?),
+            QUERY => Self::Query { tree: r.u32("tree")?, body: r.rest() },
+            ANSWER => Self::Answer { tree: r.u32("tree")?, body: r.rest() },
+            SETTLED => {
+                let n = r.count("trees", MAX_NAMES)?;
+                let trees = (0..n).map(|_| r.u32("tree")).collect::<Result<_>>()?;
+                Self::Settled { trees, need: items(&mut r)? }
+            }
             REDO => Self::Redo { step: r.uint("step")? },
             RESTART => Self::Restart { step: r.uint("step")? },
             ACK => Self::Ack { steps: r.uint("steps")? },
@@ -411,190 +483,6 @@ pub fn encode_frame(messages: &[Message]) -> Bytes {
     let mut out = BytesMut::new();
     messages.iter().for_each(|message| message.encode(&mut out));
     out.freeze()
-}
-
-fn put_uint(out: &mut BytesMut, mut value: u64) {
-    while value >= 0x80 {
-        out.put_u8((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8((value & 0x7f) as u8);
-}
-
-fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    put_uint(out, bytes.len() as u64);
-    out.put_slice(bytes);
-}
-
-fn put_text(out: &mut BytesMut, text: &str) {
-    put_bytes(out, text.as_bytes());
-}
-
-fn put_ids(out: &mut BytesMut, ids: &[Hash]) {
-    put_uint(out, ids.len() as u64);
-    ids.iter().for_each(|id| out.put_slice(id.as_bytes()));
-}
-
-fn put_option(out: &mut BytesMut, id: Option<Hash>) {
-    out.put_u8(u8::from(id.is_some()));
-    if let Some(id) = id {
-        out.put_slice(id.as_bytes());
-    }
-}
-
-fn put_refs(out: &mut BytesMut, refs: &[NamedRef]) {
-    put_uint(out, refs.len() as u64);
-    for (name, id) in refs {
-        put_text(out, name);
-        out.put_slice(id.as_bytes());
-    }
-}
-
-fn put_names(out: &mut BytesMut, names: &[String]) {
-    put_uint(out, names.len() as u64);
-    names.iter().for_each(|name| put_text(out, name));
-}
-
-fn put_want(out: &mut BytesMut, want: &Want) {
-    match want {
-        Want::Pull { refs, tables, depth, heads, empty } => {
-            out.put_u8(1);
-            put_names(out, refs);
-            out.put_u8(u8::from(tables.is_some()));
-            put_names(out, tables.as_deref().unwrap_or_default());
-            put_uint(out, u64::from(*depth));
-            put_ids(out, heads);
-            out.put_u8(u8::from(*empty));
-        }
-        Want::Push { moves } => {
-            out.put_u8(2);
-            put_uint(out, moves.len() as u64);
-            for step in moves {
-                put_text(out, &step.name);
-                put_option(out, step.expected);
-                put_option(out, step.target);
-                out.put_u8(step.flags);
-            }
-        }
-        Want::Fetch { ids } => {
-            out.put_u8(3);
-            put_ids(out, ids);
-        }
-    }
-}
-
-fn want(r: &mut Reader) -> Result<Want> {
-    match r.u8("want")? {
-        1 => {
-            let refs = r.names("refs")?;
-            let limited = r.flag("tables")?;
-            let names = r.names("tables")?;
-            Ok(Want::Pull {
-                refs,
-                tables: limited.then_some(names),
-                depth: r.u32("depth")?,
-                heads: r.ids("heads")?,
-                empty: r.flag("empty")?,
-            })
-        }
-        2 => {
-            let n = r.count("moves", MAX_NAMES)?;
-            let mut moves = Vec::new();
-            for _ in 0..n {
-                moves.push(Move {
-                    name: r.text("name")?,
-                    expected: r.option("expected")?,
-                    target: r.option("target")?,
-                    flags: r.u8("flags")?,
-                });
-            }
-            Ok(Want::Push { moves })
-        }
-        3 => Ok(Want::Fetch { ids: r.ids("fetch")? }),
-        other => Err(Error::protocol("hello", format!("want {other} is not known"))),
-    }
-}
-
-fn refs(r: &mut Reader) -> Result<Vec<NamedRef>> {
-    let n = r.count("refs", MAX_NAMES)?;
-    let mut refs = Vec::new();
-    for _ in 0..n {
-        refs.push((r.text("ref")?, r.hash("ref")?));
-    }
-    Ok(refs)
-}
-
-fn put_object(out: &mut BytesMut, object: &Object) {
-    out.put_slice(object.id.as_bytes());
-    out.put_u8(object.kind);
-    out.put_u8(object.codec);
-    put_option(out, object.base);
-    put_uint(out, u64::from(object.raw_len));
-    put_uint(out, u64::from(object.rest));
-    put_bytes(out, &object.payload);
-}
-
-fn objects(r: &mut Reader) -> Result<Vec<Object>> {
-    let mut objects = Vec::new();
-    while !r.is_empty() {
-        if objects.len() == MAX_IDS {
-            return Err(Error::protocol("objects", format!("more than {MAX_IDS} in one message")));
-        }
-        objects.push(Object {
-            id: r.hash("id")?,
-            kind: r.u8("kind")?,
-            codec: r.u8("codec")?,
-            base: r.option("base")?,
-            raw_len: r.u32("raw length")?,
-            rest: r.u32("rest")?,
-            payload: r.bytes("payload")?,
-        });
-    }
-    Ok(objects)
-}
-
-fn offer(r: &mut Reader) -> Result<Vec<(Hash, u8)>> {
-    let mut items = Vec::new();
-    while !r.is_empty() {
-        let kind = r.u8("kind")?;
-        let ids = r.ids("offer")?;
-        if ids.is_empty() || items.len() + ids.len() > MAX_IDS {
-            return Err(Error::protocol("offer", format!("no address of a kind, or more than {MAX_IDS} in all")));
-        }
-        items.extend(ids.into_iter().map(|id| (id, kind)));
-    }
-    Ok(items)
-}
-
-fn put_squeezed(out: &mut BytesMut, text: &Squeezed) {
-    put_uint(out, u64::from(text.raw_len));
-    put_bytes(out, &text.payload);
-}
-
-fn squeezed(r: &mut Reader) -> Result<Squeezed> {
-    Ok(Squeezed { raw_len: r.u32("raw length")?, payload: r.bytes("record")? })
-}
-
-fn put_fault(out: &mut BytesMut, fault: &Fault) {
-    let kind = Kind::ALL.iter().position(|kind| *kind == fault.kind).unwrap_or_default();
-    put_uint(out, kind as u64);
-    let text: String = fault.message.chars().take(MAX_TEXT / 4).collect();
-    put_text(out, &text);
-    out.put_u8(u8::from(fault.moved.is_some()));
-    if let Some((name, expected, theirs)) = &fault.moved {
-        put_text(out, name);
-        put_option(out, *expected);
-        put_option(out, *theirs);
-    }
-}
-
-fn fault(r: &mut Reader) -> Result<Fault> {
-    let kind = usize::from(r.u8("kind")?);
-    let kind = *Kind::ALL.get(kind).ok_or_else(|| Error::protocol("fault", format!("kind {kind} is not known")))?;
-    let message = r.text("message")?;
-    let moved =
-        if r.flag("moved")? { Some((r.text("name")?, r.option("expected")?, r.option("theirs")?)) } else { None };
-    Ok(Fault { kind, message, moved })
 }
 
 #[cfg(test)]

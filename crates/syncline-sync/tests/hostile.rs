@@ -8,6 +8,8 @@ use syncline_sync::session::{Receiver, Sender, Server, Session};
 use syncline_sync::wire::{Message, Object, Squeezed, Step, Want, Welcome};
 use syncline_sync::{Error, Local, PullRequest};
 
+use syncline_tree::TableRef;
+
 use crate::world::{World, pump, request};
 
 const MAIN: &str = "branches/main";
@@ -191,6 +193,14 @@ fn any_message() -> impl Strategy<Value = Message> {
             root,
             commit
         })),
+        (ids(), ids(), any::<u64>(), any::<u8>()).prop_map(|(schema, root, rows, height)| Message::Propose(vec![(
+            "t/a".into(),
+            TableRef { schema, root, rows, height }
+        )])),
+        (0..2u32, blob()).prop_map(|(tree, body)| Message::Query { tree, body }),
+        (0..2u32, blob()).prop_map(|(tree, body)| Message::Answer { tree, body }),
+        (proptest::collection::vec(0..2u32, 0..2), proptest::collection::vec((ids(), kind()), 0..3))
+            .prop_map(|(trees, need)| Message::Settled { trees, need }),
         (0..3u64).prop_map(|step| Message::Redo { step }),
         (0..3u64).prop_map(|step| Message::Restart { step }),
         Just(Message::Ack { steps: 1 }),

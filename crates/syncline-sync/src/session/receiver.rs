@@ -6,6 +6,7 @@
 //! - so whatever the peer sends and wherever the session is cut, what is stored stays usable and no ref points at
 //!   something incomplete.
 
+mod compare;
 mod objects;
 mod step;
 
@@ -23,6 +24,7 @@ use crate::graph;
 use crate::have::Have;
 use crate::history;
 use crate::wire::{self, Message, Move, Want, Welcome};
+use compare::{Compared, Comparing};
 use objects::Assembly;
 
 /// After so many bytes what has arrived is made durable and acknowledged.
@@ -61,6 +63,10 @@ pub struct Receiver<'a> {
     assembly: Option<Assembly>,
     deltas: BTreeMap<TreeName, Vec<Bytes>>,
     delta_bytes: usize,
+    /// Trees that are being compared with what is here.
+    comparing: Option<Comparing>,
+    /// Trees that can be made from what is here.
+    compared: BTreeMap<TreeName, Compared>,
     /// Everything is passed over until this step begins again.
     redo: Option<u64>,
     steps: u64,
@@ -153,6 +159,8 @@ impl<'a> Receiver<'a> {
             assembly: None,
             deltas: BTreeMap::new(),
             delta_bytes: 0,
+            comparing: None,
+            compared: BTreeMap::new(),
             redo: None,
             steps: 0,
             unflushed: 0,
@@ -240,7 +248,7 @@ impl<'a> Receiver<'a> {
 
     /// The sender has said everything: check, make durable, move refs.
     fn finish(&mut self) -> Result<()> {
-        if self.assembly.is_some() || !self.deltas.is_empty() {
+        if self.assembly.is_some() || !self.deltas.is_empty() || self.comparing.is_some() {
             return Err(Error::protocol("finish", "an object or a delta is still open"));
         }
         self.flush()?;
@@ -319,6 +327,8 @@ impl Session for Receiver<'_> {
             (Phase::Stream, Message::Objects(objects)) => self.objects(objects),
             (Phase::Stream, Message::Part(bytes)) => self.part(&bytes),
             (Phase::Stream, Message::Offer(items)) => self.offer(&items),
+            (Phase::Stream, Message::Propose(trees)) => self.propose(trees),
+            (Phase::Stream, Message::Answer { tree, body }) => self.answer(tree, &body),
             (Phase::Stream, Message::Delta { tree, frame }) => self.delta(&tree, frame),
             (Phase::Stream, Message::Step(step)) => self.step(&step),
             (Phase::Stream, Message::Finish) => self.finish(),

@@ -5,6 +5,7 @@
 //!
 //! State: which addresses the receiver is known to have. Nothing is written.
 
+mod compare;
 mod delta;
 mod walk;
 
@@ -15,9 +16,11 @@ use syncline_base::Hash;
 use syncline_base::hash::{IdMap, IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::ObjectKind;
-use syncline_tree::{Commit, DatasetRoot, TreeName};
+use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
 
 use super::{Local, Moved, PushRequest, Pushed, Served, Session, unexpected};
+use syncline_tree::walk::roots as walk_roots;
+
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::history::{self, Plan};
@@ -35,6 +38,8 @@ enum Task {
     Open { items: Vec<Item>, ask: bool },
     /// Send these: everything they refer to has been sent.
     Send { items: Vec<Item> },
+    /// Let the receiver compare these trees with what it has.
+    Propose { trees: Vec<(TreeName, TableRef)> },
     /// Send the row delta of a tree.
     Delta { tree: String, frames: VecDeque<Bytes> },
     /// Begin the commit of this number.
@@ -85,6 +90,8 @@ pub struct Sender {
     stack: Vec<Task>,
     /// What the receiver was asked about.
     asked: Option<Vec<Item>>,
+    /// Trees that the receiver compares with what it has.
+    proposed: Option<Vec<(TreeName, TableRef)>>,
     outbox: VecDeque<Message>,
     objects: u64,
     bytes: u64,
@@ -169,6 +176,7 @@ impl Sender {
             redone: BTreeSet::new(),
             stack: Vec::new(),
             asked: None,
+            proposed: None,
             outbox: VecDeque::new(),
             objects: 0,
             bytes: 0,
@@ -266,6 +274,7 @@ impl Sender {
         self.stack.clear();
         self.outbox.clear();
         self.asked = None;
+        self.proposed = None;
         // What was sent after that step was passed over: nothing of it may be counted on.
         self.sent.clear();
         self.outbox.push_back(Message::Restart { step });
@@ -278,6 +287,10 @@ impl Sender {
             Task::Ask { items, ask } => self.ask(items, ask),
             Task::Open { items, ask } => self.open(items, ask),
             Task::Send { items } => self.send(items),
+            Task::Propose { trees } => {
+                self.propose(trees);
+                Ok(())
+            }
             Task::Delta { tree, mut frames } => {
                 if let Some(frame) = frames.pop_front() {
                     self.bytes += frame.len() as u64;
@@ -314,8 +327,10 @@ impl Sender {
             None => None,
         };
         self.stack.push(Task::Step(at));
-        let mut roots = Vec::new();
+        let mut whole = Vec::new();
         let mut tasks = Vec::new();
+        // What the receiver has under other commits may be nearly the same: let it compare, once per tree.
+        let compare = !self.empty && base.is_none() && !self.redone.contains(&at);
         for (name, tree) in root.trees() {
             if self.scope.as_ref().is_some_and(|scope| !scope.contains(&name)) {
                 continue;
@@ -327,11 +342,14 @@ impl Sender {
             let by_delta = !self.empty && !self.redone.contains(&at);
             match old.filter(|_| by_delta) {
                 Some(old) if self.plan_delta(&name, old, tree, &mut tasks)? => {}
-                _ => roots.extend(syncline_tree::walk::roots(tree)),
+                _ => whole.push((name, *tree)),
             }
         }
-        if !roots.is_empty() {
-            tasks.push(Task::Ask { items: roots, ask: !self.empty });
+        if compare && whole.iter().any(|(_, tree)| tree.height > 1) {
+            tasks.push(Task::Propose { trees: whole });
+        } else if !whole.is_empty() {
+            let items = whole.iter().flat_map(|(_, tree)| walk_roots(tree)).collect();
+            tasks.push(Task::Ask { items, ask: !self.empty });
         }
         self.stack.extend(tasks.into_iter().rev());
         Ok(())
@@ -370,6 +388,8 @@ impl Session for Sender {
                 self.begin(&haves, empty)
             }
             (Phase::Stream, Message::Lack(bits)) => self.lack(&bits),
+            (Phase::Stream, Message::Query { tree, body }) => self.answer(tree, &body),
+            (Phase::Stream, Message::Settled { trees, need }) => self.settled(&trees, &need),
             (Phase::Stream | Phase::Finished, Message::Ack { .. }) => Ok(()),
             (Phase::Stream | Phase::Finished, Message::Redo { step }) => self.redo(step),
             (Phase::Finished, Message::Done) => {
@@ -385,7 +405,7 @@ impl Session for Sender {
             if let Some(message) = self.outbox.pop_front() {
                 return Ok(Some(message));
             }
-            if self.phase != Phase::Stream || self.asked.is_some() {
+            if self.phase != Phase::Stream || self.asked.is_some() || self.proposed.is_some() {
                 return Ok(None);
             }
             let Some(task) = self.stack.pop() else { return Ok(None) };

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::fields::put_bytes;
 use super::*;
 
 fn hash() -> impl Strategy<Value = Hash> {
@@ -75,6 +76,14 @@ fn message() -> impl Strategy<Value = Message> {
             root,
             commit
         })),
+        proptest::collection::vec((text(), hash(), hash(), any::<u64>(), any::<u8>()), 0..4).prop_map(|trees| {
+            let table = |(name, schema, root, rows, height)| (name, TableRef { schema, root, rows, height });
+            Message::Propose(trees.into_iter().map(table).collect())
+        }),
+        (any::<u32>(), blob()).prop_map(|(tree, body)| Message::Query { tree, body }),
+        (any::<u32>(), blob()).prop_map(|(tree, body)| Message::Answer { tree, body }),
+        (proptest::collection::vec(any::<u32>(), 0..4), proptest::collection::vec((hash(), 0..3u8), 0..9))
+            .prop_map(|(trees, need)| Message::Settled { trees, need }),
         any::<u64>().prop_map(|step| Message::Redo { step }),
         any::<u64>().prop_map(|step| Message::Restart { step }),
         any::<u64>().prop_map(|steps| Message::Ack { steps }),

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use syncline_base::{Hash, Kind};
 use syncline_tree::schema::Schema;
 use syncline_tree::walk::{self, ObjectKind};
-use syncline_tree::{Commit, DatasetRoot, Table, TableRef, TreeName, delta};
+use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef, TreeName, delta};
 
+use super::compare::Compared;
 use super::{Purpose, Receiver};
 use crate::error::{Error, Result};
 use crate::graph;
@@ -117,6 +118,11 @@ impl Receiver<'_> {
                     return Ok(Rebuilt::Different);
                 }
                 self.applied += 1;
+            } else if let Some(Compared { base, changes }) = self.compared.remove(&name) {
+                if let Rebuilt::Different = self.apply(&base, changes.into_iter().map(Ok), tree)? {
+                    return Ok(Rebuilt::Different);
+                }
+                self.applied += 1;
             } else if old != Some(tree) && !self.have.has_all(&walk::roots(tree))? {
                 return Err(Error::protocol("a commit", format!("{name} is not complete")));
             }
@@ -137,14 +143,23 @@ impl Receiver<'_> {
             };
         }
         let schema = table.schema().clone();
+        self.apply(&table, frames.into_iter().map(|frame| delta::decode_frame(&schema, &frame)), new)
+    }
+
+    /// Makes `new` out of `base`. Content that the changes refer to has to be here.
+    fn apply(
+        &mut self,
+        base: &Table,
+        changes: impl Iterator<Item = syncline_tree::Result<Changes>>,
+        new: &TableRef,
+    ) -> Result<Rebuilt> {
         let have = &mut self.have;
         let mut failed = None;
-        let changes = frames.into_iter().map(|frame| {
-            let changes = delta::decode_frame(&schema, &frame)?;
-            let long = graph::long_cells(&changes.externals);
-            let why = match have.has_all(&long) {
+        let changes = changes.map(|changes| {
+            let changes = changes?;
+            let why = match have.has_all(&graph::long_cells(&changes.externals)) {
                 Ok(true) => return Ok(changes),
-                Ok(false) => "a delta refers to content that was not sent",
+                Ok(false) => "it refers to content that was not sent",
                 Err(error) => {
                     failed = Some(error);
                     "the store failed"
@@ -152,7 +167,7 @@ impl Receiver<'_> {
             };
             Err(syncline_tree::Error::corrupt(why))
         });
-        let outcome = table.apply(changes);
+        let outcome = base.apply(changes);
         if let Some(error) = failed {
             return Err(error);
         }
@@ -168,6 +183,7 @@ impl Receiver<'_> {
 
     fn forget_deltas(&mut self) {
         self.deltas.clear();
+        self.compared.clear();
         self.delta_bytes = 0;
     }
 }

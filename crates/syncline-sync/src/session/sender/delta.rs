@@ -66,7 +66,7 @@ impl Sender {
 
     /// Plans to send the content of long cells in `changes` that the receiver lacks.
     fn long_cells(&mut self, base: &Table, changes: &Changes, tasks: &mut Vec<Task>) -> Result<()> {
-        let keys = KeyEncoder::new(base.schema())?.encode_key_columns(&changes.rows)?;
+        let keys = KeyEncoder::new(base.schema())?.encode(&changes.rows)?;
         let (mut send, mut ask) = (Vec::new(), Vec::new());
         for cell in changes.externals.iter().filter(|cell| cell.content.len > 0) {
             let item = (cell.content.root, ObjectKind::Content { height: cell.content.height });
