@@ -73,10 +73,8 @@ pub fn connect(replica: Replica) -> Result<Box<dyn Transport>> {
         let _ = syncline_sync::serve(&replica, &mut server);
         server.finish();
     });
-    client.server = Some(thread.map_err(|e| Error::Unavailable {
-        what: "serving the other replica".into(),
-        why: e.to_string(),
-    })?);
+    client.server =
+        Some(thread.map_err(|e| Error::Unavailable { what: "serving the other replica".into(), why: e.to_string() })?);
     Ok(Box::new(client))
 }
 
