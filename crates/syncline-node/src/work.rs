@@ -62,11 +62,10 @@ pub(crate) struct Scanned {
 impl Scanned {
     /// Remembers that the directory equals the table. A hint: when it cannot be written the next look takes longer.
     pub(crate) fn remember(&mut self) {
-        if let (Some(cache), Some(files)) = (self.cache.take(), self.files) {
-            if let Err(error) = cache.finish(&files, i64::MAX) {
+        if let (Some(cache), Some(files)) = (self.cache.take(), self.files)
+            && let Err(error) = cache.finish(&files, i64::MAX) {
                 tracing::warn!(%error, "the status cache was not saved");
             }
-        }
     }
 }
 

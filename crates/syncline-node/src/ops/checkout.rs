@@ -51,7 +51,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let staged = !is_branch && before.head_commit() != Some(commit);
     let staged_root = if staged { Some(after.put(replica.store())?) } else { None };
     let (_, files) = work::transition(replica, &from, &after, request.force, || {
-        let moved = refs::update(replica.store(), |refs| {
+        
+        refs::update(replica.store(), |refs| {
             if *refs != before {
                 let why = "somebody else changed the refs meanwhile; run it again";
                 return Ok(Err(Error::conflict(format!("checking out {:?}", request.name), why)));
@@ -60,8 +61,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
             refs.staged = staged_root;
             refs.merging = None;
             Ok(Ok(()))
-        })?;
-        moved
+        })?
     })?;
     Ok(Report { branch, commit, root: after.hash(), staged, files })
 }

@@ -200,7 +200,7 @@ fn take_theirs(
 ) -> Result<()> {
     let items: Vec<&Item> = chosen.iter().filter(|item| item.tree == *tree).collect();
     if items.iter().any(|item| item.key.is_empty()) {
-        root.set_tree(tree, sides.theirs.tree(tree).cloned());
+        root.set_tree(tree, sides.theirs.tree(tree).copied());
         return Ok(());
     }
     if items.is_empty() {
