@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask demo | test | tidy | ci`.
+//! Repository chores: `cargo xtask demo | test | tidy | bench | ci`.
 //!
 //! Every chore is one module. Chores drive the product from outside, by its binary, as a user does: nothing here
 //! links a layer above `syncline-base`. Owns: nothing but temporary directories, which go with the process.
@@ -8,6 +8,7 @@
 
 mod bench;
 mod ci;
+mod demo;
 mod run;
 mod s3;
 mod test;
@@ -29,6 +30,8 @@ struct Cli {
 enum Chore {
     /// Measures the product beside its peers, on input from seeds.
     Bench(bench::Args),
+    /// The product on real data, start to end, in a few minutes.
+    Demo(demo::Args),
     /// Checks the rules that no compiler checks: layers, sizes, headers, leftovers, format documents.
     Tidy(tidy::Args),
     /// Format, tidy, clippy, all tests, documentation and a build; closes with `N passed, N failed`.
@@ -40,6 +43,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Bench(args) => bench::run(&args),
+        Chore::Demo(args) => demo::run(&args),
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Ci(args) => ci::run(&args),

@@ -1,4 +1,5 @@
-//! Which crate may depend on which: the layers, and the heavy libraries that only some layers may see.
+//! Which crate may depend on which: the layers, and the heavy libraries that only some layers may see. And what a crate
+//! may build: one binary of integration tests.
 //!
 //! A development dependency follows the same table: a test that needs a layer above its own belongs to that layer.
 
@@ -76,8 +77,20 @@ pub(super) fn check(metadata: &Value) -> Result<Vec<Finding>> {
                 findings.push(Finding::new(&place, what));
             }
         }
+        findings.extend(second_test_binary(&place, package));
     }
     Ok(findings)
+}
+
+/// Each integration test target is compiled and linked for itself: one with modules is enough.
+fn second_test_binary(place: &str, package: &Value) -> Option<Finding> {
+    let is_test = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|k| k == "test"));
+    let count = package["targets"].as_array()?.iter().filter(is_test).count();
+    (count > 1).then(|| {
+        let what =
+            format!("builds {count} test binaries: make them modules of tests/main.rs, with `autotests = false`");
+        Finding::new(place, what)
+    })
 }
 
 fn judge(from: &str, allowed: &[&str], to: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Rules about Rust files: a header, sizes of files and functions, printing, one test binary per crate.
+//! Rules about Rust files: a header, sizes of files and functions, printing.
 //!
 //! The files are parsed, not matched by pattern, so a brace in a string moves nothing.
 
@@ -17,7 +17,6 @@ pub(super) fn check(sources: &[Source]) -> (Sizes, Vec<Finding>) {
     let mut sizes = Sizes::new();
     let mut findings = Vec::new();
     for source in sources.iter().filter(|s| s.is_rust()) {
-        findings.extend(second_test_binary(&source.path));
         let Some(text) = source.text.as_deref() else { continue };
         if !source.is_production_rust() {
             continue;
@@ -43,14 +42,6 @@ pub(super) fn check(sources: &[Source]) -> (Sizes, Vec<Finding>) {
         findings.append(&mut walk.findings);
     }
     (sizes, findings)
-}
-
-/// Each file directly in `tests/` is linked as a binary of its own: one per crate is enough.
-fn second_test_binary(path: &str) -> Option<Finding> {
-    let (_, test) = path.split_once("/tests/")?;
-    let direct = path.starts_with("crates/") && !path.contains("/src/") && !test.contains('/');
-    (direct && test != "main.rs")
-        .then(|| Finding::new(path, "is a second test binary: make it a module of tests/main.rs"))
 }
 
 struct Walk<'a> {

@@ -81,10 +81,13 @@ fn only_faces_print() {
 
 #[test]
 fn one_test_binary_per_crate() {
-    let (_, findings) = rust::check(&[source("crates/a/tests/main.rs", ""), source("crates/a/tests/more.rs", "")]);
-    one(&findings, &["crates/a/tests/more.rs", "second test binary"]);
-    let (_, findings) = rust::check(&[source("crates/a/tests/verbs/import.rs", "")]);
-    assert_eq!(findings, []);
+    let with = |targets: serde_json::Value| {
+        let package = json!({ "name": "syncline-base", "dependencies": [], "targets": targets });
+        edges::check(&json!({ "packages": [package] })).expect("the metadata is well formed")
+    };
+    let test = |name| json!({ "kind": ["test"], "name": name });
+    assert_eq!(with(json!([{ "kind": ["lib"], "name": "a" }, test("main")])), []);
+    one(&with(json!([test("main"), test("more")])), &["crate syncline-base", "2 test binaries", "autotests"]);
 }
 
 #[test]
