@@ -32,7 +32,7 @@ pub(crate) enum Place {
     /// In this process, on a replica that this machine can reach.
     Here(Box<Replica>),
     /// On a node.
-    Node(Client),
+    Node(Box<Client>),
 }
 
 impl Context {
@@ -82,7 +82,7 @@ impl Context {
     /// Where the verb runs.
     pub(crate) fn place(&self) -> Result<Place> {
         match self.location()? {
-            Location::Node(url) => Ok(Place::Node(self.client(&url)?)),
+            Location::Node(url) => Ok(Place::Node(Box::new(self.client(&url)?))),
             location => Ok(Place::Here(Box::new(Replica::open(&location, self.env())?))),
         }
     }

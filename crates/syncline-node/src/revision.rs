@@ -48,9 +48,10 @@ fn resolve_name(replica: &Replica, refs: &Refs, name: &str) -> Result<Hash> {
         return Ok(*commit);
     }
     if let Some((remote, branch)) = name.split_once('/')
-        && let Some(commit) = refs.remotes.get(remote).and_then(|remote| remote.branches.get(branch)) {
-            return Ok(*commit);
-        }
+        && let Some(commit) = refs.remotes.get(remote).and_then(|remote| remote.branches.get(branch))
+    {
+        return Ok(*commit);
+    }
     if let Ok(id) = name.parse::<Hash>() {
         Commit::load(replica.store(), &id)?;
         return Ok(id);

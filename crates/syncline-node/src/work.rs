@@ -63,9 +63,10 @@ impl Scanned {
     /// Remembers that the directory equals the table. A hint: when it cannot be written the next look takes longer.
     pub(crate) fn remember(&mut self) {
         if let (Some(cache), Some(files)) = (self.cache.take(), self.files)
-            && let Err(error) = cache.finish(&files, i64::MAX) {
-                tracing::warn!(%error, "the status cache was not saved");
-            }
+            && let Err(error) = cache.finish(&files, i64::MAX)
+        {
+            tracing::warn!(%error, "the status cache was not saved");
+        }
     }
 }
 

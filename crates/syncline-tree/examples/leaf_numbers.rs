@@ -19,7 +19,7 @@ use tpchgen_arrow::LineItemArrow;
 
 fn main() {
     let scale: f64 = std::env::args().nth(1).map_or(0.1, |text| text.parse().unwrap());
-    let clock = SystemClock::default();
+    let clock = SystemClock;
     let batches: Vec<RecordBatch> =
         LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)).map(Result::unwrap).collect();
     let key = ["l_orderkey".to_owned(), "l_linenumber".to_owned()];

@@ -9,7 +9,7 @@ pub mod path;
 mod query;
 mod rows;
 
-pub use query::{Difference, Listed, diff, differences, get, key, list, path_of, paths, scan};
+pub use query::{Difference, Each, Listed, diff, differences, get, key, list, path_of, paths, scan};
 pub use rows::{Edit, changes, entries, schema};
 
 use bytes::Bytes;

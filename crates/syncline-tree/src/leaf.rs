@@ -275,7 +275,7 @@ impl Leaf {
             // Empty buffers lie where the next one starts, so the gaps between buffers are the padding.
             node.map(&mut |range| {
                 if !range.is_empty() {
-                    gap(range.start, range.end)
+                    gap(range.start, range.end);
                 }
             });
         }

@@ -46,7 +46,6 @@ pub(super) fn seconds(value: f64) -> String {
 }
 
 /// Bytes in decimal units; a store may also shrink.
-#[expect(clippy::float_cmp, reason = "zero is exact")]
 pub(super) fn bytes(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();

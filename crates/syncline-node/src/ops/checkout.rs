@@ -51,7 +51,6 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let staged = !is_branch && before.head_commit() != Some(commit);
     let staged_root = if staged { Some(after.put(replica.store())?) } else { None };
     let (_, files) = work::transition(replica, &from, &after, request.force, || {
-        
         refs::update(replica.store(), |refs| {
             if *refs != before {
                 let why = "somebody else changed the refs meanwhile; run it again";

@@ -256,11 +256,13 @@ fn publish(
         })??;
         return Ok((None, root));
     };
-    if after == *before && refs.staged.is_none()
-        && let Some(commit) = refs.head_commit() {
-            // Nothing changed: an import that is run twice makes one version.
-            return Ok((Some(commit), after.hash()));
-        }
+    if after == *before
+        && refs.staged.is_none()
+        && let Some(commit) = refs.head_commit()
+    {
+        // Nothing changed: an import that is run twice makes one version.
+        return Ok((Some(commit), after.hash()));
+    }
     let new = NewCommit {
         parents: refs.head_commit().into_iter().collect(),
         root: after,

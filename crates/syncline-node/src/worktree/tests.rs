@@ -224,7 +224,7 @@ fn a_time_that_was_put_back_does_not_hide_an_edit() {
     place.write("f", "one");
     let old = filetime::FileTime::from_unix_time(1_000_000_000, 5);
     filetime::set_file_mtime(place.at("f"), old).expect("it is ours");
-    std::thread::sleep(std::time::Duration::from_millis(40));
+    syncline_base::Clock::sleep(&syncline_base::SystemClock, std::time::Duration::from_millis(40));
     let table = place.commit(None);
     place.write("f", "two");
     filetime::set_file_mtime(place.at("f"), old).expect("it is ours");
@@ -235,7 +235,7 @@ fn a_time_that_was_put_back_does_not_hide_an_edit() {
 fn a_settled_file_is_not_read_again() {
     let place = Place::new();
     place.write("f", "one");
-    std::thread::sleep(std::time::Duration::from_millis(40));
+    syncline_base::Clock::sleep(&syncline_base::SystemClock, std::time::Duration::from_millis(40));
     let table = place.commit(None);
     let root = place.root();
     let steps = || -> Vec<Step> {
@@ -247,7 +247,7 @@ fn a_settled_file_is_not_read_again() {
     // Touched: read once, then known again.
     filetime::set_file_mtime(place.at("f"), filetime::FileTime::from_unix_time(1, 1)).expect("it is ours");
     assert!(matches!(&steps()[..], [Step::Suspect(..)]), "{:?}", steps());
-    std::thread::sleep(std::time::Duration::from_millis(40));
+    syncline_base::Clock::sleep(&syncline_base::SystemClock, std::time::Duration::from_millis(40));
     assert_eq!(place.status(Some(&table)), []);
     assert!(matches!(&steps()[..], [Step::Same(_)]), "{:?}", steps());
 }
@@ -490,7 +490,7 @@ fn what_cannot_be_read_is_named() {
         return;
     }
     place.write("locked/secret", "1");
-    fs::set_permissions(place.at("locked/secret"), fs::Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(place.at("locked/secret"), fs::Permissions::from_mode(0o000)).expect("it is ours");
     let error = place.collect(None).map(|_| ()).expect_err("it cannot be read");
     assert_eq!(error.kind(), Fault::Denied);
     assert!(error.to_string().contains("locked/secret"), "{error}");

@@ -46,6 +46,7 @@ macro_rules! with_integers {
 }
 
 /// Appends a fixed-width buffer; null slots may hold anything that packs well.
+#[allow(clippy::unnecessary_cast, reason = "one macro body serves every integer type")]
 pub(super) fn put(kind: Kind, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) {
     if bytes.is_empty() {
         return;
@@ -63,7 +64,7 @@ pub(super) fn put(kind: Kind, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scr
     let cell = kind.width().expect("only fixed-width kinds come here");
     match found {
         Some((min, range)) if width(range) < WIDE || bytes.len() / cell < 16 => {
-            put_distances(out, min, range, &mut scratch.numbers)
+            put_distances(out, min, range, &mut scratch.numbers);
         }
         _ => put_wide(cell, bytes, found, out, scratch),
     }

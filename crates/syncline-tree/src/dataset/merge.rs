@@ -29,7 +29,7 @@ pub fn merge_roots(
             continue;
         }
         if o == b {
-            merged.set_tree(&name, t.cloned());
+            merged.set_tree(&name, t.copied());
             continue;
         }
         match (o, t) {

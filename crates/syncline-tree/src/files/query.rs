@@ -145,16 +145,14 @@ fn pair(batch: &DiffBatch) -> Result<Vec<Difference>> {
     Ok(pairs)
 }
 
+/// Is shown a path that differs, with what is there before and after.
+pub type Each<'a> = dyn FnMut(&str, Option<&Entry>, Option<&Entry>) -> Result<()> + 'a;
+
 /// Calls `each` for every path that differs, in path order, with what it held and what it holds. As [`diff`] otherwise.
 ///
 /// # Errors
 /// Those of `each`; the store's.
-pub fn differences(
-    store: &Store,
-    old: Option<&Table>,
-    new: Option<&Table>,
-    each: &mut dyn FnMut(&str, Option<&Entry>, Option<&Entry>) -> Result<()>,
-) -> Result<()> {
+pub fn differences(store: &Store, old: Option<&Table>, new: Option<&Table>, each: &mut Each<'_>) -> Result<()> {
     diff(store, old, new)?.try_for_each(|difference| {
         let Difference { path, before, after } = difference?;
         each(&path, before.as_ref(), after.as_ref())

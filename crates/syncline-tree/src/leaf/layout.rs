@@ -261,7 +261,7 @@ impl<B: Deref<Target = [u8]>> Node<B> {
             }
         }
         if self.kind == Kind::Bits {
-            check_bits(&*self.values, self.len)?;
+            check_bits(&self.values, self.len)?;
         }
         if self.kind.has_offsets() {
             self.check_offsets()?;
@@ -313,13 +313,13 @@ pub(crate) fn count_ones(bits: &[u8]) -> usize {
 
 /// Clears the bits after the first `len`.
 pub(crate) fn clear_tail(bits: &mut [u8], len: usize) {
-    if len % 8 != 0 {
+    if !len.is_multiple_of(8) {
         bits[len / 8] &= (1 << (len % 8)) - 1;
     }
 }
 
 fn check_bits(bits: &[u8], len: usize) -> Result<(), Fault> {
-    if len % 8 != 0 && bits[len / 8] >> (len % 8) != 0 {
+    if !len.is_multiple_of(8) && bits[len / 8] >> (len % 8) != 0 {
         return Err("bits after the end of a bitmap".to_owned());
     }
     Ok(())

@@ -219,7 +219,7 @@ impl Steps {
             (Some(PatchOp::Update { row, count, mask }), PatchOp::Update { row: next, count: more, mask: other })
                 if *row + *count == next && *mask == other =>
             {
-                *count += more
+                *count += more;
             }
             _ => self.ops.push(op),
         }

@@ -8,7 +8,6 @@ use super::message::{Path, Reply, Request, tokens};
 use crate::delta::encode_frame;
 use crate::leaf::Leaf;
 use crate::node::Node;
-use crate::schema::Schema;
 use crate::table::edit::rows_of;
 use crate::table::{Changes, Op, Shared, concat, node_at};
 use crate::{Error, Result};

@@ -212,9 +212,6 @@ impl Order {
     }
 }
 
-/// A longer cell does not fit into an Arrow array.
-const MAX_CELL: u64 = i32::MAX as u64;
-
 fn write_content(shared: &Shared, cell: &[u8]) -> Result<content::ContentRef> {
     content::write_bytes(&shared.store, cell, None)
 }
