@@ -32,8 +32,7 @@ fn main() {
     let schema = Schema::from_arrow(&batches[0].schema(), &key).unwrap();
     let batches: Vec<RecordBatch> = batches.iter().map(|batch| schema.conform(batch).unwrap()).collect();
     let all = arrow_select::concat::concat_batches(&schema.arrow(), &batches).unwrap();
-    let store =
-        syncline_tree::open_store(Arc::new(Directory::new(&dir)), true, Arc::new(SystemClock::default())).unwrap();
+    let store = syncline_tree::open_store(Arc::new(Directory::new(&dir)), true, Arc::new(SystemClock)).unwrap();
     let empty = Table::create(&store, schema).unwrap();
 
     let mut table = empty.clone();
@@ -66,7 +65,8 @@ fn cells(all: &RecordBatch, rng: &mut Rng, count: usize) -> Changes {
     let count = rows.len();
     let batch = take_record_batch(all, &UInt32Array::from(rows)).unwrap();
     let position = batch.num_columns() - 1;
-    let text: StringArray = (0..count).map(|_| Some(format!("{:015x}{:015x}", rng.next_u64(), rng.next_u64()))).collect();
+    let text: StringArray =
+        (0..count).map(|_| Some(format!("{:015x}{:015x}", rng.next_u64(), rng.next_u64()))).collect();
     let mut columns = batch.columns().to_vec();
     columns[position] = Arc::new(text) as ArrayRef;
     let rows = RecordBatch::try_new(batch.schema(), columns).unwrap();
@@ -143,7 +143,8 @@ fn bulk(table: &Table, all: &RecordBatch) {
     };
     let mut fewer = table.clone();
     time("delete every 10th row", || {
-        let deletes = chunks(&tenth).map(|rows| Ok(Changes { ops: vec![Op::Delete; rows.num_rows()], ..Changes::upsert(rows) }));
+        let deletes =
+            chunks(&tenth).map(|rows| Ok(Changes { ops: vec![Op::Delete; rows.num_rows()], ..Changes::upsert(rows) }));
         fewer = table.apply(deletes).unwrap().0;
     });
     time("upsert every 3rd row", || {
@@ -157,7 +158,7 @@ fn bulk(table: &Table, all: &RecordBatch) {
 }
 
 fn time(name: &str, work: impl FnOnce()) {
-    let clock = SystemClock::default();
+    let clock = SystemClock;
     let (start, cpu) = (clock.monotonic(), cpu());
     work();
     let (wall, cpu) = (clock.monotonic() - start, self::cpu() - cpu);

@@ -167,7 +167,7 @@ pub fn decode_frame(schema: &Schema, frame: &Bytes) -> Result<Changes> {
     let mut keys = schema.key_positions();
     keys.sort_unstable();
     let is_key: ColumnSet = keys.iter().copied().collect();
-    let mut parts = vec![Part::read(schema, frame, &mut reader, &keys, (0..rows as u32).collect())?];
+    let mut parts = vec![Part::read(schema, frame, &mut reader, &keys, &(0..rows as u32).collect::<Vec<_>>())?];
     let mut slots = vec![(0, 0); rows];
     for (op, members) in groups.iter().zip(members) {
         let (_, cells) = group_of(op, schema.columns.len(), &is_key);
@@ -177,7 +177,7 @@ pub fn decode_frame(schema: &Schema, frame: &Bytes) -> Result<Changes> {
         for (i, row) in members.iter().enumerate() {
             slots[*row as usize] = (parts.len(), i);
         }
-        parts.push(Part::read(schema, frame, &mut reader, &cells, members)?);
+        parts.push(Part::read(schema, frame, &mut reader, &cells, &members)?);
     }
     if reader.left() > 0 {
         return Err(fault("bytes are left over".to_owned()));
@@ -247,7 +247,7 @@ impl Part {
         frame: &Bytes,
         reader: &mut Reader<'_>,
         positions: &[usize],
-        rows: Vec<u32>,
+        rows: &[u32],
     ) -> Result<Self> {
         let fault = |why: Fault| Error::corrupt(format!("reading a delta frame: {why}"));
         let len = reader.count(reader.left()).map_err(fault)?;

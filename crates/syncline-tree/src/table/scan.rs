@@ -76,6 +76,7 @@ impl Table {
     ///
     /// # Errors
     /// `not-found` when there is no such column; the store's.
+    #[expect(clippy::needless_pass_by_value, reason = "a scan is made for one call")]
     pub fn scan(&self, scan: Scan) -> Result<Batches> {
         let plan = self.plan(&scan)?;
         let (table, columns) = (self.clone(), plan.columns.clone());
@@ -86,6 +87,7 @@ impl Table {
     ///
     /// # Errors
     /// As `scan`.
+    #[expect(clippy::needless_pass_by_value, reason = "a scan is made for one call")]
     pub fn scan_rows(&self, scan: Scan) -> Result<RowBatches> {
         self.plan(&scan)?.start()
     }
