@@ -125,8 +125,11 @@ fn old_leaf(sides: &Sides, entries: &[Entry]) -> Result<Option<Leaf>> {
         [only] if sides.compatible => read(only).map(Some),
         _ => {
             let rows = |entry: &Entry| {
-                let rows = rows_of(old, &read(entry)?)?;
-                if sides.compatible { Ok(rows) } else { crate::table::under(&old.schema, new, &rows) }
+                let leaf = read(entry)?;
+                if sides.compatible {
+                    return rows_of(&sides.new.shared, &leaf);
+                }
+                crate::table::under(&old.schema, new, &rows_of(old, &leaf)?)
             };
             let rows = concat(&entries.iter().map(rows).collect::<Result<Vec<_>>>()?)?;
             Leaf::parse(leaf::encode(new, &rows.batch, &rows.externals)?).map(Some)
