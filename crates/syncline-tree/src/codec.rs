@@ -126,6 +126,7 @@ pub fn decode(payload: &[u8], raw_len: usize) -> Result<Bytes> {
     read(payload, raw_len).map_err(unreadable)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unreadable(fault: Fault) -> Error {
     Error::corrupt(format!("a stored leaf cannot be read: {fault}"))
 }

@@ -187,6 +187,7 @@ pub struct LeafPatch {
     opened: Opened,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unreadable(fault: Fault) -> Error {
     Error::corrupt(format!("a leaf's patch cannot be used: {fault}"))
 }
@@ -298,7 +299,7 @@ impl LeafPatch {
             let cells = self.node(id).map_err(unreadable)?;
             let cells = cells.as_ref().map(leaf::layout::Node::slices);
             let node = gather::gather(base.column(id).as_ref(), cells.as_ref(), &runs).map_err(unreadable)?;
-            Ok(node.filter(|node| !node.all_null()).map(gather::into_buffers))
+            Ok(node.filter(|node| !node.all_null()).map(|node| gather::into_buffers(&node)))
         })
     }
 

@@ -14,6 +14,8 @@ const LEVEL: i32 = 1;
 const MIN_ZSTD: usize = 48;
 /// How many bytes a probe looks at.
 const PROBE: usize = 1024;
+/// How many of them stand next to each other.
+const RUN: usize = 64;
 
 /// Memory and contexts that are used again.
 pub(crate) struct Scratch {
@@ -84,21 +86,26 @@ pub(super) fn get(reader: &mut Reader<'_>, out: &mut [u8], scratch: &mut Scratch
 /// Bits per byte of every `step`-th byte, from a sample: 8 is noise.
 pub(super) fn entropy(bytes: &[u8], step: usize) -> f32 {
     let count = bytes.len().div_ceil(step);
-    // Runs of 64 from everywhere, so that a head that differs does not decide.
+    // Runs from everywhere, so that a head that differs does not decide.
     let mut seen = [0_u32; 256];
     let mut total = 0;
-    let runs = (count / 64).max(1);
-    let skip = runs.div_ceil(PROBE / 64).max(1);
+    let runs = (count / RUN).max(1);
+    let skip = runs.div_ceil(PROBE / RUN).max(1);
     for run in (0..runs).step_by(skip) {
-        for byte in bytes.iter().skip(run * 64 * step).step_by(step).take(64) {
-            seen[usize::from(*byte)] += 1;
+        let start = run * RUN * step;
+        let piece = &bytes[start..bytes.len().min(start + RUN * step)];
+        for cell in piece.chunks(step) {
+            seen[usize::from(cell[0])] += 1;
             total += 1;
         }
     }
     let total = total as f32;
-    let bits = |n: u32| -(n as f32) * (n as f32 / total).log2();
-    let distinct = seen.iter().filter(|n| **n > 0).count() as f32;
-    let plain: f32 = seen.iter().filter(|n| **n > 0).map(|n| bits(*n)).sum::<f32>() / total;
+    let (mut plain, mut distinct) = (0.0, 0.0);
+    for n in seen.into_iter().filter(|n| *n > 0) {
+        let n = n as f32;
+        plain -= n * (n / total).log2();
+        distinct += 1.0;
+    }
     // A small sample of noise looks less random than it is (Miller-Madow).
-    (plain + (distinct - 1.0) / (2.0 * total * std::f32::consts::LN_2)).min(8.0)
+    (plain / total + (distinct - 1.0) / (2.0 * total * std::f32::consts::LN_2)).min(8.0)
 }

@@ -10,7 +10,7 @@ use crate::leaf::wire::{Fault, Reader, put_varint};
 const MAX_ENTRIES: usize = 256;
 const SLOTS: usize = 1024;
 /// Entries up to this length are copied whole, without looking at their length.
-const SHORT: usize = 16;
+const SHORT: usize = 32;
 
 /// Distinct cells and, for each cell, which one it is.
 pub(super) struct Dictionary<'a> {
@@ -60,14 +60,24 @@ fn code_bits(entries: usize) -> u32 {
     bits::width(entries.saturating_sub(1) as u64)
 }
 
+/// A number that differs for most cells that differ. Reads of fixed size only: they may overlap, but need no call.
 fn hash(cell: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = cell.as_chunks::<8>();
-    let mut tail = [0; 8];
-    tail[..rest.len()].copy_from_slice(rest);
     let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(ODD);
-    let hash = words.iter().fold(cell.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    mix(hash, u64::from_le_bytes(tail)) >> 32
+    let seed = cell.len() as u64;
+    let hash = if let Some(last) = cell.last_chunk::<8>() {
+        let words = cell.as_chunks::<8>().0.iter();
+        mix(words.fold(seed, |hash, word| mix(hash, u64::from_le_bytes(*word))), u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (cell.first_chunk::<4>(), cell.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        mix(seed, u64::from(first) << 32 | u64::from(last))
+    } else if let (Some(first), Some(last)) = (cell.first(), cell.last()) {
+        let middle = cell[cell.len() / 2];
+        mix(seed, u64::from(*first) << 16 | u64::from(middle) << 8 | u64::from(*last))
+    } else {
+        0
+    };
+    hash >> 32
 }
 
 /// Reads the number of entries, then codes into the scratch's numbers, each less than it.

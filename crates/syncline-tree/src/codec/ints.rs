@@ -57,9 +57,11 @@ pub(super) fn put(kind: Kind, bytes: &[u8], out: &mut Vec<u8>, scratch: &mut Scr
             let value = read(value);
             (min.min(value), max.max(value))
         });
+        // Two's complement: the lower 64 bits are enough for distances.
+        let bits = |value: T| i128::from(value) as u64;
         scratch.numbers.clear();
-        scratch.numbers.extend(values.iter().map(|value| (i128::from(read(value)) as u64).wrapping_sub(min as u64)));
-        Some((i128::from(min), (max as u64).wrapping_sub(min as u64)))
+        scratch.numbers.extend(values.iter().map(|value| bits(read(value)).wrapping_sub(bits(min))));
+        Some((i128::from(min), bits(max).wrapping_sub(bits(min))))
     }, else if kind == Kind::Int(4) { distances_128(bytes.as_chunks::<16>().0, &mut scratch.numbers) } else { None });
     let cell = kind.width().expect("only fixed-width kinds come here");
     match found {

@@ -57,10 +57,10 @@ pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
             return Err(leaf::has_nulls(column));
         }
         if let Some(node) = node.filter(|node| !node.all_null()) {
-            nodes.push((*id, into_buffers(node)));
+            nodes.push((*id, into_buffers(&node)));
         }
     }
-    finish(base, steps, &nodes)
+    finish(base, &steps, &nodes)
 }
 
 /// A leaf without some columns (ids), and the patch that makes it.
@@ -75,22 +75,22 @@ pub fn drop_columns(base: &Leaf, ids: &[u32]) -> Result<Edited> {
     if dropped.is_empty() {
         return Ok(Edited::Unchanged);
     }
-    finish(base, Steps { dropped, ..Steps::default() }, &[])
+    finish(base, &Steps { dropped, ..Steps::default() }, &[])
 }
 
-fn finish(base: &Leaf, steps: Steps, cells: &[ColumnNode<Buffer>]) -> Result<Edited> {
+fn finish(base: &Leaf, steps: &Steps, cells: &[ColumnNode<Buffer>]) -> Result<Edited> {
     let rows = steps.rows(base.rows()).map_err(Error::Invalid)?;
     if rows == 0 {
         return Ok(Edited::Empty);
     }
     let leaf =
-        build(base, &steps, cells).map_err(|fault| Error::invalid(format!("a leaf cannot be edited: {fault}")))?;
+        build(base, steps, cells).map_err(|fault| Error::invalid(format!("a leaf cannot be edited: {fault}")))?;
     // A row that goes and comes again leaves everything as it was.
     if leaf == *base.bytes() {
         return Ok(Edited::Unchanged);
     }
     let counts = steps.counts();
-    Ok(Edited::Changed { leaf, patch: Bytes::from(payload::put(&steps, cells)), counts })
+    Ok(Edited::Changed { leaf, patch: Bytes::from(payload::put(steps, cells)), counts })
 }
 
 /// Checks the steps and gives the part of the batch they use: first row and number of rows.

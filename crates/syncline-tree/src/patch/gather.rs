@@ -197,7 +197,7 @@ fn join_offsets<'a>(runs: &[Run], len: usize, of: impl Fn(&Run) -> Option<&'a No
 }
 
 /// The same node over Arrow buffers.
-pub(super) fn into_buffers(node: Node<Vec<u8>>) -> Node<Buffer> {
+pub(super) fn into_buffers(node: &Node<Vec<u8>>) -> Node<Buffer> {
     // Copied to addresses that suit every width.
     node.map(&mut |bytes| Buffer::from_slice_ref(bytes))
 }
