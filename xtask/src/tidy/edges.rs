@@ -50,7 +50,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("clap*", &["cli", "xtask"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli", "xtask"]),
-    ("tpchgen*", &["node", "xtask"]),
+    ("tpchgen*", &["tree", "node", "xtask"]),
     // They bring a C or C++ build system, or a second copy of what we have.
     ("openssl*", &[]),
     ("native-tls", &[]),
