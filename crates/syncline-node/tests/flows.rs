@@ -194,7 +194,8 @@ fn verify_finds_a_flipped_bit() {
     std::fs::write(&largest, bytes).expect("it can be written");
     let found = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
     assert!(!found.sound);
-    assert!(!found.damage.is_empty());
+    // Where the rot looks like a torn tail, it shows as objects that are gone.
+    assert!(!found.damage.is_empty() || found.touched.iter().any(|touched| !touched.rows.is_empty()));
 }
 
 fn walk(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {

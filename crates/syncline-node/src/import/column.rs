@@ -326,6 +326,3 @@ fn uuids(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
     }
     Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), nulls.finish()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -213,6 +213,3 @@ pub(super) fn header(line: &[u8], delimiter: u8) -> Result<Vec<String>, String> 
     }
     Ok(names)
 }
-
-#[cfg(test)]
-mod tests;

@@ -150,6 +150,3 @@ fn split_arguments(text: &str) -> Vec<&str> {
     parts.push(text[start..].trim());
     parts
 }
-
-#[cfg(test)]
-mod tests;

@@ -218,6 +218,3 @@ fn row_text(batch: &RecordBatch, row: usize) -> String {
     });
     serde_json::Value::Object(cells.collect()).to_string()
 }
-
-#[cfg(test)]
-mod tests;

@@ -211,6 +211,3 @@ pub(super) fn see_lines(block: &Block) -> Result<Guesses> {
     }
     Ok(guesses)
 }
-
-#[cfg(test)]
-mod tests;

@@ -154,6 +154,3 @@ pub(super) fn plain(error: &serde_json::Error) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
     format!("is not valid JSON: {text} (column {})", error.column())
 }
-
-#[cfg(test)]
-mod tests;

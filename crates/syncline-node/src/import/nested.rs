@@ -257,6 +257,3 @@ fn validity(texts: &[Option<&str>]) -> Option<NullBuffer> {
     texts.iter().for_each(|text| nulls.append(text.is_some()));
     nulls.finish()
 }
-
-#[cfg(test)]
-mod tests;

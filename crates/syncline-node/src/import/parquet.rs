@@ -192,6 +192,3 @@ fn split(columns: &[usize], weights: &[u64], width: usize) -> Vec<Vec<usize>> {
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests;

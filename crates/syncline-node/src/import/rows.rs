@@ -384,6 +384,3 @@ fn unpack(arrow: &SchemaRef, batch: &RecordBatch) -> Result<Chunk> {
     };
     Ok(Chunk { rows, places: Places::Each(places), shapes, bad: Vec::new() })
 }
-
-#[cfg(test)]
-mod tests;

@@ -324,6 +324,3 @@ impl TextPlan {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;
