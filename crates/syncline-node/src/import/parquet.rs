@@ -4,13 +4,16 @@
 //! big one is common), and keeps every core busy on a file that has only one.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::{BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::reader::{ChunkReader, Length};
 use syncline_base::task;
 use syncline_tree::key::{KeyEncoder, Keys};
 
@@ -26,36 +29,27 @@ const AHEAD: usize = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Parquet {
     pub(super) name: String,
-    /// The open file: only for temporary copies of streams, files are opened when they are read.
-    file: Option<Arc<File>>,
-    path: PathBuf,
+    file: Positioned,
     metadata: ArrowReaderMetadata,
 }
 
 impl Parquet {
-    pub(super) fn open(name: &str, file: File, path: Option<PathBuf>) -> Result<Self> {
+    pub(super) fn open(name: &str, file: File) -> Result<Self> {
         let options = ArrowReaderOptions::new();
+        let len = file.metadata().map_err(|source| Error::Read { name: name.to_owned(), source })?.len();
+        let file = Positioned { file: Arc::new(file), at: 0, len };
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| Error::source(name, error))?;
-        let kept = path.is_none().then(|| Arc::new(file));
-        Ok(Self { name: name.to_owned(), file: kept, path: path.unwrap_or_default(), metadata })
+        Ok(Self { name: name.to_owned(), file, metadata })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         self.metadata.schema()
     }
 
-    fn file(&self) -> Result<File> {
-        let failed = |source| Error::Read { name: self.name.clone(), source };
-        match &self.file {
-            Some(file) => file.try_clone().map_err(failed),
-            None => File::open(&self.path).map_err(failed),
-        }
-    }
-
     /// Batches of some columns (of the file's top level, ascending).
     fn read(&self, columns: &[usize], rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file()?, self.metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
         let reader = builder.with_projection(mask).with_batch_size(rows).build();
         let name = self.name.clone();
         let reader = reader.map_err(|error| Error::source(&name, error))?;
@@ -88,6 +82,50 @@ impl Parquet {
             }
         }
         Ok(order)
+    }
+}
+
+/// A file that is read at given offsets, never at the one that the system keeps for it: clones of one open file share
+/// that, and columns are read on several threads.
+#[derive(Debug, Clone)]
+struct Positioned {
+    file: Arc<File>,
+    at: u64,
+    len: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Length for Positioned {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Positioned {
+    type T = BufReader<Self>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(BufReader::new(Self { at: start, ..self.clone() }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        // The footer's word for a length is not taken before it is known to lie in the file.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.len) {
+            return Err(parquet::errors::ParquetError::EOF(format!(
+                "{length} bytes at {start} lie outside of the file, which has {}",
+                self.len
+            )));
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
     }
 }
 

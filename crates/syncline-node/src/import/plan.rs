@@ -1,7 +1,6 @@
 //! Settles the schema and how each source's columns fill it, before any row is read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use syncline_base::task;
@@ -42,10 +41,6 @@ pub(super) type Chunks = Box<dyn Iterator<Item = Result<Chunk>> + Send>;
 
 /// Opens a source far enough to know its columns.
 pub(super) fn look(mut source: Source, options: &Options, counter: &Counter) -> Result<Seen> {
-    let path = |source: &Source| match (&source.input, source.compression) {
-        (Input::Path(path), super::Compression::None) if source.rereadable() => Some(path.clone()),
-        _ => None,
-    };
     match source.format {
         Format::Csv | Format::Tsv => {
             let delimiter = options.delimiter.unwrap_or(if source.format == Format::Csv { b',' } else { b'\t' });
@@ -62,8 +57,8 @@ pub(super) fn look(mut source: Source, options: &Options, counter: &Counter) -> 
             Ok(Seen::Ndjson { source, stream })
         }
         Format::Parquet => {
-            let (name, path): (_, Option<PathBuf>) = (source.name.clone(), path(&source));
-            Parquet::open(&name, source.seekable(&options.temp_dir)?, path).map(Seen::Parquet)
+            let name = source.name.clone();
+            Parquet::open(&name, source.seekable(&options.temp_dir)?).map(Seen::Parquet)
         }
         Format::Arrow => {
             let name = source.name.clone();

@@ -50,7 +50,7 @@ pub struct BadRow {
 pub struct Duplicate {
     /// The key's values.
     pub key: serde_json::Map<String, serde_json::Value>,
-    /// Where its rows are (at most [`SHOWN`] of them).
+    /// Where its rows are (at most ten of them).
     pub places: Vec<Place>,
 }
 
