@@ -16,7 +16,7 @@ use super::ipc::Ipc;
 use super::parquet::{Parquet, Reader as ParquetReader};
 use super::source::{Counter, Source};
 use super::text::{Block, Blocks, Cut, Reader, TextPlan};
-use super::{Error, Format, Input, Mode, Options, Result, ndjson, nested};
+use super::{Error, Format, Mode, Options, Result, ndjson, nested};
 
 /// How much of a stream that cannot be read twice is kept to look at.
 const KEPT_BYTES: u64 = 16 << 20;
