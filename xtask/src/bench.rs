@@ -112,11 +112,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ]
         }
     };
-    let ours = Ours::build()?;
-    suites.into_iter().try_for_each(|suite| measure_suite(args, &ours, suite))
+    let left_out = args.without.iter().any(|name| name == record::OURS);
+    let ours = if left_out { None } else { Some(Ours::build()?) };
+    suites.into_iter().try_for_each(|suite| measure_suite(args, ours.as_ref(), suite))
 }
 
-fn measure_suite(args: &Args, ours: &Ours, suite: &Suite) -> Result<()> {
+fn measure_suite(args: &Args, ours: Option<&Ours>, suite: &Suite) -> Result<()> {
     let mut scratch = tempfile::Builder::new();
     scratch.prefix("syncline-bench-");
     let scratch = match &args.scratch {
@@ -134,7 +135,9 @@ fn measure_suite(args: &Args, ours: &Ours, suite: &Suite) -> Result<()> {
     let notes = (suite.run)(&world, ours, &mut recorder).with_context(|| format!("suite {}", suite.name))?;
     let steps = recorder.finish();
     let mut versions = world.versions.clone();
-    versions.insert(record::OURS.to_owned(), format!("{} (commit {})", ours.version()?, commit()));
+    if let Some(ours) = ours {
+        versions.insert(record::OURS.to_owned(), format!("{} (commit {})", ours.version()?, commit()));
+    }
     let report = Report {
         suite: suite.name.to_owned(),
         quick: args.quick,

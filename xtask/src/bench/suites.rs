@@ -22,7 +22,7 @@ pub(super) struct Suite {
     /// Who takes part beside us.
     pub(super) peers: &'static [&'static str],
     /// Runs it; gives what one has to know to read the numbers.
-    pub(super) run: fn(&World, &Ours, &mut Recorder) -> Result<Vec<String>>,
+    pub(super) run: fn(&World, Option<&Ours>, &mut Recorder) -> Result<Vec<String>>,
     /// What is aimed for at full size.
     pub(super) targets: fn() -> Vec<Target>,
 }

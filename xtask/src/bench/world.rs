@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::measure::{self, Cmd, Outcome};
 use super::parse;
-use super::record::Sample;
+use super::record::{OURS, Sample};
 use crate::run;
 
 /// The driver of the table peers, which runs in the Python environment.
@@ -54,7 +54,7 @@ impl World {
     pub(super) fn new(options: &super::Args, scratch: &Path, peers: &[&str]) -> Result<Self> {
         let cache = cache_dir()?;
         fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
-        let unknown = options.without.iter().find(|name| !peers.contains(&name.as_str()));
+        let unknown = options.without.iter().find(|name| *name != OURS && !peers.contains(&name.as_str()));
         if let Some(name) = unknown {
             bail!("--without {name}: this suite's peers are {}", peers.join(", "));
         }

@@ -21,12 +21,14 @@ const COPY: &str = "cp + sync";
 const LIMITS: &str = "limits of the machine";
 
 /// Runs the suite.
-pub(super) fn run(world: &World, ours: &Ours, recorder: &mut Recorder) -> Result<Vec<String>> {
+pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -> Result<Vec<String>> {
     let size = if world.quick { QUICK } else { FULL };
     let name = format!("blob-{}-{}-{}-v{}", size.bytes, size.overwrites, size.append, inputs::VERSION);
     let input = world.input(&name, |dir| blob::write(dir, size))?;
     for _ in 0..world.repetitions {
-        we(world, ours, &input, recorder)?;
+        if let Some(ours) = ours {
+            we(world, ours, &input, recorder)?;
+        }
         type Peer = fn(&World, &Path, &mut Recorder) -> Result<()>;
         let peers: [(&str, Peer); 5] =
             [("rsync", by_rsync), ("borg", borg), ("restic", restic), ("casync", casync), ("xdelta3", xdelta)];

@@ -45,7 +45,7 @@ fn step(files: u64, what: &str) -> String {
 }
 
 /// Runs the suite.
-pub(super) fn run(world: &World, ours: &Ours, recorder: &mut Recorder) -> Result<Vec<String>> {
+pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -> Result<Vec<String>> {
     let sizes: &[u64] = if world.quick { &QUICK } else { &FULL };
     for &files in sizes {
         let name = format!("tree-{files}-{SIZE}-v{}", inputs::VERSION);
@@ -53,7 +53,9 @@ pub(super) fn run(world: &World, ours: &Ours, recorder: &mut Recorder) -> Result
         let case = Case { world, files, source };
         for round in 0..world.repetitions {
             let round = round as u64;
-            we(&case, ours, round, recorder)?;
+            if let Some(ours) = ours {
+                we(&case, ours, round, recorder)?;
+            }
             if world.has("git") {
                 git(&case, round, recorder)?;
             }

@@ -16,10 +16,12 @@ use super::table_ops::Input;
 const FETCH: &str = "fetch of 100 differences";
 
 /// Runs the suite.
-pub(super) fn run(world: &World, ours: &Ours, recorder: &mut Recorder) -> Result<Vec<String>> {
+pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -> Result<Vec<String>> {
     let input = Input::make(world, 100, 100)?;
     for _ in 0..world.repetitions {
-        we(world, ours, &input, recorder)?;
+        if let Some(ours) = ours {
+            we(world, ours, &input, recorder)?;
+        }
         if world.has("rsync") {
             let copy = world.fresh("rsync")?.join("lineitem.parquet");
             fs::copy(input.file(lineitem::BASE), &copy).context("placing the base for rsync")?;

@@ -50,10 +50,12 @@ impl Input {
 }
 
 /// Runs the suite.
-pub(super) fn run(world: &World, ours: &Ours, recorder: &mut Recorder) -> Result<Vec<String>> {
+pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -> Result<Vec<String>> {
     let input = Input::make(world, 10_000, 500)?;
     for _ in 0..world.repetitions {
-        we(world, ours, &input, recorder)?;
+        if let Some(ours) = ours {
+            we(world, ours, &input, recorder)?;
+        }
         for peer in ["lance", "delta"] {
             if world.has(peer) {
                 lake(world, &input, peer, recorder)?;
