@@ -37,7 +37,8 @@ impl Machine {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
             line.split_once(between).map(|(_, value)| value.trim().trim_matches('"').to_owned()).unwrap_or_default()
         };
-        let file_system = Cmd::new("stat").args(["-f", "-c", "%T"]).arg(scratch).plain().unwrap_or_default();
+        let file_system =
+            Cmd::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(scratch).plain().unwrap_or_default();
         Self {
             cores: task::width(),
             processor: value(&read("/proc/cpuinfo"), "model name", ':'),

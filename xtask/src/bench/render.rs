@@ -153,7 +153,12 @@ fn note(row: &Row) -> String {
 }
 
 fn ratio(row: &Row, key: &str) -> String {
-    if row.tool == OURS {
+    let measured = match key {
+        "wire" => row.wire.is_some(),
+        "disk" => row.disk.is_some(),
+        _ => true,
+    };
+    if row.tool == OURS && measured {
         return "1".to_owned();
     }
     row.ratio.get(key).map_or_else(dash, |&value| stats::times(value))

@@ -51,6 +51,17 @@ fn a_table_has_our_row_first_with_ratios_and_notes() {
 }
 
 #[test]
+fn what_we_did_not_measure_has_no_ratio_of_ours() {
+    let mut report = report(false);
+    let mut recorder = Recorder::default();
+    recorder.add("first commit", OURS, "", Sample { wall: 1.0, ..Sample::default() });
+    recorder.add("first commit", "other", "", Sample { wall: 2.0, wire: Some(10), ..Sample::default() });
+    report.steps = recorder.finish();
+    let page = page(&report);
+    assert!(page.contains("| **syncline** | 1.00 s | 1 | – | – | – | – |  |"), "{page}");
+}
+
+#[test]
 fn a_step_without_us_has_no_ratios_and_limits_are_set_apart() {
     let page = page(&report(false));
     assert!(page.contains("| *Parquet scan* | 2.00 s | 1.00 s | – |  |"), "{page}");

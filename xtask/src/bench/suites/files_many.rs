@@ -181,7 +181,8 @@ fn by_rsync(case: &Case<'_>, round: u64, recorder: &mut Recorder) -> Result<()> 
     let copy = world.fresh("rsync-copy")?;
     let mut from = work.clone().into_os_string();
     from.push("/");
-    let sync = || [Cmd::new("rsync").args(["-a", "--stats"]).arg(&from).arg(&copy)];
+    // By whole seconds it would miss a change that follows the copy at once.
+    let sync = || [Cmd::new("rsync").args(["-a", "--modify-window=-1", "--stats"]).arg(&from).arg(&copy)];
     for what in ["first commit", "status, nothing changed", "commit of one changed file"] {
         if what.starts_with("commit of") {
             tree::change_one(&work, case.files, round)?;
