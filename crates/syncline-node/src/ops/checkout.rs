@@ -31,6 +31,8 @@ pub struct Report {
     pub staged: bool,
     /// What happened to the files.
     pub files: Updated,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// Checks out a branch, or stages an older version's content on the current branch.
@@ -38,6 +40,7 @@ pub struct Report {
 /// # Errors
 /// `conflict` when staged changes or edited files would be lost and `force` is not set; `not-found` for an unknown name.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let started = replica.clock().monotonic();
     let before = replica.refs()?;
     let commit = revision::resolve(replica, &before, &request.name)?;
     if !request.force && (before.staged.is_some() || before.merging.is_some()) {
@@ -62,5 +65,6 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
             Ok(Ok(()))
         })?
     })?;
-    Ok(Report { branch, commit, root: after.hash(), staged, files })
+    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    Ok(Report { branch, commit, root: after.hash(), staged, files, seconds })
 }

@@ -72,6 +72,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Whether more rows differ than are shown.
     pub truncated: bool,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// Compares two versions. The cost follows what differs, not what there is.
@@ -79,6 +81,7 @@ pub struct Report {
 /// # Errors
 /// `not-found` when a version does not exist; the store's.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let started = replica.clock().monotonic();
     let refs = replica.refs()?;
     let store = replica.store();
     let load = |name: &str| replica.root_of(&revision::resolve(replica, &refs, name)?);
@@ -86,13 +89,21 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let to = request.to.as_deref().map_or_else(|| replica.working_root(&refs), load)?;
     let mut trees = change::between(store, &from, &to)?;
     trees.retain(|change| request.tree.as_ref().is_none_or(|only| *only == change.tree));
-    let mut report =
-        Report { from: from.hash(), to: to.hash(), equal: from == to, trees, rows: Vec::new(), truncated: false };
+    let mut report = Report {
+        from: from.hash(),
+        to: to.hash(),
+        equal: from == to,
+        trees,
+        rows: Vec::new(),
+        truncated: false,
+        seconds: 0.0,
+    };
     if request.rows > 0 {
         for change in report.trees.clone() {
             show_rows(replica, [&from, &to], &change.tree, request.rows, &mut report)?;
         }
     }
+    report.seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(report)
 }
 

@@ -37,6 +37,8 @@ pub struct Report {
     pub to: Hash,
     /// What changed against the version before.
     pub changes: Vec<TreeChange>,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// Goes back to an older version with a new commit, in the dataset and in the working directory.
@@ -44,6 +46,8 @@ pub struct Report {
 /// # Errors
 /// `conflict` when changes are staged or files were edited, `denied` when it would delete most of a tree.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let seconds = || (replica.clock().monotonic() - started).as_secs_f64();
     let refs = replica.refs()?;
     let store = replica.store();
     let to = revision::resolve(replica, &refs, &request.to)?;
@@ -58,7 +62,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let changes = change::between(store, &before, &after)?;
     change::guard(&changes, request.allow_mass_delete)?;
     if before == after {
-        return Ok(Report { commit: current, root: target.root, to, changes });
+        return Ok(Report { commit: current, root: target.root, to, changes, seconds: seconds() });
     }
     let message = request.message.clone().unwrap_or_else(|| format!("roll back to {} ({})", request.to, to.short()));
     let new = NewCommit {
@@ -70,5 +74,5 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         why: "rollback",
     };
     let ((commit, _), _) = work::transition(replica, &before, &after, false, || commit::append(replica, &new))?;
-    Ok(Report { commit, root: target.root, to, changes })
+    Ok(Report { commit, root: target.root, to, changes, seconds: seconds() })
 }

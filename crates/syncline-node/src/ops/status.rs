@@ -55,6 +55,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Whether there is nothing to commit.
     pub clean: bool,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// Looks at a replica and its working directory without changing either.
@@ -62,6 +64,7 @@ pub struct Report {
 /// # Errors
 /// The store's and the file system's.
 pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
+    let started = replica.clock().monotonic();
     work::recover(replica)?;
     let refs = replica.refs()?;
     let store = replica.store();
@@ -91,5 +94,6 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
         peers: peers.collect(),
         warnings: seen.warnings,
         branch: refs.head,
+        seconds: (replica.clock().monotonic() - started).as_secs_f64(),
     })
 }
