@@ -9,9 +9,9 @@ use syncline_tree::TreeName;
 use crate::context::Context;
 use crate::fault::Outcome;
 use crate::{
-    cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_diff, cmd_export, cmd_gc,
-    cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull, cmd_push, cmd_repair, cmd_resolve, cmd_rollback,
-    cmd_root, cmd_show, cmd_status, cmd_sync, cmd_tag, cmd_undo, cmd_up, cmd_verify, units,
+    cmd_alter, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_diff, cmd_export,
+    cmd_gc, cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull, cmd_push, cmd_repair, cmd_resolve,
+    cmd_rollback, cmd_root, cmd_show, cmd_status, cmd_sync, cmd_tag, cmd_undo, cmd_up, cmd_verify, units,
 };
 
 /// Keeps datasets of tables and files identical, and proves it by one hash.
@@ -116,6 +116,8 @@ verbs! {
     Init "init" => cmd_init,
     /// Bring rows from CSV, TSV, NDJSON, Parquet or Arrow files into a table
     Import "import" => cmd_import,
+    /// Change the columns of a table
+    Alter "alter" => cmd_alter,
     /// Make what is staged, and the files as they are, a version
     Commit "commit" => cmd_commit,
     /// Show what is staged, which files were edited and what waits

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a terminal")]
 
 mod args;
+mod cmd_alter;
 mod cmd_branch;
 mod cmd_checkout;
 mod cmd_clone;

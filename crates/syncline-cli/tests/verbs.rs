@@ -176,6 +176,77 @@ fn a_merge_with_a_conflict() {
 }
 
 #[test]
+fn columns_come_and_go() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let before = replica.root();
+    let report = replica.json(["alter", "--table", "t", "--add", "stock:int32", "--rename", "price=amount"]);
+    assert_eq!((&report["staged"], &report["rows"]), (&json!(true), &json!(3)));
+    assert_eq!(report["columns"][3], json!({"name": "stock", "type": "int32", "nullable": true}));
+    assert_eq!(replica.root(), before, "it is only staged");
+    // The new column is filled by key, together with the change of columns in one version.
+    let file = dir.write("stock.csv", "id,stock\n1,7\n3,9\n");
+    let report = replica.json(["import", &file, "--table", "t", "-m", "stock"]);
+    assert_eq!((&report["updated"], &report["staged"]), (&json!(2), &json!(false)));
+    assert_eq!(replica.table(), "id,name,amount,stock\n1,apple,0.5,7\n2,pear,0.75,\n3,plum,1.25,9\n");
+    assert_eq!(replica.json(["diff", "HEAD~1", "HEAD"])["trees"][0]["schema_changed"], true);
+
+    replica.json(["alter", "--table", "t", "--drop", "stock", "--rename", "amount=price", "-m", "back"]);
+    assert_eq!(replica.table(), THREE);
+    assert_eq!(replica.json(["verify", "--deep"])["sound"], true);
+}
+
+#[test]
+fn a_column_that_cannot_change_changes_nothing() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let before = replica.root();
+    for (words, code) in [
+        (["--drop", "id"], 2),
+        (["--drop", "colour"], 3),
+        (["--add", "name:utf8"], 2),
+        (["--add", "x:colour"], 2),
+        (["--rename", "name=price"], 2),
+        (["--widen", "price:int8"], 2),
+        (["--add", "x"], 2),
+    ] {
+        replica.run(["alter", "--table", "t", "-m", "x"].into_iter().chain(words)).ends(code);
+    }
+    replica.run(["alter", "--table", "u", "--drop", "x"]).ends(3);
+    replica.run(["alter", "--table", "t"]).ends(2);
+    assert_eq!(replica.root(), before);
+    assert_eq!(replica.json(["status"])["clean"], true);
+}
+
+/// Scripts and benchmarks tell the work from starting a process by it.
+#[test]
+fn whatever_works_on_data_says_how_long_it_took() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    dir.write("a/file", "text");
+    let took = |report: serde_json::Value| {
+        let seconds = report["seconds"].as_f64();
+        assert!(seconds.is_some_and(|seconds| seconds > 0.0 && seconds < 60.0), "{report}");
+    };
+    took(replica.import(&dir, THREE));
+    took(replica.json(["commit", "-m", "file"]));
+    took(replica.json(["status"]));
+    took(replica.json(["diff", "HEAD~1", "HEAD", "--rows"]));
+    replica.json(["branch", "side"]);
+    took(replica.json(["checkout", "HEAD~1"]));
+    took(replica.json(["checkout", "--force", "main"]));
+    took(replica.json(["merge", "side"]));
+    took(replica.json(["rollback", "HEAD~1", "--allow-mass-delete"]));
+    took(replica.json(["alter", "--table", "t", "--add", "x:utf8", "-m", "x"]));
+    took(replica.json(["export", "--table", "t", "-o", &dir.text("out.csv")]));
+    took(replica.json(["verify"]));
+    took(replica.json(["gc"]));
+    took(syncline(["clone", &dir.text("a"), &dir.text("b"), "--json"]).ok().json());
+}
+
+#[test]
 fn verify_and_gc() {
     let dir = Dir::new();
     let replica = dir.replica("a");

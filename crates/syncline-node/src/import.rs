@@ -57,7 +57,7 @@ use syncline_base::{Clock, SystemClock};
 use syncline_tree::schema::{Field, Schema};
 
 pub(crate) use ahead::ahead;
-pub use declare::read_schema;
+pub use declare::{parse_type, read_schema};
 pub use error::Error;
 pub use report::{BadRow, Duplicate, Place, Report};
 pub use rows::{Handle, Rows};

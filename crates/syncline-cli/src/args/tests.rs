@@ -20,6 +20,7 @@ fn the_contract_is_understood() {
         "init dir --bare",
         "import a.csv b.csv --table t --key a,b --mode append -m why",
         "import - --table t --key a --format ndjson",
+        "alter --table t --add a:utf8 --drop b --rename c=d --widen e:int64 -m why",
         "commit -m why",
         "status",
         "log",

@@ -44,13 +44,21 @@ pub fn read_schema(text: &str) -> Result<Vec<Field>> {
     let field = |(i, column): (usize, serde_json::Value)| {
         let wrong = |reason: String| Error::invalid(format!("read the schema: column {}: {reason}", i + 1));
         let declared: Declared = serde_json::from_value(column).map_err(|error| wrong(error.to_string()))?;
-        let ty = parse_type(&declared.r#type).map_err(|reason| wrong(format!("`{}`: {reason}", declared.name)))?;
+        let ty = type_of(&declared.r#type).map_err(|reason| wrong(format!("`{}`: {reason}", declared.name)))?;
         Ok(Field { name: declared.name, ty, nullable: declared.nullable })
     };
     columns.into_iter().enumerate().map(field).collect()
 }
 
-fn parse_type(value: &serde_json::Value) -> Result<Type, String> {
+/// Reads a type as it is written in a schema file.
+///
+/// # Errors
+/// When there is no such type; lists those there are.
+pub fn parse_type(text: &str) -> Result<Type> {
+    word(text.trim()).map_err(|reason| Error::invalid(format!("read the type of a column: {reason}")))
+}
+
+fn type_of(value: &serde_json::Value) -> Result<Type, String> {
     match value {
         serde_json::Value::String(text) => word(text.trim()),
         other => serde_json::from_value(other.clone()).map_err(|error| error.to_string()),

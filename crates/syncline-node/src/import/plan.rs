@@ -272,8 +272,8 @@ pub(super) fn plan(seen: Seen, index: usize, common: &Common, mode: Mode) -> Res
         && let Some(unknown) = names.iter().find(|name| schema.column(name).is_none())
     {
         let reason = format!(
-            "its column `{unknown}` is not in the table; add a nullable column of that name to the table's schema first, \
-             or leave it out of the file"
+            "its column `{unknown}` is not in the table; add it first with `alter --add {unknown}:TYPE`, or leave it out \
+             of the file"
         );
         return Err(Error::source(seen.name(), reason));
     }

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    branch, commit, conflicts, diff, export, gc, history, import, log, merge, repair, rollback, root, show, status,
-    verify,
+    alter, branch, commit, conflicts, diff, export, gc, history, import, log, merge, repair, rollback, root, show,
+    status, verify,
 };
 use crate::export::Target;
 use crate::import::Input;
@@ -20,7 +20,8 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 18] = [
+pub const VERBS: [&str; 19] = [
+    "alter",
     "branch",
     "commit",
     "conflicts",
@@ -61,6 +62,7 @@ pub fn run(
     progress: &Arc<dyn Progress>,
 ) -> Result<Value> {
     match verb {
+        "alter" => report(alter::run(replica, &read(verb, request)?)?),
         "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
         "tag" => report(branch::run(replica, branch::Sort::Tag, &read(verb, request)?)?),
         "commit" => report(commit::run(replica, &read(verb, request)?, &**progress)?),

@@ -104,7 +104,8 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
     guard(request, old.as_ref(), &done)?;
     let mut after = before.clone();
     after.set_tree(&TreeName::Table(request.table.clone()), Some(done.table.to_ref()));
-    let (commit, root) = publish(replica, request, &refs, &before, after)?;
+    let what = Publication { table: &request.table, message: request.message.as_deref(), verb: "import" };
+    let (commit, root) = publish(replica, &what, &refs, &before, after)?;
     Ok(Report {
         table: request.table.clone(),
         read: done.read,
@@ -232,19 +233,29 @@ fn guard(request: &Request, old: Option<&Table>, done: &Done) -> Result<()> {
     change::guard(&[change], request.allow_mass_delete)
 }
 
+/// A new root of one table that is to be committed or staged.
+pub(super) struct Publication<'a> {
+    /// The table.
+    pub(super) table: &'a str,
+    /// Why; without it the root is staged.
+    pub(super) message: Option<&'a str>,
+    /// The verb, for messages and for the history of the branch.
+    pub(super) verb: &'static str,
+}
+
 /// Commits the new root, or stages it.
-fn publish(
+pub(super) fn publish(
     replica: &Replica,
-    request: &Request,
+    what: &Publication<'_>,
     refs: &Refs,
     before: &DatasetRoot,
     after: DatasetRoot,
 ) -> Result<(Option<Hash>, Hash)> {
     let moved = || {
         let why = "somebody else changed the dataset meanwhile; run it again";
-        Error::conflict(format!("importing into table {:?}", request.table), why)
+        Error::conflict(format!("{} of table {:?}", what.verb, what.table), why)
     };
-    let Some(message) = &request.message else {
+    let Some(message) = what.message else {
         let root = after.put(replica.store())?;
         refs::update(replica.store(), |now| {
             if now.staged != refs.staged || now.head_commit() != refs.head_commit() || now.head != refs.head {
@@ -260,16 +271,16 @@ fn publish(
         && refs.staged.is_none()
         && let Some(commit) = refs.head_commit()
     {
-        // Nothing changed: an import that is run twice makes one version.
+        // Nothing changed: what is run twice makes one version.
         return Ok((Some(commit), after.hash()));
     }
     let new = NewCommit {
         parents: refs.head_commit().into_iter().collect(),
         root: after,
         author: None,
-        message: message.clone(),
+        message: message.to_owned(),
         meta: BTreeMap::new(),
-        why: "import",
+        why: what.verb,
     };
     let (commit, root) = commit::append(replica, &new)?;
     Ok((Some(commit), root))

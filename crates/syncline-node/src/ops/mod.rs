@@ -5,6 +5,7 @@
 //!
 //! Not here: how a verb is asked for (command line, gRPC) and how its report is shown.
 
+pub mod alter;
 pub mod branch;
 pub mod checkout;
 pub mod commit;
