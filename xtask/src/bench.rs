@@ -10,10 +10,12 @@
 //! Not here: anything that gates a test by time.
 
 mod child;
+mod index;
 mod inputs;
 mod limits;
 mod machine;
 mod measure;
+mod memory;
 mod ours;
 mod parse;
 mod record;
@@ -48,6 +50,9 @@ pub(crate) struct Args {
     /// How often each tool does everything.
     #[arg(long)]
     repetitions: Option<usize>,
+    /// A binary of ours to measure, instead of a fresh release build.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// Leaves a peer out, and says so in the table.
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
     without: Vec<String>,
@@ -80,8 +85,12 @@ enum Which {
     TableOps,
     /// Two copies without shared history.
     Reconcile,
+    /// A Parquet file's rows as a table: rows and columns come and go.
+    ParquetEdit,
     /// Many small files.
     FilesMany,
+    /// A million small files.
+    FilesMillion,
     /// One large file and edits of it.
     FilesLarge,
     /// One suite after the other.
@@ -101,19 +110,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Which::TableOps => vec![&suites::TABLE_OPS],
         Which::Reconcile => vec![&suites::RECONCILE],
         Which::FilesMany => vec![&suites::FILES_MANY],
+        Which::FilesMillion => vec![&suites::FILES_MILLION],
         Which::FilesLarge => vec![&suites::FILES_LARGE],
-        Which::All => {
-            vec![
-                &suites::TABLE_DELTA,
-                &suites::TABLE_OPS,
-                &suites::RECONCILE,
-                &suites::FILES_MANY,
-                &suites::FILES_LARGE,
-            ]
-        }
+        Which::ParquetEdit => vec![&suites::PARQUET_EDIT],
+        Which::All => suites::ALL.to_vec(),
     };
     let left_out = args.without.iter().any(|name| name == record::OURS);
-    let ours = if left_out { None } else { Some(Ours::build()?) };
+    let ours = match &args.binary {
+        _ if left_out => None,
+        Some(binary) => Some(Ours::at_path(binary)?),
+        None => Some(Ours::build()?),
+    };
     suites.into_iter().try_for_each(|suite| measure_suite(args, ours.as_ref(), suite))
 }
 
@@ -134,6 +141,14 @@ fn measure_suite(args: &Args, ours: Option<&Ours>, suite: &Suite) -> Result<()> 
     let mut recorder = Recorder::default();
     let notes = (suite.run)(&world, ours, &mut recorder).with_context(|| format!("suite {}", suite.name))?;
     let steps = recorder.finish();
+    let mut memory = ours.map(Ours::take_memory).unwrap_or_default();
+    memory.shorten(|line| world.short(line));
+    // Tiny sizes miss or meet nothing.
+    let targets = if args.quick {
+        Vec::new()
+    } else {
+        targets::judge(&(suite.targets)(), &steps).into_iter().chain(memory.verdict()).collect()
+    };
     let mut versions = world.versions.clone();
     if let Some(ours) = ours {
         versions.insert(record::OURS.to_owned(), format!("{} (commit {})", ours.version()?, commit()));
@@ -142,13 +157,14 @@ fn measure_suite(args: &Args, ours: Option<&Ours>, suite: &Suite) -> Result<()> 
         suite: suite.name.to_owned(),
         quick: args.quick,
         command: command(args, suite),
+        repetitions: world.repetitions,
         date: date()?,
         machine,
         versions,
         without: world.without.clone(),
         notes,
-        // Tiny sizes miss or meet nothing.
-        targets: if args.quick { Vec::new() } else { targets::judge(&(suite.targets)(), &steps) },
+        targets,
+        memory,
         steps,
     };
     write(args, &report)
@@ -164,6 +180,7 @@ fn write(args: &Args, report: &Report) -> Result<()> {
     let page = render::page(report);
     save(&dir, &format!("{}.json", report.suite), &format!("{}\n", serde_json::to_string_pretty(report)?))?;
     save(&dir, &format!("{}.md", report.suite), &page)?;
+    index::refresh(&dir)?;
     println!("{page}");
     eprintln!("written to {}", dir.join(format!("{}.md", report.suite)).display());
     Ok(())
@@ -182,6 +199,9 @@ fn command(args: &Args, suite: &Suite) -> String {
     }
     if let Some(repetitions) = args.repetitions {
         words.push(format!("--repetitions {repetitions}"));
+    }
+    if let Some(binary) = &args.binary {
+        words.push(format!("--binary {}", binary.display()));
     }
     if !args.without.is_empty() {
         words.push(format!("--without {}", args.without.join(",")));

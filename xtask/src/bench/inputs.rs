@@ -5,6 +5,7 @@
 
 pub(super) mod blob;
 pub(super) mod lineitem;
+pub(super) mod prose;
 pub(super) mod rows;
 pub(super) mod tree;
 

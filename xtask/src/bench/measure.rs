@@ -51,6 +51,11 @@ impl Cmd {
         self
     }
 
+    /// Its words, the program first.
+    pub(super) fn words(&self) -> &[OsString] {
+        &self.words
+    }
+
     /// As one would type it.
     pub(super) fn line(&self) -> String {
         let quoted = self.words.iter().map(|word| {
@@ -95,22 +100,29 @@ pub(super) struct Outcome {
 }
 
 /// Runs the commands of one step in order. What was written before is flushed first, so that a step pays for its own
-/// bytes only; `scratch` is where that happens and where reports are kept for a moment.
+/// bytes only; `scratch` is where that happens.
 pub(super) fn run(scratch: &Path, commands: &[Cmd]) -> Result<Outcome> {
     flush(scratch)?;
     let mut outcome = Outcome::default();
     for cmd in commands {
-        let report = scratch.join(".usage.json");
-        let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-        command.args(["bench", "child", "--out"]).arg(&report).arg("--").args(&cmd.words);
-        outcome.output.push(cmd.finish(&mut command)?);
+        let (output, usage) = one(cmd)?;
+        outcome.output.push(output);
         outcome.lines.push(cmd.line());
-        let usage: Usage = serde_json::from_slice(&fs::read(&report)?).context("reading a measured child's report")?;
         outcome.usage.wall += usage.wall;
         outcome.usage.cpu += usage.cpu;
         outcome.usage.rss = outcome.usage.rss.max(usage.rss);
     }
     Ok(outcome)
+}
+
+/// Runs one command in a measured child: its standard output, and what it used.
+pub(super) fn one(cmd: &Cmd) -> Result<(String, Usage)> {
+    let report = tempfile::NamedTempFile::new().context("making a place for a measured child's report")?;
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command.args(["bench", "child", "--out"]).arg(report.path()).arg("--").args(&cmd.words);
+    let output = cmd.finish(&mut command)?;
+    let usage = fs::read(report.path()).context("reading a measured child's report")?;
+    Ok((output, serde_json::from_slice(&usage).context("reading a measured child's report")?))
 }
 
 /// Waits until the file system that holds `path` has everything on disk.

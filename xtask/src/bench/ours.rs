@@ -1,12 +1,14 @@
 //! Ours: the release binary, driven as a script drives it, and a node on loopback.
 //!
-//! Owns: nodes that it started; they end with their value.
+//! Owns: nodes that it started, which end with their value, and the peaks of memory of everything that it ran.
 //!
 //! Not here: what is measured with them.
 
+use std::cell::RefCell;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +18,8 @@ use serde_json::Value;
 use syncline_base::{Clock, SystemClock};
 
 use super::child::kilobytes;
-use super::measure::Cmd;
+use super::measure::{self, Cmd};
+use super::memory::{Memory, NODE};
 use super::parse;
 use super::record::Sample;
 use super::world::World;
@@ -31,16 +34,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Ours {
     binary: PathBuf,
+    memory: Rc<RefCell<Memory>>,
 }
 
 impl Ours {
+    /// A binary that is there already.
+    pub(super) fn at_path(binary: &Path) -> Result<Self> {
+        let binary = binary.canonicalize().with_context(|| format!("looking for the binary {}", binary.display()))?;
+        Ok(Self { binary, memory: Rc::new(RefCell::new(Memory::new())) })
+    }
+
     /// Builds it as users get it.
     pub(super) fn build() -> Result<Self> {
         run::check(run::cargo().args(["build", "--release", "--quiet", "--package", "syncline-cli"]))?;
         let target = run::metadata(&run::root(), false)?["target_directory"].as_str().map(PathBuf::from);
         let binary = target.context("cargo metadata names no target directory")?.join("release/syncline");
-        ensure!(binary.exists(), "cargo built no {}", binary.display());
-        Ok(Self { binary })
+        Self::at_path(&binary)
+    }
+
+    /// The peaks of memory since the last call.
+    pub(super) fn take_memory(&self) -> Memory {
+        self.memory.replace(Memory::new())
     }
 
     /// What it calls itself.
@@ -61,31 +75,59 @@ impl Ours {
     /// Makes an empty replica in `dir`.
     pub(super) fn init(&self, dir: &Path, bare: bool) -> Result<()> {
         let cmd = self.cmd(["init"]).arg(dir).args(bare.then_some("--bare"));
-        cmd.plain().map(drop)
+        self.run(&cmd).map(drop)
+    }
+
+    /// Runs a command of ours that is not a step by itself; its memory counts all the same. Returns what it wrote.
+    pub(super) fn run(&self, cmd: &Cmd) -> Result<String> {
+        let (output, usage) = measure::one(cmd)?;
+        self.memory.borrow_mut().saw(&verb(cmd), usage.rss, &cmd.line(), true);
+        Ok(output)
+    }
+
+    /// Runs one measured command of ours and returns what it wrote.
+    pub(super) fn measured(&self, world: &World, cmd: &Cmd) -> Result<(Sample, String)> {
+        let (sample, mut output) = world.step(std::slice::from_ref(cmd))?;
+        self.memory.borrow_mut().saw(&verb(cmd), sample.rss.unwrap_or(0), &cmd.line(), true);
+        Ok((sample, output.pop().unwrap_or_default()))
     }
 
     /// The dataset's content root.
     pub(super) fn root(&self, dir: &Path) -> Result<String> {
-        root_of(&self.at(dir, ["root"]).plain()?)
+        root_of(&self.run(&self.at(dir, ["root"]))?)
     }
 
     /// The content root of a version.
     pub(super) fn root_at(&self, dir: &Path, version: &str) -> Result<String> {
-        root_of(&self.at(dir, ["root", version]).plain()?)
+        root_of(&self.run(&self.at(dir, ["root", version]))?)
     }
 
     /// The content root of a dataset on a node.
     pub(super) fn root_on(&self, url: &str) -> Result<String> {
-        root_of(&self.cmd(["root", "--on", url]).plain()?)
+        root_of(&self.run(&self.cmd(["root", "--on", url]))?)
     }
 
     /// Runs one measured command and returns what it reports.
     pub(super) fn step(&self, world: &World, cmd: Cmd) -> Result<(Sample, Value)> {
-        let line = cmd.line();
-        let (mut sample, output) = world.step(&[cmd])?;
-        let report = parse::last_object(&output[0]).with_context(|| line)?;
-        sample.inside = report["seconds"].as_f64();
+        let (mut sample, output) = self.measured(world, &cmd)?;
+        let report = parse::last_object(&output).with_context(|| cmd.line())?;
+        let seconds = report["seconds"].as_f64();
+        sample.inside = Some(seconds.with_context(|| format!("{}: no seconds in {report}", cmd.line()))?);
         Ok((sample, report))
+    }
+
+    /// Runs the commands of one step; what the last of them reports.
+    pub(super) fn steps(&self, world: &World, commands: Vec<Cmd>) -> Result<(Sample, Value)> {
+        let mut done: Option<(Sample, Value)> = None;
+        for cmd in commands {
+            let (sample, report) = self.step(world, cmd)?;
+            let sample = match done.take() {
+                Some((before, _)) => before.then(sample),
+                None => sample,
+            };
+            done = Some((sample, report));
+        }
+        done.context("a step has a command")
     }
 
     /// Runs one measured command that talks to `node`: bytes and round trips are what the command counted, memory and
@@ -110,7 +152,8 @@ impl Ours {
         command.args(["-q", "up", "--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().context("starting a node")?;
-        let mut node = Node { child, port };
+        let mut node = Node { child, port, line: run::line(&command), memory: Rc::clone(&self.memory) };
+        self.memory.borrow_mut().saw(NODE, 0, &node.line, true);
         let deadline = SystemClock.monotonic() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = node.child.try_wait()? {
@@ -121,6 +164,28 @@ impl Ours {
         }
         Ok(node)
     }
+}
+
+/// The verb of a command line of ours: its first word that is neither an option nor an option's value.
+fn verb(cmd: &Cmd) -> String {
+    let mut words = cmd.words().iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match &*word {
+            "-C" => drop(words.next()),
+            // Ours behind a redirection: the line is one word.
+            "-c" => return words.next().and_then(|line| shell_verb(&line)).unwrap_or_default(),
+            option if option.starts_with('-') => {}
+            verb => return verb.to_owned(),
+        }
+    }
+    String::new()
+}
+
+/// The verb in a line for the shell.
+fn shell_verb(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let cmd = Cmd::new(words.next()?);
+    Some(verb(&cmd.args(words)))
 }
 
 /// `root` prints 64 hex digits, and as JSON an object that holds them.
@@ -136,6 +201,8 @@ fn root_of(output: &str) -> Result<String> {
 pub(super) struct Node {
     child: Child,
     port: u16,
+    line: String,
+    memory: Rc<RefCell<Memory>>,
 }
 
 impl Node {
@@ -146,6 +213,8 @@ impl Node {
 
     /// Its CPU time so far; its peak of memory starts again from what it holds now.
     fn mark(&self) -> Result<f64> {
+        // What was before the mark counts for the suite.
+        self.peak()?;
         // 5 resets the peak. A system that forbids it leaves the larger number, which is not in our favour.
         let _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
         self.cpu()
@@ -153,9 +222,16 @@ impl Node {
 
     /// CPU time since the mark, and the peak of memory.
     fn since(&self, mark: f64) -> Result<(f64, u64)> {
+        let peak = self.peak()?;
+        Ok((self.cpu()? - mark, peak))
+    }
+
+    /// The peak of memory since the last reset.
+    fn peak(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let peak = kilobytes(&status.context("the node has ended")?, "VmHWM:");
-        Ok((self.cpu()? - mark, peak))
+        self.memory.borrow_mut().saw(NODE, peak, &self.line, false);
+        Ok(peak)
     }
 
     fn cpu(&self) -> Result<f64> {
@@ -169,6 +245,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // A node that has ended by itself failed the step that used it.
+        let _ = self.peak();
         if let Ok(id) = i32::try_from(self.child.id()) {
             // A node that has ended already needs no signal.
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::machine::Machine;
+use super::memory::Memory;
 use super::stats::Summary;
 use super::targets::Verdict;
 
@@ -39,6 +40,19 @@ pub(super) struct Sample {
     pub(super) lines: Vec<String>,
 }
 
+impl Sample {
+    /// This and what came after it in the same step: times add up, the larger peak counts.
+    pub(super) fn then(mut self, next: Self) -> Self {
+        let sum = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a + b);
+        self.wall += next.wall;
+        self.inside = sum(self.inside, next.inside);
+        self.cpu = sum(self.cpu, next.cpu);
+        self.rss = self.rss.max(next.rss);
+        self.lines.extend(next.lines);
+        self
+    }
+}
+
 /// One tool's row of a step.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Row {
@@ -53,12 +67,12 @@ pub(super) struct Row {
     pub(super) commands: Vec<String>,
     /// How many repetitions.
     pub(super) repetitions: usize,
-    /// Wall time, in seconds.
+    /// Wall time of the whole process, in seconds.
     pub(super) wall: Summary,
     /// Wall time without the flush that the harness added.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unsynced: Option<Summary>,
-    /// Wall time by the tool's own account.
+    /// Wall time by the tool's own account: `seconds` of our reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) inside: Option<Summary>,
     /// CPU time, in seconds.
@@ -101,6 +115,8 @@ pub(super) struct Report {
     pub(super) quick: bool,
     /// The command that made this.
     pub(super) command: String,
+    /// How often each tool did everything.
+    pub(super) repetitions: usize,
     /// When, in UTC.
     pub(super) date: String,
     /// Where.
@@ -115,6 +131,8 @@ pub(super) struct Report {
     pub(super) steps: Vec<Step>,
     /// What was aimed for.
     pub(super) targets: Vec<Verdict>,
+    /// The largest peaks of our own processes.
+    pub(super) memory: Memory,
 }
 
 /// Collects samples while a suite runs.

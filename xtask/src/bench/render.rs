@@ -4,14 +4,17 @@
 
 use std::fmt::Write as _;
 
+use super::memory;
 use super::record::{OURS, Report, Row, Step};
 use super::stats::{self, Summary};
+use super::targets::Beside;
 
 /// The page.
 pub(super) fn page(report: &Report) -> String {
     let mut page = String::new();
     head(&mut page, report);
     targets(&mut page, report);
+    memory(&mut page, report);
     report.steps.iter().for_each(|step| table(&mut page, step));
     commands(&mut page, report);
     page
@@ -41,18 +44,31 @@ fn head(page: &mut String, report: &Report) {
     line!(page);
     line!(
         page,
-        "Every number is the median of the repetitions, then min–max; `×` is the row divided by ours (above 1: we are"
+        "Every number is the median of {}, then min–max; `×` is the row divided by ours (above 1: we are ahead). Tools took",
+        repetitions(report)
     );
     line!(
         page,
-        "ahead). Tools took turns in one run. Memory is the peak of the whole tree of processes. Rows in italics are limits"
+        "turns in one run. Wall is the whole process, its start included; *in the report* is what our command says that it took,"
     );
     line!(
         page,
-        "of the machine. A tool that does not flush to disk by itself is followed by a flush, which its time contains."
+        "without starting and opening the replica. Memory is the peak of the whole tree of processes. Rows in italics are limits of"
+    );
+    line!(
+        page,
+        "the machine. A tool that does not flush to disk by itself is followed by a flush, which its time contains."
     );
     line!(page);
     report.notes.iter().for_each(|note| line!(page, "- {note}"));
+}
+
+/// How often the suite ran.
+fn repetitions(report: &Report) -> String {
+    match report.repetitions {
+        1 => "one repetition".to_owned(),
+        more => format!("{more} repetitions"),
+    }
 }
 
 fn targets(page: &mut String, report: &Report) {
@@ -62,26 +78,65 @@ fn targets(page: &mut String, report: &Report) {
     line!(page);
     line!(page, "## Targets");
     line!(page);
-    line!(page, "| step | target | measured | |");
-    line!(page, "|---|---|---|---|");
+    line!(
+        page,
+        "Beside them, by the same measure: peers, and in italics limits of the machine; `×` is theirs divided by ours."
+    );
+    line!(page);
+    line!(page, "| step | target | ours | | beside |");
+    line!(page, "|---|---|---|---|---|");
     for verdict in &report.targets {
         let met = match verdict.met {
             Some(true) => "met",
             Some(false) => "**missed**",
             None => "not judged",
         };
-        line!(page, "| {} | {} | {} | {met} |", verdict.step, verdict.target, verdict.measured);
+        let beside: Vec<String> = verdict.beside.iter().map(beside).collect();
+        let (step, target, ours) = (&verdict.step, &verdict.target, &verdict.measured);
+        line!(page, "| {step} | {target} | {ours} | {met} | {} |", beside.join("; "));
+    }
+}
+
+fn beside(row: &Beside) -> String {
+    let ratio = row.ratio.map(|ratio| format!(" ({})", stats::times(ratio))).unwrap_or_default();
+    format!("{} {}{ratio}", tool(&row.tool, row.limit), row.measured)
+}
+
+/// What our own processes took at most.
+#[expect(clippy::cast_precision_loss, reason = "main memory is far below 2^52 bytes")]
+fn memory(page: &mut String, report: &Report) {
+    let peaks = report.memory.peaks();
+    let Some((verb, largest)) = peaks.first() else { return };
+    let size = |bytes: u64| stats::bytes(bytes as f64);
+    let held = if largest.bytes <= memory::LIMIT { "met" } else { "**missed**" };
+    line!(page);
+    line!(page, "## Memory");
+    line!(page);
+    line!(
+        page,
+        "The largest process of ours, {} of `{verb}`, beside the target of {}: {held}. Every command that the suite runs is in here,",
+        size(largest.bytes),
+        size(memory::LIMIT),
+    );
+    line!(page, "measured step or not; `{}` is the nodes.", memory::NODE);
+    line!(page);
+    line!(page, "| | largest peak | processes | the largest |");
+    line!(page, "|---|---|---|---|");
+    for (verb, peak) in peaks {
+        line!(page, "| {verb} | {} | {} | `{}` |", size(peak.bytes), peak.processes, peak.command);
     }
 }
 
 fn table(page: &mut String, step: &Step) {
     let any = |pick: fn(&Row) -> Option<Summary>| step.rows.iter().any(|row| pick(row).is_some());
     let (wire, disk, trips) = (any(|row| row.wire), any(|row| row.disk), any(|row| row.round_trips));
+    let inside = any(|row| row.inside);
     let compared = step.rows.iter().any(|row| row.tool == OURS) && step.rows.len() > 1;
     let mut columns = vec!["", "wall"];
     if compared {
         columns.push("×");
     }
+    columns.extend(inside.then_some("in the report"));
     columns.extend(["CPU", "memory"]);
     for (shown, name) in [(wire, "wire"), (disk, "disk growth")] {
         if shown {
@@ -105,6 +160,9 @@ fn table(page: &mut String, step: &Step) {
         if compared {
             cells.push(ratio(row, "wall"));
         }
+        if inside {
+            cells.push(row.inside.map_or_else(dash, |inside| inside.show(stats::seconds)));
+        }
         cells.push(cell(row.cpu, stats::seconds));
         cells.push(row.rss.map_or_else(dash, |rss| stats::bytes(rss.median)));
         for (shown, value, key) in [(wire, row.wire, "wire"), (disk, row.disk, "disk")] {
@@ -124,13 +182,12 @@ fn table(page: &mut String, step: &Step) {
 }
 
 fn name(row: &Row) -> String {
-    if row.tool == OURS {
-        format!("**{}**", row.tool)
-    } else if row.limit {
-        format!("*{}*", row.tool)
-    } else {
-        row.tool.clone()
-    }
+    if row.tool == OURS { format!("**{}**", row.tool) } else { tool(&row.tool, row.limit) }
+}
+
+/// A name that shows whether it is a limit.
+fn tool(name: &str, limit: bool) -> String {
+    if limit { format!("*{name}*") } else { name.to_owned() }
 }
 
 /// A limit in bytes takes no time.
@@ -140,9 +197,6 @@ fn wall(row: &Row) -> String {
 
 fn note(row: &Row) -> String {
     let mut parts = Vec::new();
-    if let Some(inside) = row.inside {
-        parts.push(format!("{} inside", stats::seconds(inside.median)));
-    }
     if let Some(unsynced) = row.unsynced {
         parts.push(format!("{} without the flush", stats::seconds(unsynced.median)));
     }

@@ -28,7 +28,7 @@ impl Summary {
     }
 
     /// `median (min–max)`, or the median alone when there is nothing between the three.
-    pub(super) fn show(&self, unit: fn(f64) -> String) -> String {
+    pub(super) fn show(&self, unit: impl Fn(f64) -> String) -> String {
         let (median, min, max) = (unit(self.median), unit(self.min), unit(self.max));
         if min == max { median } else { format!("{median} ({min}–{max})") }
     }
@@ -59,6 +59,15 @@ pub(super) fn bytes(value: f64) -> String {
         size => (size / 1e9, "GB"),
     };
     format!("{sign}{} {unit}", three_digits(scaled))
+}
+
+/// A number of things: `870`, `52.0 k`, `3.00 M`.
+pub(super) fn number(value: f64) -> String {
+    match value.abs() {
+        size if size < 1e3 => format!("{value:.0}"),
+        size if size < 1e6 => format!("{} k", three_digits(value / 1e3)),
+        _ => format!("{} M", three_digits(value / 1e6)),
+    }
 }
 
 /// How many times: `0.31×`, `4.2×`, `120×`.

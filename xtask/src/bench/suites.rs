@@ -1,11 +1,14 @@
 //! The suites: what every tool is asked to do, and what is aimed for.
 
+mod backups;
 mod files_large;
 mod files_many;
+mod parquet_edit;
 mod reconcile;
 mod rsync;
 mod table_delta;
 mod table_ops;
+mod versions;
 
 use anyhow::Result;
 
@@ -48,22 +51,36 @@ pub(super) const RECONCILE: Suite =
     Suite { name: "reconcile", peers: &["rsync"], run: reconcile::run, targets: reconcile::targets };
 
 /// Many small files.
-pub(super) const FILES_MANY: Suite = Suite {
-    name: "files-many",
-    peers: &["git", "restic", "rsync"],
-    run: files_many::run,
-    targets: files_many::targets,
+pub(super) const FILES_MANY: Suite =
+    Suite { name: "files-many", peers: files_many::PEERS, run: files_many::run, targets: files_many::targets };
+
+/// A million small files.
+pub(super) const FILES_MILLION: Suite = Suite {
+    name: "files-million",
+    peers: files_many::PEERS,
+    run: files_many::run_million,
+    targets: files_many::targets_million,
 };
 
 /// One large file and edits of it.
-pub(super) const FILES_LARGE: Suite = Suite {
-    name: "files-large",
-    peers: &["rsync", "borg", "restic", "casync", "xdelta3"],
-    run: files_large::run,
-    targets: files_large::targets,
-};
+pub(super) const FILES_LARGE: Suite =
+    Suite { name: "files-large", peers: files_large::PEERS, run: files_large::run, targets: files_large::targets };
 
-/// A count as people write it: `10 k`.
+/// A Parquet file's rows as a table, beside the file written again.
+pub(super) const PARQUET_EDIT: Suite =
+    Suite { name: "parquet-edit", peers: parquet_edit::PEERS, run: parquet_edit::run, targets: parquet_edit::targets };
+
+/// Every suite, in the order of `all`.
+pub(super) const ALL: [&Suite; 7] =
+    [&TABLE_DELTA, &TABLE_OPS, &RECONCILE, &PARQUET_EDIT, &FILES_LARGE, &FILES_MANY, &FILES_MILLION];
+
+/// A count as people write it: `10 k`, `1 M`.
 fn count(number: usize) -> String {
-    if number >= 1_000 && number.is_multiple_of(1_000) { format!("{} k", number / 1_000) } else { number.to_string() }
+    match number {
+        millions if millions >= 1_000_000 && millions.is_multiple_of(1_000_000) => {
+            format!("{} M", millions / 1_000_000)
+        }
+        thousands if thousands >= 1_000 && thousands.is_multiple_of(1_000) => format!("{} k", thousands / 1_000),
+        other => other.to_string(),
+    }
 }

@@ -1,26 +1,25 @@
-//! Targets: what is aimed for in a suite, judged on the medians of the run.
+//! Targets: what is aimed for in a suite, judged on the medians of the run, with every peer's number beside ours.
 //!
-//! A target is either a number or a multiple of another row of the same run. A target whose rows were not measured
-//! (a peer left out, a step that failed) is reported as not judged, never as met.
+//! A target is a number, a rate, or a multiple of another row of the same run. A target whose rows were not measured (a
+//! peer left out, a step that failed) is reported as not judged, never as met.
 
 use serde::Serialize;
 
 use super::record::{OURS, Row, Step};
-use super::stats;
+use super::stats::{self, Summary};
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
-    /// Wall time of the whole process.
+    /// Wall time of the whole process, its start included.
     Wall,
-    /// Wall time by our own account, without starting the process; all of it where the command gives no account.
-    Inside,
+    /// `seconds` of the command's own report: without starting the process and opening the replica. Of peers, their
+    /// wall time.
+    Report,
     /// Bytes on the wire.
     Wire,
     /// Growth of the store.
     Disk,
-    /// Peak memory.
-    Rss,
     /// Round trips.
     RoundTrips,
 }
@@ -30,6 +29,8 @@ pub(super) enum Metric {
 pub(super) enum Bound {
     /// At most this much (seconds, bytes or a count).
     AtMost(f64),
+    /// At least so many rows per second, of so many rows.
+    Rate { per_second: f64, rows: f64 },
     /// At most so many times what another row of the step has.
     Times(f64, &'static str),
     /// At most so many times the best of these rows.
@@ -56,8 +57,23 @@ pub(super) struct Verdict {
     pub(super) target: String,
     /// What was measured, in words.
     pub(super) measured: String,
+    /// What the others of the step need for the same.
+    pub(super) beside: Vec<Beside>,
     /// Whether it was met; absent when it could not be judged.
     pub(super) met: Option<bool>,
+}
+
+/// Another row of the step, by the measure of a target.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Beside {
+    /// The tool, or the physical limit.
+    pub(super) tool: String,
+    /// Whether it is a limit.
+    pub(super) limit: bool,
+    /// Its median, in words.
+    pub(super) measured: String,
+    /// Its median divided by ours.
+    pub(super) ratio: Option<f64>,
 }
 
 /// A target of a number.
@@ -70,19 +86,28 @@ pub(super) fn times(step: impl Into<String>, factor: f64, tool: &'static str) ->
     Target { step: step.into(), metric: Metric::Wall, bound: Bound::Times(factor, tool) }
 }
 
+/// A target of rows per second of wall time.
+pub(super) fn rate(step: impl Into<String>, per_second: f64, rows: f64) -> Target {
+    Target { step: step.into(), metric: Metric::Wall, bound: Bound::Rate { per_second, rows } }
+}
+
 /// Judges every target.
 pub(super) fn judge(targets: &[Target], steps: &[Step]) -> Vec<Verdict> {
     targets.iter().map(|target| verdict(target, steps)).collect()
 }
 
 fn verdict(target: &Target, steps: &[Step]) -> Verdict {
+    let metric = target.metric;
     let rows: &[Row] = steps.iter().find(|step| step.name == target.step).map_or(&[], |step| &step.rows);
-    let value = |tool: &str| rows.iter().find(|row| row.tool == tool).and_then(|row| median(row, target.metric));
+    let value = |tool: &str| rows.iter().find(|row| row.tool == tool).and_then(|row| median(row, metric));
     let best = |tools: &[&str]| tools.iter().filter_map(|tool| value(tool)).min_by(f64::total_cmp);
-    let ours = value(OURS);
-    let name = label(target.metric);
+    let name = label(metric);
     let (asked, allowed) = match &target.bound {
-        Bound::AtMost(most) => (format!("{name} ≤ {}", show(target.metric, *most)), Some(*most)),
+        Bound::AtMost(most) => (format!("{name} ≤ {}", show(metric, *most)), Some(*most)),
+        Bound::Rate { per_second, rows } => {
+            let most = rows / per_second;
+            (format!("≥ {} rows/s: {name} ≤ {}", stats::number(*per_second), show(metric, most)), Some(most))
+        }
         Bound::Times(factor, tool) => {
             (format!("{name} ≤ {factor} × {tool}"), value(tool).map(|theirs| theirs * factor))
         }
@@ -90,45 +115,68 @@ fn verdict(target: &Target, steps: &[Step]) -> Verdict {
             (format!("{name} ≤ {factor} × the best of {}", tools.join(", ")), best(tools).map(|theirs| theirs * factor))
         }
     };
-    let measured = match (ours, &target.bound, allowed) {
-        (None, ..) => "not measured".to_owned(),
-        (Some(ours), Bound::AtMost(_), _) => show(target.metric, ours),
-        (Some(ours), _, Some(allowed)) => {
-            format!("{}, allowed {}", show(target.metric, ours), show(target.metric, allowed))
-        }
-        (Some(ours), _, None) => format!("{}, nothing to compare with", show(target.metric, ours)),
-    };
+    let ours = rows.iter().find(|row| row.tool == OURS).filter(|row| summary(row, metric).is_some());
+    let measured = ours.map_or_else(|| "not measured".to_owned(), |row| measured(row, target, allowed));
+    let ours = ours.and_then(|row| median(row, metric));
+    let beside = rows.iter().filter(|row| row.tool != OURS).filter_map(|row| beside(row, metric, ours)).collect();
     let met = ours.zip(allowed).map(|(ours, allowed)| ours <= allowed);
-    Verdict { step: target.step.clone(), target: asked, measured, met }
+    Verdict { step: target.step.clone(), target: asked, measured, beside, met }
+}
+
+/// Our number in words: median and range, and the other account of a time.
+fn measured(row: &Row, target: &Target, allowed: Option<f64>) -> String {
+    let metric = target.metric;
+    let Some(ours) = summary(row, metric) else { return "not measured".to_owned() };
+    let mut words = ours.show(|value| show(metric, value));
+    match (&target.bound, allowed) {
+        (Bound::AtMost(_), _) => {}
+        (Bound::Rate { rows, .. }, _) => words += &format!(" = {} rows/s", stats::number(rows / ours.median)),
+        (_, Some(allowed)) => words += &format!(", allowed {}", show(metric, allowed)),
+        (_, None) => words += ", nothing to compare with",
+    }
+    match (metric, row.inside) {
+        (Metric::Wall, Some(inside)) => words += &format!("; {} in the report", stats::seconds(inside.median)),
+        (Metric::Report, Some(_)) => words += &format!("; whole process {}", stats::seconds(row.wall.median)),
+        _ => {}
+    }
+    words
+}
+
+fn beside(row: &Row, metric: Metric, ours: Option<f64>) -> Option<Beside> {
+    let theirs = median(row, metric)?;
+    let ratio = ours.filter(|ours| *ours > 0.0).map(|ours| theirs / ours);
+    Some(Beside { tool: row.tool.clone(), limit: row.limit, measured: show(metric, theirs), ratio })
+}
+
+fn summary(row: &Row, metric: Metric) -> Option<Summary> {
+    match metric {
+        // A limit in bytes takes no time.
+        Metric::Wall => Some(row.wall).filter(|wall| wall.max > 0.0),
+        Metric::Report => row.inside.or(Some(row.wall).filter(|wall| wall.max > 0.0)),
+        Metric::Wire => row.wire,
+        Metric::Disk => row.disk,
+        Metric::RoundTrips => row.round_trips,
+    }
 }
 
 fn median(row: &Row, metric: Metric) -> Option<f64> {
-    let summary = match metric {
-        Metric::Wall => Some(row.wall),
-        Metric::Inside => row.inside.or(Some(row.wall)),
-        Metric::Wire => row.wire,
-        Metric::Disk => row.disk,
-        Metric::Rss => row.rss,
-        Metric::RoundTrips => row.round_trips,
-    };
-    summary.map(|summary| summary.median)
+    summary(row, metric).map(|summary| summary.median)
 }
 
 fn label(metric: Metric) -> &'static str {
     match metric {
-        Metric::Wall => "wall",
-        Metric::Inside => "inside",
+        Metric::Wall => "whole process",
+        Metric::Report => "seconds in the report",
         Metric::Wire => "wire",
         Metric::Disk => "disk",
-        Metric::Rss => "memory",
         Metric::RoundTrips => "round trips",
     }
 }
 
 fn show(metric: Metric, value: f64) -> String {
     match metric {
-        Metric::Wall | Metric::Inside => stats::seconds(value),
-        Metric::Wire | Metric::Disk | Metric::Rss => stats::bytes(value),
+        Metric::Wall | Metric::Report => stats::seconds(value),
+        Metric::Wire | Metric::Disk => stats::bytes(value),
         Metric::RoundTrips => format!("{value:.0}"),
     }
 }

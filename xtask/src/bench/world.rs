@@ -20,9 +20,14 @@ use crate::run;
 /// The driver of the table peers, which runs in the Python environment.
 const TABLES: &str = include_str!("peers/tables.py");
 
-/// Python packages: how the driver calls the peer, and what is installed for it.
-const PYTHON: &[(&str, &str)] =
-    &[("lance", "pylance"), ("delta", "deltalake"), ("doltlite", "doltlite"), ("datafusion", "datafusion")];
+/// Python packages: how the harness calls the peer, and what is installed for it.
+const PYTHON: &[(&str, &str)] = &[
+    ("lance", "pylance"),
+    ("delta", "deltalake"),
+    ("doltlite", "doltlite"),
+    ("datafusion", "datafusion"),
+    ("dvc", "dvc"),
+];
 
 /// Programs: the peer, its Debian package and how it is asked for its version.
 const PROGRAMS: &[(&str, &str, &str)] = &[
@@ -132,7 +137,7 @@ impl World {
         if !script.exists() {
             fs::write(&script, TABLES)?;
         }
-        let cmd = Cmd::new(self.python()).arg(&script).arg(peer).arg(step).arg(args.to_string());
+        let cmd = Cmd::new(self.python_program("python")).arg(&script).arg(peer).arg(step).arg(args.to_string());
         let (mut sample, output) = self.step(&[cmd])?;
         let said = parse::last_object(&output[0]).with_context(|| format!("{peer} {step}"))?;
         let number = |name: &str| said[name].as_f64().with_context(|| format!("{peer} {step} does not say {name}"));
@@ -153,8 +158,9 @@ impl World {
         text
     }
 
-    fn python(&self) -> PathBuf {
-        self.cache.join("venv/bin/python")
+    /// A program of the Python environment.
+    pub(super) fn python_program(&self, name: &str) -> PathBuf {
+        self.cache.join("venv/bin").join(name)
     }
 
     fn find_programs(&mut self, peers: &[&str]) -> Result<()> {
@@ -187,7 +193,7 @@ impl World {
         if wanted.is_empty() {
             return Ok(());
         }
-        let python = self.python();
+        let python = self.python_program("python");
         if !python.exists() {
             eprintln!("making a Python environment for the peers");
             Cmd::new("python3").args(["-m", "venv"]).arg(self.cache.join("venv")).plain()?;

@@ -4,16 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef, Decimal128Array, RecordBatch, StringArray, UInt32Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use serde_json::{Value, json};
 use syncline_base::rng::Rng;
+use tpchgen::csv::LineItemCsv;
 use tpchgen::generators::LineItemGenerator;
 use tpchgen_arrow::LineItemArrow;
 
@@ -69,6 +72,39 @@ pub(in super::super) fn write(dir: &Path, scale: f64, count: usize) -> Result<()
         writer.close()?;
     }
     Ok(())
+}
+
+/// The table as CSV.
+pub(in super::super) const CSV: &str = "lineitem.csv";
+/// Its columns, as `import --schema` takes them.
+pub(in super::super) const SCHEMA: &str = "schema.json";
+
+/// Writes the table with nothing edited as CSV, and its schema, into `dir`.
+pub(in super::super) fn write_csv(dir: &Path, scale: f64) -> Result<()> {
+    let path = dir.join(CSV);
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    writeln!(out, "{}", LineItemCsv::header())?;
+    for item in LineItemGenerator::new(scale, 1, 1).iter() {
+        writeln!(out, "{}", LineItemCsv::new(item))?;
+    }
+    out.flush()?;
+    let columns = schema().fields().iter().map(|field| declared(field)).collect::<Result<Vec<_>>>()?;
+    let path = dir.join(SCHEMA);
+    std::fs::write(&path, serde_json::to_vec(&columns)?).with_context(|| format!("writing {}", path.display()))
+}
+
+/// A column as a schema file declares it.
+fn declared(field: &Field) -> Result<Value> {
+    let ty = match field.data_type() {
+        DataType::Int64 => "int64".to_owned(),
+        DataType::Int32 => "int32".to_owned(),
+        DataType::Utf8 => "utf8".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision}, {scale})"),
+        other => bail!("lineitem has a column of type {other}"),
+    };
+    Ok(json!({"name": field.name(), "type": ty, "nullable": field.is_nullable()}))
 }
 
 /// How many rows a file of the table has.

@@ -8,6 +8,8 @@ use syncline_base::rng::Rng;
 
 const SEED: u64 = 0xf11e_7ee5;
 const PER_DIRECTORY: u64 = 100;
+/// How the name of every directory begins.
+pub(in super::super) const PREFIX: &str = "dir-";
 
 /// Writes `count` files of `size` bytes below `dir`.
 pub(in super::super) fn write(dir: &Path, count: u64, size: usize) -> Result<()> {
@@ -33,5 +35,5 @@ pub(in super::super) fn change_one(dir: &Path, count: u64, round: u64) -> Result
 }
 
 fn place(at: u64) -> PathBuf {
-    PathBuf::from(format!("dir-{:05}/file-{at:07}.bin", at / PER_DIRECTORY))
+    PathBuf::from(format!("{PREFIX}{:05}/file-{at:07}.bin", at / PER_DIRECTORY))
 }

@@ -54,8 +54,11 @@ def batches(path):
 
 def reader(path):
     import pyarrow as pa
+    import pyarrow.csv
     import pyarrow.parquet as pq
 
+    if path.endswith(".csv"):
+        return pa.csv.open_csv(path)
     return pa.RecordBatchReader.from_batches(pq.read_schema(path), batches(path))
 
 
@@ -311,7 +314,7 @@ class DoltLite:
 
 
 class DataFusion:
-    """DataFusion on the input's Parquet file: how fast a scan can be."""
+    """DataFusion on the input's file: how fast a scan can be."""
 
     def __init__(self):
         import datafusion
@@ -320,7 +323,8 @@ class DataFusion:
 
     def scan(self):
         context = self.datafusion.SessionContext()
-        context.register_parquet("t", ARGS["input"])
+        register = context.register_csv if ARGS["input"].endswith(".csv") else context.register_parquet
+        register("t", ARGS["input"])
 
         def read():
             stream = context.sql("select * from t").execute_stream()

@@ -29,3 +29,11 @@ fn what_we_did_not_measure_is_not_compared() {
     let steps = recorder.finish();
     assert_eq!(steps[0].rows[1].ratio.keys().copied().collect::<Vec<_>>(), ["wall"]);
 }
+
+#[test]
+fn commands_of_one_step_add_up() {
+    let sample = |wall, rss| Sample { wall, inside: Some(wall / 2.0), rss: Some(rss), ..Sample::default() };
+    let both = sample(1.0, 30).then(sample(0.5, 20));
+    assert!((both.wall - 1.5).abs() < 1e-9 && both.inside.is_some_and(|inside| (inside - 0.75).abs() < 1e-9));
+    assert_eq!((both.rss, both.cpu), (Some(30), None));
+}

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::super::machine::Machine;
+use super::super::memory::Memory;
 use super::super::record::{Recorder, Sample};
 use super::super::targets::{self, Metric};
 use super::*;
@@ -21,10 +22,15 @@ fn report(quick: bool) -> Report {
     recorder.add("commit 1 edit", OURS, "", ours);
     recorder.limit("scan", "Parquet scan", "", Sample { wall: 2.0, cpu: Some(1.0), ..Sample::default() });
     let steps = recorder.finish();
+    let mut memory = Memory::new();
+    memory.saw("import", 500_000_000, "syncline import", true);
+    memory.saw("up", 100_000_000, "syncline up", true);
     Report {
         suite: "table-delta".into(),
         quick,
         command: "cargo xtask bench table-delta".into(),
+        repetitions: 2,
+        memory,
         date: "2026-01-02".into(),
         machine: Machine::default(),
         versions: BTreeMap::from([("rsync".into(), "3.2.7".into())]),
@@ -42,10 +48,10 @@ fn a_table_has_our_row_first_with_ratios_and_notes() {
     assert_eq!(
         table,
         [
-            "|  | wall | × | CPU | memory | disk growth | × | note |",
-            "|---|---|---|---|---|---|---|---|",
-            "| **syncline** | 20.0 ms (10.0 ms–30.0 ms) | 1 | 8.00 ms | 20.0 MB | 1.50 kB | 1 | 4.00 ms inside |",
-            "| other | 100 ms | 5.00× | – | – | – | – | 60.0 ms without the flush; no merge |",
+            "|  | wall | × | in the report | CPU | memory | disk growth | × | note |",
+            "|---|---|---|---|---|---|---|---|---|",
+            "| **syncline** | 20.0 ms (10.0 ms–30.0 ms) | 1 | 4.00 ms | 8.00 ms | 20.0 MB | 1.50 kB | 1 |  |",
+            "| other | 100 ms | 5.00× | – | – | – | – | – | 60.0 ms without the flush; no merge |",
         ]
     );
 }
@@ -72,6 +78,21 @@ fn the_head_says_what_was_left_out_and_whether_the_sizes_are_tiny() {
     assert!(page(&report(false)).contains("**Left out on demand: delta.**"));
     assert!(!page(&report(false)).contains("Tiny sizes"));
     assert!(page(&report(true)).contains("Tiny sizes"));
-    assert!(page(&report(true)).contains("| commit 1 edit | disk ≤ 2.00 kB | 1.50 kB | met |"));
+    assert!(page(&report(true)).contains("| commit 1 edit | disk ≤ 2.00 kB | 1.50 kB | met |  |"));
     assert!(page(&report(true)).contains("- syncline: `syncline commit`"));
+}
+
+#[test]
+fn memory_is_shown_beside_its_target() {
+    let page = page(&report(false));
+    assert!(page.contains("500 MB of `import`, beside the target of 400 MB: **missed**"), "{page}");
+    assert!(
+        page.contains("| import | 500 MB | 1 | `syncline import` |\n| up | 100 MB | 1 | `syncline up` |"),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_head_says_how_often_it_ran() {
+    assert!(page(&report(false)).contains("the median of 2 repetitions,"));
 }

@@ -15,7 +15,7 @@ fn a_number_is_met_or_missed() {
     let verdicts = judge(&[at_most("push", Metric::Wire, 900.0), at_most("push", Metric::Wall, 0.1)], &steps());
     assert_eq!(verdicts[0].met, Some(true));
     assert_eq!(verdicts[1].met, Some(false));
-    assert_eq!(verdicts[1].target, "wall ≤ 100 ms");
+    assert_eq!(verdicts[1].target, "whole process ≤ 100 ms");
     assert_eq!(verdicts[1].measured, "200 ms");
 }
 
@@ -33,4 +33,28 @@ fn what_was_not_measured_is_not_judged() {
     let targets =
         [at_most("clone", Metric::Wall, 1.0), at_most("push", Metric::Disk, 1.0), times("push", 1.0, "left out")];
     assert!(judge(&targets, &steps()).iter().all(|verdict| verdict.met.is_none()));
+}
+
+#[test]
+fn peers_stand_beside_us_by_the_same_measure() {
+    let verdict = judge(&[at_most("push", Metric::Wire, 1e3)], &steps()).remove(0);
+    let beside: Vec<_> = verdict.beside.iter().map(|row| (row.tool.as_str(), row.measured.as_str())).collect();
+    assert_eq!(beside, [("slow", "5.00 kB"), ("slower", "9.00 kB")]);
+    assert_eq!(verdict.beside[1].ratio, Some(10.0));
+}
+
+#[test]
+fn a_time_is_judged_by_the_account_that_the_target_names_and_shows_the_other() {
+    let mut recorder = Recorder::default();
+    recorder.add("diff", OURS, "", Sample { wall: 0.2, inside: Some(0.05), ..Sample::default() });
+    let steps = recorder.finish();
+    let verdicts = judge(
+        &[at_most("diff", Metric::Report, 0.06), at_most("diff", Metric::Wall, 0.06), rate("diff", 1e6, 1e5)],
+        &steps,
+    );
+    assert_eq!(verdicts[0].measured, "50.0 ms; whole process 200 ms");
+    assert_eq!((verdicts[0].met, verdicts[1].met), (Some(true), Some(false)));
+    assert_eq!(verdicts[1].measured, "200 ms; 50.0 ms in the report");
+    assert_eq!(verdicts[2].target, "≥ 1.00 M rows/s: whole process ≤ 100 ms");
+    assert_eq!(verdicts[2].measured, "200 ms = 500 k rows/s; 50.0 ms in the report");
 }

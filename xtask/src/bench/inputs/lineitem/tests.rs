@@ -27,3 +27,17 @@ fn the_edited_table_differs_from_the_base_by_the_first_set_and_the_sets_share_no
     assert_eq!(sets[0], changed.iter().map(|&row| key(&base, row)).collect());
     assert_eq!(sets.iter().flatten().collect::<BTreeSet<_>>().len(), 150);
 }
+
+#[test]
+fn the_csv_has_the_rows_and_the_schema_every_column() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0.001, 1).unwrap();
+    write_csv(dir.path(), 0.001).unwrap();
+    let base = read(&dir.path().join(BASE));
+    let csv = std::fs::read_to_string(dir.path().join(CSV)).unwrap();
+    assert_eq!(csv.lines().count(), base.num_rows() + 1);
+    let columns: Vec<Value> = serde_json::from_slice(&std::fs::read(dir.path().join(SCHEMA)).unwrap()).unwrap();
+    let names: Vec<&str> = columns.iter().map(|column| column["name"].as_str().unwrap()).collect();
+    assert_eq!(names.join(","), csv.lines().next().unwrap());
+    assert_eq!(columns[5], json!({"name": PRICE, "type": "decimal(15, 2)", "nullable": false}));
+}
