@@ -121,11 +121,46 @@ impl KeyEncoder {
         self.encode_arrays(batch.columns(), batch.num_rows())
     }
 
-    fn encode_arrays(&self, arrays: &[ArrayRef], rows: usize) -> Result<Keys> {
-        let mut nodes = Vec::with_capacity(arrays.len());
-        for ((_, column), array) in self.columns.iter().zip(arrays) {
-            nodes.push(node_of(column, array)?);
+    /// Rows of a conformed batch whose keys are longer than [`MAX_KEY`], and how many bytes those take.
+    ///
+    /// # Errors
+    /// `invalid` when a key is null, or the batch is not of the schema.
+    pub fn too_long(&self, batch: &RecordBatch) -> Result<Vec<(usize, u32)>> {
+        let column = |(position, _): &(usize, Column)| batch.columns().get(*position).cloned();
+        let arrays: Option<Vec<_>> = self.columns.iter().map(column).collect();
+        self.too_long_arrays(&arrays.ok_or_else(|| Error::invalid("a batch lacks columns of the key"))?)
+    }
+
+    /// As [`Self::too_long`], of a batch that has the key's columns only, in key order.
+    ///
+    /// # Errors
+    /// As [`Self::too_long`].
+    pub fn too_long_key_columns(&self, batch: &RecordBatch) -> Result<Vec<(usize, u32)>> {
+        self.too_long_arrays(batch.columns())
+    }
+
+    fn too_long_arrays(&self, arrays: &[ArrayRef]) -> Result<Vec<(usize, u32)>> {
+        let nodes = self.nodes(arrays)?;
+        // Nearly always the longest cells say that no key can be too long.
+        let most = |node: &Node<Buffer>| match node.kind {
+            Kind::Text | Kind::Bytes => (0..node.len).map(|i| node.span(i).len() * 2 + 2).max().unwrap_or(0),
+            kind => kind.width().unwrap_or(1),
+        };
+        if nodes.iter().map(most).sum::<usize>() <= MAX_KEY {
+            return Ok(Vec::new());
         }
+        let mut lengths = vec![0_u32; nodes.first().map_or(0, |node| node.len)];
+        nodes.iter().for_each(|node| add_lengths(node, &mut lengths));
+        let long = lengths.into_iter().enumerate().filter(|(_, length)| *length as usize > MAX_KEY);
+        Ok(long.collect())
+    }
+
+    fn nodes(&self, arrays: &[ArrayRef]) -> Result<Vec<Node<Buffer>>> {
+        self.columns.iter().zip(arrays).map(|((_, column), array)| node_of(column, array)).collect()
+    }
+
+    fn encode_arrays(&self, arrays: &[ArrayRef], rows: usize) -> Result<Keys> {
+        let nodes = self.nodes(arrays)?;
         let mut ends = vec![0_u32; rows + 1];
         for node in &nodes {
             add_lengths(node, &mut ends[1..]);

@@ -125,3 +125,24 @@ fn zoned_timestamps_are_read_and_shown_in_utc() {
     assert_eq!(to_json(&schema, &key).unwrap()["k0"], "2020-01-02T02:04:05Z");
     assert_eq!(parse_key(&schema, "2020-01-02T02:04:05Z").unwrap(), key);
 }
+
+#[test]
+fn keys_that_are_too_long_are_named() {
+    let schema = keyed(&[Type::Int32, Type::Utf8, Type::Binary]);
+    let zeroes = vec![0_u8; MAX_KEY / 2];
+    let texts = ["a".repeat(MAX_KEY - 4 - 2 - 2), "b".repeat(MAX_KEY - 4 - 2 - 2 + 1), String::new(), "c".to_owned()];
+    let bytes: [&[u8]; 4] = [b"", b"", &zeroes, &zeroes[..10]];
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(arrow_array::Int32Array::from(vec![1, 2, 3, 4])),
+        Arc::new(arrow_array::StringArray::from(texts.to_vec())),
+        Arc::new(arrow_array::BinaryArray::from(bytes.to_vec())),
+    ];
+    let batch = RecordBatch::try_new(schema.arrow(), arrays).unwrap();
+    let encoder = KeyEncoder::new(&schema).unwrap();
+    let long = [(1, MAX_KEY as u32 + 1), (2, MAX_KEY as u32 + 8)];
+    assert_eq!(encoder.too_long(&batch).unwrap(), long);
+    assert_eq!(encoder.too_long_key_columns(&batch).unwrap(), long);
+    assert!(encoder.encode(&batch).is_err());
+    assert_eq!(encoder.encode(&batch.slice(0, 1)).unwrap().get(0).len(), MAX_KEY);
+    assert!(encoder.too_long(&batch.slice(3, 1)).unwrap().is_empty());
+}

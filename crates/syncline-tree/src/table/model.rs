@@ -9,7 +9,7 @@ use syncline_base::rng::Rng;
 use syncline_store::Store;
 
 use super::{Applied, Changes, Op, Scan, Table};
-use crate::key::KeyEncoder;
+use crate::key::{KeyEncoder, Keys};
 use crate::leaf::arbitrary;
 use crate::patch::ColumnSet;
 use crate::schema::Schema;
@@ -112,10 +112,14 @@ pub(crate) fn read(table: &Table, scan: Scan) -> RecordBatch {
 
 /// The encoded key of an id.
 pub(crate) fn key(schema: &Schema, id: i64) -> Vec<u8> {
-    let ids = Int64Array::from(vec![id]);
+    keys(schema, vec![id]).get(0).to_vec()
+}
+
+/// The encoded keys of ids.
+pub(crate) fn keys(schema: &Schema, ids: Vec<i64>) -> Keys {
     let encoder = KeyEncoder::new(schema).unwrap();
-    let batch = RecordBatch::try_new(Arc::clone(encoder.arrow()), vec![Arc::new(ids)]).unwrap();
-    encoder.encode_key_columns(&batch).unwrap().get(0).to_vec()
+    let ids = Arc::new(Int64Array::from(ids));
+    encoder.encode_key_columns(&RecordBatch::try_new(Arc::clone(encoder.arrow()), vec![ids]).unwrap()).unwrap()
 }
 
 /// A table and a model of it are the same, and so is a table built from the model.
@@ -123,5 +127,8 @@ pub(crate) fn check(table: &Table, model: &Model) {
     let schema = table.schema();
     assert_eq!(table.rows(), model.len() as u64);
     assert_eq!(read(table, Scan::default()), batch(schema, model), "rows");
+    let ids: Vec<i64> = (-1..=model.keys().last().map_or(1, |last| last + 2)).collect();
+    let found: Vec<bool> = ids.iter().map(|id| model.contains_key(id)).collect();
+    assert_eq!(table.contains(&keys(schema, ids)).unwrap(), found, "keys");
     assert_eq!(table.to_ref(), build(table.store(), schema, model).to_ref(), "root");
 }

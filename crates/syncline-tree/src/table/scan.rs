@@ -148,6 +148,51 @@ impl Table {
         Ok(out)
     }
 
+    /// Which of these encoded keys, which ascend, have a row. Each leaf is read once, and of it the key only.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn contains(&self, keys: &Keys) -> Result<Vec<bool>> {
+        if self.height == 0 {
+            return Ok(vec![false; keys.len()]);
+        }
+        let mut cursor = Cursor::new(&self.shared, &self.root, self.height, 0)?;
+        let (mut places, mut at) = (Vec::new(), 0);
+        while at < keys.len() {
+            cursor.seek_key(keys.get(at))?;
+            let place = cursor.place(self.rows);
+            let end = match &place.last_key {
+                Some(last) if !place.is_last => {
+                    let end = lower_bound(keys, at, last);
+                    end + usize::from(end < keys.len() && keys.get(end) == &last[..])
+                }
+                _ => keys.len(),
+            };
+            places.push((place, at..end));
+            at = end;
+        }
+        let found = task::try_map(places, |(place, range)| {
+            let have = self.leaf_keys(&place)?;
+            let mut row = 0;
+            let found = range.map(|i| {
+                row = lower_bound(&have, row, keys.get(i));
+                row < have.len() && have.get(row) == keys.get(i)
+            });
+            Ok::<_, Error>(found.collect::<Vec<_>>())
+        })?;
+        Ok(found.concat())
+    }
+
+    fn leaf_keys(&self, place: &Place) -> Result<Keys> {
+        let shared = &*self.shared;
+        let object = shared.store.get_encoded(&place.id)?;
+        if object.codec != LEAF {
+            return keys_of(shared, &leaf_with(&place.id, shared.store.get(&place.id)?, place.rows)?);
+        }
+        let stored = columns_with(place, object.payload)?;
+        shared.encoder.encode_key_columns(&stored.batch(&shared.schema, Some(&shared.schema.key))?)
+    }
+
     /// The number of rows whose key is below `key`: the place of that key in the table.
     ///
     /// # Errors
@@ -246,11 +291,7 @@ impl Plan {
         let object = shared.store.get_encoded(&place.id)?;
         let columns = self.columns.as_deref();
         let rows = if object.codec == LEAF {
-            let stored = Columns::open(object.payload)?;
-            if stored.rows() as u64 != place.rows {
-                let (id, has, says) = (place.id, stored.rows(), place.rows);
-                return Err(Error::corrupt(format!("leaf {id} has {has} rows, its parent says {says}")));
-            }
+            let stored = columns_with(place, object.payload)?;
             let outside = |(id, min, max): &(u32, i128, i128)| {
                 stored.range(*id).is_some_and(|(low, high)| high < *min || low > *max)
             };
@@ -267,6 +308,16 @@ impl Plan {
         let all = from == 0 && to == place.rows;
         Ok(Some(if all { rows } else { rows.slice(from as usize, (to - from) as usize) }))
     }
+}
+
+/// The stored columns of a leaf, which must have the rows that its parent says.
+fn columns_with(place: &Place, payload: bytes::Bytes) -> Result<Columns> {
+    let stored = Columns::open(payload)?;
+    if stored.rows() as u64 != place.rows {
+        let (id, has, says) = (place.id, stored.rows(), place.rows);
+        return Err(Error::corrupt(format!("leaf {id} has {has} rows, its parent says {says}")));
+    }
+    Ok(stored)
 }
 
 fn wanted(externals: &[crate::leaf::External], columns: Option<&[u32]>) -> Vec<crate::leaf::External> {
