@@ -2,11 +2,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow_array::RecordBatch;
-use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -61,19 +59,11 @@ fn write(
     let path = dir.join(format!("{name}.parquet"));
     let first = batches.next().context("the generator gives no rows")?;
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    // Cells beside the key may be null: the demo's edits name only the cells that they change.
-    let keys: Vec<&str> = key.split(',').collect();
-    let made = first.schema();
-    let fields = made.fields().iter().map(|field| {
-        let nullable = !keys.contains(&field.name().as_str());
-        field.as_ref().clone().with_nullable(nullable)
-    });
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
-    let mut writer = ArrowWriter::try_new(File::create(&path)?, schema.clone(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(File::create(&path)?, first.schema(), Some(properties))?;
     let mut rows = 0;
     for batch in std::iter::once(first).chain(batches) {
         rows += batch.num_rows() as u64;
-        writer.write(&batch.with_schema(schema.clone())?)?;
+        writer.write(&batch)?;
     }
     writer.close()?;
     let bytes = std::fs::metadata(&path)?.len();
