@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Write bad rows here and import the rest, instead of refusing the import
     #[arg(long, value_name = "FILE")]
     reject: Option<PathBuf>,
-    /// CSV and TSV: the first line is a row; columns are column_1, column_2, …
+    /// CSV and TSV: the first line is a row; columns are the table's in its order, or column_1, column_2, … of a new one
     #[arg(long)]
     no_header: bool,
     /// CSV: what separates fields

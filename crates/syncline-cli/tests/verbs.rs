@@ -55,6 +55,36 @@ fn import_without_a_message_stages() {
 }
 
 #[test]
+fn an_upsert_may_leave_out_columns_of_rows_that_exist() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let schema = dir.write(
+        "schema.json",
+        r#"[{"name": "id", "type": "int64", "nullable": false}, {"name": "name", "type": "utf8", "nullable": false},
+            {"name": "price", "type": "decimal(8, 2)", "nullable": false}]"#,
+    );
+    let file = dir.write("first.csv", THREE);
+    replica.json(["import", &file, "--table", "t", "--key", "id", "--schema", &schema, "-m", "first"]);
+    let prices = dir.write("prices.csv", "id,price\n3,9\n1,0.6\n");
+    let report = replica.json(["import", &prices, "--table", "t", "-m", "prices"]);
+    assert_eq!((&report["updated"], &report["inserted"]), (&json!(2), &json!(0)));
+    assert_eq!(replica.table(), "id,name,price\n1,apple,0.60\n2,pear,0.75\n3,plum,9.00\n");
+
+    // A new row needs them: it is named, and nothing of its import stays.
+    let before = replica.root();
+    let more = dir.write("more.ndjson", "{\"id\":2,\"price\":\"3\"}\n{\"id\":4,\"price\":\"4\"}\n");
+    let run = replica.run(["import", &more, "--table", "t", "-m", "more"]).ends(2);
+    let says = format!("{more}:2: the row {{\"id\":4}} is new and lacks the column `name`, which may not be null");
+    assert!(run.stderr.contains(&says), "{}", run.stderr);
+    assert_eq!(replica.root(), before);
+    let rejects = dir.text("rejects.ndjson");
+    let report = replica.json(["import", &more, "--table", "t", "--reject", &rejects, "-m", "more"]);
+    assert_eq!((&report["updated"], &report["read"]["rejected"]), (&json!(1), &json!(1)));
+    assert_eq!(replica.table(), "id,name,price\n1,apple,0.60\n2,pear,3.00\n3,plum,9.00\n");
+    assert!(dir.read("rejects.ndjson").contains("\"line\":2"));
+}
+
+#[test]
 fn the_modes_of_import() {
     let dir = Dir::new();
     let replica = dir.replica("a");

@@ -38,6 +38,7 @@ mod ipc;
 mod ndjson;
 mod nested;
 mod parquet;
+mod partial;
 mod plan;
 mod report;
 mod rows;
@@ -54,6 +55,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Clock, SystemClock};
+use syncline_tree::key::{KeyEncoder, Keys};
 use syncline_tree::schema::{Field, Schema};
 
 pub(crate) use ahead::ahead;
@@ -171,6 +173,9 @@ pub struct Progress {
 /// Is called about once per batch, on the consumer's thread.
 pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// Tells which of these keys, which ascend, the table has.
+pub type Known = Arc<dyn Fn(&Keys) -> Result<Vec<bool>> + Send + Sync>;
+
 /// How to import.
 #[derive(Clone)]
 pub struct Options {
@@ -180,11 +185,15 @@ pub struct Options {
     pub schema: Option<Vec<Field>>,
     /// What the rows are for.
     pub mode: Mode,
+    /// For upserts into a table that exists: what keys it has. With it, rows that lack columns which may not be null are
+    /// taken when they are there already, and are bad rows when they are not; without it they are refused.
+    pub known: Option<Known>,
     /// What to do with repeated keys.
     pub on_duplicate: OnDuplicate,
     /// Bad rows are written here (one JSON object per line: file, line, reason, row) instead of refusing the import.
     pub reject: Option<PathBuf>,
-    /// CSV and TSV: the first line has the column names. Without it columns are `column_1`, `column_2`, …
+    /// CSV and TSV: the first line has the column names. Without it columns are the table's (or the declared schema's) in
+    /// its order, or `column_1`, `column_2`, … when nothing says what they are.
     pub header: bool,
     /// CSV: the separator, when it is not the format's own.
     pub delimiter: Option<u8>,
@@ -215,6 +224,7 @@ impl Options {
             format: None,
             schema: None,
             mode: Mode::Upsert,
+            known: None,
             on_duplicate: OnDuplicate::Error,
             reject: None,
             header: true,
@@ -232,7 +242,7 @@ impl Options {
 }
 
 /// Which columns the source gave for the rows of a batch. The others hold nulls (or zeros, where null is not allowed)
-/// and must keep their old cells when an existing row is updated.
+/// and must keep their old cells when an existing row is updated. Zeros stand only in rows that exist ([`Known`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Given {
     /// All columns, for all rows.
@@ -291,14 +301,24 @@ pub fn open(inputs: Vec<Input>, options: &Options, existing: Option<&Schema>, ke
         let source = source::Source::new(input, options.format)?;
         names.0.push((source.name.clone(), source.has_lines()));
         total = total.and_then(|total: u64| Some(total + source.size?));
-        seen.push(plan::look(source, options, &counter)?);
+        let mut source = plan::look(source, options, &counter)?;
+        if !options.header {
+            source.name_columns(existing, options)?;
+        }
+        seen.push(source);
     }
     let schema = settle(&mut seen, options, existing, key)?;
-    let shared = Arc::new(schema.clone());
-    let common =
-        plan::Common { arrow: shared.arrow(), schema: shared, shapes: Arc::new(chunk::Shapes::new()), counter };
+    let common = plan::Common {
+        arrow: schema.arrow(),
+        encoder: KeyEncoder::new(&schema)?,
+        schema: Arc::new(schema.clone()),
+        shapes: Arc::new(chunk::Shapes::new()),
+        counter,
+        mode: options.mode,
+        partial: options.mode == Mode::Upsert && existing.is_some() && options.known.is_some(),
+    };
     let handle = rows::Handle::new(common.clone(), options.clock.clone());
-    let plan = |(index, seen)| plan::plan(seen, index, &common, options.mode);
+    let plan = |(index, seen)| plan::plan(seen, index, &common);
     let sources = seen.into_iter().enumerate().map(plan).collect::<Result<Vec<_>>>()?;
     let in_order = plan::in_order(&sources, &common)?;
     let start = rows::Start { sources, names, handle, total, in_order };

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
+use syncline_tree::key::{KeyEncoder, MAX_KEY};
+
 use super::report::Bad;
 use super::{Error, Result};
 
@@ -93,6 +95,24 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// Takes the rows out whose keys are too long; `text` gives the row at a position as it is in the source.
+    pub(crate) fn without_long_keys(mut self, encoder: &KeyEncoder, text: impl Fn(u64) -> String) -> Result<Self> {
+        let long = encoder.too_long(&self.rows)?;
+        if long.is_empty() {
+            return Ok(self);
+        }
+        let mut keep = vec![true; self.rows.num_rows()];
+        for (row, bytes) in long {
+            keep[row] = false;
+            let position = self.places.get(row);
+            let reason = format!("its key takes {bytes} bytes, and a key may have {MAX_KEY}");
+            self.bad.push(Bad { position, reason, text: text(position) });
+        }
+        self.bad.sort_by_key(|bad| bad.position);
+        self.filter(&keep.into())?;
+        Ok(self)
+    }
+
     /// Keeps only some rows.
     pub(crate) fn filter(&mut self, keep: &BooleanArray) -> Result<()> {
         let kept: Vec<usize> = keep.values().set_indices().collect();

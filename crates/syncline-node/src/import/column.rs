@@ -26,6 +26,8 @@ pub(super) struct Source<'a> {
     pub(super) column: usize,
     pub(super) name: &'a str,
     pub(super) nullable: bool,
+    /// Whether a record may lack the column although it may not be null.
+    pub(super) may_lack: bool,
 }
 
 impl<'a> Source<'a> {
@@ -40,8 +42,9 @@ impl<'a> Source<'a> {
         bad(record, format!("column `{}`: {quote}{shown}{dots}{quote} {what}", self.name));
     }
 
-    fn null(&self, bad: &mut OnBad<'_>, record: usize) {
-        if !self.nullable {
+    /// A cell that is null, or not there.
+    pub(super) fn null(&self, bad: &mut OnBad<'_>, record: usize, kind: Kind) {
+        if !self.nullable && !(self.may_lack && kind == Kind::Absent) {
             bad(record, format!("column `{}` may not be null", self.name));
         }
     }
@@ -135,7 +138,7 @@ fn explained<T: ArrowPrimitiveType, E: Display>(
     for (record, (kind, text)) in source.cells().enumerate() {
         let text = text.trim_ascii();
         let value = if is_null(kind, text) {
-            source.null(bad, record);
+            source.null(bad, record, kind);
             None
         } else {
             match parse(text) {
@@ -163,7 +166,7 @@ fn boolean(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
     for (record, (kind, text)) in source.cells().enumerate() {
         let text = text.trim_ascii();
         let value = if is_null(kind, text) {
-            source.null(bad, record);
+            source.null(bad, record, kind);
             None
         } else {
             let value = scalar::boolean(text);
@@ -239,7 +242,7 @@ fn strings(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
             // Text can be empty without being null; where null is not allowed, that is what an empty field is.
             Kind::Null if !source.nullable && source.grid.empty_is_text => true,
             Kind::Null | Kind::Absent => {
-                source.null(bad, record);
+                source.null(bad, record, kind);
                 false
             }
             Kind::Json if matches!(text.first(), Some(b'{' | b'[')) => {
@@ -279,7 +282,7 @@ fn json(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
         let null = matches!(kind, Kind::Null | Kind::Absent);
         let checked = if null { Ok(()) } else { serde_json::from_slice::<serde::de::IgnoredAny>(text).map(drop) };
         match checked {
-            Ok(()) if null => source.null(bad, record),
+            Ok(()) if null => source.null(bad, record, kind),
             Ok(()) => bytes.values.extend_from_slice(text),
             Err(error) => source.refuse(bad, record, kind, text, &super::ndjson::plain(&error)),
         }
@@ -297,7 +300,7 @@ fn binary(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
     for (record, (kind, text)) in source.cells().enumerate() {
         let null = matches!(kind, Kind::Null | Kind::Absent);
         if null {
-            source.null(bad, record);
+            source.null(bad, record, kind);
         } else if scalar::unhex(text, &mut bytes.values).is_none() {
             source.refuse(bad, record, kind, text, "is not hexadecimal bytes");
         }
@@ -314,7 +317,7 @@ fn uuids(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
         let text = text.trim_ascii();
         let mut value = None;
         if is_null(kind, text) {
-            source.null(bad, record);
+            source.null(bad, record, kind);
         } else {
             value = scalar::uuid(text);
             if value.is_none() {

@@ -97,7 +97,7 @@ pub(super) fn split(grid: &mut Grid, dialect: &Dialect, first_line: u64) -> Vec<
         let reason = outcome
             .fault
             .map(str::to_owned)
-            .or_else(|| (fields != grid.width).then(|| format!("has {}, not {}", count(fields), grid.width)));
+            .or_else(|| (fields != grid.width).then(|| format!("has {}, not {}", count(fields, "field"), grid.width)));
         match reason {
             Some(reason) => {
                 grid.truncate(first_cell);
@@ -112,8 +112,8 @@ pub(super) fn split(grid: &mut Grid, dialect: &Dialect, first_line: u64) -> Vec<
     ragged
 }
 
-fn count(fields: usize) -> String {
-    format!("{fields} field{}", if fields == 1 { "" } else { "s" })
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn blank_line(rest: &[u8]) -> Option<usize> {

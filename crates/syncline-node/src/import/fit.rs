@@ -14,6 +14,9 @@ use arrow_array::{
 use arrow_cast::display::array_value_to_string;
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_select::filter::filter_record_batch;
+use arrow_select::interleave::interleave;
+use syncline_tree::key::KeyEncoder;
 use syncline_tree::schema::{Schema, Type};
 
 use super::chunk::{Chunk, Places, RowShapes};
@@ -42,6 +45,24 @@ pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
     }
 }
 
+/// The array with zeros for its nulls, of the field's type. For columns that may not be null: rows that lack them are
+/// there to have their other cells replaced, and nobody looks at these.
+pub(super) fn zeroed(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let failed = Error::arrow("fill in cells that are not given");
+    let valid: BooleanArray = (0..array.len()).map(|row| Some(array.is_valid(row))).collect();
+    // What is there takes its type first: a null inside of a nested cell that is not there would not fit it.
+    let given = arrow_select::filter::filter(array, &valid).map_err(failed)?;
+    let given =
+        if given.data_type() == field.data_type() { given } else { cast(&given, field.data_type()).map_err(failed)? };
+    let mut next = 0;
+    let places = valid.values().iter().map(|is_given| {
+        next += usize::from(is_given);
+        if is_given { (0, next - 1) } else { (1, 0) }
+    });
+    let places: Vec<_> = places.collect();
+    interleave(&[&given, &filler(field, 1)], &places).map_err(failed)
+}
+
 /// How batches of one source become chunks.
 #[derive(Debug, Clone)]
 pub(super) struct FitPlan {
@@ -49,6 +70,7 @@ pub(super) struct FitPlan {
     pub(super) name: String,
     pub(super) schema: Arc<Schema>,
     pub(super) arrow: SchemaRef,
+    pub(super) encoder: KeyEncoder,
     /// Per column of the schema: where it is in the batches.
     pub(super) columns: Vec<Option<usize>>,
     /// The set of columns the source gives.
@@ -85,7 +107,15 @@ impl FitPlan {
             let kept = arrays.iter().map(|array| arrow_select::filter::filter(array, &keep)).collect::<Result<_, _>>();
             arrays = kept.map_err(Error::arrow("take bad rows out"))?;
         }
-        RecordBatch::try_new(self.schema.arrow_of(&positions), arrays).map_err(Error::arrow("put key columns together"))
+        let keys = RecordBatch::try_new(self.schema.arrow_of(&positions), arrays)
+            .map_err(Error::arrow("put key columns together"))?;
+        let long = self.encoder.too_long_key_columns(&keys)?;
+        if long.is_empty() {
+            return Ok(keys);
+        }
+        let keep: BooleanArray =
+            (0..keys.num_rows()).map(|row| Some(long.iter().all(|(other, _)| *other != row))).collect();
+        filter_record_batch(&keys, &keep).map_err(Error::arrow("take bad rows out"))
     }
 
     /// Fits a batch whose first row has this number (from 1).
@@ -100,10 +130,12 @@ impl FitPlan {
             });
         }
         let places = Places::From(report::position(self.source, first));
+        let text = |position: u64| row_text(batch, usize::try_from(position - places.get(0)).unwrap_or(0));
         if reasons.is_empty() {
             let rows =
                 RecordBatch::try_new(self.arrow.clone(), arrays).map_err(Error::arrow("put columns together"))?;
-            return Ok(Chunk { rows, places, shapes: RowShapes::One(self.shape), bad: Vec::new() });
+            let chunk = Chunk { rows, places: places.clone(), shapes: RowShapes::One(self.shape), bad: Vec::new() };
+            return chunk.without_long_keys(&self.encoder, text);
         }
         let bad = reasons.iter().map(|(row, reason)| Bad {
             position: places.get(*row),
@@ -116,8 +148,8 @@ impl FitPlan {
         let arrays = arrays.iter().map(|array| arrow_select::filter::filter(array, &keep)).collect::<Result<_, _>>();
         let arrays = arrays.map_err(Error::arrow("take bad rows out"))?;
         let rows = RecordBatch::try_new(self.arrow.clone(), arrays).map_err(Error::arrow("put columns together"))?;
-        let places = Places::Each(kept.iter().map(|row| places.get(*row)).collect());
-        Ok(Chunk { rows, places, shapes: RowShapes::One(self.shape), bad })
+        let kept = Places::Each(kept.iter().map(|row| places.get(*row)).collect());
+        Chunk { rows, places: kept, shapes: RowShapes::One(self.shape), bad }.without_long_keys(&self.encoder, text)
     }
 
     fn column(&self, array: &ArrayRef, at: usize, reasons: &mut BTreeMap<usize, String>) -> Result<ArrayRef> {
@@ -201,7 +233,7 @@ fn from_text(
             None => grid.push_empty(Kind::Null),
         }
     }
-    let source = column::Source { grid: &grid, column: 0, name: field.name(), nullable: true };
+    let source = column::Source { grid: &grid, column: 0, name: field.name(), nullable: true, may_lack: true };
     let built = column::build(&source, ty, &mut |row, reason| {
         reasons.entry(row).or_insert(reason);
     });

@@ -69,8 +69,8 @@ fn texts<'a>(source: &Source<'a>, bad: &mut OnBad<'_>) -> Vec<Option<&'a str>> {
     let mut texts = Vec::with_capacity(source.grid.len());
     for (record, (kind, text)) in source.grid.column(source.column).enumerate() {
         let null = matches!(kind, Kind::Null | Kind::Absent) || kind == Kind::Quoted && text.is_empty();
-        if null && !source.nullable {
-            bad(record, format!("column `{}` may not be null", source.name));
+        if null {
+            source.null(bad, record, kind);
         }
         let text = std::str::from_utf8(text);
         if text.is_err() {
@@ -111,7 +111,8 @@ impl Children {
 
     /// The children's array; children of a null say nothing.
     fn build(&self, texts: &[Option<&str>], field: &Field, bad: &mut OnBad<'_>) -> ArrayRef {
-        let source = Source { grid: &self.grid, column: 0, name: &field.name, nullable: field.nullable };
+        let (name, nullable) = (&field.name, field.nullable);
+        let source = Source { grid: &self.grid, column: 0, name, nullable, may_lack: false };
         column::build(&source, &field.ty, &mut |child, reason| {
             let owner = self.owners[child];
             if texts[owner].is_some() {

@@ -15,7 +15,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::reader::{ChunkReader, Length};
 use syncline_base::task;
-use syncline_tree::key::{KeyEncoder, Keys};
+use syncline_tree::key::Keys;
 
 use super::ahead::{Ahead, ahead};
 use super::source::Counter;
@@ -72,12 +72,12 @@ impl Parquet {
     }
 
     /// Whether the keys do not fall, and the first and last of them. Reads the key's columns only.
-    pub(super) fn key_order(&self, plan: &super::fit::FitPlan, encoder: &KeyEncoder) -> Result<Order> {
+    pub(super) fn key_order(&self, plan: &super::fit::FitPlan) -> Result<Order> {
         let mut order = Order { in_order: true, ends: None };
         let (columns, narrow) = plan.key_only().narrowed();
         for batch in self.read(&columns, 8192)? {
             let keys = narrow.fit_key(&batch?)?;
-            if keys.num_rows() > 0 && !order.add(&encoder.encode_key_columns(&keys)?) {
+            if keys.num_rows() > 0 && !order.add(&plan.encoder.encode_key_columns(&keys)?) {
                 break;
             }
         }
@@ -230,3 +230,6 @@ fn split(columns: &[usize], weights: &[u64], width: usize) -> Vec<Vec<usize>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

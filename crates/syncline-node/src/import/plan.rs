@@ -112,6 +112,33 @@ impl Seen {
         }
     }
 
+    /// Names the columns of a text without a header: they are those of the table, or of the declared schema, in order.
+    /// To delete rows the key's columns will do.
+    pub(super) fn name_columns(&mut self, existing: Option<&Schema>, options: &Options) -> Result<()> {
+        let Self::Csv { source, names, .. } = self else { return Ok(()) };
+        let wanted: Vec<String> = match (existing, &options.schema) {
+            (Some(schema), _) => schema.columns.iter().map(|column| column.name.clone()).collect(),
+            (None, Some(fields)) => fields.iter().map(|field| field.name.clone()).collect(),
+            (None, None) => return Ok(()),
+        };
+        let key = existing.filter(|_| options.mode == Mode::Delete).map(Schema::key_positions).unwrap_or_default();
+        if names.len() == wanted.len() {
+            *names = wanted;
+        } else if !key.is_empty() && names.len() == key.len() {
+            *names = key.iter().map(|position| wanted[*position].clone()).collect();
+        } else {
+            let (whose, count) = (if existing.is_some() { "the table" } else { "the schema" }, wanted.len());
+            let reason = format!(
+                "without a header its {} are {whose}'s in order, and {whose} has {count}: {}; give all of them, or a \
+                 header that names those that are there",
+                csv::count(names.len(), "column"),
+                wanted.join(", ")
+            );
+            return Err(Error::source(&source.name, reason));
+        }
+        Ok(())
+    }
+
     /// What the first rows of a text source look like. Takes what it has looked at from the budget.
     fn guess(&mut self, options: &Options, budget: &mut u64) -> Result<Guesses> {
         let mut guesses = Guesses::default();
@@ -247,8 +274,12 @@ fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<Vec<Field>> 
 pub(super) struct Common {
     pub(super) schema: Arc<Schema>,
     pub(super) arrow: arrow_schema::SchemaRef,
+    pub(super) encoder: KeyEncoder,
     pub(super) shapes: Arc<Shapes>,
     pub(super) counter: Counter,
+    pub(super) mode: Mode,
+    /// Whether rows may lack columns that may not be null: those of rows that the table has.
+    pub(super) partial: bool,
 }
 
 /// A source ready to be read.
@@ -261,8 +292,8 @@ pub(super) struct Planned {
 }
 
 /// Matches a source's columns with the schema's.
-pub(super) fn plan(seen: Seen, index: usize, common: &Common, mode: Mode) -> Result<Planned> {
-    let schema = &common.schema;
+pub(super) fn plan(seen: Seen, index: usize, common: &Common) -> Result<Planned> {
+    let (schema, mode) = (&common.schema, common.mode);
     let index = u32::try_from(index).map_err(|_| Error::invalid("too many sources"))?;
     let Some(names) = seen.columns() else {
         let columns = wanted(schema, mode);
@@ -282,7 +313,7 @@ pub(super) fn plan(seen: Seen, index: usize, common: &Common, mode: Mode) -> Res
     for column in &schema.columns {
         let is_key = schema.key.contains(&column.id);
         let at = names.iter().position(|name| *name == column.name);
-        if at.is_none() && (is_key || !column.nullable && mode != Mode::Delete) {
+        if at.is_none() && (is_key || !column.nullable && mode != Mode::Delete && !common.partial) {
             let why = if is_key { "is part of the key" } else { "may not be null" };
             return Err(Error::source(seen.name(), format!("it has no column `{}`, which {why}", column.name)));
         }
@@ -313,20 +344,16 @@ impl Planned {
             name: self.seen.name().to_owned(),
             schema: common.schema.clone(),
             arrow: common.arrow.clone(),
+            encoder: common.encoder.clone(),
             columns: self.columns.clone(),
             shape: self.shape,
         }
     }
 
     /// Whether its keys are known to come in order, and after `last`; `None` when it would cost too much to tell.
-    pub(super) fn key_order(
-        &self,
-        common: &Common,
-        encoder: &KeyEncoder,
-        last: &[u8],
-    ) -> Result<Option<(bool, Vec<u8>)>> {
+    pub(super) fn key_order(&self, common: &Common, last: &[u8]) -> Result<Option<(bool, Vec<u8>)>> {
         let Seen::Parquet(parquet) = &self.seen else { return Ok(None) };
-        let order = parquet.key_order(&self.fit_plan(common), encoder)?;
+        let order = parquet.key_order(&self.fit_plan(common))?;
         Ok(Some(match order.ends {
             Some((first, end)) => (order.in_order && last <= first.as_slice(), end),
             None => (order.in_order, last.to_vec()),
@@ -334,13 +361,15 @@ impl Planned {
     }
 
     /// Starts reading.
-    pub(super) fn chunks(self, options: &Options, common: &Common, mode: Mode) -> Result<Chunks> {
-        let fit = self.fit_plan(common);
+    pub(super) fn chunks(self, options: &Options, common: &Common) -> Result<Chunks> {
+        let (fit, mode) = (self.fit_plan(common), common.mode);
         let text = |reader| TextPlan {
             source: self.index,
             reader,
             schema: common.schema.clone(),
             arrow: common.arrow.clone(),
+            encoder: common.encoder.clone(),
+            partial: common.partial,
             columns: self.columns.clone(),
             shape: self.shape,
             shapes: None,
@@ -384,10 +413,9 @@ impl Planned {
 
 /// Whether all sources together are known to be in key order.
 pub(super) fn in_order(sources: &[Planned], common: &Common) -> Result<bool> {
-    let encoder = KeyEncoder::new(&common.schema)?;
     let mut last = Vec::new();
     for source in sources {
-        match source.key_order(common, &encoder, &last)? {
+        match source.key_order(common, &last)? {
             Some((true, end)) => last = end,
             _ => return Ok(false),
         }

@@ -12,12 +12,12 @@ use arrow_array::types::{UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, SchemaRef};
 use syncline_base::Clock;
-use syncline_tree::key::{KeyEncoder, Keys};
+use syncline_tree::key::Keys;
 
 use super::chunk::{Chunk, Places, RowShapes};
 use super::plan::{Chunks, Common, Planned};
-use super::report::{BadRow, Duplicate, Names, Rejects, Report, SHOWN};
-use super::{Error, Given, OnDuplicate, OnProgress, Options, Progress, Result, Sorted};
+use super::report::{Bad, BadRow, Duplicate, Names, Rejects, Report, SHOWN};
+use super::{Error, Given, Known, OnDuplicate, OnProgress, Options, Progress, Result, Sorted, partial};
 use crate::sort::{self, Keyed, Limits, Sorter};
 
 /// What an import says about itself while it runs and afterwards. Clones are of the same import.
@@ -53,7 +53,7 @@ impl Handle {
 pub struct Rows {
     handle: Handle,
     names: Names,
-    encoder: KeyEncoder,
+    known: Option<Known>,
     on_duplicate: OnDuplicate,
     rejects: Option<Rejects>,
     progress: Option<OnProgress>,
@@ -101,9 +101,8 @@ pub(super) struct Start {
 impl Rows {
     pub(super) fn new(start: Start, options: &Options) -> Result<Self> {
         let common = start.handle.common.clone();
-        let encoder = KeyEncoder::new(&common.schema)?;
-        let (mode, settings) = (options.mode, options.clone());
-        let chunks = start.sources.into_iter().flat_map(move |source| match source.chunks(&settings, &common, mode) {
+        let (partial, settings) = (common.partial, options.clone());
+        let chunks = start.sources.into_iter().flat_map(move |source| match source.chunks(&settings, &common) {
             Ok(chunks) => chunks,
             Err(error) => Box::new(std::iter::once(Err(error))),
         });
@@ -118,7 +117,7 @@ impl Rows {
         Ok(Self {
             handle: start.handle,
             names: start.names,
-            encoder,
+            known: options.known.clone().filter(|_| partial),
             on_duplicate: options.on_duplicate,
             rejects: options.reject.clone().map(Rejects::new),
             progress: options.progress.clone(),
@@ -154,7 +153,7 @@ impl Rows {
                     if chunk.rows.num_rows() == 0 {
                         continue;
                     }
-                    let keys = self.encoder.encode(&chunk.rows)?;
+                    let keys = self.handle.common.encoder.encode(&chunk.rows)?;
                     if !sort::in_order(&keys) || self.last.as_slice() > keys.get(0) {
                         return Err(Error::invalid("a source has changed while it was read; import it again"));
                     }
@@ -173,14 +172,14 @@ impl Rows {
     }
 
     fn collect(&mut self, chunks: Chunks, limits: Limits) -> Result<Input> {
-        let encoder = self.encoder.clone();
+        let encoder = self.handle.common.encoder.clone();
         let keys_of: sort::KeysOf = Arc::new(move |batch| Ok(encoder.encode(batch)?));
         let mut sorter = Sorter::new(packed_schema(&self.handle.common.arrow), keys_of, limits);
         for chunk in chunks {
             let chunk = self.note(chunk?)?;
             // A refused import needs no sorting: its rows are only read to be counted.
             if chunk.rows.num_rows() > 0 && !self.refused {
-                let keys = self.encoder.encode(&chunk.rows)?;
+                let keys = self.handle.common.encoder.encode(&chunk.rows)?;
                 sorter.push(pack(&chunk)?, keys)?;
             }
             self.tell();
@@ -198,21 +197,55 @@ impl Rows {
 
     /// Counts a chunk's rows and deals with the bad ones.
     fn note(&mut self, mut chunk: Chunk) -> Result<Chunk> {
-        for bad in std::mem::take(&mut chunk.bad) {
-            let place = self.names.place(bad.position);
-            match &mut self.rejects {
-                Some(rejects) => rejects.write(&place, &bad)?,
-                None => self.refused = true,
-            }
-            self.handle.update(|report| {
-                report.rows_read += 1;
-                report.rejected += 1;
-                if report.bad_rows.len() < SHOWN {
-                    report.bad_rows.push(BadRow { place, reason: bad.reason });
-                }
-            });
+        let bad = std::mem::take(&mut chunk.bad);
+        self.handle.update(|report| report.rows_read += (chunk.rows.num_rows() + bad.len()) as u64);
+        bad.into_iter().try_for_each(|bad| self.refuse(bad))?;
+        Ok(chunk)
+    }
+
+    /// Sets a bad row aside, or gives the import up.
+    fn refuse(&mut self, bad: Bad) -> Result<()> {
+        let place = self.names.place(bad.position);
+        match &mut self.rejects {
+            Some(rejects) => rejects.write(&place, &bad)?,
+            None => self.refused = true,
         }
-        self.handle.update(|report| report.rows_read += chunk.rows.num_rows() as u64);
+        self.handle.update(|report| {
+            report.rejected += 1;
+            if report.bad_rows.len() < SHOWN {
+                report.bad_rows.push(BadRow { place, reason: bad.reason });
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes the rows out that the table does not have and that lack columns which may not be null.
+    fn without_incomplete(&mut self, mut chunk: Chunk) -> Result<Chunk> {
+        let Some(known) = self.known.clone() else { return Ok(chunk) };
+        let common = self.handle.common.clone();
+        let lacks = partial::lacking(&common.schema, &common.shapes.snapshot());
+        let rows: Vec<usize> =
+            (0..chunk.rows.num_rows()).filter(|row| !lacks[chunk.shapes.get(*row) as usize].is_empty()).collect();
+        if rows.is_empty() {
+            return Ok(chunk);
+        }
+        let all = common.encoder.encode(&chunk.rows)?;
+        let keys: Keys = rows.iter().map(|row| all.get(*row)).collect();
+        let found = known(&keys)?;
+        let mut keep = vec![true; chunk.rows.num_rows()];
+        for ((row, key), _) in rows.iter().zip(keys.iter()).zip(&found).filter(|(_, found)| !**found) {
+            keep[*row] = false;
+            let shape = chunk.shapes.get(*row) as usize;
+            let given = common.shapes.snapshot()[shape].clone();
+            self.refuse(Bad {
+                position: chunk.places.get(*row),
+                reason: partial::reason(&common.schema, key, &lacks[shape])?,
+                text: partial::text(&common.schema, &chunk.rows.slice(*row, 1), given.as_deref()),
+            })?;
+        }
+        if keep.contains(&false) {
+            chunk.filter(&keep.into())?;
+        }
         Ok(chunk)
     }
 
@@ -295,15 +328,18 @@ impl Rows {
             let ready = match self.next_part()? {
                 Some(part) => self.unique(part)?,
                 None => {
-                    self.finish()?;
                     self.done = true;
                     self.held.take()
                 }
             };
-            if let Some(part) = ready.filter(|part| !self.refused && part.chunk.rows.num_rows() > 0) {
-                self.handle.update(|report| report.rows += part.chunk.rows.num_rows() as u64);
+            let ready = ready.map(|part| self.without_incomplete(part.chunk)).transpose()?;
+            if self.done {
+                self.finish()?;
+            }
+            if let Some(chunk) = ready.filter(|chunk| !self.refused && chunk.rows.num_rows() > 0) {
+                self.handle.update(|report| report.rows += chunk.rows.num_rows() as u64);
                 self.tell();
-                return Ok(Some(self.sorted(part.chunk)));
+                return Ok(Some(self.sorted(chunk)));
             }
             if self.done {
                 self.tell();

@@ -2,6 +2,7 @@
 
 mod faults;
 mod order;
+mod partial;
 mod typed;
 
 use std::io::Cursor;

@@ -9,6 +9,7 @@ use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::filter::filter;
 use memchr::{memchr_iter, memrchr};
+use syncline_tree::key::KeyEncoder;
 use syncline_tree::schema::Schema;
 
 use super::chunk::{Chunk, Places, RowShapes, Shapes};
@@ -222,6 +223,9 @@ pub(super) struct TextPlan {
     pub(super) reader: Reader,
     pub(super) schema: Arc<Schema>,
     pub(super) arrow: SchemaRef,
+    pub(super) encoder: KeyEncoder,
+    /// Whether records may lack columns that may not be null.
+    pub(super) partial: bool,
     /// Per column of the schema: where it is in the grid.
     pub(super) columns: Vec<Option<usize>>,
     /// The columns given, when a record has all of its cells.
@@ -239,8 +243,9 @@ impl TextPlan {
         for (column, place) in self.schema.columns.iter().zip(&self.columns) {
             let array = match place {
                 Some(at) => {
-                    let nullable = column.nullable && !self.schema.key.contains(&column.id);
-                    let source = column::Source { grid: &grid, column: *at, name: &column.name, nullable };
+                    let is_key = self.schema.key.contains(&column.id);
+                    let (nullable, may_lack) = (column.nullable && !is_key, self.partial && !is_key);
+                    let source = column::Source { grid: &grid, column: *at, name: &column.name, nullable, may_lack };
                     column::build(&source, &column.ty, &mut |record, reason| {
                         reasons.entry(record).or_insert(reason);
                     })
@@ -252,9 +257,14 @@ impl TextPlan {
         let shapes = self.row_shapes(&grid)?;
         let bad = self.bad(&grid, &ragged, &reasons);
         let lines = |row: usize| report::position(self.source, grid.records[row].line);
+        let text = |position: u64| {
+            let (_, line) = report::source_of(position);
+            let found = grid.records.binary_search_by_key(&line, |record| record.line);
+            found.map_or_else(|_| String::new(), |record| grid.text(&grid.records[record]))
+        };
         if reasons.is_empty() {
             let places = Places::Each((0..grid.len()).map(lines).collect());
-            return Ok(Chunk { rows: self.batch(arrays)?, places, shapes, bad });
+            return Chunk { rows: self.batch(arrays)?, places, shapes, bad }.without_long_keys(&self.encoder, text);
         }
         let keep: BooleanArray = (0..grid.len()).map(|row| Some(!reasons.contains_key(&row))).collect();
         let kept: Vec<usize> = keep.values().set_indices().collect();
@@ -263,23 +273,27 @@ impl TextPlan {
             RowShapes::Each(each) => RowShapes::Each(kept.iter().map(|row| each[*row]).collect()),
             one @ RowShapes::One(_) => one,
         };
-        Ok(Chunk {
+        let chunk = Chunk {
             rows: self.batch(arrays.map_err(Error::arrow("take bad rows out"))?)?,
             places: Places::Each(kept.iter().map(|row| lines(*row)).collect()),
             shapes,
             bad,
-        })
+        };
+        chunk.without_long_keys(&self.encoder, text)
     }
 
     /// Nested columns come with null allowed everywhere; bad rows are out, so the real type fits now.
     fn batch(&self, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
         let strict = arrays.into_iter().zip(self.arrow.fields()).map(|(array, field)| {
+            if array.null_count() > 0 && !field.is_nullable() {
+                return fit::zeroed(&array, field);
+            }
             if array.data_type() == field.data_type() {
                 return Ok(array);
             }
-            arrow_cast::cast(&array, field.data_type())
+            arrow_cast::cast(&array, field.data_type()).map_err(Error::arrow("check nested columns"))
         });
-        let arrays = strict.collect::<Result<Vec<_>, _>>().map_err(Error::arrow("check nested columns"))?;
+        let arrays = strict.collect::<Result<Vec<_>>>()?;
         RecordBatch::try_new(self.arrow.clone(), arrays).map_err(Error::arrow("put columns together"))
     }
 

@@ -42,7 +42,7 @@ pub struct Request {
     /// Where bad rows are written, instead of refusing the import.
     #[serde(default)]
     pub reject: Option<PathBuf>,
-    /// CSV and TSV: the first line does not have the column names.
+    /// CSV and TSV: the first line does not have the column names: they are the table's, in its order.
     #[serde(default)]
     pub no_header: bool,
     /// CSV: the separator.
@@ -139,7 +139,8 @@ fn read_into(
     if request.mode == Mode::Delete && existing.is_none() {
         return Err(Error::not_found(format!("table {:?}", request.table), "there is nothing to delete from"));
     }
-    let options = options(replica, request, progress)?;
+    let mut options = options(replica, request, progress)?;
+    options.known = old.cloned().map(|table| -> import::Known { Arc::new(move |keys| Ok(table.contains(keys)?)) });
     progress.stage("importing", 0, Unit::Bytes);
     let mut prepared = import::open(inputs, &options, existing, &request.key)?;
     let base = match old {

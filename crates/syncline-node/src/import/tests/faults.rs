@@ -147,3 +147,80 @@ fn bytes_that_are_no_text() {
     let error = run(vec![Input::Path("/nowhere/t.csv".into())], &options(), None, &["id"]).expect_err("no file");
     assert_eq!(error.kind(), syncline_base::Kind::NotFound);
 }
+
+#[test]
+fn keys_that_are_too_long_are_bad_rows() {
+    let long = "k".repeat(70_000);
+    let table = text("t.csv", "id,v\na,1\n", &options(), None, &["id"]).unwrap().schema;
+    let reason = "its key takes 70002 bytes, and a key may have 65536".to_owned();
+    for mode in [Mode::Upsert, Mode::Replace, Mode::Append, Mode::Delete] {
+        let options = Options { mode, ..options() };
+        for (name, content) in [
+            ("t.csv", format!("id,v\na,1\n{long},2\nb,x\nc,3\n")),
+            ("t.ndjson", format!("{{\"id\":\"a\"}}\n{{\"id\":\"{long}\"}}\n{{\"id\":\"b\",\"v\":[]}}\n")),
+        ] {
+            let Err(Error::BadRows(report)) = text(name, &content, &options, Some(&table), &[]) else {
+                panic!("{name} {mode:?} must be refused")
+            };
+            let bad: Vec<(u64, String)> =
+                report.bad_rows.into_iter().map(|bad| (bad.place.line.unwrap(), bad.reason)).collect();
+            assert_eq!(bad[0], (if name == "t.csv" { 3 } else { 2 }, reason.clone()));
+            assert_eq!(bad.len(), if mode == Mode::Delete { 1 } else { 2 }, "the other bad row is found too: {bad:?}");
+        }
+    }
+    // As long as a key can be.
+    let longest = "k".repeat(65_534);
+    let got = text("t.csv", &format!("id,v\n{longest},1\n"), &options(), Some(&table), &[]).unwrap();
+    assert_eq!(got.rows()[0]["id"], longest);
+    let dir = tempfile::tempdir().unwrap();
+    let reject = dir.path().join("rejects");
+    let options = Options { reject: Some(reject.clone()), ..options() };
+    let got = run(vec![stream("t.csv", format!("id,v\n{long},2\nb,3\n"))], &options, Some(&table), &[]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": "b", "v": 3})]);
+    let line: Value = serde_json::from_str(std::fs::read_to_string(reject).unwrap().trim()).unwrap();
+    assert_eq!(line, json!({"file": "t.csv", "line": 2, "reason": reason, "row": format!("{long},2")}));
+}
+
+#[test]
+fn types_that_no_key_can_have() {
+    for (ty, value) in [("float64", "1.5"), ("json", "{}"), ("list(int32)", "[]")] {
+        let fields = read_schema(&format!("[{{\"name\":\"id\",\"type\":\"{ty}\",\"nullable\":false}}]")).unwrap();
+        let options = Options { schema: Some(fields), ..options() };
+        let error = text("t.csv", &format!("id\n{value}\n"), &options, None, &["id"]).expect_err(ty).to_string();
+        assert!(error.contains("\"id\" cannot be in the key: a key column is not null and is a bool"), "{error}");
+    }
+}
+
+#[test]
+fn null_keys_are_bad_rows_in_every_format() {
+    let got = reasons("t.csv", "id,n,t\n,1,x\n\"\",2,y\n", Some(&table()));
+    let null = |line| (line, "column `id` may not be null".to_owned());
+    assert_eq!(got, [null(2), null(3)]);
+    let got = reasons("t.ndjson", "{\"id\":null}\n{\"n\":1}\n", Some(&table()));
+    assert_eq!(got, [null(1), null(2)]);
+}
+
+#[test]
+fn without_a_header_columns_are_the_tables_in_order() {
+    let plain = Options { header: false, ..options() };
+    let got = text("t.csv", "2,7,b\n1,,\"a\"\n", &plain, Some(&table()), &[]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": 1, "n": null, "t": "a"}), json!({"id": 2, "n": 7, "t": "b"})]);
+    let error = text("t.tsv", "2\t7\n", &plain, Some(&table()), &[]).expect_err("two columns").to_string();
+    assert_eq!(
+        error,
+        "t.tsv: without a header its 2 columns are the table's in order, and the table has 3: id, n, t; give all of \
+         them, or a header that names those that are there"
+    );
+    let delete = Options { mode: Mode::Delete, ..plain.clone() };
+    for content in ["2\n1\n", "2,7,b\n1,,x\n"] {
+        let got = text("t.csv", content, &delete, Some(&table()), &[]).unwrap();
+        assert_eq!(got.rows()[1]["id"], 2, "{content}");
+    }
+    let fields =
+        read_schema("[{\"name\":\"id\",\"type\":\"utf8\",\"nullable\":false},{\"name\":\"n\",\"type\":\"int8\"}]");
+    let declared = Options { schema: Some(fields.unwrap()), ..plain };
+    let got = text("t.csv", "007,1\n", &declared, None, &["id"]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": "007", "n": 1})]);
+    let error = text("t.csv", "007\n", &declared, None, &["id"]).expect_err("one column").to_string();
+    assert!(error.starts_with("t.csv: without a header its 1 column are the schema's"), "{error}");
+}

@@ -87,3 +87,14 @@ fn sources_that_disagree_are_named() {
     let error = run(inputs, &options(), None, &["id"]).expect_err("two types").to_string();
     assert_eq!(error, "column `id` is Utf8 in b.parquet and Int64 in a.parquet; declare its type with --schema");
 }
+
+#[test]
+fn rows_with_keys_that_are_too_long_do_not_spoil_the_order() {
+    let keys: Vec<String> = ["a".to_owned(), "z".repeat(70_000), "b".to_owned(), "c".to_owned()].to_vec();
+    let source = batch(vec![("id", Arc::new(StringArray::from(keys)))]);
+    let error = run(vec![stream("t.parquet", parquet(&source))], &options(), None, &["id"]).expect_err("a long key");
+    let Error::BadRows(report) = error else { panic!("{error}") };
+    assert_eq!((report.rejected, report.bad_rows[0].place.row), (1, Some(2)));
+    assert!(report.bad_rows[0].reason.starts_with("its key takes 70002 bytes"));
+    assert!(report.in_order);
+}
