@@ -25,11 +25,12 @@ mod suites;
 mod targets;
 mod world;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use syncline_base::{Clock, SystemClock};
 
 use self::ours::Ours;
@@ -99,8 +100,19 @@ enum Which {
     Child,
 }
 
+/// Refuses to leave out what no suite has: a slip of the pen would measure what was to be left out.
+fn check_without(names: &[String]) -> Result<()> {
+    let known: BTreeSet<&str> =
+        suites::ALL.iter().flat_map(|suite| suite.peers).copied().chain([record::OURS]).collect();
+    match names.iter().find(|name| !known.contains(name.as_str())) {
+        Some(name) => bail!("--without {name}: there are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        None => Ok(()),
+    }
+}
+
 /// Runs a suite and writes its report.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    check_without(&args.without)?;
     let suites = match args.suite {
         Which::Child => {
             let report = args.out.as_deref().context("the measured child is told where to report")?;
@@ -136,7 +148,7 @@ fn measure_suite(args: &Args, ours: Option<&Ours>, suite: &Suite) -> Result<()> 
         scratch.disable_cleanup(true);
         eprintln!("scratch directory: {}", scratch.path().display());
     }
-    let world = World::new(args, scratch.path(), suite.peers)?;
+    let world = World::new(args, ours.map(Ours::binary), scratch.path(), suite.peers)?;
     let machine = machine::Machine::look(scratch.path());
     let mut recorder = Recorder::default();
     let notes = (suite.run)(&world, ours, &mut recorder).with_context(|| format!("suite {}", suite.name))?;
@@ -200,8 +212,8 @@ fn command(args: &Args, suite: &Suite) -> String {
     if let Some(repetitions) = args.repetitions {
         words.push(format!("--repetitions {repetitions}"));
     }
-    if let Some(binary) = &args.binary {
-        words.push(format!("--binary {}", binary.display()));
+    if args.binary.is_some() {
+        words.push("--binary PATH".to_owned());
     }
     if !args.without.is_empty() {
         words.push(format!("--without {}", args.without.join(",")));

@@ -52,6 +52,11 @@ impl Ours {
         Self::at_path(&binary)
     }
 
+    /// Where it is.
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The peaks of memory since the last call.
     pub(super) fn take_memory(&self) -> Memory {
         self.memory.replace(Memory::new())
@@ -95,6 +100,11 @@ impl Ours {
     /// The dataset's content root.
     pub(super) fn root(&self, dir: &Path) -> Result<String> {
         root_of(&self.run(&self.at(dir, ["root"]))?)
+    }
+
+    /// The root of a table.
+    pub(super) fn table_root(&self, dir: &Path, table: &str) -> Result<String> {
+        root_of(&self.run(&self.at(dir, ["root", "--table", table]))?)
     }
 
     /// The content root of a version.
@@ -263,3 +273,6 @@ impl Drop for Node {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,10 @@ mod reconcile;
 mod rsync;
 mod table_delta;
 mod table_ops;
+mod table_peers;
 mod versions;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::ours::Ours;
 use super::record::Recorder;
@@ -73,6 +74,21 @@ pub(super) const PARQUET_EDIT: Suite =
 /// Every suite, in the order of `all`.
 pub(super) const ALL: [&Suite; 7] =
     [&TABLE_DELTA, &TABLE_OPS, &RECONCILE, &PARQUET_EDIT, &FILES_LARGE, &FILES_MANY, &FILES_MILLION];
+
+/// What a peer does of a suite on its input, told its name.
+type Peer<I> = fn(&World, &I, &str, &mut Recorder) -> Result<()>;
+
+/// Those of `peers` that take part do what `peer` says, one after the other.
+fn take_turns<I>(
+    world: &World,
+    peers: impl IntoIterator<Item = &'static str>,
+    peer: Peer<I>,
+    input: &I,
+    recorder: &mut Recorder,
+) -> Result<()> {
+    let mut there = peers.into_iter().filter(|name| world.has(name));
+    there.try_for_each(|name| peer(world, input, name, recorder).with_context(|| name.to_owned()))
+}
 
 /// A count as people write it: `10 k`, `1 M`.
 fn count(number: usize) -> String {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::measure::{self, Cmd, Outcome};
@@ -52,24 +52,28 @@ pub(super) struct World {
     pub(super) versions: BTreeMap<String, String>,
     scratch: PathBuf,
     cache: PathBuf,
+    /// Our binary, which is `syncline` in every line that is shown.
+    binary: Option<PathBuf>,
 }
 
 impl World {
     /// A world with an empty scratch directory and every peer of `peers` that is not left out.
-    pub(super) fn new(options: &super::Args, scratch: &Path, peers: &[&str]) -> Result<Self> {
+    pub(super) fn new(options: &super::Args, binary: Option<&Path>, scratch: &Path, peers: &[&str]) -> Result<Self> {
         let cache = cache_dir()?;
         fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
-        let unknown = options.without.iter().find(|name| *name != OURS && !peers.contains(&name.as_str()));
-        if let Some(name) = unknown {
-            bail!("--without {name}: this suite's peers are {}", peers.join(", "));
-        }
         let mut world = Self {
             quick: options.quick,
             repetitions: options.repetitions(),
-            without: options.without.clone(),
+            without: options
+                .without
+                .iter()
+                .filter(|name| *name == OURS || peers.contains(&name.as_str()))
+                .cloned()
+                .collect(),
             versions: BTreeMap::new(),
             scratch: scratch.to_owned(),
             cache,
+            binary: binary.map(Path::to_owned),
         };
         world.find_programs(peers)?;
         world.install_packages(peers)?;
@@ -94,6 +98,17 @@ impl World {
         }
         fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         Ok(dir)
+    }
+
+    /// Removes every directory in the scratch directory: a tool's million files are not there while the next one works.
+    pub(super) fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.scratch).with_context(|| format!("listing {}", self.scratch.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(&path).with_context(|| format!("emptying {}", path.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Where inputs of that name are kept; `make` fills the directory when it is not there yet.
@@ -150,9 +165,16 @@ impl World {
 
     /// A text without the names of this machine's directories.
     pub(super) fn short(&self, text: &str) -> String {
-        let places = [(self.scratch.as_path(), "$RUN"), (self.cache.as_path(), "$CACHE"), (&run::root(), ".")];
+        let root = run::root();
+        // The repository last: the others may lie in it.
+        let places = [
+            (Some(&self.scratch), "$RUN"),
+            (Some(&self.cache), "$CACHE"),
+            (self.binary.as_ref(), OURS),
+            (Some(&root), "."),
+        ];
         let mut text = text.to_owned();
-        for (place, name) in places {
+        for (place, name) in places.into_iter().filter_map(|(place, name)| Some((place?, name))) {
             text = text.replace(&*place.to_string_lossy(), name);
         }
         text

@@ -219,10 +219,9 @@ fn key(row: u64) -> String {
 
 fn schema(columns: &[&str]) -> SchemaRef {
     let field = |name: &&str| match *name {
-        DROPPED => Field::new(*name, DataType::Int32, false),
-        // A column that comes later has no value for rows that are there.
-        ADDED => Field::new(*name, DataType::Int32, true),
-        _ => Field::new(*name, DataType::Utf8, false),
+        // As pyarrow and pandas declare columns unless told otherwise.
+        DROPPED | ADDED => Field::new(*name, DataType::Int32, true),
+        _ => Field::new(*name, DataType::Utf8, *name != KEY),
     };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }

@@ -91,16 +91,19 @@ fn trees(world: &World, ours: Option<&Ours>, recorder: &mut Recorder, trees: &[T
             case.round = round as u64;
             if let Some(ours) = ours {
                 we(&case, ours, recorder)?;
+                world.clear()?;
             }
             type Peer = fn(&Case<'_>, &mut Recorder) -> Result<()>;
             let peers: [(&str, Peer); 5] =
                 [("git", git), ("restic", restic), ("borg", borg), ("rsync", by_rsync), ("dvc", dvc)];
             for (name, peer) in peers {
                 if world.has(name) {
-                    peer(&case, recorder)?;
+                    peer(&case, recorder).with_context(|| name.to_owned())?;
+                    world.clear()?;
                 }
             }
             copy(&case, recorder)?;
+            world.clear()?;
         }
     }
     let sizes: Vec<String> = trees.iter().map(|tree| format!("{} of {} bytes", tree.files, tree.size)).collect();
@@ -319,7 +322,7 @@ fn copy(case: &Case<'_>, recorder: &mut Recorder) -> Result<()> {
     let (sample, output) = world.step(&[find])?;
     ensure!(output[0].lines().count() as u64 == case.tree.files, "find sees another number of files");
     recorder.limit(&case.step(STATUS), "find", "sizes and times of all files", sample);
-    fs::remove_dir_all(world.scratch().join("cp")).context("removing the copy")
+    Ok(())
 }
 
 /// What is aimed for in `files-many`.

@@ -1,13 +1,16 @@
 //! rsync as a peer: both sides on this machine, talking its protocol over a pipe, with the bytes that it counts itself.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::super::inputs::lineitem;
 use super::super::measure::Cmd;
 use super::super::parse;
-use super::super::record::Sample;
+use super::super::record::{Recorder, Sample};
 use super::super::world::World;
+use super::table_ops::Input;
 
 /// What one has to know of these numbers.
 pub(super) const NOTE: &str = "over a pipe, `--fsync`";
@@ -19,6 +22,15 @@ pub(super) fn copy(world: &World, from: &Path, to: &Path) -> Result<Sample> {
     let (mut sample, output) = world.step(&[cmd.arg(from).arg(to)])?;
     sample.wire = Some(parse::rsync_wire(&output[0])?);
     Ok(sample)
+}
+
+/// Brings a copy of lineitem as Parquet to the edited one, and records that.
+pub(super) fn edited_table(world: &World, input: &Input, step: &str, recorder: &mut Recorder) -> Result<()> {
+    let place = world.fresh("rsync")?.join(lineitem::BASE);
+    fs::copy(input.file(lineitem::BASE), &place).context("placing the base for rsync")?;
+    let sample = copy(world, &input.file(lineitem::EDITED), &place)?;
+    recorder.add(step, "rsync of Parquet", NOTE, sample);
+    Ok(())
 }
 
 /// Copies what is new in the directory `from` to `to`, whole files: how tools without a push of their own are moved.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::inputs::{self, rows::Plan};
 use super::super::measure;
@@ -12,6 +12,7 @@ use super::super::ours::Ours;
 use super::super::record::{OURS, Recorder};
 use super::super::targets::{Metric, Target, at_most};
 use super::super::world::World;
+use super::table_peers::{PEERS, TablePeer};
 use super::{count, rsync};
 
 /// How many rows are edited, in this order, each round on top of the one before.
@@ -66,17 +67,8 @@ pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -
         if let Some(ours) = ours {
             we(world, ours, &input, recorder)?;
         }
-        for peer in ["lance", "delta"] {
-            if world.has(peer) {
-                lake(world, &input, peer, recorder)?;
-            }
-        }
-        if world.has("doltlite") {
-            doltlite(world, &input, recorder)?;
-        }
-        if world.has("rsync") {
-            csv_by_rsync(world, &input, recorder)?;
-        }
+        super::take_turns(world, PEERS, table_peer, &input, recorder)?;
+        super::take_turns(world, ["rsync"], csv_by_rsync, &input, recorder)?;
     }
     Ok(vec![
         format!(
@@ -133,79 +125,26 @@ pub(super) fn updated(report: &Value) -> Option<u64> {
     report["trees"].as_array()?.iter().map(|tree| tree["updated"].as_u64()).sum()
 }
 
-/// Lance or Delta.
-fn lake(world: &World, input: &Input, peer: &str, recorder: &mut Recorder) -> Result<()> {
-    let dir = world.fresh(peer)?;
-    let (store, copy) = (dir.join("store"), dir.join("copy"));
-    let call =
-        |step: &str, path: &Path| world.table_peer(peer, step, &json!({"store": store, "input": path, "key": ["id"]}));
-    let (mut sample, said) = call("load", &input.base())?;
-    done(peer, "load", &said, input.rows)?;
-    let mut size = measure::size(&store)?;
-    sample.disk = Some(size.cast_signed());
-    recorder.add("import", peer, "", sample);
-    rsync::new_files(world, &store, &copy)?;
+/// Lance, Delta or DoltLite.
+fn table_peer(world: &World, input: &Input, name: &str, recorder: &mut Recorder) -> Result<()> {
+    let peer = TablePeer::new(world, name, vec!["id"])?;
+    peer.load("import", &input.base(), input.rows, recorder)?;
+    peer.push()?;
     for (at, &edits) in input.rounds.iter().enumerate() {
-        let (mut sample, said) = call("edit", &edits_of(&input.dir, at))?;
-        done(peer, "edit", &said, edits)?;
-        let grown = measure::size(&store)?;
-        sample.disk = Some(grown.cast_signed() - size.cast_signed());
-        size = grown;
-        recorder.add(&step("commit", edits), peer, "", sample);
-        let (sample, said) = call("diff", &input.base())?;
-        done(peer, "diff", &said, edits)?;
-        recorder.add(&step("diff", edits), peer, "", sample);
-        let sample = rsync::new_files(world, &store, &copy)?;
-        recorder.add(&step("push", edits), peer, "new files by rsync", sample);
+        peer.edit(&step("commit", edits), &edits_of(&input.dir, at), edits, recorder)?;
+        peer.diff(&step("diff", edits), edits, recorder)?;
+        recorder.add(&step("push", edits), name, peer.push_note(), peer.push()?);
     }
     Ok(())
 }
 
-fn doltlite(world: &World, input: &Input, recorder: &mut Recorder) -> Result<()> {
-    let store = world.fresh("doltlite")?;
-    let remote = world.fresh("doltlite-remote")?;
-    let file = remote.join("remote.db");
-    let call = |step: &str, path: &Path| {
-        world.table_peer("doltlite", step, &json!({"store": store, "remote": file, "input": path, "key": ["id"]}))
-    };
-    let (mut sample, said) = call("load", &input.base())?;
-    done("doltlite", "load", &said, input.rows)?;
-    let mut size = measure::size(&store)?;
-    sample.disk = Some(size.cast_signed());
-    recorder.add("import", "doltlite", "", sample);
-    call("push", &input.base())?;
-    for (at, &edits) in input.rounds.iter().enumerate() {
-        let (mut sample, said) = call("edit", &edits_of(&input.dir, at))?;
-        done("doltlite", "edit", &said, edits)?;
-        let grown = measure::size(&store)?;
-        sample.disk = Some(grown.cast_signed() - size.cast_signed());
-        recorder.add(&step("commit", edits), "doltlite", "", sample);
-        let (sample, said) = call("diff", &input.base())?;
-        done("doltlite", "diff", &said, edits)?;
-        recorder.add(&step("diff", edits), "doltlite", "", sample);
-        let before = measure::size(&remote)?;
-        let (mut sample, _) = call("push", &input.base())?;
-        sample.wire = Some(measure::size(&remote)?.saturating_sub(before));
-        recorder.add(&step("push", edits), "doltlite", "to a file; wire = growth of it", sample);
-        size = measure::size(&store)?;
-    }
-    Ok(())
-}
-
-fn csv_by_rsync(world: &World, input: &Input, recorder: &mut Recorder) -> Result<()> {
+fn csv_by_rsync(world: &World, input: &Input, _: &str, recorder: &mut Recorder) -> Result<()> {
     let copy = world.fresh("rsync")?.join("rows.csv");
     fs::copy(csv(&input.dir, 0), &copy).context("placing the base for rsync")?;
     for (at, &edits) in input.rounds.iter().enumerate() {
         let sample = rsync::copy(world, &csv(&input.dir, at + 1), &copy)?;
         recorder.add(&step("push", edits), "rsync of CSV", rsync::NOTE, sample);
     }
-    Ok(())
-}
-
-/// Checks that a peer did what it was asked to do.
-pub(super) fn done(peer: &str, step: &str, said: &Value, rows: usize) -> Result<()> {
-    let found = said["rows"].as_u64();
-    ensure!(found == Some(rows as u64), "{peer} {step} was to touch {rows} rows and says {said}");
     Ok(())
 }
 

@@ -1,10 +1,9 @@
 //! `table-ops`: TPC-H lineitem; import, scan, 10 k edits committed, diffed and pushed, a merge, a clone.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Result, ensure};
+use serde_json::json;
 
 use super::super::inputs::{self, lineitem};
 use super::super::measure::{self, Cmd};
@@ -12,14 +11,18 @@ use super::super::ours::Ours;
 use super::super::record::{OURS, Recorder};
 use super::super::targets::{Bound, Metric, Target, at_most, rate};
 use super::super::world::World;
-use super::table_delta::{done, updated};
+use super::table_delta::updated;
+use super::table_peers::{PEERS, TablePeer, done};
 use super::{count, rsync};
 
 /// Rows of lineitem at scale factor 1.
 const ROWS: f64 = 6_001_215.0;
+/// The table's name.
+pub(super) const TABLE: &str = "lineitem";
 const IMPORT: &str = "import";
 const IMPORT_CSV: &str = "import of CSV";
 const SCAN: &str = "full scan to Arrow";
+const PARQUET_SCAN: &str = "DataFusion on zstd Parquet";
 const COMMIT: &str = "commit of edits";
 const DIFF: &str = "diff of edits";
 const PUSH: &str = "push of edits";
@@ -67,27 +70,9 @@ pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -
         if let Some(ours) = ours {
             we(world, ours, &input, recorder)?;
         }
-        for peer in ["lance", "delta"] {
-            if world.has(peer) {
-                lake(world, &input, peer, recorder)?;
-            }
-        }
-        if world.has("doltlite") {
-            doltlite(world, &input, recorder)?;
-        }
-        if world.has("rsync") {
-            parquet_by_rsync(world, &input, recorder)?;
-        }
-        if world.has("datafusion") {
-            let (sample, said) =
-                world.table_peer("datafusion", "scan", &json!({"input": input.file(lineitem::BASE)}))?;
-            done("datafusion", "scan", &said, usize::try_from(input.rows)?)?;
-            recorder.limit(SCAN, "DataFusion on zstd Parquet", "", sample);
-            let (sample, said) =
-                world.table_peer("datafusion", "scan", &json!({"input": input.csv.join(lineitem::CSV)}))?;
-            done("datafusion", "scan", &said, usize::try_from(input.rows)?)?;
-            recorder.limit(IMPORT_CSV, "DataFusion's scan of the CSV", "", sample);
-        }
+        super::take_turns(world, PEERS, table_peer, &input, recorder)?;
+        super::take_turns(world, ["rsync"], parquet_by_rsync, &input, recorder)?;
+        super::take_turns(world, ["datafusion"], datafusion, &input, recorder)?;
     }
     Ok(vec![
         format!(
@@ -114,13 +99,13 @@ fn we(world: &World, ours: &Ours, input: &Input, recorder: &mut Recorder) -> Res
     let csv_root = csv(world, ours, input, recorder)?;
     let import = |path: &str| {
         let cmd = ours.at(&here, ["import"]).arg(input.file(path));
-        cmd.args(["--table", "lineitem", "--key", lineitem::KEY, "-m", "benchmark"])
+        cmd.args(["--table", TABLE, "--key", lineitem::KEY, "-m", "benchmark"])
     };
     let (mut sample, _) = ours.step(world, import(lineitem::BASE))?;
     let size = measure::size(&here)?;
     sample.disk = Some(size.cast_signed());
     recorder.add(IMPORT, OURS, "", sample);
-    ensure!(table_root(ours, &here)? == csv_root, "CSV and Parquet of the same rows give two roots");
+    ensure!(ours.table_root(&here, TABLE)? == csv_root, "CSV and Parquet of the same rows give two roots");
     scan(world, ours, &here, input, recorder)?;
 
     let node = ours.up(&data)?;
@@ -136,7 +121,7 @@ fn we(world: &World, ours: &Ours, input: &Input, recorder: &mut Recorder) -> Res
     let (mut sample, _) = ours.step(world, import(lineitem::EDITS[0]))?;
     sample.disk = Some(measure::size(&here)?.cast_signed() - size.cast_signed());
     recorder.add(COMMIT, OURS, "", sample);
-    let (sample, report) = ours.step(world, ours.at(&here, ["diff", "HEAD~1", "HEAD", "--table", "lineitem"]))?;
+    let (sample, report) = ours.step(world, ours.at(&here, ["diff", "HEAD~1", "HEAD", "--table", TABLE]))?;
     ensure!(updated(&report) == Some(input.edits as u64), "our diff of {} edits says {report}", input.edits);
     recorder.add(DIFF, OURS, "", sample);
     let (sample, _) = ours.transfer(world, &node, ours.at(&here, ["push", &url]))?;
@@ -150,19 +135,15 @@ fn csv(world: &World, ours: &Ours, input: &Input, recorder: &mut Recorder) -> Re
     let here = world.fresh("ours-csv")?.join("here");
     ours.init(&here, true)?;
     let import = ours.at(&here, ["import"]).arg(input.csv.join(lineitem::CSV)).arg("--schema");
-    let import = import.arg(input.csv.join(lineitem::SCHEMA)).args(["--table", "lineitem", "--key", lineitem::KEY]);
+    let import = import.arg(input.csv.join(lineitem::SCHEMA)).args(["--table", TABLE, "--key", lineitem::KEY]);
     let (mut sample, _) = ours.step(world, import.args(["-m", "benchmark"]))?;
     sample.disk = Some(measure::size(&here)?.cast_signed());
     recorder.add(IMPORT_CSV, OURS, "with declared types", sample);
-    table_root(ours, &here)
-}
-
-fn table_root(ours: &Ours, replica: &Path) -> Result<String> {
-    ours.run(&ours.at(replica, ["root", "--table", "lineitem"]))
+    ours.table_root(&here, TABLE)
 }
 
 fn scan(world: &World, ours: &Ours, here: &Path, input: &Input, recorder: &mut Recorder) -> Result<()> {
-    let export = ours.at(here, ["-q", "export", "--table", "lineitem", "--format", "arrow", "-o", "-"]);
+    let export = ours.at(here, ["-q", "export", "--table", TABLE, "--format", "arrow", "-o", "-"]);
     let rows = ours.run(&ours.at(here, ["status"]))?;
     let status = super::super::parse::last_object(&rows)?;
     ensure!(status["tables"][0][1].as_u64() == Some(input.rows), "not all rows were imported: {status}");
@@ -187,95 +168,41 @@ fn merge(world: &World, ours: &Ours, here: &Path, import: impl Fn(&str) -> Cmd, 
     Ok(())
 }
 
-/// Lance or Delta.
-fn lake(world: &World, input: &Input, peer: &str, recorder: &mut Recorder) -> Result<()> {
-    let dir = world.fresh(peer)?;
-    let (store, copy) = (dir.join("store"), dir.join("copy"));
-    let call = |step: &str, name: &str| {
-        world.table_peer(peer, step, &json!({"store": store, "input": input.file(name), "key": Input::key()}))
-    };
+/// Lance, Delta or DoltLite.
+fn table_peer(world: &World, input: &Input, name: &str, recorder: &mut Recorder) -> Result<()> {
+    let peer = TablePeer::new(world, name, Input::key())?;
     let all = usize::try_from(input.rows)?;
-    let (mut sample, said) = call("load", lineitem::BASE)?;
-    done(peer, "load", &said, all)?;
-    let size = measure::size(&store)?;
-    sample.disk = Some(size.cast_signed());
-    recorder.add(IMPORT, peer, "", sample);
-    let from_csv = json!({"store": dir.join("csv"), "input": input.csv.join(lineitem::CSV), "key": Input::key()});
-    let (mut sample, said) = world.table_peer(peer, "load", &from_csv)?;
-    done(peer, "load", &said, all)?;
-    sample.disk = Some(measure::size(&dir.join("csv"))?.cast_signed());
-    recorder.add(IMPORT_CSV, peer, "types are guessed: decimals become floats", sample);
-    let (sample, said) = call("scan", lineitem::BASE)?;
-    done(peer, "scan", &said, all)?;
-    recorder.add(SCAN, peer, "", sample);
-    let mut sample = rsync::new_files(world, &store, &copy)?;
-    sample.disk = Some(measure::size(&copy)?.cast_signed());
-    recorder.add(CLONE, peer, "all files by rsync", sample);
-    let (mut sample, said) = call("edit", lineitem::EDITS[0])?;
-    done(peer, "edit", &said, input.edits)?;
-    sample.disk = Some(measure::size(&store)?.cast_signed() - size.cast_signed());
-    recorder.add(COMMIT, peer, "", sample);
-    let (sample, said) = call("diff", lineitem::BASE)?;
-    done(peer, "diff", &said, input.edits)?;
-    recorder.add(DIFF, peer, "", sample);
-    let sample = rsync::new_files(world, &store, &copy)?;
-    recorder.add(PUSH, peer, "new files by rsync", sample);
+    peer.load(IMPORT, &input.file(lineitem::BASE), all, recorder)?;
+    if !peer.has_versions() {
+        peer.load_csv(IMPORT_CSV, &input.csv.join(lineitem::CSV), all, recorder)?;
+    }
+    peer.scan(SCAN, all, recorder)?;
+    peer.clone_all(CLONE, all, recorder)?;
+    peer.edit(COMMIT, &input.file(lineitem::EDITS[0]), input.edits, recorder)?;
+    peer.diff(DIFF, input.edits, recorder)?;
+    recorder.add(PUSH, name, peer.push_note(), peer.push()?);
+    if peer.has_versions() {
+        peer.merge(MERGE, [&input.file(lineitem::EDITS[1]), &input.file(lineitem::EDITS[2])], recorder)?;
+    }
     Ok(())
 }
 
-fn doltlite(world: &World, input: &Input, recorder: &mut Recorder) -> Result<()> {
-    let (store, remote, copy) =
-        (world.fresh("doltlite")?, world.fresh("doltlite-remote")?, world.fresh("doltlite-copy")?);
-    let call = |step: &str, store: &Path, name: &str| -> Result<(_, Value)> {
-        let branches = [input.file(lineitem::EDITS[1]), input.file(lineitem::EDITS[2])];
-        let args = json!({
-            "store": store, "remote": remote.join("remote.db"), "input": input.file(name), "inputs": branches,
-            "key": Input::key(),
-        });
-        world.table_peer("doltlite", step, &args)
-    };
-    let all = usize::try_from(input.rows)?;
-    let add = |recorder: &mut Recorder, step: &str, note: &str, sample| recorder.add(step, "doltlite", note, sample);
-    let (mut sample, said) = call("load", &store, lineitem::BASE)?;
-    done("doltlite", "load", &said, all)?;
-    let size = measure::size(&store)?;
-    sample.disk = Some(size.cast_signed());
-    add(recorder, IMPORT, "rows from Python", sample);
-    let (sample, said) = call("scan", &store, lineitem::BASE)?;
-    done("doltlite", "scan", &said, all)?;
-    add(recorder, SCAN, "to Python tuples", sample);
-    call("push", &store, lineitem::BASE)?;
-    let (mut sample, said) = call("clone", &copy, lineitem::BASE)?;
-    done("doltlite", "clone", &said, all)?;
-    let cloned = measure::size(&copy)?;
-    (sample.disk, sample.wire) = (Some(cloned.cast_signed()), Some(cloned));
-    add(recorder, CLONE, "from a file; wire = size of the copy", sample);
-    let size = measure::size(&store)?;
-    let (mut sample, said) = call("edit", &store, lineitem::EDITS[0])?;
-    done("doltlite", "edit", &said, input.edits)?;
-    sample.disk = Some(measure::size(&store)?.cast_signed() - size.cast_signed());
-    add(recorder, COMMIT, "", sample);
-    let (sample, said) = call("diff", &store, lineitem::BASE)?;
-    done("doltlite", "diff", &said, input.edits)?;
-    add(recorder, DIFF, "", sample);
-    let before = measure::size(&remote)?;
-    let (mut sample, _) = call("push", &store, lineitem::BASE)?;
-    sample.wire = Some(measure::size(&remote)?.saturating_sub(before));
-    add(recorder, PUSH, "to a file; wire = growth of it", sample);
-    call("branches", &store, lineitem::BASE)?;
-    let size = measure::size(&store)?;
-    let (mut sample, _) = call("merge", &store, lineitem::BASE)?;
-    sample.disk = Some(measure::size(&store)?.cast_signed() - size.cast_signed());
-    add(recorder, MERGE, "", sample);
+/// DataFusion's scans of the input: what a scan and an import can be at best.
+fn datafusion(world: &World, input: &Input, name: &str, recorder: &mut Recorder) -> Result<()> {
+    let files = [
+        (SCAN, PARQUET_SCAN, input.file(lineitem::BASE)),
+        (IMPORT_CSV, "DataFusion's scan of the CSV", input.csv.join(lineitem::CSV)),
+    ];
+    for (step, limit, file) in files {
+        let (sample, said) = world.table_peer(name, "scan", &json!({"input": file}))?;
+        done(name, "scan", &said, usize::try_from(input.rows)?)?;
+        recorder.limit(step, limit, "", sample);
+    }
     Ok(())
 }
 
-fn parquet_by_rsync(world: &World, input: &Input, recorder: &mut Recorder) -> Result<()> {
-    let copy = world.fresh("rsync")?.join("lineitem.parquet");
-    fs::copy(input.file(lineitem::BASE), &copy).context("placing the base for rsync")?;
-    let sample = rsync::copy(world, &input.file(lineitem::EDITED), &copy)?;
-    recorder.add(PUSH, "rsync of Parquet", rsync::NOTE, sample);
-    Ok(())
+fn parquet_by_rsync(world: &World, input: &Input, _: &str, recorder: &mut Recorder) -> Result<()> {
+    rsync::edited_table(world, input, PUSH, recorder)
 }
 
 /// What is aimed for.
@@ -283,7 +210,7 @@ pub(super) fn targets() -> Vec<Target> {
     vec![
         rate(IMPORT, 3e6, ROWS),
         at_most(IMPORT, Metric::Disk, 260e6),
-        Target { bound: Bound::Times(2.0, "DataFusion on zstd Parquet"), ..at_most(SCAN, Metric::Wall, 0.0) },
+        Target { bound: Bound::Times(2.0, PARQUET_SCAN), ..at_most(SCAN, Metric::Wall, 0.0) },
         at_most(COMMIT, Metric::Wall, 0.3),
         at_most(COMMIT, Metric::Disk, 1.6e6),
         at_most(DIFF, Metric::Report, 0.06),
