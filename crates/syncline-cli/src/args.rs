@@ -61,7 +61,7 @@ pub(crate) struct Global {
     /// At most so many bytes per second each way, for example 5MB
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, global = true)]
     pub limit_rate: Option<u64>,
-    /// Who makes commits; else the user's name
+    /// Who makes commits; else the user at this machine, as USER and HOSTNAME say
     #[arg(long, value_name = "NAME", env = "SYNCLINE_AUTHOR", global = true)]
     pub author: Option<String>,
 }

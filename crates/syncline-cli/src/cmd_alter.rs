@@ -57,6 +57,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         widen: args.widen.clone(),
         add: args.add.clone(),
         drop: args.drop.clone(),
+        author: Some(context.env().author),
         message: args.message.clone(),
     };
     let report = context.ask("alter", &request, |replica, _| alter::run(replica, &request))?;

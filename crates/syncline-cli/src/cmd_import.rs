@@ -1,14 +1,17 @@
 //! `syncline import`: bring rows into a table.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use syncline_api::client::Client;
 use syncline_node::import::{Format, Input, Mode, OnDuplicate};
-use syncline_node::ops::import::{self, Report, Request};
+use syncline_node::ops::import::{self, Report, Request, Sent};
+use syncline_node::progress::{Progress, Unit};
 
 use crate::context::{self, Context, Place};
 use crate::fault::{Fault, Outcome, Result};
@@ -147,6 +150,8 @@ impl Args {
             no_header: self.no_header,
             delimiter: self.delimiter,
             null: self.null.clone(),
+            author: None,
+            sources: Vec::new(),
             message: self.message.clone(),
             allow_mass_delete: self.allow_mass_delete,
         })
@@ -154,40 +159,77 @@ impl Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let request = args.request()?;
+    let request = Request { author: Some(context.env().author), ..args.request()? };
     let report = match context.place()? {
         Place::Here(replica) => {
             let inputs = args.sources.iter().map(|source| Input::from_arg(source)).collect();
             import::run(&replica, &request, inputs, &context.progress())?
         }
-        Place::Node(client) => send(&client, request, &args.sources)?,
+        Place::Node(client) => send(context, &client, request, &args.sources)?,
     };
     context.out.done(&report, |page| show(page, &report))?;
     Ok(None)
 }
 
-/// Sends one source to a node.
-fn send(client: &Client, mut request: Request, sources: &[String]) -> Result<Report> {
-    let [source] = sources else {
-        return Err(Fault::invalid(format!(
-            "import of {} sources on a node: it takes one source at a time, so that it takes all or nothing\n\
-             import them into a replica of your own and push it",
-            sources.len()
-        )));
-    };
-    if request.format.is_none() {
-        request.format = Some(format_of(source).ok_or_else(|| {
-            Fault::invalid(format!(
-                "import of {source} on a node: its name does not tell an uncompressed format\nname it with --format"
-            ))
-        })?);
+/// Sends the sources to a node, one after the other.
+fn send(context: &Context, client: &Client, mut request: Request, sources: &[String]) -> Result<Report> {
+    let (sent, mut input) = Sources::open(sources)?;
+    let total = sent.iter().map(|source| source.bytes).sum::<Option<u64>>().unwrap_or(0);
+    request.sources = sent;
+    let progress = context.progress();
+    progress.stage("sending", total, Unit::Bytes);
+    input.progress = Some(progress);
+    context::call(client, "import", &request, Some(&mut input), &mut std::io::sink())
+}
+
+/// Sources as one stream: exactly as many bytes of each as were announced.
+struct Sources {
+    left: VecDeque<(Box<dyn Read>, Sent)>,
+    progress: Option<Arc<dyn Progress>>,
+}
+
+impl Sources {
+    fn open(sources: &[String]) -> Result<(Vec<Sent>, Self)> {
+        let mut left = VecDeque::new();
+        for (i, source) in sources.iter().enumerate() {
+            let (reader, bytes): (Box<dyn Read>, _) = if source == "-" {
+                (Box::new(std::io::stdin()), None)
+            } else {
+                let file = File::open(source).with_context(|| format!("opening {source}"))?;
+                let meta = file.metadata().with_context(|| format!("opening {source}"))?;
+                (Box::new(file), meta.is_file().then_some(meta.len()))
+            };
+            if bytes.is_none() && i + 1 < sources.len() {
+                return Err(Fault::invalid(format!(
+                    "import of {source} on a node: nobody knows how long it is\nname it last, or import it by itself"
+                )));
+            }
+            let name = if source == "-" { "standard input".to_owned() } else { source.clone() };
+            left.push_back((reader, Sent { name, bytes }));
+        }
+        let sent = left.iter().map(|(_, sent)| sent.clone()).collect();
+        Ok((sent, Self { left, progress: None }))
     }
-    let mut input: Box<dyn Read> = if source == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(File::open(source).with_context(|| format!("opening {source}"))?)
-    };
-    context::call(client, "import", &request, Some(&mut *input), &mut std::io::sink())
+}
+
+impl Read for Sources {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while let Some((reader, sent)) = self.left.front_mut() {
+            let most =
+                sent.bytes.map_or(out.len(), |bytes| usize::try_from(bytes).unwrap_or(usize::MAX).min(out.len()));
+            let read = if most == 0 { 0 } else { reader.read(&mut out[..most])? };
+            if read > 0 {
+                sent.bytes = sent.bytes.map(|bytes| bytes - read as u64);
+                self.progress.iter().for_each(|progress| progress.advance(read as u64));
+                return Ok(read);
+            }
+            if sent.bytes.is_some_and(|bytes| bytes > 0) && !out.is_empty() {
+                return Err(std::io::Error::other(format!("{} became shorter while it was sent", sent.name)));
+            }
+            self.left.pop_front();
+        }
+        Ok(0)
+    }
 }
 
 /// The format that a file's name tells.

@@ -43,8 +43,7 @@ impl Context {
 
     /// What a replica is given from outside.
     pub(crate) fn env(&self) -> Env {
-        let user = || ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let author = self.global.author.clone().or_else(user).unwrap_or_else(|| "unknown".to_owned());
+        let author = self.global.author.clone().unwrap_or_else(|| author(|name| std::env::var(name).ok()));
         Env { clock: Arc::new(SystemClock), author }
     }
 
@@ -157,9 +156,38 @@ pub(crate) fn call<Request: Serialize, Report: DeserializeOwned>(
     })
 }
 
+/// Who makes commits when nobody says: the user and the machine, as far as the environment names them.
+fn author(variable: impl Fn(&str) -> Option<String>) -> String {
+    let first = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()))
+    };
+    let home = || {
+        let home = PathBuf::from(first(&["HOME", "USERPROFILE"])?);
+        Some(home.file_name()?.to_string_lossy().into_owned())
+    };
+    let user = first(&["USER", "LOGNAME", "USERNAME"]).or_else(home).unwrap_or_else(|| "unknown".to_owned());
+    match first(&["HOSTNAME", "HOST", "COMPUTERNAME"]) {
+        Some(host) => format!("{user}@{host}"),
+        None => user,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_author_is_the_user_at_the_machine() {
+        let of = |variables: &[(&str, &str)]| {
+            author(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(of(&[("USER", "ann"), ("HOSTNAME", "box"), ("HOME", "/home/bob")]), "ann@box");
+        assert_eq!(of(&[("USER", " "), ("LOGNAME", "ann")]), "ann");
+        assert_eq!(of(&[("HOME", "/root"), ("HOST", "box")]), "root@box");
+        assert_eq!(of(&[("HOME", "/")]), "unknown");
+    }
 
     fn context(line: &str) -> Context {
         use clap::Parser;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Dir, Replica, Server, csv, syncline};
+use crate::support::{Dir, Replica, Run, Server, csv, syncline};
 
 fn clone(dir: &Dir, url: &str, name: &str) -> Replica {
     syncline(["clone", url, dir.text(name).as_str()]).ok();
@@ -63,6 +63,41 @@ fn verbs_run_on_a_node() {
     // A dataset that is not there is named, with those that are.
     let run = syncline(["root", "--on", &format!("{}/other", server.url)]).ends(3);
     assert!(run.stderr.contains("other") && run.stderr.contains('d'), "{}", run.stderr);
+}
+
+#[test]
+fn a_node_takes_several_sources_at_once() {
+    let dir = Dir::new();
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    syncline(["init", &url]).ok();
+    let one = dir.write("one.csv", "id,name,price\n3,plum,1.25\n1,apple,0.5\n");
+    let two = dir.write("two.ndjson", "{\"id\":2,\"name\":\"pear\",\"price\":0.75}\n");
+    let more = dir.write("more.csv", "id,name,price\n4,fig,x\n");
+    let words = ["import", &one, &two, &more, "--table", "t", "--key", "id", "-m", "x"];
+    let report = syncline([&["--on", &url, "--json", "--author", "ann"], &words[..]].concat()).ok().json();
+    assert_eq!(report["inserted"], 4);
+    let here = dir.replica("here");
+    here.json(words);
+    assert_eq!(syncline(["root", "--on", &url]).ok().stdout.trim(), here.root(), "as if they were imported here");
+    assert_eq!(syncline(["log", "--on", &url, "--json"]).ok().json()["commits"][0]["author"], "ann");
+
+    // A bad row of one of them is named, and none of them is imported.
+    let bad = dir.write("bad.csv", "id,name,price\n5,kiwi,1\nx,y,2\n");
+    let run = syncline(["--on", &url, "import", &one, &bad, "--table", "t", "-m", "x"]).ends(2);
+    assert!(run.stderr.contains(&format!("{bad}:3: column `id`")), "{}", run.stderr);
+    assert_eq!(syncline(["root", "--on", &url]).ok().stdout.trim(), here.root());
+    let empty = dir.write("empty.csv", "");
+    let run = syncline(["--on", &url, "import", &empty, "--table", "t", "-m", "x"]).ends(2);
+    assert!(run.stderr.contains("empty.csv: is empty"), "{}", run.stderr);
+
+    // Standard input has no size, so it comes last.
+    let run = syncline(["--on", &url, "import", "-", &one, "--table", "t", "-m", "x"]).ends(2);
+    assert!(run.stderr.contains("name it last"), "{}", run.stderr);
+    let mut command = crate::support::binary();
+    command.args(["--on", &url, "--json", "import", &one, "-", "--format", "csv", "--table", "t", "-m", "x"]);
+    command.stdin(std::fs::File::open(&more).expect("the file"));
+    assert_eq!(Run::of(command).ok().json()["unchanged"], 3);
 }
 
 #[test]

@@ -35,11 +35,14 @@ mod fit;
 mod grid;
 mod infer;
 mod ipc;
+mod json;
 mod ndjson;
 mod nested;
+mod order;
 mod parquet;
 mod partial;
 mod plan;
+mod positioned;
 mod report;
 mod rows;
 pub(crate) mod scalar;
@@ -130,6 +133,17 @@ pub enum OnDuplicate {
 pub enum Input {
     /// A file.
     Path(PathBuf),
+    /// A part of a file that holds several sources one after the other.
+    Part {
+        /// Shown in messages; its extension tells the format unless `Options::format` does.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Where the source begins.
+        start: u64,
+        /// How long it is.
+        bytes: u64,
+    },
     /// Standard input.
     Stdin,
     /// Any other stream, with a name for messages and for telling the format.
@@ -154,7 +168,7 @@ impl fmt::Debug for Input {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Stdin => f.write_str("-"),
-            Self::Reader { name, .. } => f.write_str(name),
+            Self::Part { name, .. } | Self::Reader { name, .. } => f.write_str(name),
         }
     }
 }
@@ -319,8 +333,8 @@ pub fn open(inputs: Vec<Input>, options: &Options, existing: Option<&Schema>, ke
     };
     let handle = rows::Handle::new(common.clone(), options.clock.clone());
     let plan = |(index, seen)| plan::plan(seen, index, &common);
-    let sources = seen.into_iter().enumerate().map(plan).collect::<Result<Vec<_>>>()?;
-    let in_order = plan::in_order(&sources, &common)?;
+    let mut sources = seen.into_iter().enumerate().map(plan).collect::<Result<Vec<_>>>()?;
+    let in_order = plan::in_order(&mut sources, &common)?;
     let start = rows::Start { sources, names, handle, total, in_order };
     Ok(Prepared { schema, rows: Rows::new(start, options)? })
 }

@@ -1,6 +1,7 @@
 //! The service: requests to the hub, each on a thread that may block.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use syncline_api::v1::{
 use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
 use syncline_base::Clock;
 use syncline_node::export::Target;
-use syncline_node::import::Input;
 use syncline_node::ops::dispatch::{self, Streams};
 use syncline_node::progress::{Progress, Silent};
 use syncline_node::sync;
@@ -191,8 +191,8 @@ fn call(hub: &Arc<Hub>, pipe: &mut CallPipe) -> Result<()> {
 /// Files that hold a verb's input and output while it runs: an input may be read twice, and an output that fails
 /// half-way must not reach the caller.
 struct Scratch {
-    input: std::path::PathBuf,
-    output: std::path::PathBuf,
+    input: PathBuf,
+    output: PathBuf,
 }
 
 impl Drop for Scratch {
@@ -211,7 +211,7 @@ fn io(what: &'static str, path: &std::path::Path) -> impl Fn(std::io::Error) -> 
 
 impl Scratch {
     /// Receives the input, if there is any.
-    fn take_input(&self, pipe: &mut CallPipe, first: Bytes) -> Result<Option<Input>> {
+    fn take_input(&self, pipe: &mut CallPipe, first: Bytes) -> Result<Option<PathBuf>> {
         use std::io::Write as _;
         let mut file: Option<std::fs::File> = None;
         let mut piece = Some(first);
@@ -226,11 +226,7 @@ impl Scratch {
             }
             piece = pipe.receive_message()?.map(|message| message.input);
         }
-        if file.is_none() {
-            return Ok(None);
-        }
-        let reader = std::fs::File::open(&self.input).map_err(io("reading", &self.input))?;
-        Ok(Some(Input::Reader { name: "input".to_owned(), reader: Box::new(reader) }))
+        Ok(file.map(|_| self.input.clone()))
     }
 
     /// Sends the output, if there is any.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::types::*;
 use arrow_array::*;
 use arrow_buffer::{NullBuffer, OffsetBuffer, i256};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use syncline_tree::schema::{Field, Schema, Type, Unit};
+use syncline_tree::{Changes, Table, TableRef};
 
 use super::*;
 use crate::import::{self, Input};
@@ -85,12 +87,28 @@ fn seeds() -> impl Strategy<Value = Vec<Option<u64>>> {
     proptest::collection::vec(proptest::option::weighted(0.8, one), 1..12)
 }
 
-const TEXTS: [&str; 12] =
-    ["", " ", "a", "a,b\tc", "\"", "\"\"x\"", "line\nline\r\n", "null", "\\N", "é\u{1F600}", "{\"a\":1}", "-1.5e3"];
+const TEXTS: [&str; 16] = [
+    "",
+    " ",
+    "a",
+    "a,b\tc",
+    "\"",
+    "\"\"x\"",
+    "line\nline\r\n",
+    "null",
+    "\\N",
+    "é\u{1F600}",
+    "{\"a\":1}",
+    "-1.5e3",
+    "\u{feff}bom",
+    "\0\u{b}",
+    "\r",
+    "\u{a0}\u{2028}",
+];
 const JSONS: [&str; 7] = ["1", "\"a\\n\\\"b\"", "[1, {\"a\": null}]", "{\"k\":\"v,w\"}", "true", "-1.50", "{}"];
 
 fn text(seed: u64) -> String {
-    let at = usize::try_from(seed % 12).unwrap();
+    let at = usize::try_from(seed % 16).unwrap();
     if seed < 300 { TEXTS[at].to_owned() } else { format!("{}{seed}", TEXTS[at]) }
 }
 
@@ -247,7 +265,15 @@ fn back(path: &std::path::Path, existing: Option<&Schema>, key: &[String]) -> (S
     (prepared.schema.clone(), arrow_select::concat::concat_batches(&prepared.schema.arrow(), &batches).unwrap())
 }
 
-/// Cells equal by their canonical text: NaN is NaN, and buffers under nulls do not matter.
+/// The root of a table of these rows.
+fn root(schema: &Schema, batch: &RecordBatch) -> TableRef {
+    let memory = Arc::new(syncline_store::backend::memory::Memory::new());
+    let store = syncline_tree::open_store(memory, true, Arc::new(SystemClock)).unwrap();
+    let table = Table::create(&store, schema.clone()).unwrap();
+    table.apply([Ok(Changes::upsert(batch.clone()))]).unwrap().0.to_ref()
+}
+
+/// Cells equal by their canonical text (NaN is NaN, and buffers under nulls do not matter), and the same root.
 fn check(seeds: &[Option<u64>]) {
     let (schema, batch) = table(seeds);
     let dir = tempfile::tempdir().unwrap();
@@ -262,11 +288,11 @@ fn check(seeds: &[Option<u64>]) {
                 arrow_schema::DataType::Float16 | arrow_schema::DataType::Float32 | arrow_schema::DataType::Float64 => {
                     format!("{was:?}") == format!("{is:?}")
                 }
-                // JSON's own null is no cell in NDJSON; there is none in the samples.
                 _ => was == is,
             };
             assert!(same, "{format:?} `{}`:\n{was:?}\n{is:?}", field.name());
         }
+        assert_eq!(root(&schema, &read), root(&schema, &batch), "{format:?}");
         if matches!(format, Format::Parquet | Format::Arrow | Format::ArrowStream) {
             let (found, _) = back(&path, None, &["id \"1\",".to_owned()]);
             assert_eq!(found, schema, "{format:?} keeps the types");
@@ -279,6 +305,163 @@ proptest! {
     #[test]
     fn what_is_exported_imports_as_the_same_rows(seeds in seeds()) {
         check(&seeds);
+    }
+}
+
+/// What a user gives as JSON, in a column that may be null and in one that may not, and inside of nested cells.
+#[test]
+fn json_cells_have_one_form_whatever_the_format() {
+    let item = Field { name: "item".to_owned(), ty: Type::Json, nullable: false };
+    let member = |name: &str, nullable| Field { name: name.to_owned(), ty: Type::Json, nullable };
+    let fields = vec![
+        Field { name: "id".to_owned(), ty: Type::Int64, nullable: false },
+        member("may", true),
+        member("must", false),
+        Field { name: "list".to_owned(), ty: Type::List(Box::new(item.clone())), nullable: true },
+        Field { name: "fixed".to_owned(), ty: Type::FixedSizeList(Box::new(item), 1), nullable: true },
+        Field {
+            name: "pack".to_owned(),
+            ty: Type::Struct(vec![member("a", true), member("b", false)]),
+            nullable: true,
+        },
+        Field {
+            name: "map".to_owned(),
+            ty: Type::Map {
+                key: Box::new(Field { name: "key".to_owned(), ty: Type::Utf8, nullable: false }),
+                value: Box::new(member("value", true)),
+            },
+            nullable: true,
+        },
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let cells = [
+        ("null", None, "null"),
+        (" null\n", None, "null"),
+        (
+            "{ \"b\" : 1.50,\r\n \"a\":null, \"a\":\"x\\ny\" }",
+            Some("{ \"b\" : 1.50,   \"a\":null, \"a\":\"x\\ny\" }"),
+            "",
+        ),
+        ("\n[1,\n\t2]\n", Some("[1, \t2]"), ""),
+        ("\"null\"", Some("\"null\""), ""),
+    ];
+    let mut text = "id,may,must,list,fixed,pack,map\n".to_owned();
+    for (id, (cell, ..)) in cells.iter().enumerate() {
+        let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
+        let nested = [
+            format!("[{cell}, 1]"),
+            format!("[{cell}]"),
+            format!("{{\"a\":{cell},\"b\":{cell}}}"),
+            format!("{{\"k\":{cell}}}"),
+        ];
+        let nested = nested.map(|cell| quoted(&cell)).join(",");
+        text.push_str(&format!("{id},{0},{0},{nested}\n", quoted(cell)));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("given.csv");
+    std::fs::write(&path, text).unwrap();
+    let (_, batch) = back(&path, Some(&schema), &[]);
+    let strings = |array: &ArrayRef| array.as_string::<i32>().iter().map(|s| s.map(str::to_owned)).collect::<Vec<_>>();
+    for (row, (_, may, must)) in cells.iter().enumerate() {
+        let must = Some(may.unwrap_or(must).to_owned());
+        let may = may.map(str::to_owned);
+        assert_eq!((&strings(batch.column(1))[row], &strings(batch.column(2))[row]), (&may, &must));
+        assert_eq!(strings(&batch.column(3).as_list::<i32>().value(row))[0], must);
+        assert_eq!(strings(&batch.column(4).as_fixed_size_list().value(row))[0], must);
+        let pack = batch.column(5).as_struct();
+        assert_eq!((&strings(pack.column(0))[row], &strings(pack.column(1))[row]), (&may, &must));
+        assert_eq!(strings(batch.column(6).as_map().value(row).column(1))[0], may);
+    }
+    for (name, format) in FORMATS {
+        let path = dir.path().join(name);
+        export(&batch, &path);
+        assert_eq!(root(&schema, &back(&path, Some(&schema), &[]).1), root(&schema, &batch), "{format:?}");
+    }
+    // Typed sources are held to the same form: this file has the cells as they were given.
+    let raw: ArrayRef = Arc::new(StringArray::from_iter_values(cells.iter().map(|(cell, ..)| *cell)));
+    let items = |array: &ArrayRef, field: &arrow_schema::Field| match field.data_type() {
+        arrow_schema::DataType::List(field) => {
+            let offsets = OffsetBuffer::from_lengths(vec![1; cells.len()]);
+            Arc::new(ListArray::new(field.clone(), offsets, array.clone(), None)) as ArrayRef
+        }
+        arrow_schema::DataType::FixedSizeList(field, _) => {
+            Arc::new(FixedSizeListArray::new(field.clone(), 1, array.clone(), None))
+        }
+        arrow_schema::DataType::Struct(fields) => {
+            Arc::new(StructArray::new(fields.clone(), vec![array.clone(), array.clone()], None))
+        }
+        arrow_schema::DataType::Map(entries, _) => {
+            let arrow_schema::DataType::Struct(fields) = entries.data_type() else { unreachable!() };
+            let keys: ArrayRef = Arc::new(StringArray::from_iter_values(cells.iter().map(|_| "k")));
+            let pairs = StructArray::new(fields.clone(), vec![keys, array.clone()], None);
+            let offsets = OffsetBuffer::from_lengths(vec![1; cells.len()]);
+            Arc::new(MapArray::new(entries.clone(), offsets, pairs, None, false))
+        }
+        _ => array.clone(),
+    };
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..cells.len() as i64));
+    let arrow = schema.arrow();
+    let columns =
+        arrow.fields().iter().enumerate().map(|(i, field)| if i == 0 { ids.clone() } else { items(&raw, field) });
+    let given = RecordBatch::try_new(arrow.clone(), columns.collect()).unwrap();
+    for name in ["t.parquet", "t.arrow"] {
+        let path = dir.path().join(name);
+        export(&given, &path);
+        let (_, read) = back(&path, Some(&schema), &[]);
+        for column in [1, 2, 4, 5, 6] {
+            assert_eq!(read.column(column), batch.column(column), "{name} {column}");
+        }
+    }
+}
+
+#[test]
+fn json_that_is_none_is_a_bad_row_in_typed_sources_too() {
+    let fields = vec![
+        Field { name: "id".to_owned(), ty: Type::Int64, nullable: false },
+        Field { name: "list".to_owned(), ty: Type::List(boxed(Type::Json, false)), nullable: true },
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let items: ArrayRef = Arc::new(StringArray::from(vec!["x", "1", "{", "2"]));
+    let arrow = schema.arrow();
+    let arrow_schema::DataType::List(field) = arrow.field(1).data_type() else { unreachable!() };
+    let valid = NullBuffer::from(vec![false, true, true]);
+    let lists: ArrayRef =
+        Arc::new(ListArray::new(field.clone(), OffsetBuffer::from_lengths([1, 2, 1]), items, Some(valid)));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let batch = RecordBatch::try_new(arrow, vec![ids, lists]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.arrow");
+    export(&batch, &path);
+    let options = import::Options::new(std::env::temp_dir());
+    let prepared = import::open(vec![Input::Path(path.clone())], &options, Some(&schema), &[]).unwrap();
+    let Err(import::Error::BadRows(report)) = prepared.rows.collect::<Result<Vec<_>, _>>() else { panic!("bad JSON") };
+    assert_eq!((report.rejected, report.bad_rows[0].place.row), (1, Some(2)));
+    assert!(report.bad_rows[0].reason.starts_with("column `list`: is not valid JSON"), "{report:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Formats with bits keep the bits of every NaN.
+    #[test]
+    fn typed_formats_keep_every_bit(bits in proptest::collection::vec(any::<u64>(), 1..50)) {
+        let field = |name: &str, ty| Field { name: name.to_owned(), ty, nullable: true };
+        let mut fields = vec![Field { name: "id".to_owned(), ty: Type::Int64, nullable: false }];
+        fields.extend([field("f16", Type::Float16), field("b16", Type::BFloat16), field("f32", Type::Float32), field("f64", Type::Float64)]);
+        let schema = Schema::new(fields, &["id"]).unwrap();
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(0..bits.len() as i64)),
+            Arc::new(Float16Array::from_iter_values(bits.iter().map(|bits| f16::from_bits(*bits as u16 | 0x7c00)))),
+            Arc::new(UInt16Array::from_iter_values(bits.iter().map(|bits| *bits as u16 | 0x7f80))),
+            Arc::new(Float32Array::from_iter_values(bits.iter().map(|bits| f32::from_bits(*bits as u32 | 0x7f80_0000)))),
+            Arc::new(Float64Array::from_iter_values(bits.iter().map(|bits| f64::from_bits(*bits | 0x7ff << 52)))),
+        ];
+        let batch = RecordBatch::try_new(schema.arrow(), arrays).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for (name, _) in FORMATS.into_iter().skip(3) {
+            let path = dir.path().join(name);
+            export(&batch, &path);
+            prop_assert_eq!(root(&schema, &back(&path, Some(&schema), &[]).1), root(&schema, &batch), "{}", name);
+        }
     }
 }
 

@@ -72,6 +72,8 @@ fn quote(out: &mut Vec<u8>, start: usize, delimiter: u8) {
     let field = &out[start..];
     let needs = field.is_empty()
         || field.iter().any(|byte| *byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r'))
+        // A byte order mark where the file begins would be taken for the file's.
+        || field.starts_with("\u{feff}".as_bytes())
         || field.first().is_some_and(u8::is_ascii_whitespace)
         || field.last().is_some_and(u8::is_ascii_whitespace);
     if !needs {

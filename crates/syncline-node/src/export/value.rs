@@ -98,7 +98,7 @@ pub(super) fn json(ty: &Type, array: &dyn Array, row: usize, out: &mut Vec<u8>) 
     }
     match ty {
         Type::Utf8 => string(array.as_string::<i32>().value(row), out),
-        // Line ends in JSON are between its tokens, never inside text.
+        // Line ends in JSON are between its tokens, never inside text. An import leaves none.
         Type::Json => {
             let text = array.as_string::<i32>().value(row).bytes();
             out.extend(text.map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));

@@ -15,7 +15,7 @@ use half::{bf16, f16};
 use syncline_tree::schema::{Type, Unit};
 
 use super::grid::{Grid, Kind};
-use super::{nested, scalar};
+use super::{json, nested, scalar};
 
 /// Told about records that do not fit.
 pub(super) type OnBad<'a> = dyn FnMut(usize, String) + 'a;
@@ -44,7 +44,8 @@ impl<'a> Source<'a> {
 
     /// A cell that is null, or not there.
     pub(super) fn null(&self, bad: &mut OnBad<'_>, record: usize, kind: Kind) {
-        if !self.nullable && !(self.may_lack && kind == Kind::Absent) {
+        let allowed = self.nullable || self.may_lack && kind == Kind::Absent;
+        if !allowed {
             bad(record, format!("column `{}` may not be null", self.name));
         }
     }
@@ -276,17 +277,23 @@ fn checked_strings(source: &Source<'_>, bad: &mut OnBad<'_>, cells: &BinaryArray
     cells.iter().enumerate().map(check).collect()
 }
 
+/// See [`super::json`] for what is kept.
 fn json(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
     let mut bytes = Bytes::new(source);
     for (record, (kind, text)) in source.cells().enumerate() {
-        let null = matches!(kind, Kind::Null | Kind::Absent);
-        let checked = if null { Ok(()) } else { serde_json::from_slice::<serde::de::IgnoredAny>(text).map(drop) };
-        match checked {
-            Ok(()) if null => source.null(bad, record, kind),
-            Ok(()) => bytes.values.extend_from_slice(text),
-            Err(error) => source.refuse(bad, record, kind, text, &super::ndjson::plain(&error)),
+        let text = if kind == Kind::Null && source.grid.null_is_json && !source.nullable { json::NULL } else { text };
+        let nothing = text.is_empty() && kind != Kind::Text && kind != Kind::Json;
+        let mut valid = false;
+        match json::check(text) {
+            _ if nothing => source.null(bad, record, kind),
+            Ok(json::NULL) if source.nullable => {}
+            Ok(text) => {
+                valid = true;
+                bytes.values.extend(json::on_one_line(text));
+            }
+            Err(reason) => source.refuse(bad, record, kind, text, &reason),
         }
-        bytes.end(!null);
+        bytes.end(valid);
     }
     let (offsets, values, nulls) = bytes.finish();
     match StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {

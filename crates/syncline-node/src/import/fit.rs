@@ -22,7 +22,7 @@ use syncline_tree::schema::{Schema, Type};
 use super::chunk::{Chunk, Places, RowShapes};
 use super::grid::{Grid, Kind};
 use super::report::{self, Bad};
-use super::{Error, Result, column};
+use super::{Error, Result, column, json};
 
 /// A column nobody gave: nulls, or zeros where null is not allowed.
 pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
@@ -159,6 +159,9 @@ impl FitPlan {
         } else {
             self.convert(array, field, &column.ty, reasons)?
         };
+        let array = json::checked(&array, &column.ty, column.nullable, &mut |row, reason| {
+            reasons.entry(row).or_insert_with(|| format!("column `{}`: {reason}", column.name));
+        });
         if array.logical_null_count() > 0 && (!column.nullable || self.schema.key.contains(&column.id)) {
             for row in (0..array.len()).filter(|row| array.is_null(*row)) {
                 reasons.entry(row).or_insert_with(|| format!("column `{}` may not be null", column.name));

@@ -46,6 +46,8 @@ pub(super) struct Grid {
     pub(super) width: usize,
     /// Whether an empty field is the empty string where null is not allowed (CSV).
     pub(super) empty_is_text: bool,
+    /// Whether a null is JSON's, which is a value where null is not allowed (NDJSON, and inside of nested cells).
+    pub(super) null_is_json: bool,
 }
 
 impl Grid {

@@ -1,53 +1,132 @@
 //! Arrow IPC: read on one thread, some batches ahead. Decoding is little more than reading.
+//!
+//! Memory: a batch of the source is decoded as a whole, so a few of its batches are held; their rows go on as copies, in
+//! parts of the import's size, so that no part keeps a large batch alive.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
+use arrow_select::concat::concat;
 
+use super::fit::FitPlan;
+use super::order::Order;
+use super::positioned::Positioned;
+use super::source::{Counter, Source};
 use super::{Error, Result};
+
+const BUFFER: usize = 1 << 18;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// An IPC source whose schema has been read.
+#[derive(Debug)]
 pub(super) struct Ipc {
     pub(super) name: String,
     pub(super) schema: SchemaRef,
-    batches: Batches,
+    form: Form,
 }
 
-impl std::fmt::Debug for Ipc {
+enum Form {
+    File(Positioned),
+    /// A stream that can be opened again.
+    Source(Source),
+    /// One that cannot: its batches.
+    Once(Batches),
+}
+
+impl std::fmt::Debug for Form {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-impl Ipc {
-    pub(super) fn file(name: &str, file: File) -> Result<Self> {
-        let reader = FileReader::try_new_buffered(file, None).map_err(|error| Error::source(name, error))?;
-        Ok(Self { name: name.to_owned(), schema: reader.schema(), batches: Box::new(reader) })
-    }
-
-    pub(super) fn stream(name: &str, reader: Box<dyn Read + Send>) -> Result<Self> {
-        let reader = BufReader::with_capacity(1 << 18, reader);
-        let reader = StreamReader::try_new(reader, None).map_err(|error| Error::source(name, error))?;
-        Ok(Self { name: name.to_owned(), schema: reader.schema(), batches: Box::new(reader) })
-    }
-
-    /// The batches, the large ones in parts of at most this many rows.
-    pub(super) fn batches(self, rows: usize) -> impl Iterator<Item = Result<RecordBatch>> + Send {
-        let Self { name, batches, .. } = self;
-        batches.flat_map(move |batch| match batch {
-            Ok(batch) => parts(&batch, rows).into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(Error::source(&name, error))],
+        f.write_str(match self {
+            Self::File(_) => "file",
+            Self::Source(_) => "stream of a file",
+            Self::Once(_) => "stream",
         })
     }
 }
 
-/// Slices share the batch's buffers.
-fn parts(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
-    let starts = (0..batch.num_rows()).step_by(rows.max(1));
-    starts.map(|start| batch.slice(start, rows.min(batch.num_rows() - start))).collect()
+fn file_reader(file: &Positioned, columns: Option<&[usize]>) -> Result<FileReader<BufReader<Positioned>>, ArrowError> {
+    FileReader::try_new(BufReader::with_capacity(BUFFER, file.at(0)), columns.map(<[usize]>::to_vec))
+}
+
+type Stream = StreamReader<BufReader<Box<dyn Read + Send>>>;
+
+fn stream_reader(reader: Box<dyn Read + Send>, columns: Option<&[usize]>) -> Result<Stream, ArrowError> {
+    StreamReader::try_new(BufReader::with_capacity(BUFFER, reader), columns.map(<[usize]>::to_vec))
+}
+
+impl Ipc {
+    pub(super) fn file(name: &str, file: File) -> Result<Self> {
+        let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
+        let schema = file_reader(&file, None).map_err(|error| Error::source(name, error))?.schema();
+        Ok(Self { name: name.to_owned(), schema, form: Form::File(file) })
+    }
+
+    pub(super) fn stream(mut source: Source, counter: &Counter) -> Result<Self> {
+        let name = source.name.clone();
+        let uncounted = Counter::default();
+        let bytes = source.open(if source.rereadable() { &uncounted } else { counter })?;
+        let reader = stream_reader(bytes, None).map_err(|error| Error::source(&name, error))?;
+        let schema = reader.schema();
+        let form = if source.rereadable() { Form::Source(source) } else { Form::Once(Box::new(reader)) };
+        Ok(Self { name, schema, form })
+    }
+
+    /// Whether the keys do not fall, and the first and last of them; `None` for a stream that is read only once. Decodes
+    /// the key's columns only.
+    pub(super) fn key_order(&mut self, plan: &FitPlan) -> Result<Option<Order>> {
+        let (columns, narrow) = plan.key_only().narrowed();
+        let name = self.name.clone();
+        let failed = |error: ArrowError| Error::source(&name, error);
+        let batches: Batches = match &mut self.form {
+            Form::File(file) => Box::new(file_reader(file, Some(&columns)).map_err(failed)?),
+            Form::Source(source) => {
+                let bytes = source.open(&Counter::default())?;
+                Box::new(stream_reader(bytes, Some(&columns)).map_err(failed)?)
+            }
+            Form::Once(_) => return Ok(None),
+        };
+        Order::of(batches.map(|batch| batch.map_err(failed)), &narrow).map(Some)
+    }
+
+    /// The batches, the large ones in parts of at most this many rows.
+    pub(super) fn batches(
+        self,
+        rows: usize,
+        counter: &Counter,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let Self { name, form, .. } = self;
+        let failed = |error: ArrowError| Error::source(&name, error);
+        let batches: Batches = match form {
+            Form::File(file) => {
+                let reader = file_reader(&file, None).map_err(failed)?;
+                let (counter, count) = (counter.clone(), reader.num_batches().max(1) as u64);
+                counter.add(file.size() % count);
+                Box::new(reader.inspect(move |_| counter.add(file.size() / count)))
+            }
+            Form::Source(mut source) => Box::new(stream_reader(source.open(counter)?, None).map_err(failed)?),
+            Form::Once(batches) => batches,
+        };
+        Ok(batches.flat_map(move |batch| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
+            match batch {
+                Ok(batch) if batch.num_rows() <= rows => Box::new(std::iter::once(Ok(batch))),
+                Ok(batch) => Box::new(parts(batch, rows.max(1))),
+                Err(error) => Box::new(std::iter::once(Err(Error::source(&name, error)))),
+            }
+        }))
+    }
+}
+
+/// Copies: a slice would keep the whole batch, and be taken for as large as it.
+fn parts(batch: RecordBatch, rows: usize) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+    (0..batch.num_rows()).step_by(rows).map(move |start| {
+        let part = batch.slice(start, rows.min(batch.num_rows() - start));
+        // Putting two arrays together copies both.
+        let copied = |array: &ArrayRef| concat(&[array.as_ref(), array.slice(0, 0).as_ref()]);
+        let arrays = part.columns().iter().map(copied).collect::<Result<Vec<_>, _>>();
+        let copy = arrays.and_then(|arrays| RecordBatch::try_new(part.schema(), arrays));
+        copy.map_err(Error::arrow("cut a batch into parts"))
+    })
 }

@@ -90,13 +90,16 @@ struct Children {
 
 impl Children {
     fn new() -> Self {
-        Self { grid: Grid::new(Vec::new(), 1), owners: Vec::new() }
+        let mut grid = Grid::new(Vec::new(), 1);
+        grid.null_is_json = true;
+        Self { grid, owners: Vec::new() }
     }
 
     fn push(&mut self, owner: usize, raw: Option<&str>, keeps_json: bool) -> Result<(), String> {
         self.owners.push(owner);
         match raw {
-            None | Some("null") => self.grid.push_empty(Kind::Null),
+            None => self.grid.push_empty(Kind::Absent),
+            Some("null") => self.grid.push_empty(Kind::Null),
             Some(raw) if raw.starts_with('"') && !keeps_json => match serde_json::from_str::<String>(raw) {
                 Ok(text) => self.grid.push_bytes(text.as_bytes(), Kind::Text),
                 Err(error) => {

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -15,12 +14,13 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::reader::{ChunkReader, Length};
 use syncline_base::task;
-use syncline_tree::key::Keys;
 
 use super::ahead::{Ahead, ahead};
+use super::fit::FitPlan;
+use super::order::Order;
+use super::positioned::Positioned;
 use super::source::Counter;
 use super::{Error, Result};
-use crate::sort;
 
 /// How many batches a thread is ahead of the consumer.
 const AHEAD: usize = 4;
@@ -36,8 +36,7 @@ pub(super) struct Parquet {
 impl Parquet {
     pub(super) fn open(name: &str, file: File) -> Result<Self> {
         let options = ArrowReaderOptions::new();
-        let len = file.metadata().map_err(|source| Error::Read { name: name.to_owned(), source })?.len();
-        let file = Positioned { file: Arc::new(file), at: 0, len };
+        let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| Error::source(name, error))?;
         Ok(Self { name: name.to_owned(), file, metadata })
     }
@@ -72,39 +71,15 @@ impl Parquet {
     }
 
     /// Whether the keys do not fall, and the first and last of them. Reads the key's columns only.
-    pub(super) fn key_order(&self, plan: &super::fit::FitPlan) -> Result<Order> {
-        let mut order = Order { in_order: true, ends: None };
+    pub(super) fn key_order(&self, plan: &FitPlan) -> Result<Order> {
         let (columns, narrow) = plan.key_only().narrowed();
-        for batch in self.read(&columns, 8192)? {
-            let keys = narrow.fit_key(&batch?)?;
-            if keys.num_rows() > 0 && !order.add(&plan.encoder.encode_key_columns(&keys)?) {
-                break;
-            }
-        }
-        Ok(order)
-    }
-}
-
-/// A file that is read at given offsets, never at the one that the system keeps for it: clones of one open file share
-/// that, and columns are read on several threads.
-#[derive(Debug, Clone)]
-struct Positioned {
-    file: Arc<File>,
-    at: u64,
-    len: u64,
-}
-
-impl Read for Positioned {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read_at(out, self.at)?;
-        self.at += read as u64;
-        Ok(read)
+        Order::of(self.read(&columns, 8192)?, &narrow)
     }
 }
 
 impl Length for Positioned {
     fn len(&self) -> u64 {
-        self.len
+        self.size()
     }
 }
 
@@ -112,45 +87,20 @@ impl ChunkReader for Positioned {
     type T = BufReader<Self>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(Self { at: start, ..self.clone() }))
+        Ok(BufReader::new(self.at(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         // The footer's word for a length is not taken before it is known to lie in the file.
-        if start.checked_add(length as u64).is_none_or(|end| end > self.len) {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.size()) {
             return Err(parquet::errors::ParquetError::EOF(format!(
                 "{length} bytes at {start} lie outside of the file, which has {}",
-                self.len
+                self.size()
             )));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        self.at(start).read_exact(&mut bytes)?;
         Ok(bytes.into())
-    }
-}
-
-/// Whether keys come in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
-    pub(super) in_order: bool,
-    /// The first and the last key.
-    pub(super) ends: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Order {
-    /// Takes in the next keys; says whether the order still holds.
-    fn add(&mut self, keys: &Keys) -> bool {
-        let (first, last) = (keys.get(0), keys.get(keys.len() - 1));
-        self.in_order &= sort::in_order(keys);
-        match &mut self.ends {
-            None => self.ends = Some((first.to_vec(), last.to_vec())),
-            Some((_, end)) => {
-                self.in_order &= end.as_slice() <= first;
-                end.clear();
-                end.extend_from_slice(last);
-            }
-        }
-        self.in_order
     }
 }
 

@@ -64,10 +64,7 @@ pub(super) fn look(mut source: Source, options: &Options, counter: &Counter) -> 
             let name = source.name.clone();
             Ipc::file(&name, source.seekable(&options.temp_dir)?).map(Seen::Ipc)
         }
-        Format::ArrowStream => {
-            let name = source.name.clone();
-            Ipc::stream(&name, source.open(counter)?).map(Seen::Ipc)
-        }
+        Format::ArrowStream => Ipc::stream(source, counter).map(Seen::Ipc),
     }
 }
 
@@ -351,10 +348,14 @@ impl Planned {
     }
 
     /// Whether its keys are known to come in order, and after `last`; `None` when it would cost too much to tell.
-    pub(super) fn key_order(&self, common: &Common, last: &[u8]) -> Result<Option<(bool, Vec<u8>)>> {
-        let Seen::Parquet(parquet) = &self.seen else { return Ok(None) };
-        let order = parquet.key_order(&self.fit_plan(common))?;
-        Ok(Some(match order.ends {
+    pub(super) fn key_order(&mut self, common: &Common, last: &[u8]) -> Result<Option<(bool, Vec<u8>)>> {
+        let plan = self.fit_plan(common);
+        let order = match &mut self.seen {
+            Seen::Parquet(parquet) => Some(parquet.key_order(&plan)?),
+            Seen::Ipc(ipc) => ipc.key_order(&plan)?,
+            Seen::Csv { .. } | Seen::Ndjson { .. } => None,
+        };
+        Ok(order.map(|order| match order.ends {
             Some((first, end)) => (order.in_order && last <= first.as_slice(), end),
             None => (order.in_order, last.to_vec()),
         }))
@@ -404,7 +405,7 @@ impl Planned {
             }
             Seen::Ipc(ipc) => {
                 let name = ipc.name.clone();
-                let batches = ahead("arrow-ipc", 4, ipc.batches(options.batch_rows));
+                let batches = ahead("arrow-ipc", 4, ipc.batches(options.batch_rows, &common.counter)?);
                 Ok(fitted(batches.map_err(|source| Error::Read { name, source })?, fit))
             }
         }
@@ -412,7 +413,7 @@ impl Planned {
 }
 
 /// Whether all sources together are known to be in key order.
-pub(super) fn in_order(sources: &[Planned], common: &Common) -> Result<bool> {
+pub(super) fn in_order(sources: &mut [Planned], common: &Common) -> Result<bool> {
     let mut last = Vec::new();
     for source in sources {
         match source.key_order(common, &last)? {

@@ -1,7 +1,7 @@
 //! Sources: what format they are, and their bytes, decompressed and counted.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,18 @@ pub(crate) fn by_extension(name: &str) -> (Option<Format>, Compression) {
         _ => None,
     };
     (format, compression)
+}
+
+/// Bytes that tell how a text is compressed.
+const MAGIC: usize = 4;
+
+/// Compression by the first bytes: no text begins with these.
+fn by_magic(first: &[u8]) -> Compression {
+    match first {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
+        _ => Compression::None,
+    }
 }
 
 /// Bytes read so far, shared between the threads that read and whoever reports.
@@ -72,7 +84,7 @@ impl Source {
         let name = match &input {
             Input::Path(path) => path.display().to_string(),
             Input::Stdin => "standard input".to_owned(),
-            Input::Reader { name, .. } => name.clone(),
+            Input::Part { name, .. } | Input::Reader { name, .. } => name.clone(),
         };
         let (guessed, compression) = by_extension(&name);
         let size = match &input {
@@ -83,6 +95,7 @@ impl Source {
                 }
                 metadata.is_file().then_some(metadata.len())
             }
+            Input::Part { bytes, .. } => Some(*bytes),
             Input::Stdin | Input::Reader { .. } => None,
         };
         let format = format.or(guessed).ok_or_else(|| {
@@ -93,7 +106,7 @@ impl Source {
 
     /// Whether it can be read more than once.
     pub(super) fn rereadable(&self) -> bool {
-        matches!(self.input, Input::Path(_)) && self.size.is_some()
+        matches!(self.input, Input::Path(_) | Input::Part { .. }) && self.size.is_some()
     }
 
     /// Whether positions in it are lines.
@@ -111,12 +124,26 @@ impl Source {
             Input::Path(path) => {
                 Box::new(File::open(&*path).map_err(|source| Error::Read { name: self.name.clone(), source })?)
             }
+            Input::Part { name, file, start, bytes } => {
+                let opened = File::open(&*file).and_then(|mut file| {
+                    file.seek(SeekFrom::Start(*start))?;
+                    Ok(file.take(*bytes))
+                });
+                Box::new(opened.map_err(|source| Error::Read { name: name.clone(), source })?)
+            }
             Input::Stdin => Box::new(io::stdin()),
             Input::Reader { reader, .. } => std::mem::replace(reader, Box::new(io::empty())),
         };
-        let raw = Counted { inner: raw, counter: counter.clone() };
-        Ok(match self.compression {
-            Compression::None => Box::new(raw),
+        let mut raw: Box<dyn Read + Send> = Box::new(Counted { inner: raw, counter: counter.clone() });
+        let mut compression = self.compression;
+        if compression == Compression::None && self.has_lines() {
+            let mut first = Vec::with_capacity(MAGIC);
+            (&mut raw).take(MAGIC as u64).read_to_end(&mut first).map_err(|source| self.failed(source))?;
+            compression = by_magic(&first);
+            raw = Box::new(io::Cursor::new(first).chain(raw));
+        }
+        Ok(match compression {
+            Compression::None => raw,
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 18, raw))),
             Compression::Zstd => Box::new(zstd::Decoder::new(raw).map_err(|source| self.failed(source))?),
         })
@@ -124,8 +151,18 @@ impl Source {
 
     /// Its bytes as a file that can be read anywhere: the file itself, or a nameless temporary copy of a stream.
     pub(super) fn seekable(&mut self, temp_dir: &Path) -> Result<File> {
-        if let (Input::Path(path), Compression::None) = (&self.input, self.compression) {
-            return File::open(path).map_err(|source| self.failed(source));
+        let file = match &self.input {
+            _ if self.compression != Compression::None => None,
+            Input::Path(path) => Some((path, None)),
+            Input::Part { file, start: 0, bytes, .. } => Some((file, Some(*bytes))),
+            _ => None,
+        };
+        if let Some((path, bytes)) = file {
+            let file = File::open(path).map_err(|source| self.failed(source))?;
+            let len = file.metadata().map_err(|source| self.failed(source))?.len();
+            if bytes.is_none_or(|bytes| bytes == len) {
+                return Ok(file);
+            }
         }
         let mut reader = self.open(&Counter::default())?;
         let written = |source| Error::Write { name: temp_dir.display().to_string(), source };

@@ -152,8 +152,43 @@ fn compressed_text_is_read_by_extension() {
         let got = run(vec![input], &options(), None, &["id"]).unwrap();
         assert_eq!(got.rows(), [json!({"id": 1, "v": "a"})]);
     }
+    // What the name does not say, the first bytes do.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"id,v\n1,a\n").unwrap();
+    let zstd = zstd::encode_all(&b"{\"id\":1,\"v\":\"a\"}\n"[..], 1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [("t.csv", gzip.finish().unwrap()), ("t.ndjson", zstd)] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        for input in [stream(name, bytes), Input::Path(path)] {
+            let got = run(vec![input], &options(), None, &["id"]).unwrap();
+            assert_eq!(got.rows(), [json!({"id": 1, "v": "a"})]);
+        }
+    }
     let cut = run(vec![stream("t.csv.gz", vec![0x1f, 0x8b, 8, 0])], &options(), None, &["id"]);
     assert_eq!(cut.expect_err("a cut file").kind(), syncline_base::Kind::Corrupt);
+}
+
+#[test]
+fn sources_may_lie_in_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("all");
+    let texts = ["id,v\n5,e\n1,x\n", "{\"id\":3,\"v\":\"c\"}\n", "", "id,v\n4,d\nx,y\n"];
+    let names = ["a.csv", "b.ndjson", "c.ndjson", "d.csv"];
+    std::fs::write(&file, texts.concat()).unwrap();
+    let parts = |count: usize| -> Vec<Input> {
+        let part = |i: usize| Input::Part {
+            name: names[i].to_owned(),
+            file: file.clone(),
+            start: texts[..i].concat().len() as u64,
+            bytes: texts[i].len() as u64,
+        };
+        (0..count).map(part).collect()
+    };
+    let got = run(parts(3), &options(), None, &["id"]).unwrap();
+    assert_eq!(got.rows().iter().map(|row| row["id"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 3, 5]);
+    let error = run(parts(4), &options(), Some(&got.schema), &[]).expect_err("a bad row").to_string();
+    assert!(error.contains("d.csv:3: column `id`: \"x\" is not an int64"), "{error}");
 }
 
 #[test]

@@ -209,6 +209,7 @@ impl Reader {
             }
             Self::Ndjson(keys) => {
                 let mut grid = Grid::new(block.bytes, keys.len());
+                grid.null_is_json = true;
                 let ragged = ndjson::split(&mut grid, keys, block.line);
                 (grid, ragged)
             }

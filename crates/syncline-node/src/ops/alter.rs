@@ -30,6 +30,9 @@ pub struct Request {
     /// Names of columns that go.
     #[serde(default)]
     pub drop: Vec<String>,
+    /// Who commits, when it is not the replica's user.
+    #[serde(default)]
+    pub author: Option<String>,
     /// Commit with this message; else it is staged.
     #[serde(default)]
     pub message: Option<String>,
@@ -95,7 +98,12 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let table = altered(&old, request)?;
     let mut after = before.clone();
     after.set_tree(&name, Some(table.to_ref()));
-    let what = Publication { table: &request.table, message: request.message.as_deref(), verb: "alter" };
+    let what = Publication {
+        table: &request.table,
+        author: request.author.as_deref(),
+        message: request.message.as_deref(),
+        verb: "alter",
+    };
     let (commit, root) = publish(replica, &what, &refs, &before, after)?;
     let columns = table.schema().columns.iter();
     let columns = columns.map(|one| Column { name: one.name.clone(), ty: one.ty.clone(), nullable: one.nullable });

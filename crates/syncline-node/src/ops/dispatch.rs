@@ -3,6 +3,7 @@
 //! Only verbs that make sense without the caller's directory are here: a node has no working directory of the caller's,
 //! and transfers have a protocol of their own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,7 +15,6 @@ use super::{
     status, verify,
 };
 use crate::export::Target;
-use crate::import::Input;
 use crate::progress::Progress;
 use crate::replica::Replica;
 use crate::{Error, Result};
@@ -44,8 +44,8 @@ pub const VERBS: [&str; 19] = [
 
 /// Where a verb that is run for somebody else reads and writes.
 pub struct Streams {
-    /// What the caller sends along, with a name for messages: the rows of an import.
-    pub input: Option<Input>,
+    /// What the caller sends along, received into a file: the sources of an import.
+    pub input: Option<PathBuf>,
     /// Where output goes that is not the report: the rows of an export.
     pub output: Target,
 }
@@ -78,7 +78,8 @@ pub fn run(
                 let why = "a node does not write files for its callers; import into a local replica and push";
                 return Err(Error::invalid("import with --reject on a node", why));
             }
-            report(import::run(replica, &request, streams.input.into_iter().collect(), progress)?)
+            let inputs = import::received(&request.sources, streams.input.as_deref())?;
+            report(import::run(replica, &request, inputs, progress)?)
         }
         "log" => report(log::run(replica, &read(verb, request)?)?),
         "merge" => report(merge::run(replica, &read(verb, request)?)?),

@@ -1,7 +1,7 @@
 //! `import`: bring rows from files or standard input into a table.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -51,12 +51,68 @@ pub struct Request {
     /// CSV and TSV: besides an empty field, this unquoted text is null too.
     #[serde(default)]
     pub null: Option<String>,
+    /// Who commits, when it is not the replica's user.
+    #[serde(default)]
+    pub author: Option<String>,
+    /// For a node: the sources that are sent along, one after the other. One without a name when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Sent>,
     /// Commits with this message; stages when absent.
     #[serde(default)]
     pub message: Option<String>,
     /// Whether it may delete more than half of the table.
     #[serde(default)]
     pub allow_mass_delete: bool,
+}
+
+/// A source that is sent along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// What it is called in messages; its extension tells its format.
+    pub name: String,
+    /// How long it is; the last one may be what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// The sources that were sent in one file; there is no file when they are all empty.
+///
+/// # Errors
+/// `invalid` when the file is not as long as they say.
+pub(crate) fn received(sources: &[Sent], file: Option<&Path>) -> Result<Vec<Input>> {
+    let Some(file) = file else {
+        let empty = |sent: &Sent| Input::Reader { name: sent.name.clone(), reader: Box::new(std::io::empty()) };
+        return Ok(sources.iter().map(empty).collect());
+    };
+    let len = std::fs::metadata(file).map_err(Error::io("reading", file))?.len();
+    let nameless = [Sent { name: "input".to_owned(), bytes: None }];
+    let sources = if sources.is_empty() { &nameless } else { sources };
+    let mut start = 0_u64;
+    let mut inputs = Vec::new();
+    for (i, source) in sources.iter().enumerate() {
+        let left = len.saturating_sub(start);
+        let bytes = match source.bytes {
+            Some(bytes) => bytes,
+            None if i + 1 == sources.len() => left,
+            None => {
+                return Err(Error::invalid(
+                    format!("import of {}", source.name),
+                    "only the last source may lack a size",
+                ));
+            }
+        };
+        if bytes > left {
+            let why = format!("it has {bytes} bytes and {left} of them came; send it again");
+            return Err(Error::invalid(format!("import of {}", source.name), why));
+        }
+        inputs.push(Input::Part { name: source.name.clone(), file: file.to_owned(), start, bytes });
+        start += bytes;
+    }
+    if start != len {
+        let why = format!("the sources have {start} bytes and {len} came; send them again");
+        return Err(Error::invalid("import of what was sent", why));
+    }
+    Ok(inputs)
 }
 
 /// What `import` did.
@@ -104,7 +160,12 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
     guard(request, old.as_ref(), &done)?;
     let mut after = before.clone();
     after.set_tree(&TreeName::Table(request.table.clone()), Some(done.table.to_ref()));
-    let what = Publication { table: &request.table, message: request.message.as_deref(), verb: "import" };
+    let what = Publication {
+        table: &request.table,
+        author: request.author.as_deref(),
+        message: request.message.as_deref(),
+        verb: "import",
+    };
     let (commit, root) = publish(replica, &what, &refs, &before, after)?;
     Ok(Report {
         table: request.table.clone(),
@@ -238,6 +299,8 @@ fn guard(request: &Request, old: Option<&Table>, done: &Done) -> Result<()> {
 pub(super) struct Publication<'a> {
     /// The table.
     pub(super) table: &'a str,
+    /// Who, when it is not the replica's user.
+    pub(super) author: Option<&'a str>,
     /// Why; without it the root is staged.
     pub(super) message: Option<&'a str>,
     /// The verb, for messages and for the history of the branch.
@@ -278,7 +341,7 @@ pub(super) fn publish(
     let new = NewCommit {
         parents: refs.head_commit().into_iter().collect(),
         root: after,
-        author: None,
+        author: what.author.map(str::to_owned),
         message: message.to_owned(),
         meta: BTreeMap::new(),
         why: what.verb,

@@ -113,7 +113,7 @@ fn headers_that_make_no_sense() {
 fn unknown_and_missing_columns() {
     let unknown =
         text("t.csv", "id,n,t,zz\n1,1,1,1\n", &options(), Some(&table()), &[]).expect_err("unknown").to_string();
-    assert!(unknown.contains("`zz` is not in the table; add a nullable column"), "{unknown}");
+    assert!(unknown.contains("`zz` is not in the table; add it first with `alter --add zz:TYPE`"), "{unknown}");
     let missing = text("t.csv", "n,t\n1,1\n", &options(), Some(&table()), &[]).expect_err("missing").to_string();
     assert!(missing.contains("no column `id`, which is part of the key"), "{missing}");
     let key =

@@ -98,3 +98,64 @@ fn rows_with_keys_that_are_too_long_do_not_spoil_the_order() {
     assert!(report.bad_rows[0].reason.starts_with("its key takes 70002 bytes"));
     assert!(report.in_order);
 }
+
+fn ipc(name: &str, batches: &[RecordBatch]) -> Vec<u8> {
+    use arrow_ipc::writer::{FileWriter, StreamWriter};
+    let schema = batches[0].schema();
+    if name.ends_with(".arrows") {
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        return writer.into_inner().unwrap();
+    }
+    let mut writer = FileWriter::try_new(Vec::new(), &schema).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn ipc_in_order_goes_straight_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let options = Options { sort_bytes: 1, batch_rows: 700, temp_dir: temp.path().to_owned(), ..options() };
+    for (first, second) in [("a.arrow", "b.arrow"), ("a.arrows", "b.arrows"), ("a.arrow", "b.parquet")] {
+        let batches = [wide((0..5000).collect()), wide((5000..5001).collect())];
+        let later = wide((5001..9000).collect());
+        std::fs::write(dir.path().join(first), ipc(first, &batches)).unwrap();
+        let bytes =
+            if second.ends_with(".parquet") { parquet(&later) } else { ipc(second, std::slice::from_ref(&later)) };
+        std::fs::write(dir.path().join(second), bytes).unwrap();
+        let paths: Vec<Input> = [first, second].into_iter().map(|name| Input::Path(dir.path().join(name))).collect();
+        let got = run(paths, &options, None, &["id"]).unwrap();
+        assert!(got.report.in_order, "{first}");
+        assert_eq!((got.report.spilled_bytes, got.report.rows), (0, 9000), "{first}");
+        assert_eq!(got.rows()[7001], json!({"v": "text 7001", "id": 7001, "x": 1750.25}));
+        assert!(got.batches.iter().all(|batch| batch.rows.num_rows() <= 700));
+    }
+    let size = std::fs::metadata(dir.path().join("a.arrow")).unwrap().len();
+    let got = run(vec![Input::Path(dir.path().join("a.arrow"))], &options, None, &["id"]).unwrap();
+    assert_eq!(got.report.bytes_read, size);
+}
+
+#[test]
+fn ipc_out_of_order_is_sorted_in_runs_of_the_budget() {
+    let ids: Vec<i64> = (0..50_000).map(|i| i * 7919 % 50_000).collect();
+    for name in ["t.arrow", "t.arrows"] {
+        let bytes = ipc(name, &[wide(ids.clone())]);
+        // Counted as what they are, the rows take about 4 MiB: they fit, though each part of the one batch is small.
+        let options = Options { sort_bytes: 16 << 20, batch_rows: 500, ..options() };
+        let got = run(vec![stream(name, bytes.clone())], &options, None, &["id"]).unwrap();
+        assert_eq!((got.report.spilled_bytes, got.report.in_order), (0, false), "{name}");
+        assert_eq!(got.rows()[33], json!({"v": "text 33", "id": 33, "x": 8.25}));
+        let options = Options { sort_bytes: 1 << 20, batch_rows: 500, ..options };
+        let got = run(vec![stream(name, bytes)], &options, None, &["id"]).unwrap();
+        assert!(got.report.spilled_bytes > 0, "{name}");
+        assert_eq!(got.rows()[49_999]["id"], 49_999);
+    }
+}
+
+#[test]
+fn a_stream_that_is_read_once_is_collected() {
+    let bytes = ipc("t.arrows", &[wide((0..3000).collect())]);
+    let got = run(vec![stream("t.arrows", bytes)], &options(), None, &["id"]).unwrap();
+    assert_eq!((got.report.rows, got.report.in_order), (3000, true));
+}
