@@ -10,8 +10,8 @@ use crate::context::Context;
 use crate::fault::Outcome;
 use crate::{
     cmd_alter, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_diff, cmd_export,
-    cmd_gc, cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull, cmd_push, cmd_repair, cmd_resolve,
-    cmd_rollback, cmd_root, cmd_show, cmd_status, cmd_sync, cmd_tag, cmd_undo, cmd_up, cmd_verify, units,
+    cmd_fetch, cmd_gc, cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull, cmd_push, cmd_repair,
+    cmd_resolve, cmd_rollback, cmd_root, cmd_show, cmd_status, cmd_sync, cmd_tag, cmd_undo, cmd_up, cmd_verify, units,
 };
 
 /// Keeps datasets of tables and files identical, and proves it by one hash.
@@ -154,6 +154,8 @@ verbs! {
     Up "up" => cmd_up,
     /// Copy a dataset
     Clone "clone" => cmd_clone,
+    /// Have more files in a partial replica
+    Fetch "fetch" => cmd_fetch,
     /// Send commits to another replica
     Push "push" => cmd_push,
     /// Fetch another replica's commits and merge them

@@ -13,7 +13,8 @@ use crate::units;
 /// Arguments of `clone`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  syncline clone http://127.0.0.1:7070/prices\n  \
-                        syncline clone s3://bucket/prices work/prices --table prices --depth 1\n\n\
+                        syncline clone s3://bucket/prices work/prices --table prices --depth 1\n  \
+                        syncline clone http://hub:7070/photos --path 'images/2024/**'\n\n\
                         A clone that was cut off goes on where it stopped when it is run again.")]
 pub(crate) struct Args {
     /// The dataset: http(s)://HOST:PORT/DATASET, s3://bucket/prefix or a path
@@ -28,6 +29,12 @@ pub(crate) struct Args {
     /// Only this table (`files` is the file tree); may be given several times
     #[arg(long, short = 't', value_name = "TABLE")]
     table: Vec<String>,
+    /// Only files that match, as in `.gitignore`; may be given several times, `!` takes some out again
+    #[arg(long, value_name = "PATTERN")]
+    path: Vec<String>,
+    /// Bring no contents of files; `syncline fetch PATTERN` brings some when they are needed
+    #[arg(long, conflicts_with = "path")]
+    lazy: bool,
     /// Only the newest N commits of each branch
     #[arg(long, value_name = "N")]
     depth: Option<u32>,
@@ -42,6 +49,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         bare: args.bare,
         tables: (!args.table.is_empty()).then(|| args.table.clone()),
         depth: args.depth,
+        paths: (args.lazy || !args.path.is_empty()).then(|| args.path.clone()),
     };
     let peer = Peer::connect(context, &url)?;
     let report = transfer::clone(&request, context.env(), &mut *peer.open()?, &*context.progress())?;

@@ -38,6 +38,13 @@ fn show(page: &mut Page, report: &Report, all: bool) {
         }
         _ => page.line(format!("on branch {}, nothing committed yet", report.branch)),
     }
+    if let Some(scope) = &report.scope {
+        let tables = scope.tables.iter().flatten().map(|table| format!("--table {table}"));
+        let paths = scope.paths.iter().flatten().map(|path| format!("--path {path}"));
+        let held: Vec<String> = tables.chain(paths).collect();
+        let held = if held.is_empty() { "no contents of files".to_owned() } else { held.join(" ") };
+        page.line(format!("partial replica: {held}"));
+    }
     if let Some((name, open)) = &report.merging {
         let open = units::counted(*open as u64, "conflict is", "conflicts are");
         page.line(format!("merging {name}: {open} open; see `syncline conflicts`"));

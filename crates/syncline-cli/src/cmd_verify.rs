@@ -42,6 +42,10 @@ pub(crate) fn show(page: &mut Page, report: &Report) {
     if let Some(root) = report.root {
         page.line(format!("root {root}"));
     }
+    if report.absent > 0 {
+        let contents = units::counted(report.absent, "content of a file is", "contents of files are");
+        page.line(format!("{contents} elsewhere by intention: this is a partial replica"));
+    }
     for damage in &report.damage {
         let objects = units::counted(damage.objects.len() as u64, "object", "objects");
         page.line(format!("damaged: {}: {} ({objects})", damage.file, damage.reason));

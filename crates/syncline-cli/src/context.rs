@@ -17,12 +17,14 @@ use syncline_node::{Env, Location, Replica};
 use crate::args::Global;
 use crate::fault::{Fault, Result};
 use crate::output::Output;
+use crate::peer::Reach;
 use crate::progress;
 
 /// What every verb is given: the global options, understood.
 #[derive(Debug)]
 pub(crate) struct Context {
     global: Global,
+    env: Env,
     /// Where reports go.
     pub out: Output,
 }
@@ -38,13 +40,14 @@ pub(crate) enum Place {
 impl Context {
     pub(crate) fn new(global: Global) -> Result<Self> {
         let out = Output { json: global.json, quiet: global.quiet };
-        Ok(Self { global, out })
+        let author = global.author.clone().unwrap_or_else(|| author(|name| std::env::var(name).ok()));
+        let connect = Arc::new(Reach::new(options(&global)?));
+        Ok(Self { global, env: Env { clock: Arc::new(SystemClock), author, connect }, out })
     }
 
     /// What a replica is given from outside.
     pub(crate) fn env(&self) -> Env {
-        let author = self.global.author.clone().unwrap_or_else(|| author(|name| std::env::var(name).ok()));
-        Env { clock: Arc::new(SystemClock), author }
+        self.env.clone()
     }
 
     /// Progress bars when somebody watches.
@@ -59,7 +62,7 @@ impl Context {
 
     /// Budgets of a connection.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { rate: self.global.limit_rate, ..Limits::default() }
+        limits(&self.global)
     }
 
     /// A path as the user means it: relative to `-C`, when that is a directory.
@@ -93,14 +96,7 @@ impl Context {
 
     /// How to connect to nodes.
     pub(crate) fn options(&self) -> Result<Options> {
-        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
-        Ok(Options {
-            token: self.global.token.clone(),
-            authority: self.global.ca.as_ref().map(read).transpose()?,
-            server_name: self.global.server_name.clone(),
-            limits: self.limits(),
-            ..Options::default()
-        })
+        options(&self.global)
     }
 
     /// Runs a verb here or on a node, whichever the command names.
@@ -115,6 +111,21 @@ impl Context {
             Place::Node(client) => call(&client, verb, request, None, &mut std::io::sink()),
         }
     }
+}
+
+fn limits(global: &Global) -> Limits {
+    Limits { rate: global.limit_rate, ..Limits::default() }
+}
+
+fn options(global: &Global) -> Result<Options> {
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+    Ok(Options {
+        token: global.token.clone(),
+        authority: global.ca.as_ref().map(read).transpose()?,
+        server_name: global.server_name.clone(),
+        limits: limits(global),
+        ..Options::default()
+    })
 }
 
 /// Runs a verb on the client's dataset. Its input is sent along; what it puts out beside the report is written to

@@ -16,6 +16,7 @@ mod cmd_completion;
 mod cmd_conflicts;
 mod cmd_diff;
 mod cmd_export;
+mod cmd_fetch;
 mod cmd_gc;
 mod cmd_history;
 mod cmd_import;

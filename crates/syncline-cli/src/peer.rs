@@ -1,26 +1,21 @@
 //! The other side of a transfer: a dataset on a node, or a replica that this process can open itself.
 //!
-//! A replica in a directory or a bucket needs no server: a thread of this process answers for it, over a queue in
-//! memory. Owns: the connection, or that thread; both end with the [`Peer`].
+//! A replica in a directory or a bucket needs no server: a thread of this process answers for it. Owns: the connections
+//! to nodes.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use syncline_api::client::Client;
-use syncline_base::{Hash, Kind, task};
-use syncline_node::sync::{self, Counters, Transport};
-use syncline_node::{Location, Replica};
+use syncline_api::Target;
+use syncline_api::client::{Client, Options};
+use syncline_base::{Hash, Kind};
+use syncline_node::replica::Here;
+use syncline_node::sync::{self, Transport};
+use syncline_node::{Connect, Location, Replica, loopback};
 use syncline_server::remote::Remote;
 
 use crate::context::Context;
 use crate::fault::{Fault, Result};
-
-/// Messages that may wait in each direction; with their cap this bounds the memory.
-const QUEUE: usize = 4;
-/// How long the other thread may be silent. It works on a disk: what takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Where a transfer goes.
 pub(crate) enum Peer {
@@ -66,7 +61,7 @@ impl Peer {
     pub(crate) fn open(&self) -> syncline_node::Result<Box<dyn Transport>> {
         match self {
             Self::Node(client) => Ok(Box::new(Remote::new(client))),
-            Self::Here(replica) => Ok(Box::new(Local::serve(Arc::clone(replica))?)),
+            Self::Here(replica) => loopback::connect(Arc::clone(replica)),
         }
     }
 }
@@ -101,149 +96,42 @@ pub(crate) fn fetch(peer: &Peer, ids: &[Hash]) -> syncline_node::Result<Vec<Opti
     Ok(ids.iter().map(bytes_of).collect())
 }
 
-/// One end of a pair of queues.
-struct Queues {
-    /// `None` once all is said.
-    send: Option<SyncSender<bytes::Bytes>>,
-    receive: Receiver<bytes::Bytes>,
-    counters: Counters,
+/// Reaches nodes, too, for what a partial replica left elsewhere. A connection is kept for the next time.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    options: Options,
+    clients: Mutex<BTreeMap<String, Arc<Client>>>,
 }
 
-fn gone() -> sync::Error {
-    sync::Error::Transport { kind: Kind::Unavailable, message: "the other replica ended the session".to_owned() }
-}
-
-impl Queues {
-    fn pair() -> (Self, Self) {
-        let (to_there, from_here) = sync_channel(QUEUE);
-        let (to_here, from_there) = sync_channel(QUEUE);
-        let here = Self { send: Some(to_there), receive: from_there, counters: Counters::default() };
-        (here, Self { send: Some(to_here), receive: from_here, counters: Counters::default() })
-    }
-
-    fn count(&mut self, message: bytes::Bytes) -> bytes::Bytes {
-        self.counters.received += message.len() as u64;
-        message
+impl Reach {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, clients: Mutex::default() }
     }
 }
 
-impl Transport for Queues {
-    fn peer(&self) -> String {
-        "the other replica".to_owned()
-    }
-
-    fn send(&mut self, message: bytes::Bytes) -> sync::Result<()> {
-        self.counters.sent += message.len() as u64;
-        self.send.as_ref().ok_or_else(gone)?.send(message).map_err(|_| gone())
-    }
-
-    fn receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
-        match self.receive.recv_timeout(PATIENCE) {
-            Ok(message) => Ok(Some(self.count(message))),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(RecvTimeoutError::Timeout) => {
-                let message = format!("the other replica did not answer within {} s", PATIENCE.as_secs());
-                Err(sync::Error::Transport { kind: Kind::Unavailable, message })
-            }
-        }
-    }
-
-    fn try_receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
-        match self.receive.try_recv() {
-            Ok(message) => Ok(Some(self.count(message))),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(None),
-        }
-    }
-
-    fn finish(&mut self) {
-        self.send = None;
-    }
-
-    fn counters(&self) -> Counters {
-        self.counters
-    }
-}
-
-/// Our end of a session with a replica of this machine.
-struct Local {
-    queues: Queues,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Local {
-    /// Starts a thread that answers for `replica`.
-    fn serve(replica: Arc<Replica>) -> syncline_node::Result<Self> {
-        let (queues, mut theirs) = Queues::pair();
-        let serve = move || {
-            // The session tells its fault to the other end, which is us.
-            if let Err(error) = sync::serve(&*replica, &mut theirs) {
-                tracing::debug!("the session for the other replica ended: {error}");
+impl Connect for Reach {
+    fn connect(&self, url: &str) -> syncline_node::Result<Box<dyn Transport>> {
+        let Location::Node(url) = Location::parse(url)? else { return Here.connect(url) };
+        let failed = |error: syncline_api::Error| {
+            syncline_node::Error::Sync(sync::Error::Transport { kind: error.kind(), message: error.to_string() })
+        };
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match clients.get(&url) {
+            Some(client) => Arc::clone(client),
+            None => {
+                let target = Target::parse(&url).map_err(failed)?;
+                let client = Arc::new(Client::connect(target, self.options.clone()).map_err(failed)?);
+                clients.insert(url, Arc::clone(&client));
+                client
             }
         };
-        let thread = task::spawn("syncline-peer", serve).map_err(|error| {
-            let message = format!("starting a thread for the other replica: {error}");
-            sync::Error::Transport { kind: Kind::of_io(&error), message }
-        })?;
-        Ok(Self { queues, thread: Some(thread) })
-    }
-}
-
-impl Transport for Local {
-    fn peer(&self) -> String {
-        self.queues.peer()
-    }
-
-    fn send(&mut self, message: bytes::Bytes) -> sync::Result<()> {
-        self.queues.send(message)
-    }
-
-    fn receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
-        self.queues.receive()
-    }
-
-    fn try_receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
-        self.queues.try_receive()
-    }
-
-    fn finish(&mut self) {
-        self.queues.finish();
-    }
-
-    fn counters(&self) -> Counters {
-        self.queues.counters()
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.queues.finish();
-        // A thread that waits to be heard must not wait for ever.
-        while self.queues.receive.recv().is_ok() {}
-        if let Some(thread) = self.thread.take() {
-            // Its panic has been printed by itself.
-            let _ = thread.join();
-        }
+        Ok(Box::new(Remote::new(&client)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn queues_carry_messages_both_ways_and_end() {
-        let (mut here, mut there) = Queues::pair();
-        here.send(bytes::Bytes::from_static(b"ask")).expect("there is listening");
-        assert_eq!(there.receive().expect("a message").as_deref(), Some(&b"ask"[..]));
-        assert_eq!(here.try_receive().expect("no message yet"), None);
-        there.send(bytes::Bytes::from_static(b"answer")).expect("here is listening");
-        there.finish();
-        assert_eq!(here.receive().expect("a message").as_deref(), Some(&b"answer"[..]));
-        assert_eq!(here.receive().expect("the end"), None);
-        assert_eq!(here.counters(), Counters { sent: 3, received: 6 });
-        drop(there);
-        assert_eq!(here.send(bytes::Bytes::new()).expect_err("nobody listens").kind(), Kind::Unavailable);
-    }
 
     #[test]
     fn remembered_paths_do_not_depend_on_the_directory() {

@@ -7,6 +7,7 @@ use syncline_store::Store;
 use syncline_tree::{DatasetRoot, Table, TableRef, TreeName, diff};
 
 use crate::error::{Error, Result};
+use crate::replica::Replica;
 
 /// How one tree differs between two versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct TreeChange {
     pub presence: Presence,
     /// Whether columns were added, removed, renamed or changed.
     pub schema_changed: bool,
+    /// Whether the tree is outside of the part that this replica holds: then the counts are the least that they can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
 }
 
 /// In which of two versions a tree exists.
@@ -41,21 +45,27 @@ pub enum Presence {
     Kept,
 }
 
-/// Counts the differences between two versions, skipping trees that are equal.
+/// Counts the differences between two versions, skipping trees that are equal. A tree that a partial replica does not hold
+/// is counted by its rows alone.
 ///
 /// # Errors
 /// The store's, when an object is missing or damaged.
-pub fn between(store: &Store, before: &DatasetRoot, after: &DatasetRoot) -> Result<Vec<TreeChange>> {
+pub fn between(replica: &Replica, before: &DatasetRoot, after: &DatasetRoot) -> Result<Vec<TreeChange>> {
+    let (store, part) = (replica.store(), replica.part()?);
     DatasetRoot::names([before, after])
         .into_iter()
         .filter(|name| before.tree(name) != after.tree(name))
-        .map(|name| tree_change(store, name.clone(), before.tree(&name), after.tree(&name)))
+        .map(|name| {
+            let held = part.tree(&name);
+            tree_change(store, name.clone(), held, before.tree(&name), after.tree(&name))
+        })
         .collect()
 }
 
 fn tree_change(
     store: &Store,
     tree: TreeName,
+    held: bool,
     before: Option<&TableRef>,
     after: Option<&TableRef>,
 ) -> Result<TreeChange> {
@@ -69,11 +79,15 @@ fn tree_change(
         rows_after: rows(after),
         presence: Presence::Kept,
         schema_changed: false,
+        elsewhere: !held,
     };
     match (before, after) {
         (Some(before), Some(after)) => {
-            // A whole side that is new or gone needs no walk.
-            if before.rows > 0 && after.rows > 0 {
+            if !held {
+                // Nobody can say more without the rows.
+                change.inserted = after.rows.saturating_sub(before.rows);
+                change.deleted = before.rows.saturating_sub(after.rows);
+            } else if before.rows > 0 && after.rows > 0 {
                 let counts = diff::diff_counts(&Table::open(store, before)?, &Table::open(store, after)?)?;
                 (change.inserted, change.updated, change.deleted) = (counts.inserted, counts.updated, counts.deleted);
             }

@@ -2,17 +2,19 @@
 //!
 //! [`ops`] is the whole list of verbs. Below it: `import` and `export` (formats), `sort` (external merge sort),
 //! `worktree` (files on disk), `work` (keeping files and refs in step), `change` (what differs, and the guard),
-//! `reach` (what a version needs), `local` (a replica as transfer sessions see it).
+//! `part` (what a partial replica holds), `contents` (bringing what it left elsewhere), `reach` (what a version needs), `local` (a replica as transfer sessions see it).
 //!
 //! Not here: gRPC, HTTP, terminals.
 
 pub mod change;
+mod contents;
 pub mod error;
 pub mod export;
 pub mod import;
 pub mod local;
 pub mod loopback;
 pub mod ops;
+pub mod part;
 pub mod progress;
 pub mod reach;
 pub mod replica;
@@ -23,7 +25,7 @@ mod work;
 mod worktree;
 
 pub use error::{Error, Result};
-pub use replica::{Env, Location, Replica};
+pub use replica::{Connect, Env, Location, Replica};
 /// What a face needs to bring its own transport: the trait, its errors, and the session that serves a peer.
 pub use syncline_sync as sync;
 pub use work::{FileChange, Updated};

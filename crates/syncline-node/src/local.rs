@@ -4,7 +4,7 @@
 
 use syncline_base::{Hash, Kind};
 use syncline_store::Store;
-use syncline_sync::{Error as SyncError, Local, RefMove};
+use syncline_sync::{Error as SyncError, Local, Part, RefMove};
 use syncline_tree::{DatasetRoot, Refs, commit as graph, refs};
 
 use crate::replica::Replica;
@@ -34,6 +34,14 @@ impl Local for Replica {
     fn head(&self) -> syncline_sync::Result<Option<String>> {
         let refs = Self::refs(self).map_err(to_sync)?;
         Ok(refs.head_commit().map(|_| format!("{BRANCHES}{}", refs.head)))
+    }
+
+    fn part(&self) -> syncline_sync::Result<Option<Part>> {
+        let scope = Self::refs(self).map_err(to_sync)?.scope;
+        Ok(scope.map(|scope| Part {
+            tables: scope.tables.map(|tables| tables.into_iter().collect()),
+            outline: scope.paths.is_some(),
+        }))
     }
 
     fn move_ref(&self, request: &RefMove) -> syncline_sync::Result<()> {
@@ -119,7 +127,7 @@ fn check(
         }
     }
     if is_branch && request.target.is_some() {
-        match change::between(replica.store(), &before, &after) {
+        match change::between(replica, &before, &after) {
             Ok(changes) => change::guard(&changes, request.allow_mass_delete)?,
             // A partial replica cannot compare trees that it does not hold.
             Err(error) if error.kind() == Kind::NotFound => {}

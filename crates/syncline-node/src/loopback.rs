@@ -19,8 +19,8 @@ use crate::{Error, Result};
 
 /// A queue takes messages until it holds so many bytes; one message may be longer.
 const BUDGET: usize = 8 << 20;
-/// A side that neither sends nor takes anything for so long is taken for dead.
-const STALL: Duration = Duration::from_secs(60);
+/// A side that neither sends nor takes anything for so long is taken for dead. It works on a disk or a bucket.
+const STALL: Duration = Duration::from_secs(900);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -66,11 +66,12 @@ fn pair(ours: &str, theirs: &str) -> (Loopback, Loopback) {
 ///
 /// # Errors
 /// `unavailable` when the system has no thread to give.
-pub fn connect(replica: Replica) -> Result<Box<dyn Transport>> {
+pub fn connect(replica: impl Into<Arc<Replica>>) -> Result<Box<dyn Transport>> {
+    let replica = replica.into();
     let (mut client, mut server) = pair("this replica", "the other replica");
     let thread = task::spawn("syncline-loopback", move || {
         // The client hears of a fault over the connection; here is nobody who could do anything about it.
-        let _ = syncline_sync::serve(&replica, &mut server);
+        let _ = syncline_sync::serve(&*replica, &mut server);
         server.finish();
     });
     client.server =
@@ -167,3 +168,6 @@ impl Drop for Loopback {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,22 +6,30 @@
 use syncline_base::{Hash, hash::IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::{self, ObjectKind};
-use syncline_tree::{DatasetRoot, TableRef};
+use syncline_tree::{DatasetRoot, TreeName};
 
 use crate::Result;
+use crate::part::Part;
 
 /// Shows every object of a version to `visit`, parents before children. Where `visit` answers no, nothing below is
-/// shown: it has been seen before.
+/// shown: it has been seen before. What a partial replica leaves elsewhere is passed over.
 ///
 /// # Errors
 /// The store's, when an object is missing or damaged; those of `visit`.
-pub fn dataset(store: &Store, root: &Hash, visit: &mut dyn FnMut(&Hash) -> Result<bool>) -> Result<()> {
+pub fn dataset(store: &Store, part: &Part, root: &Hash, visit: &mut dyn FnMut(&Hash) -> Result<bool>) -> Result<()> {
     if !visit(root)? {
         return Ok(());
     }
-    for (_, table) in DatasetRoot::load(store, root)?.trees() {
+    for (name, table) in DatasetRoot::load(store, root)?.trees() {
+        if !part.tree(&name) {
+            continue;
+        }
+        let may_miss = name == TreeName::Files && part.is_outline();
         let mut open = walk::roots(table);
         while let Some((id, kind)) = open.pop() {
+            if may_miss && matches!(kind, ObjectKind::Content { .. }) && !store.contains(&id)? {
+                continue;
+            }
             if visit(&id)? && has_children(kind) {
                 open.extend(walk::children(kind, &store.get(&id)?)?);
             }
@@ -34,19 +42,34 @@ fn has_children(kind: ObjectKind) -> bool {
     !matches!(kind, ObjectKind::Schema | ObjectKind::Content { height: 0 })
 }
 
-/// Damage below one table, told to `report` as the object and which rows it takes with it, as far as that is known.
-/// `sound` remembers subtrees without damage, so that versions that share them are cheap.
-pub fn damage(store: &Store, table: &TableRef, damaged: &IdSet, sound: &mut IdSet, report: &mut dyn FnMut(Hash, &str)) {
-    let mut open = walk::roots(table);
+/// What a walk for damage remembers, so that versions that share subtrees are cheap.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// Objects without damage.
+    sound: IdSet,
+    /// Contents of files that are left elsewhere.
+    pub absent: IdSet,
+}
+
+/// Damage below the roots of one tree, told to `report` as the object and which rows it takes with it, as far as that is
+/// known. The contents under an outline may be absent; those that are there have to be whole.
+pub fn damage(
+    store: &Store,
+    roots: Vec<(Hash, ObjectKind)>,
+    damaged: &IdSet,
+    walked: &mut Walked,
+    report: &mut dyn FnMut(Hash, &str),
+) {
+    let mut open = roots;
     while let Some((id, kind)) = open.pop() {
-        if sound.contains(&id) {
+        if walked.sound.contains(&id) {
             continue;
         }
         let children = if damaged.contains(&id) {
             Err("its stored bytes are damaged".to_owned())
         } else if has_children(kind) {
             let read = store.get(&id).map_err(|e| e.to_string());
-            read.and_then(|bytes| walk::children(kind, &bytes).map_err(|e| e.to_string()))
+            read.and_then(|bytes| walk::children(as_tree(kind), &bytes).map_err(|e| e.to_string()))
         } else {
             match store.contains(&id) {
                 Ok(true) => Ok(Vec::new()),
@@ -56,19 +79,39 @@ pub fn damage(store: &Store, table: &TableRef, damaged: &IdSet, sound: &mut IdSe
         };
         match children {
             Ok(children) => {
-                open.extend(children);
-                sound.insert(id);
+                match kind {
+                    ObjectKind::Outline { height: 1 } => {
+                        for (content, kind) in children {
+                            match store.contains(&content) {
+                                Ok(false) => drop(walked.absent.insert(content)),
+                                _ => open.push((content, kind)),
+                            }
+                        }
+                    }
+                    _ => open.extend(children),
+                }
+                walked.sound.insert(id);
             }
             Err(why) => report(id, &format!("{}: {why}", describe(kind))),
         }
     }
 }
 
+/// A leaf of an outline has children after all, as far as they are here.
+fn as_tree(kind: ObjectKind) -> ObjectKind {
+    match kind {
+        ObjectKind::Outline { height: 1 } => ObjectKind::Tree { height: 1 },
+        kind => kind,
+    }
+}
+
 fn describe(kind: ObjectKind) -> String {
     match kind {
         ObjectKind::Schema => "the schema, so the whole table".into(),
-        ObjectKind::Tree { height: 1 } => "one leaf of rows".into(),
-        ObjectKind::Tree { height } => format!("a node of height {height} and all rows below it"),
+        ObjectKind::Tree { height: 1 } | ObjectKind::Outline { height: 1 } => "one leaf of rows".into(),
+        ObjectKind::Tree { height } | ObjectKind::Outline { height } => {
+            format!("a node of height {height} and all rows below it")
+        }
         ObjectKind::Content { height: 0 } => "a chunk of a large cell or file".into(),
         ObjectKind::Content { height } => format!("a list of chunks of height {height} of a large cell or file"),
     }

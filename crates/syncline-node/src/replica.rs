@@ -16,27 +16,51 @@ use syncline_base::rng::Rng;
 use syncline_base::{Clock, Hash, Hlc, HlcClock, SystemClock};
 use syncline_store::backend::wrap::{Retry, Wrapped};
 use syncline_store::{Backend, Store, backend};
-use syncline_tree::{Commit, DatasetRoot, Refs};
+use syncline_sync::Transport;
+use syncline_tree::{Commit, DatasetRoot, Refs, Table, TableRef, TreeName};
 
 use crate::error::{Error, Result};
+use crate::loopback;
+use crate::part::Part;
 
 /// The directory inside a working directory that holds the store.
 pub const META_DIR: &str = ".syncline";
 const MARKER: &str = "replica.json";
 const MARKER_TEXT: &str = "{\"syncline\":\"replica/1\"}\n";
 
-/// What a replica is given from outside: time, and who is at the keyboard.
+/// Reaches other replicas.
+pub trait Connect: Send + Sync + std::fmt::Debug {
+    /// Begins a session with the replica at `url`.
+    ///
+    /// # Errors
+    /// `unavailable` when it cannot be reached, `invalid` when the URL is of a kind that is not known here.
+    fn connect(&self, url: &str) -> Result<Box<dyn Transport>>;
+}
+
+/// Reaches replicas that this process can open itself: in directories and buckets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Here;
+
+impl Connect for Here {
+    fn connect(&self, url: &str) -> Result<Box<dyn Transport>> {
+        loopback::connect(Replica::open(&Location::parse(url)?, Env::default())?)
+    }
+}
+
+/// What a replica is given from outside: time, who is at the keyboard, and the way to others.
 #[derive(Debug, Clone)]
 pub struct Env {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Whose name goes into commits.
     pub author: String,
+    /// How to reach the replica that a partial one was cloned from.
+    pub connect: Arc<dyn Connect>,
 }
 
 impl Default for Env {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), author: "unknown".into() }
+        Self { clock: Arc::new(SystemClock), author: "unknown".into(), connect: Arc::new(Here) }
     }
 }
 
@@ -193,6 +217,23 @@ impl Replica {
     /// The store's.
     pub fn refs(&self) -> Result<Refs> {
         Ok(Refs::load(&self.store)?.0)
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn part(&self) -> Result<Part> {
+        Part::of(self.refs()?.scope.as_ref())
+    }
+
+    /// Opens a tree of a version.
+    ///
+    /// # Errors
+    /// `not-found` when it is not in the part that this replica holds; the store's.
+    pub(crate) fn table(&self, name: &TreeName, table: &TableRef) -> Result<Table> {
+        self.part()?.check(name)?;
+        Ok(Table::open(&self.store, table)?)
     }
 
     /// A timestamp later than every one in `refs` and in `parents`.

@@ -13,19 +13,23 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_tree::files;
-use syncline_tree::{DatasetRoot, Table, TableRef};
+use syncline_tree::{DatasetRoot, Table, TableRef, TreeName};
 
+use crate::contents::Source;
 use crate::ops::diff::Kind;
+use crate::part::Part;
 use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
 use crate::worktree::cache;
 use crate::worktree::commit::Collect;
-use crate::worktree::dirs::Root;
+use crate::worktree::dirs::{Held, Root};
 use crate::worktree::status::{Status, status};
-use crate::worktree::update::{Edited, Plan};
+use crate::worktree::update::{self, Edited, Plan};
 use crate::{Error, Result};
 
 const NOTE: &str = "checkout.json";
+/// Files that are looked at at once when more of them are wanted.
+const WIDEN_GROUP: usize = 512;
 /// How many colliding paths an error names.
 const SHOWN: usize = 10;
 
@@ -76,8 +80,20 @@ struct Place<'a> {
     meta: &'a Path,
 }
 
-fn place(replica: &Replica) -> Option<Place<'_>> {
-    Some(Place { root: replica.worktree()?, meta: replica.meta()? })
+fn place(replica: &Replica) -> Result<Option<Place<'_>>> {
+    let (Some(root), Some(meta)) = (replica.worktree(), replica.meta()) else { return Ok(None) };
+    // A part without the files leaves the directory alone.
+    Ok(replica.part()?.tree(&TreeName::Files).then_some(Place { root, meta }))
+}
+
+/// The working directory, with what of a version belongs there.
+fn root_of(replica: &Replica, place: &Place<'_>) -> Result<Root> {
+    let root = Root::open(place.root)?;
+    let part = replica.part()?;
+    if !part.is_outline() {
+        return Ok(root);
+    }
+    Ok(root.holding(Held { part, source: Source::of(replica)? }))
 }
 
 fn open(replica: &Replica, files: Option<&TableRef>) -> Result<Option<Table>> {
@@ -94,10 +110,10 @@ pub(crate) fn compare(
     checksum: bool,
     progress: &dyn Progress,
 ) -> Result<Compared> {
-    let Some(place) = place(replica) else { return Ok(Compared::default()) };
+    let Some(place) = place(replica)? else { return Ok(Compared::default()) };
     let table = open(replica, base.files.as_ref())?;
     progress.stage("comparing files", table.as_ref().map_or(0, Table::rows), Unit::Files);
-    let root = Root::open(place.root)?;
+    let root = root_of(replica, &place)?;
     status(&root, place.meta, replica.store(), table.as_ref(), checksum, &|files| progress.advance(files))
 }
 
@@ -108,10 +124,10 @@ pub(crate) fn compare(
 /// `invalid` when paths collide, `unavailable` when a file keeps changing; the file system's and the store's.
 pub(crate) fn scan(replica: &Replica, base: &DatasetRoot, checksum: bool, progress: &dyn Progress) -> Result<Scanned> {
     recover(replica)?;
-    let Some(place) = place(replica) else { return Ok(Scanned { files: base.files, ..Scanned::default() }) };
+    let Some(place) = place(replica)? else { return Ok(Scanned { files: base.files, ..Scanned::default() }) };
     let table = open(replica, base.files.as_ref())?;
     progress.stage("reading files", 0, Unit::Files);
-    let root = Root::open(place.root)?;
+    let root = root_of(replica, &place)?;
     let advance = |files| progress.advance(files);
     let mut collect = Collect::new(&root, place.meta, replica.store(), table.as_ref(), checksum, &advance)?;
     let start = match &table {
@@ -171,10 +187,10 @@ pub(crate) fn transition<T>(
     force: bool,
     move_refs: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Updated)> {
-    let Some(place) = place(replica) else { return Ok((move_refs()?, Updated::default())) };
+    let Some(place) = place(replica)? else { return Ok((move_refs()?, Updated::default())) };
     recover(replica)?;
     let edited = if force { Edited::Overwrite } else { Edited::Refuse };
-    let root = Root::open(place.root)?;
+    let root = root_of(replica, &place)?;
     let tables = (open(replica, from.files.as_ref())?, open(replica, to.files.as_ref())?);
     let plan = Plan::make(&root, place.meta, replica.store(), tables, edited)?;
     let path = place.meta.join(NOTE);
@@ -195,12 +211,48 @@ pub(crate) fn transition<T>(
     Ok((moved, updated))
 }
 
+/// Writes the files of a version that a partial replica is to hold from now on and did not before; what is there already
+/// stays. Returns how many were written, and how many objects were brought for them.
+///
+/// # Errors
+/// `unavailable` when contents cannot be brought; the file system's and the store's.
+pub(crate) fn widen(
+    replica: &Replica,
+    version: &DatasetRoot,
+    old: &Part,
+    new: &Part,
+    progress: &dyn Progress,
+) -> Result<(u64, u64)> {
+    recover(replica)?;
+    let (Some(place), Some(table)) = (place(replica)?, open(replica, version.files.as_ref())?) else {
+        return Ok((0, 0));
+    };
+    let root = Root::open(place.root)?;
+    let source = Source::of(replica)?;
+    progress.stage("fetching files", 0, Unit::Files);
+    let (mut written, mut objects) = (0, 0);
+    let mut entries = files::scan(&table)?.peekable();
+    while entries.peek().is_some() {
+        let mut group = Vec::new();
+        for entry in entries.by_ref().take(WIDEN_GROUP) {
+            let entry = entry?;
+            if new.path(&entry.path) && !old.path(&entry.path) {
+                group.push(entry);
+            }
+        }
+        let (files, brought) = update::add(&root, place.meta, replica.store(), &source, &group)?;
+        progress.advance(files);
+        (written, objects) = (written + files, objects + brought);
+    }
+    Ok((written, objects))
+}
+
 /// Finishes a checkout that was cut off, or drops its note when the refs never moved.
 ///
 /// # Errors
 /// As [`transition`].
 pub(crate) fn recover(replica: &Replica) -> Result<()> {
-    let Some(place) = place(replica) else { return Ok(()) };
+    let Some(place) = place(replica)? else { return Ok(()) };
     let path = place.meta.join(NOTE);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -213,7 +265,7 @@ pub(crate) fn recover(replica: &Replica) -> Result<()> {
         if replica.working_root(&refs)?.hash() == note.root {
             // What was edited before or after the cut stays, unless the user wanted it gone.
             let edited = if note.force { Edited::Overwrite } else { Edited::Keep };
-            let root = Root::open(place.root)?;
+            let root = root_of(replica, &place)?;
             let tables = (open(replica, note.from.as_ref())?, open(replica, note.to.as_ref())?);
             Plan::make(&root, place.meta, replica.store(), tables, edited)?.carry_out()?;
         }

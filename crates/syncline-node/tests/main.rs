@@ -2,5 +2,6 @@
 
 mod flows;
 mod merges;
+mod partial;
 mod support;
 mod transfers;

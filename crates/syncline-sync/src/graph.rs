@@ -8,7 +8,7 @@ use syncline_store::codec::{Encoded, Registry};
 use syncline_store::{Store, codec};
 use syncline_tree::leaf::External;
 pub use syncline_tree::walk::ObjectKind;
-use syncline_tree::{TreeName, walk};
+use syncline_tree::{TableRef, TreeName, walk};
 
 use crate::error::{Error, Result};
 use crate::wire::Object;
@@ -16,6 +16,7 @@ use crate::wire::Object;
 const SCHEMA: u8 = 0;
 const TREE: u8 = 0x40;
 const CONTENT: u8 = 0x80;
+const OUTLINE: u8 = 0xc0;
 /// No tree is higher: a level multiplies the size by 16 at the very least.
 const MAX_HEIGHT: u8 = 40;
 
@@ -25,6 +26,7 @@ pub fn kind_to_byte(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Schema => SCHEMA,
         ObjectKind::Tree { height } => TREE | height.min(MAX_HEIGHT),
+        ObjectKind::Outline { height } => OUTLINE | height.min(MAX_HEIGHT),
         ObjectKind::Content { height } => CONTENT | height.min(MAX_HEIGHT),
     }
 }
@@ -38,6 +40,7 @@ pub fn kind_of_byte(byte: u8) -> Result<ObjectKind> {
     match byte & 0xc0 {
         SCHEMA if byte == SCHEMA => Ok(ObjectKind::Schema),
         TREE if (1..=MAX_HEIGHT).contains(&height) => Ok(ObjectKind::Tree { height }),
+        OUTLINE if (1..=MAX_HEIGHT).contains(&height) => Ok(ObjectKind::Outline { height }),
         CONTENT if height <= MAX_HEIGHT => Ok(ObjectKind::Content { height }),
         _ => Err(Error::protocol("object kind", format!("{byte:#x} is not known"))),
     }
@@ -65,6 +68,11 @@ pub fn children(kind: ObjectKind, bytes: &Bytes) -> Result<Vec<(Hash, ObjectKind
 pub fn long_cells(cells: &[External]) -> Vec<(Hash, ObjectKind)> {
     let named = cells.iter().filter(|cell| cell.content.len > 0);
     named.map(|cell| (cell.content.root, ObjectKind::Content { height: cell.content.height })).collect()
+}
+
+/// What a tree refers to directly; with `outline` the contents of files are left out.
+pub(crate) fn roots(name: &TreeName, table: &TableRef, outline: bool) -> Vec<(Hash, ObjectKind)> {
+    if outline && *name == TreeName::Files { walk::outline(table) } else { walk::roots(table) }
 }
 
 /// The name of a tree on the wire.
@@ -109,7 +117,7 @@ pub fn registry() -> Result<Registry> {
 /// # Errors
 /// `Corrupt` when a leaf is not a leaf.
 pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: &Bytes) -> Result<Encoded> {
-    if kind == (ObjectKind::Tree { height: 1 }) {
+    if matches!(kind, ObjectKind::Tree { height: 1 } | ObjectKind::Outline { height: 1 }) {
         let raw_len = u32::try_from(canonical.len())
             .map_err(|_| Error::Invalid(format!("object {} is too long to send", id.short())))?;
         let payload = syncline_tree::codec::encode(canonical)?;

@@ -9,11 +9,11 @@
 use syncline_base::Hash;
 use syncline_base::hash::IdSet;
 use syncline_store::Store;
-use syncline_tree::walk::{self, ObjectKind};
+use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Commit, DatasetRoot};
 
 use crate::error::Result;
-use crate::graph::{children, is_end};
+use crate::graph::{children, is_end, roots};
 use crate::history;
 
 /// How many local refs are looked at for what is complete.
@@ -24,20 +24,35 @@ pub(crate) struct Have {
     store: Store,
     heads: Vec<Hash>,
     whole: IdSet,
+    /// Nodes of the file tree that are complete but for the contents of files.
+    outlines: IdSet,
+    /// Local refs hold the file tree like that.
+    outline: bool,
     commits: IdSet,
     seeded: bool,
 }
 
 impl Have {
     /// Everything under `heads` is complete: the local refs.
-    pub(crate) fn new(store: &Store, heads: Vec<Hash>) -> Self {
-        Self { store: store.clone(), heads, whole: IdSet::default(), commits: IdSet::default(), seeded: false }
+    /// With `outline` the contents of files may be missing.
+    pub(crate) fn new(store: &Store, heads: Vec<Hash>, outline: bool) -> Self {
+        let (whole, outlines, commits) = (IdSet::default(), IdSet::default(), IdSet::default());
+        Self { store: store.clone(), heads, whole, outlines, outline, commits, seeded: false }
+    }
+
+    fn set(&mut self, kind: ObjectKind) -> &mut IdSet {
+        if matches!(kind, ObjectKind::Outline { .. }) { &mut self.outlines } else { &mut self.whole }
+    }
+
+    fn knows(&self, id: &Hash, kind: ObjectKind) -> bool {
+        // What is complete is complete without contents, too.
+        self.whole.contains(id) || (matches!(kind, ObjectKind::Outline { .. }) && self.outlines.contains(id))
     }
 
     /// An object has been stored after everything that it refers to.
     pub(crate) fn note(&mut self, id: Hash, kind: ObjectKind) {
         if !is_end(kind) {
-            self.whole.insert(id);
+            self.set(kind).insert(id);
         }
     }
 
@@ -61,7 +76,7 @@ impl Have {
     /// For each of these whether it, or anything below it, is not here.
     pub(crate) fn lacks(&mut self, items: &[(Hash, ObjectKind)]) -> Result<Vec<bool>> {
         self.seed()?;
-        let unsure: Vec<Hash> = items.iter().map(|(id, _)| *id).filter(|id| !self.whole.contains(id)).collect();
+        let unsure: Vec<Hash> = items.iter().filter(|(id, kind)| !self.knows(id, *kind)).map(|(id, _)| *id).collect();
         let missing: IdSet = self.store.missing(&unsure)?.into_iter().collect();
         let mut lacks = Vec::with_capacity(items.len());
         for (id, kind) in items {
@@ -87,7 +102,7 @@ impl Have {
     /// Whether this object is here with everything below it. Reads what is not known yet. The depth of the recursion is
     /// bounded by the heights in the kinds, which fall from level to level.
     fn complete(&mut self, id: Hash, kind: ObjectKind) -> Result<bool> {
-        if self.whole.contains(&id) {
+        if self.knows(&id, kind) {
             return Ok(true);
         }
         if !self.store.contains(&id)? {
@@ -101,7 +116,7 @@ impl Have {
         let Ok(below) = children(kind, &bytes) else { return Ok(false) };
         let whole = self.has_all(&below)?;
         if whole {
-            self.whole.insert(id);
+            self.set(kind).insert(id);
         }
         Ok(whole)
     }
@@ -116,12 +131,12 @@ impl Have {
             // A ref to something that cannot be read is what `verify` is for; here it only helps less.
             let Ok(commit) = Commit::load(&self.store, head) else { continue };
             let Ok(root) = DatasetRoot::load(&self.store, &commit.root) else { continue };
-            stack.extend(root.trees().flat_map(|(_, tree)| walk::roots(tree)));
+            stack.extend(root.trees().flat_map(|(name, tree)| roots(&name, tree, self.outline)));
         }
         while let Some((id, kind)) = stack.pop() {
-            let ObjectKind::Tree { height } = kind else { continue };
+            let (ObjectKind::Tree { height } | ObjectKind::Outline { height }) = kind else { continue };
             // A partial replica has refs to trees that it does not hold.
-            if self.whole.contains(&id) || !self.store.contains(&id)? {
+            if self.knows(&id, kind) || !self.store.contains(&id)? {
                 continue;
             }
             if height > 1 {
@@ -133,7 +148,7 @@ impl Have {
                 }
                 stack.extend(below);
             }
-            self.whole.insert(id);
+            self.set(kind).insert(id);
         }
         Ok(())
     }

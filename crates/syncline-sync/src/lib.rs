@@ -19,6 +19,6 @@ pub mod transport;
 pub mod wire;
 
 pub use error::{Error, Result};
-pub use run::{Traffic, Watch, fetch, pull, push, serve};
-pub use session::{Local, Moved, PullRequest, Pulled, PushRequest, Pushed, RefMove, Served};
+pub use run::{Traffic, Watch, fetch, fetch_each, pull, push, serve};
+pub use session::{Local, Moved, Part, PullRequest, Pulled, PushRequest, Pushed, RefMove, Served};
 pub use transport::{Counters, Transport};

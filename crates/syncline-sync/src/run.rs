@@ -76,6 +76,43 @@ pub fn fetch(transport: &mut dyn Transport, ids: Vec<Hash>) -> Result<(Vec<(Hash
     Ok((session.fetched().expect("the session is over"), traffic))
 }
 
+/// As [`fetch`], but shows each object as it comes, so that memory does not grow with what is asked for.
+///
+/// # Errors
+/// The peer's fault, the transport's, or that of `each`.
+pub fn fetch_each(
+    transport: &mut dyn Transport,
+    ids: Vec<Hash>,
+    each: &mut dyn FnMut(Hash, Bytes) -> Result<()>,
+) -> Result<Traffic> {
+    drive(&mut Draining { inner: Fetcher::ask(ids)?, each }, transport, &mut ())
+}
+
+/// A fetch whose objects are passed on as they come.
+struct Draining<'a> {
+    inner: Fetcher,
+    each: &'a mut dyn FnMut(Hash, Bytes) -> Result<()>,
+}
+
+impl Session for Draining<'_> {
+    fn receive(&mut self, message: Message) -> Result<()> {
+        self.inner.receive(message)?;
+        self.inner.drain().into_iter().try_for_each(|(id, bytes)| (self.each)(id, bytes))
+    }
+
+    fn next(&mut self) -> Result<Option<Message>> {
+        self.inner.next()
+    }
+
+    fn is_over(&self) -> bool {
+        self.inner.is_over()
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        self.inner.progress()
+    }
+}
+
 /// The other side of all of these.
 ///
 /// # Errors

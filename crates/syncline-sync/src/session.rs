@@ -11,11 +11,15 @@ mod receiver;
 mod sender;
 mod server;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
+use syncline_tree::TreeName;
 
 use crate::error::{Error, Result};
+use crate::graph;
 use crate::wire::{Fault, Message};
 
 pub use fetch::Fetcher;
@@ -46,11 +50,34 @@ pub trait Local: Send + Sync {
     /// Whatever keeps it from reading it.
     fn head(&self) -> Result<Option<String>>;
 
+    /// The part of the dataset that it holds; `None` when it holds all of it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading that.
+    fn part(&self) -> Result<Option<Part>> {
+        Ok(None)
+    }
+
     /// Moves a ref.
     ///
     /// # Errors
     /// [`Error::Moved`] when it is not at `expected`; whatever keeps it from writing.
     fn move_ref(&self, request: &RefMove) -> Result<()>;
+}
+
+/// The part of a dataset that a replica holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Only these tables (`files` is the file tree); `None` for all.
+    pub tables: Option<Vec<String>>,
+    /// Contents of files may be missing.
+    pub outline: bool,
+}
+
+impl Part {
+    pub(crate) fn trees(&self) -> Option<BTreeSet<TreeName>> {
+        self.tables.as_ref().map(|names| names.iter().flat_map(graph::trees_of_name).collect())
+    }
 }
 
 /// A ref that is to move.
@@ -77,6 +104,9 @@ pub struct PullRequest {
     pub tables: Option<Vec<String>>,
     /// Only so many of the newest commits of each ref; `None` for the whole history.
     pub depth: Option<u32>,
+    /// The file tree without the contents of files that are too long for a row.
+    #[serde(default)]
+    pub outline: bool,
 }
 
 /// What a pull brought. The objects are stored and durable; moving refs is up to the caller.

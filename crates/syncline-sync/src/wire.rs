@@ -48,6 +48,8 @@ pub enum Want {
         heads: Vec<Hash>,
         /// The client has nothing at all: nothing needs to be asked.
         empty: bool,
+        /// The file tree without the contents of files.
+        outline: bool,
     },
     /// To move refs, and to send what they need.
     Push {

@@ -155,7 +155,8 @@ fn a_push_cut_at_any_message_moves_the_ref_once_or_not() {
 fn any_message() -> impl Strategy<Value = Message> {
     let ids = || prop_oneof![Just(Hash::of(b"a")), Just(Hash::of(b"b")), Just(Hash::ZERO)];
     let blob = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
-    let kind = || prop_oneof![Just(0u8), Just(0x41), Just(0x42), Just(0x80), Just(0x81), any::<u8>()];
+    let kind =
+        || prop_oneof![Just(0u8), Just(0x41), Just(0x42), Just(0xc1), Just(0xc2), Just(0x80), Just(0x81), any::<u8>()];
     let object = (ids(), kind(), 0..20u8, proptest::option::of(ids()), 0..50u32, 0..50u32, blob()).prop_map(
         |(id, kind, codec, base, raw_len, rest, payload)| Object { id, kind, codec, base, raw_len, rest, payload },
     );
@@ -169,7 +170,8 @@ fn any_message() -> impl Strategy<Value = Message> {
             tables: None,
             depth: 0,
             heads: vec![head],
-            empty
+            empty,
+            outline: !empty,
         }),
         ids().prop_map(|id| Want::Fetch { ids: vec![id] }),
     ];

@@ -7,7 +7,7 @@
 //!
 //! Not here: how the swap is made atomic (`syncline-store`), which moves are allowed (`syncline-node`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Hlc};
@@ -34,6 +34,9 @@ pub struct Refs {
     /// Peers by name: where they are and what their branches were when last seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub remotes: BTreeMap<String, Remote>,
+    /// What this replica holds, when that is not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// The content root of changes that are not committed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Hash>,
@@ -53,6 +56,18 @@ pub struct Remote {
     /// Its branches when last seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub branches: BTreeMap<String, Hash>,
+}
+
+/// The part of a dataset that a replica holds. Every commit and every root is here in any case.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scope {
+    /// Only these tables (`files` is the file tree); all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<BTreeSet<String>>,
+    /// Only the contents of files that match, by patterns as in `.gitignore`; all when absent, none when empty. Which
+    /// files there are, and the contents of short ones, is here in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<String>>,
 }
 
 /// A merge under way: the staged root holds what is merged so far, with our side in every conflicting cell.
@@ -99,6 +114,7 @@ impl Refs {
             branches: BTreeMap::new(),
             tags: BTreeMap::new(),
             remotes: BTreeMap::new(),
+            scope: None,
             staged: None,
             merging: None,
             history: VecDeque::new(),

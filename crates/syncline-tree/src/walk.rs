@@ -24,6 +24,12 @@ pub enum ObjectKind {
         /// Levels from here down.
         height: u8,
     },
+    /// A node of the file tree where the contents of files are left out: as [`ObjectKind::Tree`], but a leaf refers to
+    /// nothing.
+    Outline {
+        /// Levels from here down.
+        height: u8,
+    },
     /// A node of a long cell's or file's content: a chunk at height 0, else a list.
     Content {
         /// Levels of lists.
@@ -38,9 +44,19 @@ pub enum ObjectKind {
 pub fn children(kind: ObjectKind, bytes: &Bytes) -> Result<Vec<(Hash, ObjectKind)>> {
     match kind {
         ObjectKind::Schema => Schema::decode(bytes).map(|_| Vec::new()),
-        ObjectKind::Tree { height: 0 } => Err(Error::corrupt("a node of a tree without levels: there is none")),
+        ObjectKind::Tree { height: 0 } | ObjectKind::Outline { height: 0 } => {
+            Err(Error::corrupt("a node of a tree without levels: there is none"))
+        }
         ObjectKind::Tree { height: 1 } => Ok(contents(Leaf::parse(bytes.clone())?.externals())),
-        ObjectKind::Tree { height } => Ok(below(&node_at(&Hash::of(bytes), bytes.clone(), height - 1)?)),
+        ObjectKind::Outline { height: 1 } => Leaf::parse(bytes.clone()).map(|_| Vec::new()),
+        ObjectKind::Tree { height } => {
+            let node = node_at(&Hash::of(bytes), bytes.clone(), height - 1)?;
+            Ok(below(&node, ObjectKind::Tree { height: node.level() }))
+        }
+        ObjectKind::Outline { height } => {
+            let node = node_at(&Hash::of(bytes), bytes.clone(), height - 1)?;
+            Ok(below(&node, ObjectKind::Outline { height: node.level() }))
+        }
         ObjectKind::Content { height: 0 } => Ok(Vec::new()),
         ObjectKind::Content { height } => {
             let node = ListNode::decode(bytes)?;
@@ -61,7 +77,7 @@ pub fn children(kind: ObjectKind, bytes: &Bytes) -> Result<Vec<(Hash, ObjectKind
 /// `not-found` when the store does not have it; as [`children`].
 pub fn children_in(store: &Store, id: &Hash, kind: ObjectKind) -> Result<Vec<(Hash, ObjectKind)>> {
     match kind {
-        ObjectKind::Content { height: 0 } => return Ok(Vec::new()),
+        ObjectKind::Content { height: 0 } | ObjectKind::Outline { height: 1 } => return Ok(Vec::new()),
         ObjectKind::Tree { height: 1 } => {
             let object = store.get_encoded(id)?;
             if object.codec == LEAF {
@@ -73,8 +89,7 @@ pub fn children_in(store: &Store, id: &Hash, kind: ObjectKind) -> Result<Vec<(Ha
     children(kind, &store.get(id)?)
 }
 
-fn below(node: &Node) -> Vec<(Hash, ObjectKind)> {
-    let kind = ObjectKind::Tree { height: node.level() };
+fn below(node: &Node, kind: ObjectKind) -> Vec<(Hash, ObjectKind)> {
     (0..node.len()).map(|i| (node.id(i), kind)).collect()
 }
 
@@ -97,6 +112,18 @@ pub fn roots(table: &TableRef) -> Vec<(Hash, ObjectKind)> {
     let mut roots = vec![(table.schema, ObjectKind::Schema)];
     if table.height > 0 {
         roots.push((table.root, ObjectKind::Tree { height: table.height }));
+    }
+    roots
+}
+
+/// What a files table refers to directly when the contents of files are left out.
+#[must_use]
+pub fn outline(table: &TableRef) -> Vec<(Hash, ObjectKind)> {
+    let mut roots = roots(table);
+    for (_, kind) in &mut roots {
+        if let ObjectKind::Tree { height } = *kind {
+            *kind = ObjectKind::Outline { height };
+        }
     }
     roots
 }

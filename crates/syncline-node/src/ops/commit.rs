@@ -72,7 +72,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     let mut after = replica.working_root(&refs)?;
     let mut scanned = work::scan(replica, &after, request.checksum, progress)?;
     after.files = scanned.files;
-    let changes = change::between(replica.store(), &before, &after)?;
+    let changes = change::between(replica, &before, &after)?;
     change::guard(&changes, request.allow_mass_delete)?;
     let nothing = changes.is_empty() && refs.merging.is_none() && !request.allow_empty;
     let (commit, root) = if nothing && refs.head_commit().is_some() {

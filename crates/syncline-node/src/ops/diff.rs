@@ -83,11 +83,10 @@ pub struct Report {
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
     let refs = replica.refs()?;
-    let store = replica.store();
     let load = |name: &str| replica.root_of(&revision::resolve(replica, &refs, name)?);
     let from = request.from.as_deref().map_or_else(|| replica.head_root(&refs), load)?;
     let to = request.to.as_deref().map_or_else(|| replica.working_root(&refs), load)?;
-    let mut trees = change::between(store, &from, &to)?;
+    let mut trees = change::between(replica, &from, &to)?;
     trees.retain(|change| request.tree.as_ref().is_none_or(|only| *only == change.tree));
     let mut report = Report {
         from: from.hash(),
@@ -99,7 +98,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         seconds: 0.0,
     };
     if request.rows > 0 {
-        for change in report.trees.clone() {
+        for change in report.trees.clone().into_iter().filter(|change| !change.elsewhere) {
             show_rows(replica, [&from, &to], &change.tree, request.rows, &mut report)?;
         }
     }

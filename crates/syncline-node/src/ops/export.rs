@@ -4,8 +4,8 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
+use syncline_tree::TreeName;
 use syncline_tree::table::Scan;
-use syncline_tree::{Table, TreeName};
 
 use crate::export::{self, Options, Target};
 use crate::import::Format;
@@ -57,10 +57,11 @@ pub fn run(replica: &Replica, request: &Request, target: &Target, progress: &dyn
         }
         None => (replica.working_root(&refs)?, refs.head_commit()),
     };
+    let name = TreeName::Table(request.table.clone());
     let tree = root
-        .tree(&TreeName::Table(request.table.clone()))
+        .tree(&name)
         .ok_or_else(|| Error::no_such_table(&request.table, at, &root.tables.keys().collect::<Vec<_>>()))?;
-    let table = Table::open(replica.store(), tree)?;
+    let table = replica.table(&name, tree)?;
     let scan = Scan {
         columns: request.columns.clone(),
         range: (Bound::Unbounded, Bound::Unbounded),

@@ -130,14 +130,14 @@ fn forget_moves(replica: &Replica, kept: &BTreeMap<Hash, bool>) -> Result<()> {
 }
 
 fn mark_all(replica: &Replica, refs: &Refs, kept: &BTreeMap<Hash, bool>, marker: &mut Marker<'_>) -> Result<()> {
-    let store = replica.store();
+    let (store, part) = (replica.store(), replica.part()?);
     let mut roots = IdSet::default();
     for (id, keep) in kept {
         match Commit::load(store, id) {
             Ok(commit) => {
                 marker.mark(id)?;
                 if *keep && roots.insert(commit.root) {
-                    reach::dataset(store, &commit.root, &mut |id| Ok(marker.mark(id)?))?;
+                    reach::dataset(store, &part, &commit.root, &mut |id| Ok(marker.mark(id)?))?;
                 }
             }
             // The tip of another replica's branch that was seen but never fetched.
@@ -146,7 +146,7 @@ fn mark_all(replica: &Replica, refs: &Refs, kept: &BTreeMap<Hash, bool>, marker:
         }
     }
     if let Some(staged) = refs.staged {
-        reach::dataset(store, &staged, &mut |id| Ok(marker.mark(id)?))?;
+        reach::dataset(store, &part, &staged, &mut |id| Ok(marker.mark(id)?))?;
     }
     if let Some(merging) = &refs.merging {
         marker.mark(&merging.conflicts)?;

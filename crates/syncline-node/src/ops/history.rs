@@ -73,6 +73,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let start = revision::resolve(replica, &refs, request.at.as_deref().unwrap_or("HEAD"))?;
     let mut report = Report { table: request.table.clone(), key: request.key.clone(), events: Vec::new(), commits: 0 };
     let name = TreeName::Table(request.table.clone());
+    replica.part()?.check(&name)?;
     let mut known = false;
     for step in Log::new(store, [start]) {
         let (id, commit) = step?;

@@ -155,11 +155,18 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
         return Err(Error::conflict("importing", "a merge is waiting; resolve its conflicts and commit it first"));
     }
     let before = replica.working_root(&refs)?;
-    let old = before.tables.get(&request.table).map(|table| Table::open(replica.store(), table)).transpose()?;
+    let name = TreeName::Table(request.table.clone());
+    let old = match before.tables.get(&request.table) {
+        Some(table) => Some(replica.table(&name, table)?),
+        None => {
+            replica.part()?.check(&name)?;
+            None
+        }
+    };
     let done = read_into(replica, request, inputs, old.as_ref(), progress)?;
     guard(request, old.as_ref(), &done)?;
     let mut after = before.clone();
-    after.set_tree(&TreeName::Table(request.table.clone()), Some(done.table.to_ref()));
+    after.set_tree(&name, Some(done.table.to_ref()));
     let what = Publication {
         table: &request.table,
         author: request.author.as_deref(),
@@ -291,6 +298,7 @@ fn guard(request: &Request, old: Option<&Table>, done: &Done) -> Result<()> {
         rows_after: done.table.rows(),
         presence: Presence::Kept,
         schema_changed: false,
+        elsewhere: false,
     };
     change::guard(&[change], request.allow_mass_delete)
 }

@@ -110,7 +110,7 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn check(&self, replica: &Replica, after: &DatasetRoot, report: &mut Report) -> Result<()> {
-        report.changes = change::between(replica.store(), &self.ours_root, after)?;
+        report.changes = change::between(replica, &self.ours_root, after)?;
         report.root = after.hash();
         change::guard(&report.changes, self.request.allow_mass_delete)
     }

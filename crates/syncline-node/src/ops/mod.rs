@@ -13,6 +13,7 @@ pub mod conflicts;
 pub mod diff;
 pub mod dispatch;
 pub mod export;
+pub mod fetch;
 pub mod gc;
 pub mod history;
 pub mod import;

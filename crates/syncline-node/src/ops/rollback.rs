@@ -59,7 +59,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let target = Commit::load(store, &to)?;
     let before = replica.root_of(&current)?;
     let after = DatasetRoot::load(store, &target.root)?;
-    let changes = change::between(store, &before, &after)?;
+    let changes = change::between(replica, &before, &after)?;
     change::guard(&changes, request.allow_mass_delete)?;
     if before == after {
         return Ok(Report { commit: current, root: target.root, to, changes, seconds: seconds() });

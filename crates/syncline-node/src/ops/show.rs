@@ -56,15 +56,19 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         Some(parent) => replica.root_of(parent)?,
         None => DatasetRoot::default(),
     };
-    let changes = change::between(store, &before, &root)?;
+    let changes = change::between(replica, &before, &root)?;
+    let part = replica.part()?;
     let trees = root
         .trees()
         .map(|(tree, table)| {
-            let opened = syncline_tree::Table::open(store, table)?;
-            let schema = opened.schema();
-            let columns = schema.columns.iter().map(|column| {
-                let key = if schema.key.contains(&column.id) { " (key)" } else { "" };
-                format!("{} {}{key}", column.name, type_name(&column.ty))
+            // A partial replica does not know the columns of what it does not hold.
+            let opened = part.tree(&tree).then(|| syncline_tree::Table::open(store, table)).transpose()?;
+            let columns = opened.iter().flat_map(|opened| {
+                let schema = opened.schema();
+                schema.columns.iter().map(|column| {
+                    let key = if schema.key.contains(&column.id) { " (key)" } else { "" };
+                    format!("{} {}{key}", column.name, type_name(&column.ty))
+                })
             });
             Ok(Tree { tree, root: super::root::tree_root(table), rows: table.rows, columns: columns.collect() })
         })

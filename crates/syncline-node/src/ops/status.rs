@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_tree::Conflicts;
+use syncline_tree::refs::Scope;
 
 use crate::Result;
 use crate::change::{self, TreeChange};
@@ -50,6 +51,9 @@ pub struct Report {
     pub merging: Option<(String, usize)>,
     /// Peers.
     pub peers: Vec<Peer>,
+    /// What this replica holds, when that is not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Things to know: skipped special files, ignored tracked paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -71,7 +75,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     let commit = refs.head_commit();
     let head = replica.head_root(&refs)?;
     let working = replica.working_root(&refs)?;
-    let mut staged = change::between(store, &head, &working)?;
+    let mut staged = change::between(replica, &head, &working)?;
     // Files are never staged ahead: they are compared with the directory below.
     staged.retain(|change| refs.merging.is_some() || change.tree != syncline_tree::TreeName::Files);
     let seen = work::compare(replica, &working, request.checksum, progress)?;
@@ -93,6 +97,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
         merging,
         peers: peers.collect(),
         warnings: seen.warnings,
+        scope: refs.scope,
         branch: refs.head,
         seconds: (replica.clock().monotonic() - started).as_secs_f64(),
     })

@@ -2,19 +2,22 @@
 //!
 //! Each takes a transport that is connected already, so this module does not know what is between the two.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_sync::{PullRequest, PushRequest, RefMove, Traffic, Transport, Watch};
+use syncline_tree::refs::Scope;
 use syncline_tree::{DatasetRoot, refs};
 
 use super::merge::{self, Outcome};
 use crate::change::{self, TreeChange};
 use crate::local::{BRANCHES, TAGS};
+use crate::part::Part;
 use crate::progress::{Progress, Unit};
 use crate::replica::{Env, Replica};
-use crate::{Error, Result, work};
+use crate::{Error, Result, contents, work};
 
 /// The name under which a replica remembers the peer that it was cloned from.
 pub const ORIGIN: &str = "origin";
@@ -56,6 +59,30 @@ pub struct CloneRequest {
     /// Only so many of the newest commits of each branch.
     #[serde(default)]
     pub depth: Option<u32>,
+    /// Only the contents of files that match these patterns; none when empty, all when absent.
+    #[serde(default)]
+    pub paths: Option<Vec<String>>,
+}
+
+impl CloneRequest {
+    /// What the copy is to hold, when that is not everything.
+    fn scope(&self) -> Option<Scope> {
+        let mut tables: Option<BTreeSet<String>> = self.tables.as_ref().map(|names| names.iter().cloned().collect());
+        if let (Some(tables), Some(_)) = (&mut tables, &self.paths) {
+            tables.insert("files".into());
+        }
+        (tables.is_some() || self.paths.is_some()).then(|| Scope { tables, paths: self.paths.clone() })
+    }
+}
+
+/// What to ask a peer for: the part that this replica holds.
+fn ask(scope: Option<&Scope>, depth: Option<u32>) -> PullRequest {
+    PullRequest {
+        refs: Vec::new(),
+        tables: scope.and_then(|scope| scope.tables.as_ref()).map(|tables| tables.iter().cloned().collect()),
+        depth,
+        outline: scope.is_some_and(|scope| scope.paths.is_some()),
+    }
 }
 
 /// What `clone` did.
@@ -88,15 +115,18 @@ pub fn clone(
 ) -> Result<Cloned> {
     let clock = env.clock.clone();
     let started = clock.monotonic();
+    Part::of(request.scope().as_ref())?;
     let replica = start_clone(request, env)?;
     let mut cost = Cost::default();
-    let ask = PullRequest { refs: Vec::new(), tables: request.tables.clone(), depth: request.depth };
+    let part = replica.part()?;
+    let ask = ask(request.scope().as_ref(), request.depth);
     progress.stage("receiving", 0, Unit::Bytes);
     let (pulled, traffic) = syncline_sync::pull(&replica, transport, &ask, &mut Told::new(progress))?;
     cost.add(traffic);
     let head = pulled.head.as_deref().and_then(|name| name.strip_prefix(BRANCHES)).unwrap_or("main").to_owned();
     let tip = pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&head)).map(|(_, id)| *id);
     let after = tip.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
+    bring(&replica, &part, &after)?;
     work::transition(&replica, &DatasetRoot::default(), &after, false, || {
         refs::update(replica.store(), |refs| {
             let hlc = replica.stamp(refs, []);
@@ -134,13 +164,15 @@ fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
                 return Err(error);
             };
             let refs = replica.refs()?;
-            let ours = refs.remotes.get(ORIGIN).is_some_and(|origin| origin.url == request.url);
+            let ours = refs.remotes.get(ORIGIN).is_some_and(|origin| origin.url == request.url)
+                && refs.scope == request.scope();
             if ours && refs.branches.is_empty() { Ok(replica) } else { Err(error) }
         }
         made => {
             let replica = made?;
             refs::update(replica.store(), |refs| {
                 refs.remotes.entry(ORIGIN.into()).or_default().url.clone_from(&request.url);
+                refs.scope = request.scope();
                 Ok(())
             })?;
             Ok(replica)
@@ -249,7 +281,9 @@ fn pull_into(
     report: &mut Report,
 ) -> Result<()> {
     progress.stage("receiving", 0, Unit::Bytes);
-    let (pulled, traffic) = syncline_sync::pull(replica, transport, &PullRequest::default(), &mut Told::new(progress))?;
+    let part = replica.part()?;
+    let ask = ask(replica.refs()?.scope.as_ref(), None);
+    let (pulled, traffic) = syncline_sync::pull(replica, transport, &ask, &mut Told::new(progress))?;
     report.cost.add(traffic);
     report.commits += pulled.commits;
     report.objects += pulled.objects;
@@ -272,6 +306,7 @@ fn pull_into(
     report.theirs =
         pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&branch)).map(|(_, id)| *id);
     let Some(theirs) = report.theirs.filter(|_| !request.fetch_only) else { return Ok(()) };
+    bring(replica, &part, &replica.root_of(&theirs)?)?;
     if replica.refs()?.head_commit().is_none() {
         return adopt(replica, &branch, theirs, report);
     }
@@ -284,6 +319,14 @@ fn pull_into(
     report.merged = Some(merged.outcome);
     report.conflicts = merged.conflicts;
     report.changes = merged.changes;
+    Ok(())
+}
+
+/// Brings the contents that a partial replica without a working directory has to hold; with one, checking files out does.
+fn bring(replica: &Replica, part: &Part, root: &DatasetRoot) -> Result<()> {
+    if replica.worktree().is_none() {
+        contents::bring_version(replica, part, root)?;
+    }
     Ok(())
 }
 
@@ -303,7 +346,7 @@ fn adopt(replica: &Replica, branch: &str, theirs: Hash, report: &mut Report) -> 
         })?
     })?;
     report.merged = Some(Outcome::FastForward);
-    report.changes = change::between(replica.store(), &before, &after)?;
+    report.changes = change::between(replica, &before, &after)?;
     Ok(())
 }
 

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind, hash::IdSet};
 use syncline_store::store::Finding;
-use syncline_tree::{Commit, DatasetRoot, Log, TreeName};
+use syncline_tree::{Commit, DatasetRoot, Log, Refs, TreeName};
 
+use crate::part::Part;
 use crate::progress::{Progress, Unit};
+use crate::reach::Walked;
 use crate::replica::Replica;
-use crate::{Result, reach};
+use crate::{Result, contents, reach};
 
 /// What `verify` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -60,6 +62,9 @@ pub struct Report {
     pub bytes: u64,
     /// Damaged places.
     pub damage: Vec<Damage>,
+    /// Contents of files that this replica leaves elsewhere: no damage.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub absent: u64,
     /// What the damage touches.
     pub touched: Vec<Touched>,
     /// How long it took.
@@ -99,7 +104,8 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
     let store = replica.store();
     let refs = replica.refs()?;
     report.root = replica.head_root(&refs).ok().map(|root| root.hash());
-    let mut sound = IdSet::default();
+    let part = replica.part()?;
+    let mut walked = Walked::default();
     let starts: Vec<Hash> = refs.commits().filter(|id| store.contains(id).unwrap_or(true)).collect();
     let tips: Vec<Hash> = refs.branches.values().chain(refs.tags.values()).copied().collect();
     for tip in tips.iter().filter(|tip| !starts.contains(tip)) {
@@ -117,21 +123,48 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
             }
         };
         report.versions += 1;
-        walk_version(replica, &refs, (id, &commit), damaged, &mut sound, report);
+        walk_version(replica, &refs, &part, (id, &commit), damaged, &mut walked, report);
         progress.advance(1);
         if report.touched.len() >= TOUCHED_MAX {
             break;
         }
     }
+    report.absent = walked.absent.len() as u64;
+    if part.is_outline() && !walked.absent.is_empty() && part.tree(&TreeName::Files) {
+        look_for_held(replica, &refs, &part, &walked, report)?;
+    }
     Ok(())
+}
+
+/// Lists the files of the current version that a partial replica has to hold and does not.
+fn look_for_held(replica: &Replica, refs: &Refs, part: &Part, walked: &Walked, report: &mut Report) -> Result<()> {
+    let Some(head) = refs.head_commit() else { return Ok(()) };
+    let looked = replica.root_of(&head).and_then(|root| {
+        contents::files_of(replica, &root, &mut |group| {
+            for (path, content) in group {
+                let missing = walked.absent.contains(&content.root) && part.path(&path);
+                if missing && report.touched.len() < TOUCHED_MAX {
+                    report.touched.push(touched(refs, head, Some(TreeName::Files), content.root, &path));
+                }
+            }
+            Ok(())
+        })
+    });
+    // What keeps the files from being listed is listed itself already.
+    if report.touched.is_empty() { looked } else { Ok(()) }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn walk_version(
     replica: &Replica,
-    refs: &syncline_tree::Refs,
+    refs: &Refs,
+    part: &Part,
     (id, commit): (Hash, &Commit),
     damaged: &IdSet,
-    sound: &mut IdSet,
+    walked: &mut Walked,
     report: &mut Report,
 ) {
     let store = replica.store();
@@ -142,8 +175,8 @@ fn walk_version(
             return;
         }
     };
-    for (name, table) in root.trees() {
-        reach::damage(store, table, damaged, sound, &mut |object, rows| {
+    for (name, table) in root.trees().filter(|(name, _)| part.tree(name)) {
+        reach::damage(store, part.roots(&name, table), damaged, walked, &mut |object, rows| {
             if report.touched.len() < TOUCHED_MAX {
                 report.touched.push(touched(refs, id, Some(name.clone()), object, rows));
             }
@@ -151,7 +184,7 @@ fn walk_version(
     }
 }
 
-fn touched(refs: &syncline_tree::Refs, commit: Hash, tree: Option<TreeName>, object: Hash, rows: &str) -> Touched {
+fn touched(refs: &Refs, commit: Hash, tree: Option<TreeName>, object: Hash, rows: &str) -> Touched {
     let named = refs.branches.iter().chain(&refs.tags).filter(|(_, at)| **at == commit);
     Touched { commit, names: named.map(|(name, _)| name.clone()).collect(), tree, object, rows: rows.to_owned() }
 }

@@ -45,6 +45,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// A path of the version at which nothing is.
+    pub(crate) fn nothing(path: String) -> Self {
+        Self { found: Found { path, stat: NOTHING }, racy: true }
+    }
+
     /// Whether the stat of the path now proves that its content is what it was.
     pub(crate) fn proves(&self, now: &Stat) -> bool {
         !self.racy && self.found.stat == *now
@@ -316,6 +321,10 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     *rest = tail;
     Some(head)
 }
+
+/// Stands for the stat of a path that is not there.
+pub(crate) const NOTHING: Stat =
+    Stat { kind: FileKind::File, executable: false, size: 0, mtime: 0, ctime: 0, inode: 0 };
 
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,7 @@ impl<'a> Collect<'a> {
             match step {
                 Step::Same(found) => self.cache.push(&Seen { found, racy: false })?,
                 Step::Gone(path) => edits.push(Edit::Remove(path)),
+                Step::Elsewhere(path) => self.cache.push(&Seen::nothing(path))?,
                 Step::Suspect(found, _) | Step::New(found) => {
                     self.grown |= !known;
                     match read.next().flatten() {

@@ -30,6 +30,8 @@ pub(crate) enum Step {
     New(Found),
     /// In the version and no longer there.
     Gone(String),
+    /// In the version, and not among the files that this working directory holds.
+    Elsewhere(String),
 }
 
 /// A path of the version.
@@ -47,6 +49,7 @@ const WARNINGS: usize = 100;
 
 /// Compares a working directory with a version.
 pub(crate) struct Compare<'a> {
+    root: &'a Root,
     walk: Walk<'a>,
     /// What the walk came to next.
     found: Option<Result<Found>>,
@@ -68,6 +71,7 @@ impl<'a> Compare<'a> {
         let known = known(cache, base)?;
         let mut walk = Walk::new(root);
         Ok(Self {
+            root,
             found: walk.next(),
             walk,
             known: known.peekable(),
@@ -133,7 +137,9 @@ impl<'a> Compare<'a> {
     /// A path of the version that the walk did not come by: gone, or ignored. Ignoring must never look like deleting.
     fn not_walked(&mut self, known: Known) -> Result<Step> {
         let Known { path, seen } = known;
-        let Some(Some(stat)) = self.dirs.stat(&path)? else { return Ok(Step::Gone(path)) };
+        let Some(Some(stat)) = self.dirs.stat(&path)? else {
+            return Ok(if self.root.holds(&path) { Step::Gone(path) } else { Step::Elsewhere(path) });
+        };
         // A folder that has entries exists through them, and is no row of its own any more.
         let full = stat.kind == FileKind::Folder && !is_empty(&mut self.dirs, &path)?;
         if full {

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat};
 use rustix::io::Errno;
 
+use syncline_tree::content::ContentRef;
+
 use super::stat::Stat;
+use crate::contents::Source;
+use crate::part::Part;
 use crate::{Error, Result};
 
 /// The root of a working directory.
@@ -17,6 +21,15 @@ use crate::{Error, Result};
 pub(crate) struct Root {
     pub path: PathBuf,
     fd: OwnedFd,
+    /// What of a version belongs here, when that is not everything.
+    held: Option<Held>,
+}
+
+/// Which files of a version a working directory holds, and where their contents are.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub part: Part,
+    pub source: Source,
 }
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -29,7 +42,34 @@ impl Root {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed("opening", path)(e))?;
-        Ok(Self { path: path.to_owned(), fd })
+        Ok(Self { path: path.to_owned(), fd, held: None })
+    }
+
+    /// A working directory that holds only some files.
+    pub(crate) fn holding(mut self, held: Held) -> Self {
+        self.held = Some(held);
+        self
+    }
+
+    /// Whether some files of a version may be absent.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether the file at this path belongs here. One that does not may be here all the same, and then counts.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        self.held.as_ref().is_none_or(|held| held.part.path(path))
+    }
+
+    /// Brings contents that are about to be written.
+    ///
+    /// # Errors
+    /// As [`Source::bring`].
+    pub(crate) fn bring(&self, contents: &[ContentRef]) -> Result<()> {
+        match &self.held {
+            Some(held) => held.source.bring(contents).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

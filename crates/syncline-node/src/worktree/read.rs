@@ -60,7 +60,12 @@ pub(crate) fn entry(
             if len <= INLINE_MAX as u64 {
                 return inline(file, len).map(Content::Inline).map_err(Error::io("reading", &root.full(&found.path)));
             }
-            let previous = base.map(|table| previous(table, &found.path)).transpose()?.flatten();
+            let mut previous = base.map(|table| previous(table, &found.path)).transpose()?.flatten();
+            if let (true, Some(content)) = (root.is_partial(), &previous)
+                && !store.contains(&content.root)?
+            {
+                previous = None;
+            }
             let written = content::write(store, file, previous.as_ref());
             let content = written.map_err(|error| reading(error, root, &found.path))?;
             Ok(Content::Chunks(content))
@@ -157,6 +162,13 @@ fn inline(file: &mut File, len: u64) -> std::io::Result<Bytes> {
 /// The file system's, with the path; the store's.
 pub(crate) fn equals(root: &Root, dirs: &mut Dirs<'_>, store: &Store, entry: &Entry) -> Result<Option<Stat>> {
     let Some(Some(stat)) = dirs.stat(&entry.path)? else { return Ok(None) };
+    if let (true, Content::Chunks(content)) = (root.is_partial(), &entry.content)
+        && content.height > 0
+        && !store.contains(&content.root)?
+    {
+        // Nobody here can say what it should be.
+        return Ok(None);
+    }
     let may = stat.kind == entry.kind
         && stat.executable == entry.executable
         && (stat.kind == FileKind::Folder || stat.size == entry.content.len());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use syncline_store::Store;
 use syncline_tree::Table;
-use syncline_tree::files::{self, FileKind};
+use syncline_tree::files;
 
 use super::cache::{self, Seen, is_racy};
 use super::compare::{Compare, Step};
@@ -68,8 +68,9 @@ pub(crate) fn status(
                 Step::Same(found) => Seen { found, racy: false },
                 Step::Gone(path) => {
                     changes.push(change(&path, Kind::Delete));
-                    Seen { found: Found { path, stat: NOTHING }, racy: true }
+                    Seen::nothing(path)
                 }
+                Step::Elsewhere(path) => Seen::nothing(path),
                 Step::Suspect(found, _) => match equal {
                     Some(stat) => {
                         let found = Found { stat, ..found };
@@ -96,10 +97,6 @@ pub(crate) fn status(
     }
     Ok(Status { changes, warnings: compare.finish().0 })
 }
-
-/// Stands for the stat of a path that is not there.
-pub(crate) const NOTHING: Stat =
-    Stat { kind: FileKind::File, executable: false, size: 0, mtime: 0, ctime: 0, inode: 0 };
 
 /// For every suspect that equals the version, its stat.
 fn judge(root: &Root, store: &Store, base: Option<&Table>, steps: &[Step]) -> Result<Vec<Option<Stat>>> {

@@ -9,7 +9,8 @@ use std::path::Path;
 use syncline_base::Hash;
 use syncline_store::Store;
 use syncline_tree::Table;
-use syncline_tree::files::{self, Difference, Entry, FileKind};
+use syncline_tree::content::ContentRef;
+use syncline_tree::files::{self, Content, Difference, Entry, FileKind};
 
 use super::cache::{self, Seen};
 use super::checkout::Writer;
@@ -18,8 +19,8 @@ use super::dirs::{Blocked, Dirs, Root};
 use super::list::list;
 use super::read;
 use super::stat::Stat;
-use super::status::NOTHING;
 use super::walk::Found;
+use crate::contents::Source;
 use crate::work::Updated;
 use crate::{Error, Result};
 
@@ -75,7 +76,10 @@ impl<'a> Plan<'a> {
         let mut clobbered = Vec::new();
         let mut count = 0_usize;
         let mut groups = Groups::new(store, plan.from.as_ref(), plan.to.as_ref())?;
-        while let Some(group) = groups.next()? {
+        while let Some(mut group) = groups.next()? {
+            if root.is_partial() {
+                group = here(root, group)?;
+            }
             let mut edited = BTreeSet::new();
             if !fresh && plan.edited != Edited::Overwrite {
                 let looked = group.iter().map(|d| Ok((d, seen.find(&d.path)?))).collect::<Result<Vec<_>>>()?;
@@ -218,12 +222,17 @@ impl<'a> Plan<'a> {
             Some(_) if known => Some(cache::Writer::begin(self.meta)?),
             _ => None,
         };
+        let root = self.root;
         let mut old = Lookup::new(reader)?;
         let mut groups = Groups::new(self.store, self.from.as_ref(), self.to.as_ref())?;
         while let Some(group) = groups.next()? {
             let wanted = group.iter().map(|d| d.after.as_ref().filter(|_| !self.kept.contains(&d.path)));
             let stats = read::each(self.root, wanted.collect(), |dirs, entry: Option<&Entry>| {
-                entry.map(|entry| writer.put(dirs, entry)).transpose()
+                let Some(entry) = entry else { return Ok(None) };
+                if root.is_partial() && !root.holds(&entry.path) && dirs.stat(&entry.path)?.is_none() {
+                    return Ok(None);
+                }
+                writer.put(dirs, entry).map(Some)
             })?;
             for (difference, stat) in group.into_iter().zip(stats) {
                 done.written += u64::from(stat.is_some());
@@ -233,7 +242,7 @@ impl<'a> Plan<'a> {
                 }
                 if difference.after.is_some() {
                     let racy = stat.is_none();
-                    let found = Found { path: difference.path, stat: stat.unwrap_or(NOTHING) };
+                    let found = Found { path: difference.path, stat: stat.unwrap_or(cache::NOTHING) };
                     cache.push(&Seen { found, racy })?;
                 }
             }
@@ -259,9 +268,14 @@ impl<'a> Plan<'a> {
             }
             let paths = steps.into_iter().filter_map(|step| match step {
                 Step::Suspect(Found { path, .. }, _) | Step::Gone(path) => Some(path),
-                Step::Same(_) | Step::New(_) => None,
+                Step::Same(_) | Step::New(_) | Step::Elsewhere(_) => None,
             });
-            let written = read::each(self.root, paths.collect(), |dirs, path: String| {
+            let paths: Vec<String> = paths.collect();
+            if self.root.is_partial() {
+                let entries = paths.iter().map(|path| files::get(to, path)).collect::<Result<Vec<_>, _>>()?;
+                self.root.bring(&contents(entries.iter().flatten()))?;
+            }
+            let written = read::each(self.root, paths, |dirs, path: String| {
                 let Some(entry) = files::get(to, &path)? else { return Ok(false) };
                 if read::equals(self.root, dirs, self.store, &entry)?.is_some() {
                     return Ok(false);
@@ -275,6 +289,48 @@ impl<'a> Plan<'a> {
             done.written += written.into_iter().filter(|written| *written).count() as u64;
         }
     }
+}
+
+/// Those differences that concern a working directory that holds only some files: of paths that it holds, or where
+/// something is. The contents that are to be written are brought here.
+fn here(root: &Root, group: Vec<Difference>) -> Result<Vec<Difference>> {
+    let here = read::each(root, group.iter().collect(), |dirs, difference: &Difference| {
+        Ok(root.holds(&difference.path) || dirs.stat(&difference.path)?.is_some())
+    })?;
+    let here = group.into_iter().zip(here).filter(|(_, here)| *here);
+    let group: Vec<Difference> = here.map(|(difference, _)| difference).collect();
+    root.bring(&contents(group.iter().filter_map(|difference| difference.after.as_ref())))?;
+    Ok(group)
+}
+
+/// Writes files where nothing is, bringing their contents first. Returns how many were written, and how many objects
+/// were brought.
+///
+/// # Errors
+/// `unavailable` when contents cannot be brought, `conflict` when something is in the way of a folder; the file system's
+/// and the store's.
+pub(crate) fn add(root: &Root, meta: &Path, store: &Store, source: &Source, entries: &[Entry]) -> Result<(u64, u64)> {
+    let absent =
+        read::each(root, entries.iter().collect(), |dirs, entry: &Entry| Ok(dirs.stat(&entry.path)?.is_none()))?;
+    let absent = entries.iter().zip(absent).filter(|(_, absent)| *absent);
+    let wanted: Vec<&Entry> = absent.map(|(entry, _)| entry).collect();
+    if wanted.is_empty() {
+        return Ok((0, 0));
+    }
+    let brought = source.bring(&contents(wanted.iter().copied()))?;
+    let writer = Writer::new(root, meta, store)?;
+    let count = wanted.len() as u64;
+    read::each(root, wanted, |dirs, entry| writer.put(dirs, entry))?;
+    rustix::fs::syncfs(root.fd()).map_err(|e| super::dirs::failed("syncing", &root.path)(e))?;
+    Ok((count, brought))
+}
+
+fn contents<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<ContentRef> {
+    let content = |entry: &Entry| match entry.content {
+        Content::Chunks(content) => Some(content),
+        Content::Inline(_) => None,
+    };
+    entries.filter_map(content).collect()
 }
 
 /// Differences in groups of bounded size.

@@ -64,6 +64,14 @@ impl Fetcher {
         }
     }
 
+    /// What has come since the last call, checked.
+    pub fn drain(&mut self) -> Vec<(Hash, Bytes)> {
+        match &mut self.side {
+            Side::Client { got, .. } => std::mem::take(got),
+            Side::Server { .. } => Vec::new(),
+        }
+    }
+
     pub(super) fn served(&self) -> Option<Served> {
         self.over.then_some(Served::Fetched { objects: self.objects })
     }

@@ -57,6 +57,8 @@ pub struct Receiver<'a> {
     purpose: Purpose,
     phase: Phase,
     scope: Option<BTreeSet<TreeName>>,
+    /// The file tree comes without the contents of files.
+    outline: bool,
     have: Have,
     heads: Vec<Hash>,
     /// A large object whose parts are still coming.
@@ -101,9 +103,10 @@ impl<'a> Receiver<'a> {
             depth: request.depth.unwrap_or(0),
             heads: heads.iter().take(HEADS_MAX).copied().collect(),
             empty,
+            outline: request.outline,
         };
         let purpose = Purpose::Pull { result: Pulled::default(), wants_shallow: request.depth.is_some() };
-        let mut this = Self::new(local, purpose, heads)?;
+        let mut this = Self::new(local, purpose, heads, request.outline)?;
         this.scope = scope;
         this.phase = Phase::Welcome;
         this.outbox.push_back(Message::Hello { version: wire::VERSION, want });
@@ -112,6 +115,11 @@ impl<'a> Receiver<'a> {
 
     /// The server's side of a push.
     pub(super) fn push(local: &'a dyn Local, moves: Vec<Move>) -> Result<Self> {
+        if local.part()?.is_some() {
+            let why = "the replica there holds only a part of the dataset, so it cannot tell whether a version is complete: \
+                       push to the one that it was cloned from";
+            return Err(Error::Invalid(why.into()));
+        }
         let refs: BTreeMap<String, Hash> = local.refs()?.into_iter().collect();
         let heads = heads(local)?;
         let empty = heads.is_empty() && local.store().usage()?.objects == 0;
@@ -141,12 +149,13 @@ impl<'a> Receiver<'a> {
             heads: heads.iter().filter(|id| !told.contains(id)).take(others).copied().collect(),
             empty,
         };
-        let mut this = Self::new(local, Purpose::Push { moves: accepted, moved: Vec::new() }, heads)?;
+        let purpose = Purpose::Push { moves: accepted, moved: Vec::new() };
+        let mut this = Self::new(local, purpose, heads, false)?;
         this.outbox.push_back(Message::Welcome(welcome));
         Ok(this)
     }
 
-    fn new(local: &'a dyn Local, purpose: Purpose, heads: Vec<Hash>) -> Result<Self> {
+    fn new(local: &'a dyn Local, purpose: Purpose, heads: Vec<Hash>, outline: bool) -> Result<Self> {
         Ok(Self {
             local,
             store: local.store().clone(),
@@ -154,7 +163,8 @@ impl<'a> Receiver<'a> {
             purpose,
             phase: Phase::Stream,
             scope: None,
-            have: Have::new(local.store(), heads.clone()),
+            outline,
+            have: Have::new(local.store(), heads.clone(), outline),
             heads,
             assembly: None,
             deltas: BTreeMap::new(),

@@ -18,9 +18,7 @@ use syncline_store::Store;
 use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
 
-use super::{Local, Moved, PushRequest, Pushed, Served, Session, unexpected};
-use syncline_tree::walk::roots as walk_roots;
-
+use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::history::{self, Plan};
@@ -76,6 +74,10 @@ pub struct Sender {
     purpose: Purpose,
     phase: Phase,
     scope: Option<BTreeSet<TreeName>>,
+    /// The file tree goes without the contents of files.
+    outline: bool,
+    /// What is here, when that is not everything.
+    part: Option<Part>,
     depth: Option<u32>,
     wants: Vec<Hash>,
     /// The receiver has nothing: nothing needs to be asked, and nothing is sent as a delta.
@@ -122,7 +124,9 @@ impl Sender {
         });
         let hello = Message::Hello { version: wire::VERSION, want: Want::Push { moves: moves.collect() } };
         let wants = request.moves.iter().filter_map(|step| step.target).collect();
-        let mut this = Self::new(local, Purpose::Push { request, refs: Vec::new() }, wants);
+        let mut this = Self::new(local, Purpose::Push { request, refs: Vec::new() }, wants)?;
+        // A tree that is not here is as it was in a version that the peer has: nobody can have changed it here.
+        this.scope = this.part.as_ref().and_then(Part::trees);
         this.phase = Phase::Welcome;
         this.outbox.push_back(hello);
         Ok(this)
@@ -130,7 +134,7 @@ impl Sender {
 
     /// The server's side of a pull.
     pub(super) fn pull(local: &dyn Local, want: Want) -> Result<Self> {
-        let Want::Pull { refs: names, tables, depth, heads, empty } = want else {
+        let Want::Pull { refs: names, tables, depth, heads, empty, outline } = want else {
             return Err(Error::protocol("hello", "it is not a pull"));
         };
         let all = local.refs()?;
@@ -150,10 +154,12 @@ impl Sender {
         if refs.len() > wire::MAX_NAMES {
             return Err(Error::Invalid(format!("{} refs are more than one session takes: name some", refs.len())));
         }
-        let mut this = Self::new(local, Purpose::Pull, refs.iter().map(|(_, id)| *id).collect());
+        let mut this = Self::new(local, Purpose::Pull, refs.iter().map(|(_, id)| *id).collect())?;
+        this.outline = outline;
         if let Some(tables) = tables {
             this.scope = Some(tables.iter().map(|name| graph::tree_of_text(name)).collect::<Result<_>>()?);
         }
+        this.check_part()?;
         this.depth = Some(depth).filter(|depth| *depth > 0);
         let head = local.head()?.unwrap_or_default();
         this.outbox.push_back(Message::Welcome(Welcome { refs, head, heads: Vec::new(), empty: false }));
@@ -161,12 +167,14 @@ impl Sender {
         Ok(this)
     }
 
-    fn new(local: &dyn Local, purpose: Purpose, wants: Vec<Hash>) -> Self {
-        Self {
+    fn new(local: &dyn Local, purpose: Purpose, wants: Vec<Hash>) -> Result<Self> {
+        Ok(Self {
             store: local.store().clone(),
             purpose,
             phase: Phase::Stream,
             scope: None,
+            outline: false,
+            part: local.part()?,
             depth: None,
             wants,
             empty: false,
@@ -181,7 +189,37 @@ impl Sender {
             objects: 0,
             bytes: 0,
             deltas: 0,
+        })
+    }
+
+    /// Refuses to send what is not here.
+    fn check_part(&self) -> Result<()> {
+        let Some(part) = &self.part else { return Ok(()) };
+        let trees_are_here = match (part.trees(), &self.scope) {
+            (None, _) => true,
+            (Some(here), Some(wanted)) => wanted.is_subset(&here),
+            (Some(_), None) => false,
+        };
+        let files_wanted = self.scope.as_ref().is_none_or(|wanted| wanted.contains(&TreeName::Files));
+        if trees_are_here && (self.outline || !part.outline || !files_wanted) {
+            return Ok(());
         }
+        Err(Error::Invalid(
+            "the replica there holds only a part of the dataset, and more than that part was asked for: use the one that \
+             it was cloned from"
+                .into(),
+        ))
+    }
+
+    /// Says what a missing object means where objects may be missing.
+    fn explain(&self, error: Error) -> Error {
+        if self.part.is_none() || error.kind() != syncline_base::Kind::NotFound {
+            return error;
+        }
+        Error::NotFound(format!(
+            "the other side lacks something that this replica does not hold either, because it holds only a part of the \
+             dataset: exchange with the one that it was cloned from ({error})"
+        ))
     }
 
     /// What the push did, once it is over.
@@ -348,7 +386,7 @@ impl Sender {
         if compare && whole.iter().any(|(_, tree)| tree.height > 1) {
             tasks.push(Task::Propose { trees: whole });
         } else if !whole.is_empty() {
-            let items = whole.iter().flat_map(|(_, tree)| walk_roots(tree)).collect();
+            let items = whole.iter().flat_map(|(name, tree)| graph::roots(name, tree, self.outline)).collect();
             tasks.push(Task::Ask { items, ask: !self.empty });
         }
         self.stack.extend(tasks.into_iter().rev());
@@ -409,7 +447,7 @@ impl Session for Sender {
                 return Ok(None);
             }
             let Some(task) = self.stack.pop() else { return Ok(None) };
-            self.work(task)?;
+            self.work(task).map_err(|error| self.explain(error))?;
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) fn put_names(out: &mut BytesMut, names: &[String]) {
 
 pub(super) fn put_want(out: &mut BytesMut, want: &Want) {
     match want {
-        Want::Pull { refs, tables, depth, heads, empty } => {
+        Want::Pull { refs, tables, depth, heads, empty, outline } => {
             out.put_u8(1);
             put_names(out, refs);
             out.put_u8(u8::from(tables.is_some()));
@@ -60,6 +60,7 @@ pub(super) fn put_want(out: &mut BytesMut, want: &Want) {
             put_uint(out, u64::from(*depth));
             put_ids(out, heads);
             out.put_u8(u8::from(*empty));
+            out.put_u8(u8::from(*outline));
         }
         Want::Push { moves } => {
             out.put_u8(2);
@@ -90,6 +91,7 @@ pub(super) fn want(r: &mut Reader) -> Result<Want> {
                 depth: r.u32("depth")?,
                 heads: r.ids("heads")?,
                 empty: r.flag("empty")?,
+                outline: r.flag("outline")?,
             })
         }
         2 => {

@@ -28,8 +28,9 @@ fn squeezed() -> impl Strategy<Value = Squeezed> {
 }
 
 fn want() -> impl Strategy<Value = Want> {
-    let pull = (names(), proptest::option::of(names()), any::<u32>(), ids(), any::<bool>())
-        .prop_map(|(refs, tables, depth, heads, empty)| Want::Pull { refs, tables, depth, heads, empty });
+    let pull = (names(), proptest::option::of(names()), any::<u32>(), ids(), any::<(bool, bool)>()).prop_map(
+        |(refs, tables, depth, heads, (empty, outline))| Want::Pull { refs, tables, depth, heads, empty, outline },
+    );
     let step = (text(), proptest::option::of(hash()), proptest::option::of(hash()), any::<u8>())
         .prop_map(|(name, expected, target, flags)| Move { name, expected, target, flags });
     let push = proptest::collection::vec(step, 0..4).prop_map(|moves| Want::Push { moves });

@@ -42,6 +42,28 @@ fn a_walk_finds_everything_that_a_copy_needs() {
 }
 
 #[test]
+fn an_outline_is_the_tree_without_what_its_leaves_refer_to() {
+    let store = memory_store();
+    let (table, _) = table(&store);
+    let kinds = |mut stack: Vec<(Hash, ObjectKind)>| {
+        let (mut nodes, mut contents) = (BTreeSet::new(), 0);
+        while let Some((id, kind)) = stack.pop() {
+            match kind {
+                ObjectKind::Content { .. } => contents += 1,
+                _ => drop(nodes.insert(id)),
+            }
+            let below = children(kind, &store.get(&id).unwrap()).unwrap();
+            assert_eq!(children_in(&store, &id, kind).unwrap(), below);
+            stack.extend(below);
+        }
+        (nodes, contents > 0)
+    };
+    let (whole, part) = (kinds(roots(&table.to_ref())), kinds(outline(&table.to_ref())));
+    assert_eq!(whole.0, part.0);
+    assert_eq!((whole.1, part.1), (true, false));
+}
+
+#[test]
 fn an_object_of_another_kind_is_refused() {
     let store = memory_store();
     let (table, _) = table(&store);

@@ -115,7 +115,9 @@ impl Receiver<'_> {
             return Ok(());
         }
         let changes = comparison.session.finish()?;
-        for (id, kind) in changes.iter().flat_map(|changes| graph::long_cells(&changes.externals)) {
+        let left_out = self.outline && *name == TreeName::Files;
+        for (id, kind) in changes.iter().filter(|_| !left_out).flat_map(|changes| graph::long_cells(&changes.externals))
+        {
             if !self.have.has_all(&[(id, kind)])? {
                 comparing.need.insert(id, graph::kind_to_byte(kind));
             }

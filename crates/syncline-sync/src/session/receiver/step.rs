@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use syncline_base::{Hash, Kind};
 use syncline_tree::schema::Schema;
-use syncline_tree::walk::{self, ObjectKind};
+use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef, TreeName, delta};
 
 use super::compare::Compared;
@@ -119,11 +119,11 @@ impl Receiver<'_> {
                 }
                 self.applied += 1;
             } else if let Some(Compared { base, changes }) = self.compared.remove(&name) {
-                if let Rebuilt::Different = self.apply(&base, changes.into_iter().map(Ok), tree)? {
+                if let Rebuilt::Different = self.apply(&name, &base, changes.into_iter().map(Ok), tree)? {
                     return Ok(Rebuilt::Different);
                 }
                 self.applied += 1;
-            } else if old != Some(tree) && !self.have.has_all(&walk::roots(tree))? {
+            } else if old != Some(tree) && !self.have.has_all(&graph::roots(&name, tree, self.outline))? {
                 return Err(Error::protocol("a commit", format!("{name} is not complete")));
             }
         }
@@ -143,20 +143,25 @@ impl Receiver<'_> {
             };
         }
         let schema = table.schema().clone();
-        self.apply(&table, frames.into_iter().map(|frame| delta::decode_frame(&schema, &frame)), new)
+        self.apply(name, &table, frames.into_iter().map(|frame| delta::decode_frame(&schema, &frame)), new)
     }
 
     /// Makes `new` out of `base`. Content that the changes refer to has to be here.
     fn apply(
         &mut self,
+        name: &TreeName,
         base: &Table,
         changes: impl Iterator<Item = syncline_tree::Result<Changes>>,
         new: &TableRef,
     ) -> Result<Rebuilt> {
+        let left_out = self.outline && *name == TreeName::Files;
         let have = &mut self.have;
         let mut failed = None;
         let changes = changes.map(|changes| {
             let changes = changes?;
+            if left_out {
+                return Ok(changes);
+            }
             let why = match have.has_all(&graph::long_cells(&changes.externals)) {
                 Ok(true) => return Ok(changes),
                 Ok(false) => "it refers to content that was not sent",
@@ -173,7 +178,8 @@ impl Receiver<'_> {
         }
         match outcome {
             Ok((rebuilt, _)) if rebuilt.to_ref() == *new => {
-                walk::roots(new).into_iter().for_each(|(id, kind)| self.have.note(id, kind));
+                let roots = graph::roots(name, new, self.outline);
+                roots.into_iter().for_each(|(id, kind)| self.have.note(id, kind));
                 Ok(Rebuilt::Equal)
             }
             Ok(_) => Ok(Rebuilt::Different),

@@ -1,7 +1,7 @@
 //! Trees that the receiver may nearly have, under a history of its own: it asks, we answer.
 
 use syncline_base::Hash;
-use syncline_tree::{TableRef, TreeName, reconcile, walk};
+use syncline_tree::{TableRef, TreeName, reconcile};
 
 use super::{Sender, Task};
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ impl Sender {
         };
         self.deltas += done.len() as u64;
         let left = (0u32..).zip(&trees).filter(|(at, _)| !done.contains(at));
-        let whole: Vec<_> = left.flat_map(|(_, (_, tree))| walk::roots(tree)).collect();
+        let whole: Vec<_> = left.flat_map(|(_, (name, tree))| graph::roots(name, tree, self.outline)).collect();
         self.stack.push(Task::Ask { items: whole, ask: true });
         let mut content = Vec::with_capacity(need.len());
         for (id, kind) in need {

@@ -45,7 +45,8 @@ impl Sender {
         let mut long = Vec::new();
         for changes in diff::changes(&base, &new_table)? {
             let changes = changes?;
-            if !changes.externals.is_empty() {
+            let left_out = self.outline && *name == TreeName::Files;
+            if !changes.externals.is_empty() && !left_out {
                 self.long_cells(&base, &changes, &mut long)?;
             }
             let frame = delta::encode_frame(new_table.schema(), &changes)?;
@@ -71,13 +72,15 @@ impl Sender {
         for cell in changes.externals.iter().filter(|cell| cell.content.len > 0) {
             let item = (cell.content.root, ObjectKind::Content { height: cell.content.height });
             let old = old_content(base, keys.get(cell.row as usize), cell)?;
-            match old {
+            // In a partial replica a content may be elsewhere: then the receiver had better have it.
+            let here = self.part.is_none() || self.store.contains(&cell.content.root)?;
+            match old.filter(|_| here) {
                 // Most of it is in the version that the receiver has: what is not, it lacks.
                 Some(old) if old.len <= KNOWN_CONTENT_MAX => {
                     self.note_content(&old)?;
                     send.push(item);
                 }
-                _ if cell.content.len <= UNASKED_MAX => send.push(item),
+                _ if here && cell.content.len <= UNASKED_MAX => send.push(item),
                 _ => ask.push(item),
             }
         }
@@ -94,6 +97,9 @@ impl Sender {
     fn note_content(&mut self, content: &ContentRef) -> Result<()> {
         let mut stack = vec![(content.root, ObjectKind::Content { height: content.height })];
         while let Some((id, kind)) = stack.pop() {
+            if self.part.is_some() && !self.store.contains(&id)? {
+                continue;
+            }
             if self.sent.insert(id) && !graph::is_end(kind) {
                 stack.extend(graph::children(kind, &self.store.get(&id)?)?);
             }

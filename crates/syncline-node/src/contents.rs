@@ -1,0 +1,196 @@
+//! Contents of files that a partial replica left elsewhere: brought when they are needed, many at a time.
+//!
+//! A content is a tree of chunks. Its lists are kept back until everything below them is stored and durable, so a content
+//! whose root is here is here whole, wherever a transfer was cut.
+//!
+//! State: none between calls. Memory: a batch of lists per level. Not here: what is needed (`crate::work`, `crate::part`).
+
+use bytes::Bytes;
+use syncline_base::Hash;
+use syncline_base::hash::IdSet;
+use syncline_store::Store;
+use syncline_sync::Transport;
+use syncline_tree::content::ContentRef;
+use syncline_tree::files::{self, Content};
+use syncline_tree::walk::{self, ObjectKind};
+use syncline_tree::{DatasetRoot, Table};
+
+use crate::ops::transfer::ORIGIN;
+use crate::part::Part;
+use crate::replica::{Env, Replica};
+use crate::{Error, Result};
+
+/// Lists that are asked for at once.
+const LISTS: usize = 512;
+/// Chunks that are asked for at once: about a gigabyte.
+const CHUNKS: usize = 16 << 10;
+/// After so many bytes what has come is made durable.
+const FLUSH_BYTES: usize = 32 << 20;
+/// Files of a version that are looked at at once.
+const FILES: usize = 4096;
+
+/// Where contents come from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    store: Store,
+    env: Env,
+    url: Option<String>,
+}
+
+/// An object of a content and how many levels of lists it has.
+type Item = (Hash, u8);
+
+impl Source {
+    /// The replica that this one was cloned from.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn of(replica: &Replica) -> Result<Self> {
+        let url = replica.refs()?.remotes.get(ORIGIN).map(|origin| origin.url.clone());
+        Ok(Self { store: replica.store().clone(), env: replica.env().clone(), url })
+    }
+
+    /// Brings what is not here of these contents; returns how many objects that were. Durable when it returns.
+    ///
+    /// # Errors
+    /// `unavailable` when the origin cannot be reached, `not-found` when it does not have them; the store's.
+    pub(crate) fn bring(&self, contents: &[ContentRef]) -> Result<u64> {
+        let items: Vec<Item> = contents.iter().filter(|c| c.len > 0).map(|c| (c.root, c.height)).collect();
+        let items = self.lacking(items)?;
+        if items.is_empty() {
+            return Ok(0);
+        }
+        let files = items.len();
+        let mut objects = 0;
+        self.complete(items, &mut objects)
+            .and_then(|()| Ok(self.store.flush()?))
+            .map_err(|error| self.failed(files, error))?;
+        Ok(objects)
+    }
+
+    fn failed(&self, files: usize, error: Error) -> Error {
+        let from = self.url.as_deref().unwrap_or("the replica that this one was cloned from");
+        let what = format!("fetching the contents of {files} files from {from}");
+        let why =
+            format!("{error}; they are not in this partial replica, so run it again when that one can be reached");
+        match error.kind() {
+            syncline_base::Kind::Unavailable | syncline_base::Kind::Denied => Error::Unavailable { what, why },
+            syncline_base::Kind::NotFound => Error::NotFound { what, why: error.to_string() },
+            _ => error,
+        }
+    }
+
+    /// Those that are not in the store, each once.
+    fn lacking(&self, items: Vec<Item>) -> Result<Vec<Item>> {
+        let missing: IdSet =
+            self.store.missing(&items.iter().map(|(id, _)| *id).collect::<Vec<_>>())?.into_iter().collect();
+        let mut seen = IdSet::default();
+        Ok(items.into_iter().filter(|(id, _)| missing.contains(id) && seen.insert(*id)).collect())
+    }
+
+    /// Stores these and everything below them, what is below first. As deep as the highest content, no deeper.
+    fn complete(&self, items: Vec<Item>, objects: &mut u64) -> Result<()> {
+        let (lists, mut next): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|(_, height)| *height > 0);
+        if lists.is_empty() {
+            let mut unflushed = 0;
+            for batch in next.chunks(CHUNKS) {
+                *objects += self.fetch(batch, &mut |_, bytes| {
+                    unflushed += bytes.len();
+                    self.store.put(&bytes)?;
+                    if unflushed >= FLUSH_BYTES {
+                        unflushed = 0;
+                        self.store.flush()?;
+                    }
+                    Ok(())
+                })?;
+            }
+            return Ok(());
+        }
+        for batch in lists.chunks(LISTS) {
+            let mut fetched: Vec<(Hash, Bytes)> = Vec::with_capacity(batch.len());
+            *objects += self.fetch(batch, &mut |id, bytes| {
+                fetched.push((id, bytes));
+                Ok(())
+            })?;
+            let heights: std::collections::BTreeMap<Hash, u8> = batch.iter().copied().collect();
+            for (id, bytes) in &fetched {
+                let height = heights.get(id).copied().unwrap_or_default();
+                let below = walk::children(ObjectKind::Content { height }, bytes)?;
+                next.extend(below.into_iter().map(|(id, _)| (id, height - 1)));
+            }
+            let below = self.lacking(std::mem::take(&mut next))?;
+            self.complete(below, objects)?;
+            for (_, bytes) in fetched {
+                self.store.put(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for these; each is shown once, checked.
+    fn fetch(&self, items: &[Item], each: &mut dyn FnMut(Hash, Bytes) -> syncline_sync::Result<()>) -> Result<u64> {
+        let ids: Vec<Hash> = items.iter().map(|(id, _)| *id).collect();
+        let mut left: IdSet = ids.iter().copied().collect();
+        let asked = ids.len() as u64;
+        syncline_sync::fetch_each(&mut *self.connect()?, ids, &mut |id, bytes| {
+            left.remove(&id);
+            each(id, bytes)
+        })?;
+        match left.iter().next() {
+            None => Ok(asked),
+            Some(id) => Err(Error::not_found(
+                format!("object {}", id.short()),
+                format!("{} of {asked} objects are not there either", left.len()),
+            )),
+        }
+    }
+
+    fn connect(&self) -> Result<Box<dyn Transport>> {
+        let Some(url) = &self.url else {
+            return Err(Error::not_found("an origin", "this replica remembers none"));
+        };
+        self.env.connect.connect(url)
+    }
+}
+
+/// Shows the files of a version that have a content of their own, in groups.
+///
+/// # Errors
+/// The store's, and those of `each`.
+pub(crate) fn files_of(
+    replica: &Replica,
+    root: &DatasetRoot,
+    each: &mut dyn FnMut(Vec<(String, ContentRef)>) -> Result<()>,
+) -> Result<()> {
+    let Some(table) = &root.files else { return Ok(()) };
+    let table = Table::open(replica.store(), table)?;
+    let mut group = Vec::new();
+    for entry in files::scan(&table)? {
+        let entry = entry?;
+        if let Content::Chunks(content) = entry.content {
+            group.push((entry.path, content));
+        }
+        if group.len() == FILES {
+            each(std::mem::take(&mut group))?;
+        }
+    }
+    each(group)
+}
+
+/// Brings the contents that a replica without a working directory has to hold of a version.
+///
+/// # Errors
+/// As [`Source::bring`].
+pub(crate) fn bring_version(replica: &Replica, part: &Part, root: &DatasetRoot) -> Result<u64> {
+    if !part.is_outline() || !part.tree(&syncline_tree::TreeName::Files) {
+        return Ok(0);
+    }
+    let source = Source::of(replica)?;
+    let mut objects = 0;
+    files_of(replica, root, &mut |group| {
+        let held = group.into_iter().filter(|(path, _)| part.path(path)).map(|(_, content)| content);
+        objects += source.bring(&held.collect::<Vec<_>>())?;
+        Ok(())
+    })?;
+    Ok(objects)
+}
