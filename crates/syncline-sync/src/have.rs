@@ -4,7 +4,8 @@
 //! a node without its leaves. So an object counts as had only when everything below it has been seen: it is reachable
 //! from a local ref, it arrived in this session (children first), or its whole subtree was walked just now.
 //!
-//! State: the addresses found complete in this session; chunks are not remembered, the store's index has them.
+//! State: addresses found complete in this session, the last ones of leaves and lists (see [`crate::seen`]); chunks are not
+//! remembered, the store's index has them.
 
 use syncline_base::Hash;
 use syncline_base::hash::IdSet;
@@ -15,6 +16,7 @@ use syncline_tree::{Commit, DatasetRoot};
 use crate::error::Result;
 use crate::graph::{children, is_end, roots};
 use crate::history;
+use crate::seen::Seen;
 
 /// How many local refs are looked at for what is complete.
 const SEED_HEADS: usize = 16;
@@ -23,9 +25,9 @@ const SEED_HEADS: usize = 16;
 pub(crate) struct Have {
     store: Store,
     heads: Vec<Hash>,
-    whole: IdSet,
+    whole: Seen,
     /// Nodes of the file tree that are complete but for the contents of files.
-    outlines: IdSet,
+    outlines: Seen,
     /// Local refs hold the file tree like that.
     outline: bool,
     commits: IdSet,
@@ -36,11 +38,11 @@ impl Have {
     /// Everything under `heads` is complete: the local refs.
     /// With `outline` the contents of files may be missing.
     pub(crate) fn new(store: &Store, heads: Vec<Hash>, outline: bool) -> Self {
-        let (whole, outlines, commits) = (IdSet::default(), IdSet::default(), IdSet::default());
+        let (whole, outlines, commits) = (Seen::default(), Seen::default(), IdSet::default());
         Self { store: store.clone(), heads, whole, outlines, outline, commits, seeded: false }
     }
 
-    fn set(&mut self, kind: ObjectKind) -> &mut IdSet {
+    fn set(&mut self, kind: ObjectKind) -> &mut Seen {
         if matches!(kind, ObjectKind::Outline { .. }) { &mut self.outlines } else { &mut self.whole }
     }
 
@@ -52,7 +54,7 @@ impl Have {
     /// An object has been stored after everything that it refers to.
     pub(crate) fn note(&mut self, id: Hash, kind: ObjectKind) {
         if !is_end(kind) {
-            self.set(kind).insert(id);
+            self.set(kind).insert(id, kind);
         }
     }
 
@@ -116,7 +118,7 @@ impl Have {
         let Ok(below) = children(kind, &bytes) else { return Ok(false) };
         let whole = self.has_all(&below)?;
         if whole {
-            self.set(kind).insert(id);
+            self.set(kind).insert(id, kind);
         }
         Ok(whole)
     }
@@ -148,7 +150,7 @@ impl Have {
                 }
                 stack.extend(below);
             }
-            self.set(kind).insert(id);
+            self.set(kind).insert(id, kind);
         }
         Ok(())
     }

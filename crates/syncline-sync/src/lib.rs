@@ -13,6 +13,7 @@ pub mod graph;
 mod have;
 mod history;
 pub mod run;
+mod seen;
 pub mod session;
 mod squeeze;
 pub mod transport;

@@ -14,6 +14,14 @@ fn clone_of(server: &World) -> World {
     client
 }
 
+/// A replica with `n` commits on main, and a clone of it: clone, origin, the last commit.
+fn pair(n: usize) -> (World, World, Hash) {
+    let server = World::new();
+    let base = server.chain(None, n, "main");
+    server.set(MAIN, base);
+    (clone_of(&server), server, base)
+}
+
 #[test]
 fn a_clone_has_every_ref_and_commit() {
     let server = World::new();
@@ -72,10 +80,7 @@ fn a_push_to_an_empty_replica_sends_everything() {
 
 #[test]
 fn a_diverged_pull_finds_the_common_base() {
-    let server = World::new();
-    let base = server.chain(None, 100, "main");
-    server.set(MAIN, base);
-    let client = clone_of(&server);
+    let (client, server, base) = pair(100);
     client.set(MAIN, client.chain(Some(base), 5, "ours"));
     let theirs = server.chain(Some(base), 7, "theirs");
     server.set(MAIN, theirs);
@@ -90,10 +95,7 @@ fn a_diverged_pull_finds_the_common_base() {
 
 #[test]
 fn a_push_onto_a_moved_ref_names_both_commits_and_loses_nothing() {
-    let server = World::new();
-    let base = server.chain(None, 3, "main");
-    server.set(MAIN, base);
-    let client = clone_of(&server);
+    let (client, server, base) = pair(3);
     let ours = client.chain(Some(base), 1, "ours");
     client.set(MAIN, ours);
     let theirs = server.chain(Some(base), 1, "theirs");
@@ -117,10 +119,7 @@ fn a_push_onto_a_moved_ref_names_both_commits_and_loses_nothing() {
 fn a_ref_that_moves_while_objects_are_sent_is_a_conflict() {
     use crate::world::pump;
     use syncline_sync::session::{Sender, Server};
-    let server = World::new();
-    let base = server.chain(None, 3, "main");
-    server.set(MAIN, base);
-    let client = clone_of(&server);
+    let (client, server, base) = pair(3);
     let ours = client.chain(Some(base), 1, "ours");
     client.set(MAIN, ours);
     let mut sending = Sender::push(&client, request(MAIN, ours)).unwrap();
@@ -167,10 +166,7 @@ fn a_shallow_clone_has_the_newest_commits_and_can_push() {
 
 #[test]
 fn merges_travel_with_both_parents() {
-    let server = World::new();
-    let base = server.chain(None, 3, "main");
-    server.set(MAIN, base);
-    let client = clone_of(&server);
+    let (client, server, base) = pair(3);
     let a = client.chain(Some(base), 4, "a");
     let b = client.chain(Some(base), 6, "b");
     client.set(MAIN, client.commit(&[a, b], &DatasetRoot::default(), "merge"));

@@ -137,6 +137,29 @@ fn a_new_table_travels_as_objects_in_few_round_trips() {
 }
 
 #[test]
+fn a_sender_that_forgets_what_it_sent_sends_nothing_twice() {
+    let client = World::new();
+    client.put(client.table(50_000, 1), "first");
+    for salt in 2..6 {
+        client.edit([7, 20_000, 40_000], salt);
+    }
+    let push = |addresses: usize| {
+        let server = World::new();
+        let request = request(MAIN, client.at(MAIN).unwrap());
+        let mut ours = Sender::push(&client, request).unwrap().remembering(addresses);
+        let (passed, outcome) = pump(&mut ours, &mut Server::new(&server), None);
+        outcome.unwrap();
+        assert_eq!(server.at(MAIN), client.at(MAIN));
+        server.check_whole();
+        passed
+    };
+    let (all, few) = (push(1_000_000), push(8));
+    // A patch on something forgotten goes whole: that is all that is more.
+    assert!(few.object_bytes < 2 * all.object_bytes, "{few:?} beside {all:?}");
+    assert!(all.round_trips < few.round_trips && few.round_trips < 40, "{few:?} beside {all:?}");
+}
+
+#[test]
 fn without_a_common_base_only_what_differs_is_sent() {
     let (client, server) = (World::new(), World::new());
     server.put(server.table(50_000, 1), "first");

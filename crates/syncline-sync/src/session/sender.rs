@@ -3,7 +3,8 @@
 //! Works off a stack of tasks, so that memory is bounded by the height of the trees times the size of a batch and not by
 //! what there is to send. Objects go out after everything they refer to.
 //!
-//! State: which addresses the receiver is known to have. Nothing is written.
+//! State: which addresses the receiver is known to have: the last ones, see [`crate::seen`]. Once some were forgotten the
+//! receiver is asked again before anything is sent. Nothing is written.
 
 mod compare;
 mod delta;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use syncline_base::Hash;
-use syncline_base::hash::{IdMap, IdSet};
+use syncline_base::hash::IdMap;
 use syncline_store::Store;
 use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
@@ -22,6 +23,7 @@ use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, unexpected
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::history::{self, Plan};
+use crate::seen::Seen;
 use crate::squeeze;
 use crate::wire::{self, Message, Move, Step, Want, Welcome};
 
@@ -86,7 +88,7 @@ pub struct Sender {
     /// The place of each commit in the plan.
     position: IdMap<usize>,
     /// What the receiver has.
-    sent: IdSet,
+    sent: Seen,
     /// Steps that are sent as objects because their delta gave something else.
     redone: BTreeSet<usize>,
     stack: Vec<Task>,
@@ -180,7 +182,7 @@ impl Sender {
             empty: false,
             plan: Plan::default(),
             position: IdMap::default(),
-            sent: IdSet::default(),
+            sent: Seen::default(),
             redone: BTreeSet::new(),
             stack: Vec::new(),
             asked: None,
@@ -220,6 +222,13 @@ impl Sender {
             "the other side lacks something that this replica does not hold either, because it holds only a part of the \
              dataset: exchange with the one that it was cloned from ({error})"
         ))
+    }
+
+    /// Remembers at most twice so many addresses of leaves, lists and chunks instead of the usual 400,000.
+    #[must_use]
+    pub fn remembering(mut self, addresses: usize) -> Self {
+        self.sent = Seen::with(addresses);
+        self
     }
 
     /// What the push did, once it is over.
@@ -294,7 +303,7 @@ impl Sender {
             if bits[i / 8] >> (i % 8) & 1 == 1 {
                 lacking.push(item);
             } else {
-                self.sent.insert(item.0);
+                self.sent.insert(item.0, item.1);
             }
         }
         self.stack.push(Task::Open { items: lacking, ask: true });

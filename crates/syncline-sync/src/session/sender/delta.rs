@@ -100,7 +100,7 @@ impl Sender {
             if self.part.is_some() && !self.store.contains(&id)? {
                 continue;
             }
-            if self.sent.insert(id) && !graph::is_end(kind) {
+            if self.sent.insert(id, kind) && !graph::is_end(kind) {
                 stack.extend(graph::children(kind, &self.store.get(&id)?)?);
             }
         }

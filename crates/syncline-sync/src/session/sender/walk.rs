@@ -19,6 +19,8 @@ const SEND_BATCH: usize = 64;
 impl Sender {
     /// Asks about these, or takes it that the receiver lacks them.
     pub(super) fn ask(&mut self, items: Vec<Item>, ask: bool) -> Result<()> {
+        // What was forgotten may have been sent: the receiver knows.
+        let ask = ask || self.sent.is_forgetful();
         let mut seen = IdSet::default();
         let mut items: Vec<Item> =
             items.into_iter().filter(|(id, _)| !self.sent.contains(id) && seen.insert(*id)).collect();
@@ -73,7 +75,7 @@ impl Sender {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for (object, kind) in encoded {
-            self.sent.insert(object.id);
+            self.sent.insert(object.id, kind);
             self.objects += 1;
             self.bytes += object.payload.len() as u64;
             bytes += object.payload.len() + 64;
