@@ -31,7 +31,7 @@ use crate::{Error, NEWEST_VERSION, Result, Target, check_version, status};
 pub struct Options {
     /// The token that the node asks for.
     pub token: Option<String>,
-    /// PEM of the authority that signed the node's certificate. Needed for `https`.
+    /// PEM of the authority that signed the node's certificate; those that the system trusts when absent.
     pub authority: Option<Vec<u8>>,
     /// The name in the node's certificate, when it is not the host's.
     pub server_name: Option<String>,
@@ -116,7 +116,7 @@ impl Client {
         let dial = Dial { peer: target.peer(), meter: Arc::clone(&meter) };
         let channel = runtime
             .block_on(endpoint.connect_with_connector(dial))
-            .map_err(|error| Error::Connect { peer: target.peer(), reason: causes(&error) })?;
+            .map_err(|error| Error::Connect { peer: target.peer(), reason: advice(causes(&error)) })?;
         let cap = options.limits.message_bytes.saturating_add(1 << 10);
         let node = NodeClient::new(channel).max_decoding_message_size(cap).max_encoding_message_size(cap);
         Ok(Self { target, options, node, authorization, meter, fresh: AtomicBool::new(true), runtime: Some(runtime) })
@@ -195,18 +195,13 @@ impl Client {
             self.runtime().handle().clone(),
             opening,
             outbound,
-            Settings {
-                limits: self.options.limits,
-                clock: Arc::clone(&self.options.clock),
-                wrap: first_of(CallRequest {
-                    version: NEWEST_VERSION,
-                    dataset: dataset.to_owned(),
-                    verb: verb.to_owned(),
-                    request: request.to_owned(),
-                    input: Bytes::new(),
-                }),
-                alive: CallRequest::default,
-            },
+            self.settings(CallRequest {
+                version: NEWEST_VERSION,
+                dataset: dataset.to_owned(),
+                verb: verb.to_owned(),
+                request: request.to_owned(),
+                input: Bytes::new(),
+            }),
         );
         send_input(&mut pipe, input)?;
         while let Some(reply) = pipe.receive_message()? {
@@ -228,18 +223,13 @@ impl Client {
         let open = self.request(stream);
         let opening = async move { node.transfer(open).await.map(tonic::Response::into_inner) };
         let first = ClientMessage { version: NEWEST_VERSION, dataset: dataset.to_owned(), body: Bytes::new() };
-        Pipe::opening(
-            self.target.peer(),
-            self.runtime().handle().clone(),
-            opening,
-            outbound,
-            Settings {
-                limits: self.options.limits,
-                clock: Arc::clone(&self.options.clock),
-                wrap: first_of(first),
-                alive: ClientMessage::default,
-            },
-        )
+        Pipe::opening(self.target.peer(), self.runtime().handle().clone(), opening, outbound, self.settings(first))
+    }
+
+    /// How a stream whose first message is `first` treats its messages.
+    fn settings<M: Fill>(&self, first: M) -> Settings<M> {
+        let (limits, clock) = (self.options.limits, Arc::clone(&self.options.clock));
+        Settings { limits, clock, wrap: first_of(first), alive: M::default }
     }
 
     fn runtime(&self) -> &Runtime {
@@ -342,16 +332,17 @@ fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
         }
         return Ok(endpoint);
     }
-    let Some(authority) = &options.authority else {
-        return Err(Error::Settings(format!(
-            "{target} is https: name the certificate of the authority that signed the node's, with --ca or SYNCLINE_CA"
-        )));
+    let mut tls = match &options.authority {
+        Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
+        None => ClientTlsConfig::new().with_native_roots(),
     };
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
     if let Some(name) = &options.server_name {
         tls = tls.domain_name(name.clone());
     }
-    endpoint.tls_config(tls).map_err(|error| settings(&error))
+    endpoint.tls_config(tls).map_err(|error| match options.authority {
+        Some(_) => settings(&error),
+        None => Error::Settings(format!("connecting to {target}: {error}; {NAME_AUTHORITY}")),
+    })
 }
 
 /// HTTP/2 flow control: how much may be in flight towards us on one stream, and on the connection.
@@ -376,6 +367,16 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+const NAME_AUTHORITY: &str = "name the certificate of the authority that signed the node's, with --ca or SYNCLINE_CA";
+
+/// What to do about a certificate that nobody vouches for.
+fn advice(reason: String) -> String {
+    if !reason.contains("UnknownIssuer") {
+        return reason;
+    }
+    format!("{reason}; {NAME_AUTHORITY}")
 }
 
 /// Opens metered TCP connections.

@@ -143,6 +143,28 @@ impl<I, O> std::fmt::Debug for Pipe<I, O> {
     }
 }
 
+/// Sends messages that may be lost, from any thread: while there is room in the queue, and until the pipe is closed.
+#[derive(Debug)]
+pub struct Notices<O> {
+    outbound: Option<tokio::sync::mpsc::WeakUnboundedSender<Queued<O>>>,
+    room: Arc<Semaphore>,
+    spoken: Arc<AtomicU64>,
+}
+
+impl<O> Notices<O> {
+    /// Queues a message of about so many bytes, or drops it.
+    pub fn send(&self, item: O, bytes: u32) {
+        let Some(outbound) = self.outbound.as_ref().and_then(tokio::sync::mpsc::WeakUnboundedSender::upgrade) else {
+            return;
+        };
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes.max(1)) {
+            self.spoken.fetch_add(1, Ordering::Relaxed);
+            // Nobody listens any more: that shows where something matters.
+            let _ = outbound.send(Queued { item, _room: Some(room) });
+        }
+    }
+}
+
 /// A queue of messages to send: the end that tonic reads, and the end that a pipe writes.
 pub fn queue<O: Send + 'static>() -> (UnboundedSender<Queued<O>>, Outbound<O>) {
     let (sender, receiver) = unbounded_channel();
@@ -195,6 +217,16 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
             limits,
             throttle: Throttle::new(limits.rate, clock),
             spoken,
+        }
+    }
+
+    /// A way to send messages that may be lost from other threads.
+    #[must_use]
+    pub fn notices(&self) -> Notices<O> {
+        Notices {
+            outbound: self.outbound.as_ref().map(UnboundedSender::downgrade),
+            room: Arc::clone(&self.room),
+            spoken: Arc::clone(&self.spoken),
         }
     }
 

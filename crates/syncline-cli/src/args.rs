@@ -84,6 +84,17 @@ impl TreeArgs {
     }
 }
 
+/// How a verb makes a version out of others.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct VersionArgs {
+    /// Why; made up when absent
+    #[arg(long, short = 'm', value_name = "MSG")]
+    pub message: Option<String>,
+    /// Allow it to delete more than half of a table or of the files
+    #[arg(long)]
+    pub allow_mass_delete: bool,
+}
+
 /// Declares the verbs once: their subcommand, their name in messages, and what runs them.
 macro_rules! verbs {
     ($($(#[doc = $doc:literal])+ $verb:ident $name:literal => $module:ident,)+) => {

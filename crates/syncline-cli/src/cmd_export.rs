@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     }
     let report = match context.place()? {
         Place::Here(replica) => export::run(&replica, &request, &Target::from_arg(&args.output), &*context.progress())?,
-        Place::Node(client) => receive(&client, request, &args.output)?,
+        Place::Node(client) => receive(context, &client, request, &args.output)?,
     };
     if !to_stdout {
         context.out.done(&report, |page| {
@@ -74,19 +74,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 /// Takes the file from a node; it appears whole or not at all.
-fn receive(client: &Client, mut request: Request, output: &str) -> Result<Report> {
+fn receive(context: &Context, client: &Client, mut request: Request, output: &str) -> Result<Report> {
+    let progress = context.progress();
     if request.format.is_none() {
         request.format = Some(format_of(output).ok_or_else(|| {
             Fault::invalid(format!("export to {output}: its name does not tell a format\nname it with --format"))
         })?);
     }
     if output == "-" {
-        return context::call(client, "export", &request, None, &mut std::io::stdout().lock());
+        return context::call(client, "export", &request, None, &mut std::io::stdout().lock(), &*progress);
     }
     let unfinished = Unfinished::beside(Path::new(output));
     let file = File::create(&unfinished.0).with_context(|| format!("creating {}", unfinished.0.display()))?;
     let mut file = BufWriter::new(file);
-    let report = context::call(client, "export", &request, None, &mut file)?;
+    let report = context::call(client, "export", &request, None, &mut file, &*progress)?;
     let writing = || format!("writing {output}");
     let file = file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(writing)?;
     file.sync_all().with_context(writing)?;

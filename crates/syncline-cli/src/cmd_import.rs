@@ -178,8 +178,8 @@ fn send(context: &Context, client: &Client, mut request: Request, sources: &[Str
     request.sources = sent;
     let progress = context.progress();
     progress.stage("sending", total, Unit::Bytes);
-    input.progress = Some(progress);
-    context::call(client, "import", &request, Some(&mut input), &mut std::io::sink())
+    input.progress = Some(Arc::clone(&progress));
+    context::call(client, "import", &request, Some(&mut input), &mut std::io::sink(), &*progress)
 }
 
 /// Sources as one stream: exactly as many bytes of each as were announced.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use syncline_node::Location;
 use syncline_node::ops::init;
+use syncline_node::{Location, Replica};
 
 use crate::context::Context;
 use crate::fault::{Fault, Outcome};
@@ -14,7 +14,7 @@ use crate::fault::{Fault, Outcome};
 #[command(after_help = "Examples:\n  syncline init prices\n  syncline init /srv/prices --bare\n  \
                         syncline init http://127.0.0.1:7070/prices")]
 pub(crate) struct Args {
-    /// The directory, created when it is not there; or http(s)://HOST:PORT/DATASET on a node
+    /// The directory, created when it is not there; or http(s)://HOST:PORT/DATASET on a node, or s3://bucket/prefix
     #[arg(value_name = "DIR", default_value = ".")]
     dir: String,
     /// No working directory: only the store
@@ -37,10 +37,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
                 page.line(format!("made an empty dataset at {url}"));
             })?;
         }
-        Location::Bucket(url) => {
-            return Err(Fault::invalid(format!(
-                "init {url}: a prefix in a bucket needs no preparation; import into it with --on {url}"
-            )));
+        location @ Location::Bucket(_) => {
+            Replica::create(&location, context.env())?;
+            context.out.done(&json!({ "url": args.dir, "bare": true }), |page| {
+                page.line(format!("made an empty dataset at {}", args.dir));
+            })?;
         }
         Location::Path(dir) => {
             let dir = std::path::absolute(&dir).unwrap_or(dir);

@@ -3,6 +3,7 @@
 use syncline_base::Kind;
 use syncline_node::ops::merge::{self, Outcome as Merged, Report, Request};
 
+use crate::args::VersionArgs;
 use crate::context::Context;
 use crate::fault::Outcome;
 use crate::output::{self, Page};
@@ -17,17 +18,16 @@ pub(crate) struct Args {
     /// The version to merge in
     #[arg(value_name = "BRANCH")]
     name: String,
-    /// Why; made up from the names when absent
-    #[arg(long, short = 'm', value_name = "MSG")]
-    message: Option<String>,
-    /// Allow it to delete more than half of a table or of the files
-    #[arg(long)]
-    allow_mass_delete: bool,
+    #[command(flatten)]
+    version: VersionArgs,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let request =
-        Request { name: args.name.clone(), message: args.message.clone(), allow_mass_delete: args.allow_mass_delete };
+    let request = Request {
+        name: args.name.clone(),
+        message: args.version.message.clone(),
+        allow_mass_delete: args.version.allow_mass_delete,
+    };
     let report = context.ask("merge", &request, |replica, _| merge::run(replica, &request))?;
     let conflicts = report.conflicts > 0;
     if conflicts {

@@ -38,8 +38,7 @@ pub(crate) struct PeerArgs {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let replica = context.replica("push")?;
     let url = peer::url_of(&replica, args.peer.url.as_deref(), "push")?;
-    let peer = Peer::connect(context, &url)?;
-    peer.create()?;
+    let peer = Peer::make(context, &url)?;
     let allow_mass_delete = args.peer.allow_mass_delete;
     let request = Request { url, allow_mass_delete, force: args.force, ..Request::default() };
     let report = transfer::push(&replica, &request, &mut *peer.open()?, &*context.progress()).map_err(|error| {

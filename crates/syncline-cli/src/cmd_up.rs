@@ -10,16 +10,16 @@ use syncline_node::Location;
 use syncline_server::{Hub, Settings, Tls};
 
 use crate::context::Context;
-use crate::fault::{Fault, Outcome, Result};
+use crate::fault::{Outcome, Result};
 
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  syncline up --data /srv/datasets\n  \
+#[command(after_help = "Examples:\n  syncline up --data /srv/datasets\n  syncline up --data s3://bucket/datasets\n  \
                         SYNCLINE_TOKEN=… syncline up --listen 0.0.0.0:7070 --tls-cert node.pem --tls-key node.key\n\n\
                         Without a certificate, a key and a token it listens on this machine only. It runs until it is \
                         interrupted.")]
 pub(crate) struct Args {
-    /// Where the datasets are, one directory each
+    /// Where the datasets are: a directory, or a prefix in a bucket (s3://bucket/prefix)
     #[arg(long, value_name = "DIR", default_value = "syncline-data")]
     data: String,
     /// Address and port; port 0 takes a free one
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let hub = open(context, &args.data)?;
+    let hub = Hub::open(&Location::parse(&args.data)?, context.env())?;
     let settings = Settings {
         listen: args.listen,
         tls: tls(args)?,
@@ -54,15 +54,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.out.answer(&report, |page| page.line(format!("serving {} at {url}; stop with Ctrl-C", args.data)))?;
     running.run()?;
     Ok(None)
-}
-
-fn open(context: &Context, data: &str) -> Result<Hub> {
-    match Location::parse(data)? {
-        Location::Path(dir) => Ok(Hub::open(&dir, context.env())?),
-        Location::Bucket(url) | Location::Node(url) => Err(Fault::invalid(format!(
-            "up --data {url}: a node keeps its datasets in a directory\nname one with --data DIR"
-        ))),
-    }
 }
 
 fn tls(args: &Args) -> Result<Option<Tls>> {

@@ -11,7 +11,7 @@ use syncline_api::Target;
 use syncline_api::client::{Client, Options, Reply};
 use syncline_api::pipe::Limits;
 use syncline_base::{Kind, SystemClock};
-use syncline_node::progress::Progress;
+use syncline_node::progress::{Progress, Received};
 use syncline_node::{Env, Location, Replica};
 
 use crate::args::Global;
@@ -41,7 +41,7 @@ impl Context {
     pub(crate) fn new(global: Global) -> Result<Self> {
         let out = Output { json: global.json, quiet: global.quiet };
         let author = global.author.clone().unwrap_or_else(|| author(|name| std::env::var(name).ok()));
-        let connect = Arc::new(Reach::new(options(&global)?));
+        let connect = Arc::new(Reach::new(options(&global), global.ca.clone()));
         Ok(Self { global, env: Env { clock: Arc::new(SystemClock), author, connect }, out })
     }
 
@@ -96,7 +96,8 @@ impl Context {
 
     /// How to connect to nodes.
     pub(crate) fn options(&self) -> Result<Options> {
-        options(&self.global)
+        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        Ok(Options { authority: self.global.ca.as_ref().map(read).transpose()?, ..options(&self.global) })
     }
 
     /// Runs a verb here or on a node, whichever the command names.
@@ -108,7 +109,7 @@ impl Context {
     ) -> Result<Report> {
         match self.place()? {
             Place::Here(replica) => Ok(here(&replica, &self.progress())?),
-            Place::Node(client) => call(&client, verb, request, None, &mut std::io::sink()),
+            Place::Node(client) => call(&client, verb, request, None, &mut std::io::sink(), &*self.progress()),
         }
     }
 }
@@ -117,15 +118,14 @@ fn limits(global: &Global) -> Limits {
     Limits { rate: global.limit_rate, ..Limits::default() }
 }
 
-fn options(global: &Global) -> Result<Options> {
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
-    Ok(Options {
+/// All but the authority, which is a file.
+fn options(global: &Global) -> Options {
+    Options {
         token: global.token.clone(),
-        authority: global.ca.as_ref().map(read).transpose()?,
         server_name: global.server_name.clone(),
         limits: limits(global),
         ..Options::default()
-    })
+    }
 }
 
 /// Runs a verb on the client's dataset. Its input is sent along; what it puts out beside the report is written to
@@ -136,13 +136,14 @@ pub(crate) fn call<Request: Serialize, Report: DeserializeOwned>(
     request: &Request,
     input: Option<&mut dyn Read>,
     output: &mut dyn Write,
+    progress: &dyn Progress,
 ) -> Result<Report> {
     let target = client.target();
     if target.dataset.is_empty() {
         return Err(Fault::invalid(format!("{verb} on {target}: it names no dataset; write {target}DATASET")));
     }
     let request = serde_json::to_string(request)?;
-    let mut report = None;
+    let (mut report, mut shown) = (None, Received::default());
     client.call(&target.dataset, verb, &request, input, &mut |reply| {
         match reply {
             Reply::Report(json) => report = Some(json),
@@ -150,8 +151,12 @@ pub(crate) fn call<Request: Serialize, Report: DeserializeOwned>(
                 kind: Kind::of_io(&error),
                 message: format!("writing what {target} sends: {error}"),
             })?,
-            // The node's own bar would run beside nothing here.
-            Reply::Progress(_) => {}
+            // What cannot be read is of a node that counts in another way.
+            Reply::Progress(json) => {
+                if let Ok(step) = serde_json::from_str(&json) {
+                    shown.take(&step, progress);
+                }
+            }
         }
         Ok(())
     })?;

@@ -38,6 +38,7 @@ mod cmd_up;
 mod cmd_verify;
 mod context;
 mod fault;
+mod interrupt;
 mod output;
 mod peer;
 mod progress;
@@ -64,7 +65,11 @@ fn main() -> ExitCode {
         .init();
     let json = cli.global.json;
     let verb = cli.verb.name();
-    match Context::new(cli.global).and_then(|context| cli.verb.run(&context)) {
+    let run = |context: Context| {
+        interrupt::watch(&context, verb);
+        cli.verb.run(&context)
+    };
+    match Context::new(cli.global).and_then(run) {
         Ok(None) => ExitCode::SUCCESS,
         // The report has been shown, and it says what is wrong.
         Ok(Some(kind)) => ExitCode::from(fault::exit_code(Some(kind))),

@@ -4,6 +4,7 @@
 //! to nodes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syncline_api::Target;
@@ -43,18 +44,28 @@ impl Peer {
         }
     }
 
-    /// Makes the dataset when the node does not have it.
-    pub(crate) fn create(&self) -> Result<()> {
-        let Self::Node(client) = self else { return Ok(()) };
+    /// As [`Peer::connect`]; makes the dataset when the node or the bucket does not have it.
+    pub(crate) fn make(context: &Context, url: &str) -> Result<Self> {
+        let location = Location::parse(url)?;
+        if matches!(location, Location::Bucket(_)) && !location.is_dataset(&context.env())? {
+            if let Err(error) = Replica::create(&location, context.env())
+                && error.kind() != Kind::Conflict
+            {
+                return Err(error.into());
+            }
+        }
+        let peer = Self::connect(context, url)?;
+        let Self::Node(client) = &peer else { return Ok(peer) };
         let name = &client.target().dataset;
-        if client.datasets()?.contains(name) {
-            return Ok(());
+        if !client.datasets()?.contains(name) {
+            // Somebody else may make it at the same time.
+            if let Err(error) = client.create_dataset(name)
+                && error.kind() != Kind::Conflict
+            {
+                return Err(error.into());
+            }
         }
-        match client.create_dataset(name) {
-            // Somebody else made it at the same time.
-            Err(error) if error.kind() == Kind::Conflict => Ok(()),
-            outcome => Ok(outcome?),
-        }
+        Ok(peer)
     }
 
     /// Begins a session.
@@ -100,12 +111,23 @@ pub(crate) fn fetch(peer: &Peer, ids: &[Hash]) -> syncline_node::Result<Vec<Opti
 #[derive(Debug)]
 pub(crate) struct Reach {
     options: Options,
+    /// Read when it is needed: most commands reach nobody.
+    authority: Option<PathBuf>,
     clients: Mutex<BTreeMap<String, Arc<Client>>>,
 }
 
 impl Reach {
-    pub(crate) fn new(options: Options) -> Self {
-        Self { options, clients: Mutex::default() }
+    pub(crate) fn new(options: Options, authority: Option<PathBuf>) -> Self {
+        Self { options, authority, clients: Mutex::default() }
+    }
+
+    fn options(&self) -> syncline_node::Result<Options> {
+        let mut options = self.options.clone();
+        if let Some(path) = &self.authority {
+            let failed = |source| syncline_node::Error::Io { what: "reading", path: path.clone(), source };
+            options.authority = Some(std::fs::read(path).map_err(failed)?);
+        }
+        Ok(options)
     }
 }
 
@@ -120,7 +142,7 @@ impl Connect for Reach {
             Some(client) => Arc::clone(client),
             None => {
                 let target = Target::parse(&url).map_err(failed)?;
-                let client = Arc::new(Client::connect(target, self.options.clone()).map_err(failed)?);
+                let client = Arc::new(Client::connect(target, self.options()?).map_err(failed)?);
                 clients.insert(url, Arc::clone(&client));
                 client
             }

@@ -1,6 +1,7 @@
 //! Progress bars, on a terminal only.
 //!
-//! Owns: the bar of the current stage. It is cleared when the work ends, so that a report stands alone.
+//! Owns: the bar of the current stage, one for the process. It is cleared when the work ends, so that a report stands
+//! alone, and when the command is interrupted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,12 +12,18 @@ use crate::output::Output;
 
 /// Bars when somebody watches, silence otherwise.
 pub(crate) fn of(output: Output) -> Arc<dyn Progress> {
-    if output.is_watched() { Arc::new(Bars::default()) } else { Arc::new(Silent) }
+    if output.is_watched() { Arc::new(Bars) } else { Arc::new(Silent) }
 }
 
-#[derive(Default)]
-struct Bars {
-    current: Mutex<Option<ProgressBar>>,
+static CURRENT: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+struct Bars;
+
+/// Takes the bar off the terminal.
+pub(crate) fn clear() {
+    if let Some(bar) = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        bar.finish_and_clear();
+    }
 }
 
 impl Progress for Bars {
@@ -25,14 +32,14 @@ impl Progress for Bars {
         bar.set_style(style(total > 0, unit));
         bar.set_message(what.to_owned());
         // A panic elsewhere leaves a bar behind, not a wrong one.
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = current.replace(bar) {
             old.finish_and_clear();
         }
     }
 
     fn advance(&self, amount: u64) {
-        if let Some(bar) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(bar) = &*CURRENT.lock().unwrap_or_else(PoisonError::into_inner) {
             bar.inc(amount);
         }
     }
@@ -40,9 +47,7 @@ impl Progress for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        if let Some(bar) = self.current.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            bar.finish_and_clear();
-        }
+        clear();
     }
 }
 
@@ -73,9 +78,9 @@ mod tests {
 
     #[test]
     fn nobody_watching_means_no_bars() {
-        let bars = Bars::default();
+        let bars = Bars;
         // Without a stage there is nothing to advance, and nothing breaks.
         bars.advance(5);
-        assert!(bars.current.lock().expect("no panic").is_none());
+        assert!(CURRENT.lock().expect("no panic").is_none());
     }
 }

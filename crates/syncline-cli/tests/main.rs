@@ -1,5 +1,6 @@
 //! The command from outside: the real binary, its output and its exit codes.
 
+mod buckets;
 mod faults;
 mod kills;
 mod peers;

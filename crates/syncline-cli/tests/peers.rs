@@ -163,6 +163,57 @@ fn a_part_can_be_cloned() {
     assert_eq!(part.root(), one.root(), "a part knows the root of the whole");
 }
 
+#[test]
+fn files_can_be_left_out_and_fetched() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 100, 1));
+    dir.write("one/images/a.txt", &"picture ".repeat(5_000));
+    dir.write("one/docs/b.txt", &"document ".repeat(5_000));
+    one.json(["commit", "-m", "files"]);
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    one.json(["push", &url]);
+    syncline(["clone", &url, &dir.text("part"), "--path", "images/**"]).ok();
+    let part = Replica(dir.path("part"));
+    assert_eq!(part.root(), one.root());
+    assert!(dir.path("part/images/a.txt").exists() && !dir.path("part/docs").exists());
+    assert_eq!(part.json(["status"])["scope"]["paths"], json!(["images/**"]));
+    assert_eq!(part.json(["verify"])["absent"], 1);
+    assert_eq!(part.json(["fetch", "docs/*"])["files"], 1);
+    assert_eq!(dir.read("part/docs/b.txt"), dir.read("one/docs/b.txt"));
+    dir.write("part/images/a.txt", &"edited ".repeat(5_000));
+    part.json(["commit", "-m", "edit"]);
+    part.json(["push"]);
+    one.json(["pull"]);
+    assert_eq!(dir.read("one/images/a.txt"), dir.read("part/images/a.txt"));
+    // Without the node nothing can be fetched, and the message says from where.
+    syncline(["clone", &url, &dir.text("lazy"), "--lazy"]).ok();
+    drop(server);
+    let run = Replica(dir.path("lazy")).run(["fetch", "images/**"]).ends(6);
+    assert!(run.stderr.contains(&url), "{}", run.stderr);
+    one.run(["fetch", "images/**"]).ends(2);
+}
+
+#[test]
+fn https_trusts_whom_the_system_trusts() {
+    let dir = Dir::new();
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    let certificate = dir.write("node.pem", &pair.cert.pem());
+    let key = dir.write("node.key", &pair.signing_key.serialize_pem());
+    let server = Server::start(&dir.path("hub"), &["--tls-cert", &certificate, "--tls-key", &key]);
+    let port = server.url.rsplit(':').next().expect("a port");
+    let url = format!("https://localhost:{port}/d");
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 100, 1));
+    let mut trusting = one.command(["push", &url]);
+    trusting.env("SSL_CERT_FILE", &certificate);
+    Run::of(trusting).ok();
+    let run = one.run(["push", &url]).ends(6);
+    assert!(run.stderr.contains("UnknownIssuer") && run.stderr.contains("--ca"), "{}", run.stderr);
+    one.run(["--ca", &certificate, "push", &url]).ok();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_node_stops_when_it_is_asked_to() {

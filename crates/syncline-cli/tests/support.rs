@@ -148,7 +148,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
-        let mut command = binary();
+        Self::run(&mut binary(), data, more)
+    }
+
+    /// As [`Server::start`], with a command that has its environment.
+    pub(crate) fn run(command: &mut Command, data: &Path, more: &[&str]) -> Self {
         command.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more).stdout(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
         let mut line = String::new();

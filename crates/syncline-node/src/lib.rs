@@ -12,6 +12,7 @@ pub mod error;
 pub mod export;
 pub mod import;
 pub mod local;
+pub mod location;
 pub mod loopback;
 pub mod ops;
 pub mod part;
@@ -25,7 +26,8 @@ mod work;
 mod worktree;
 
 pub use error::{Error, Result};
-pub use replica::{Connect, Env, Location, Replica};
+pub use location::Location;
+pub use replica::{Connect, Env, Replica};
 /// What a face needs to bring its own transport: the trait, its errors, and the session that serves a peer.
 pub use syncline_sync as sync;
 pub use work::{FileChange, Updated};

@@ -12,14 +12,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use syncline_base::rng::Rng;
-use syncline_base::{Clock, Hash, Hlc, HlcClock, SystemClock};
-use syncline_store::backend::wrap::{Retry, Wrapped};
+use syncline_base::{Clock, Hash, Hlc, HlcClock, Kind, SystemClock};
 use syncline_store::{Backend, Store, backend};
 use syncline_sync::Transport;
 use syncline_tree::{Commit, DatasetRoot, Refs, Table, TableRef, TreeName};
 
 use crate::error::{Error, Result};
+use crate::location::{self, Location};
 use crate::loopback;
 use crate::part::Part;
 
@@ -64,37 +63,6 @@ impl Default for Env {
     }
 }
 
-/// Where a dataset is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A directory on this machine.
-    Path(PathBuf),
-    /// A prefix in a bucket: `s3://bucket/prefix`, `gs://…`, `az://…`.
-    Bucket(String),
-    /// A dataset on a node: `http(s)://host:port/DATASET`.
-    Node(String),
-}
-
-impl Location {
-    /// Reads a location as users write it.
-    ///
-    /// # Errors
-    /// `invalid` when it looks like a URL of a kind that is not known.
-    pub fn parse(text: &str) -> Result<Self> {
-        match text.split_once("://") {
-            Some(("http" | "https", _)) => Ok(Self::Node(text.trim_end_matches('/').to_owned())),
-            Some(("s3" | "gs" | "az" | "abfs" | "abfss" | "s3a", _)) => Ok(Self::Bucket(text.to_owned())),
-            Some(("file", path)) => Ok(Self::Path(path.into())),
-            Some((scheme, _)) => Err(Error::invalid(
-                format!("location {text:?}"),
-                format!("{scheme}:// is not known; use http(s)://host:port/DATASET, s3://, gs://, az:// or a path"),
-            )),
-            None if text.is_empty() => Err(Error::invalid("location \"\"", "give a path or a URL")),
-            None => Ok(Self::Path(text.into())),
-        }
-    }
-}
-
 /// An opened replica.
 #[derive(Debug)]
 pub struct Replica {
@@ -135,6 +103,26 @@ impl Replica {
         Ok(Self { store, worktree: (!bare).then(|| dir.to_owned()), meta: Some(meta), env, hlc: HlcClock::new() })
     }
 
+    /// Makes a new, empty dataset at `location`; a bare one.
+    ///
+    /// # Errors
+    /// `conflict` when there is one already, `invalid` when the location is a node; the file system's or the bucket's.
+    pub fn create(location: &Location, env: Env) -> Result<Self> {
+        match location {
+            Location::Path(dir) => Self::init(dir, true, env),
+            Location::Bucket(url) => {
+                // Two that make it at the same moment make the same: both go on with it.
+                if location.is_dataset(&env)? {
+                    let why = "there is one already; use it, or another prefix";
+                    return Err(Error::conflict(format!("making a dataset at {url}"), why));
+                }
+                let store = syncline_tree::open_store(location::bucket(url, &env)?, true, env.clock.clone())?;
+                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new() })
+            }
+            Location::Node(url) => Err(Error::invalid(format!("making {url} as a directory"), "it is a node")),
+        }
+    }
+
     /// Opens the replica at `location`; a path may be any directory inside a working directory.
     ///
     /// # Errors
@@ -143,9 +131,14 @@ impl Replica {
         match location {
             Location::Path(path) => Self::open_path(path, env),
             Location::Bucket(url) => {
-                let backend = bucket(url, &env)?;
-                let create = backend.list("")?.is_empty();
-                let store = syncline_tree::open_store(backend, create, env.clock.clone())?;
+                let store = syncline_tree::open_store(location::bucket(url, &env)?, false, env.clock.clone());
+                let store = store.map_err(|error| match error.kind() {
+                    Kind::NotFound => Error::not_found(
+                        format!("a dataset at {url}"),
+                        format!("nothing has made one there; make one with `syncline init {url}`, or push to it"),
+                    ),
+                    _ => error.into(),
+                })?;
                 Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new() })
             }
             Location::Node(url) => {
@@ -275,16 +268,6 @@ impl Replica {
             None => self.head_root(refs),
         }
     }
-}
-
-/// How often a request to a bucket is tried, and how long the first pause between tries is.
-const BUCKET_TRIES: u32 = 6;
-const BUCKET_PAUSE_MS: u64 = 200;
-
-fn bucket(url: &str, env: &Env) -> Result<Arc<dyn Backend>> {
-    let bucket = Arc::new(backend::object::ObjectBackend::open(url)?);
-    let retry = Retry::new(env.clock.clone(), BUCKET_TRIES, BUCKET_PAUSE_MS, Rng::from_os());
-    Ok(Arc::new(Wrapped::new(bucket, Arc::new(retry))))
 }
 
 fn directory(path: &Path) -> Result<Arc<dyn Backend>> {

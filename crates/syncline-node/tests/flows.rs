@@ -171,7 +171,7 @@ fn gc_with_retention_frees_old_versions_and_keeps_the_rest_whole() {
     let mut freed = 0;
     // What is found dead by one run is removed by the next.
     for _ in 0..2 {
-        freed += gc::run(&place.replica, &request).expect("nobody else is at work").bytes_deleted;
+        freed += gc::run(&place.replica, &request, &Silent).expect("nobody else is at work").bytes_deleted;
     }
     assert!(freed > 100_000, "{freed} bytes were freed");
     let replica = place.reopen();

@@ -14,7 +14,7 @@ use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
 use syncline_base::Clock;
 use syncline_node::export::Target;
 use syncline_node::ops::dispatch::{self, Streams};
-use syncline_node::progress::{Progress, Silent};
+use syncline_node::progress::{Progress, Sent, Step};
 use syncline_node::sync;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -118,10 +118,10 @@ impl Node for Service {
         );
         let peer = peer(&request);
         let mut pipe = Pipe::open(peer, Handle::current(), request.into_inner(), outbound, settings);
-        let hub = Arc::clone(&self.hub);
+        let (hub, clock) = (Arc::clone(&self.hub), Arc::clone(&self.clock));
         tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            if let Err(error) = call(&hub, &mut pipe) {
+            if let Err(error) = call(&hub, &mut pipe, clock) {
                 pipe.finish_with(Err(error.into()));
             }
         });
@@ -171,7 +171,7 @@ fn transfer(hub: &Hub, mut pipe: Pipe<ClientMessage, std::result::Result<ServerM
 }
 
 /// Runs one verb and sends what it gives.
-fn call(hub: &Arc<Hub>, pipe: &mut CallPipe) -> Result<()> {
+fn call(hub: &Arc<Hub>, pipe: &mut CallPipe, clock: Arc<dyn Clock>) -> Result<()> {
     let Some(first) = pipe.receive_message()? else {
         return Err(syncline_api::Error::Closed { peer: pipe.peer().to_owned() }.into());
     };
@@ -180,7 +180,13 @@ fn call(hub: &Arc<Hub>, pipe: &mut CallPipe) -> Result<()> {
     let scratch = Scratch { input: hub.scratch(), output: hub.scratch() };
     let input = scratch.take_input(pipe, first.input)?;
     let streams = Streams { input, output: Target::Path(scratch.output.clone()) };
-    let progress: Arc<dyn Progress> = Arc::new(Silent);
+    let notices = pipe.notices();
+    let progress: Arc<dyn Progress> = Arc::new(Sent::new(clock, move |step: &Step| {
+        if let Ok(json) = serde_json::to_string(step) {
+            let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
+            notices.send(Ok(CallReply { reply: Some(call_reply::Reply::Progress(json)) }), bytes);
+        }
+    }));
     let report = dispatch::run(&replica, &first.verb, &first.request, streams, &progress)?;
     scratch.send_output(pipe)?;
     let json = report.to_string();

@@ -1,4 +1,4 @@
-//! The datasets of a node: bare replicas in the directories of one data directory.
+//! The datasets of a node: bare replicas in the directories of one data directory, or below one prefix of a bucket.
 //!
 //! State: which replicas are open; each is opened once and shared by all sessions. After a crash: the replicas recover
 //! themselves when they are opened.
@@ -15,35 +15,45 @@ use crate::error::{Error, Result};
 /// The datasets of a node.
 #[derive(Debug)]
 pub struct Hub {
-    dir: PathBuf,
+    data: Location,
+    /// For files that live as long as one request.
+    scratch: Scratch,
     env: Env,
     open: Mutex<BTreeMap<String, Arc<Replica>>>,
 }
 
 impl Hub {
-    /// The datasets under `dir`, which is made when it is not there.
+    /// The datasets under `data`: a directory, which is made when it is not there, or a prefix in a bucket.
     ///
     /// # Errors
-    /// The file system's.
-    pub fn open(dir: &Path, env: Env) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|source| data("creating", dir, source))?;
-        Ok(Self { dir: dir.to_owned(), env, open: Mutex::default() })
+    /// `Invalid` when it is neither; the file system's or the bucket's.
+    pub fn open(data: &Location, env: Env) -> Result<Self> {
+        let scratch = match data {
+            Location::Path(dir) => {
+                std::fs::create_dir_all(dir).map_err(|source| failed("creating", dir, source))?;
+                Scratch::Data(dir.clone())
+            }
+            Location::Bucket(_) => {
+                let dir = tempfile::Builder::new().prefix("syncline-").tempdir();
+                Scratch::Own(dir.map_err(|source| failed("creating a directory in", &std::env::temp_dir(), source))?)
+            }
+            Location::Node(url) => {
+                let why = format!("{url} is a node: a node keeps its datasets in a directory or a bucket");
+                return Err(Error::Settings(why));
+            }
+        };
+        // A bucket that cannot be reached is told now, not to the first client.
+        data.datasets(&env)?;
+        Ok(Self { data: data.clone(), scratch, env, open: Mutex::default() })
     }
 
     /// The names of all datasets, sorted.
     ///
     /// # Errors
-    /// The file system's.
+    /// The file system's or the bucket's.
     pub fn datasets(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in self.dir.read_dir().map_err(|source| data("listing", &self.dir, source))? {
-            let entry = entry.map_err(|source| data("listing", &self.dir, source))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if check_name(&name).is_ok() && is_replica(&entry.path()) {
-                names.push(name);
-            }
-        }
-        names.sort();
+        let mut names = self.data.datasets(&self.env)?;
+        names.retain(|name| check_name(name).is_ok());
         Ok(names)
     }
 
@@ -54,11 +64,11 @@ impl Hub {
     pub fn create(&self, name: &str) -> Result<Arc<Replica>> {
         check_name(name).map_err(Error::Name)?;
         let mut open = self.open.lock().expect("no code panics while it holds the table of replicas");
-        let dir = self.dir.join(name);
-        if open.contains_key(name) || is_replica(&dir) {
+        let place = self.data.below(name);
+        if open.contains_key(name) || place.is_dataset(&self.env)? {
             return Err(Error::Taken(name.to_owned()));
         }
-        let replica = Arc::new(Replica::init(&dir, true, self.env.clone())?);
+        let replica = Arc::new(Replica::create(&place, self.env.clone())?);
         open.insert(name.to_owned(), Arc::clone(&replica));
         Ok(replica)
     }
@@ -73,12 +83,12 @@ impl Hub {
         if let Some(replica) = open.get(name) {
             return Ok(Arc::clone(replica));
         }
-        let dir = self.dir.join(name);
-        if !is_replica(&dir) {
+        let place = self.data.below(name);
+        if !place.is_dataset(&self.env)? {
             drop(open);
             return Err(self.no_dataset(name));
         }
-        let replica = Arc::new(Replica::open(&Location::Path(dir), self.env.clone())?);
+        let replica = Arc::new(Replica::open(&place, self.env.clone())?);
         open.insert(name.to_owned(), Arc::clone(&replica));
         Ok(replica)
     }
@@ -95,15 +105,23 @@ impl Hub {
 
     /// A path for a file that lives as long as one request.
     pub(crate) fn scratch(&self) -> PathBuf {
-        self.dir.join(format!(".scratch-{}", syncline_base::rng::Rng::from_os().unique_name()))
+        let dir = match &self.scratch {
+            Scratch::Data(dir) => dir,
+            Scratch::Own(dir) => dir.path(),
+        };
+        dir.join(format!(".scratch-{}", syncline_base::rng::Rng::from_os().unique_name()))
     }
 }
 
-/// Whether a directory holds a bare replica or a working directory.
-fn is_replica(dir: &Path) -> bool {
-    dir.join("replica.json").is_file() || dir.join(syncline_node::replica::META_DIR).join("replica.json").is_file()
+/// Where files go that live as long as one request.
+#[derive(Debug)]
+enum Scratch {
+    /// Beside the datasets.
+    Data(PathBuf),
+    /// In a directory that nobody else can read, removed in the end.
+    Own(tempfile::TempDir),
 }
 
-fn data(what: &'static str, path: &Path, source: std::io::Error) -> Error {
+fn failed(what: &'static str, path: &Path, source: std::io::Error) -> Error {
     Error::Data { what, path: path.display().to_string(), source }
 }

@@ -28,6 +28,37 @@ fn a_verb_runs_on_the_node_and_reports() {
 }
 
 #[test]
+fn a_long_verb_says_how_far_it_has_come() {
+    let node = Node::new();
+    let csv: String =
+        std::iter::once("id,text\n".to_owned()).chain((0..50_000).map(|i| format!("{i},row {i}\n"))).collect();
+    let request = r#"{"table":"t","key":["id"],"mode":"upsert","message":"rows","format":"csv"}"#;
+    let mut told = Vec::new();
+    for (verb, request, input) in
+        [("import", request, Some(csv.as_bytes())), ("verify", "{}", None), ("gc", "{}", None)]
+    {
+        let (mut input, mut steps, mut reported) = (input, Vec::new(), false);
+        let input = input.as_mut().map(|input| input as &mut dyn std::io::Read);
+        node.client()
+            .call("d", verb, request, input, &mut |reply| {
+                match reply {
+                    Reply::Progress(json) if !reported => {
+                        steps.push(serde_json::from_str::<syncline_node::progress::Step>(&json).unwrap());
+                    }
+                    Reply::Progress(_) => panic!("progress after the report"),
+                    Reply::Report(_) => reported = true,
+                    Reply::Output(_) => {}
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert!(!steps.is_empty() && steps.is_sorted_by_key(|step| step.number), "{verb}: {steps:?}");
+        told.push(steps[0].what.clone());
+    }
+    assert!(told.iter().all(|what| !what.is_empty()), "{told:?}");
+}
+
+#[test]
 fn faults_of_verbs_keep_their_kind_and_words() {
     let node = Node::new();
     let error = call(&node, "dance", "{}").unwrap_err();

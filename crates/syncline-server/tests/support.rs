@@ -29,7 +29,7 @@ impl Node {
 
     pub(crate) fn with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let hub = Arc::new(Hub::open(dir.path(), Env::default()).unwrap());
+        let hub = Arc::new(Hub::open(&Location::Path(dir.path().to_owned()), Env::default()).unwrap());
         hub.create("d").unwrap();
         let settings = Settings { listen: ([127, 0, 0, 1], 0).into(), ..settings };
         let running = start(&settings, Arc::clone(&hub)).unwrap();

@@ -94,7 +94,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         let there: Vec<&String> = before.tables.keys().collect();
         Error::no_such_table(&request.table, refs.head_commit(), &there)
     };
-    let old = Table::open(replica.store(), before.tree(&name).ok_or_else(missing)?)?;
+    let old = replica.table(&name, before.tree(&name).ok_or_else(missing)?)?;
     let table = altered(&old, request)?;
     let mut after = before.clone();
     after.set_tree(&name, Some(table.to_ref()));

@@ -70,7 +70,7 @@ pub fn run(
         "resolve" => report(conflicts::resolve(replica, &read(verb, request)?)?),
         "diff" => report(diff::run(replica, &read(verb, request)?)?),
         "export" => report(export::run(replica, &read(verb, request)?, &streams.output, &**progress)?),
-        "gc" => report(gc::run(replica, &read(verb, request)?)?),
+        "gc" => report(gc::run(replica, &read(verb, request)?, &**progress)?),
         "history" => report(history::run(replica, &read(verb, request)?)?),
         "import" => {
             let request: import::Request = read(verb, request)?;

@@ -7,6 +7,7 @@ use syncline_base::{Hash, Kind, hash::IdSet};
 use syncline_store::store::{GcOptions, Marker};
 use syncline_tree::{Commit, Log, Refs, refs};
 
+use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
 use crate::{Error, Result, reach};
 
@@ -53,7 +54,7 @@ pub struct Report {
 ///
 /// # Errors
 /// `invalid` when retention would keep nothing; the store's.
-pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
     if request.keep_last == Some(0) {
         return Err(Error::invalid(
             "collecting garbage",
@@ -73,8 +74,9 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         forget_moves(replica, &kept)?;
     }
     let refs = replica.refs()?;
+    progress.stage("finding what is needed", 0, Unit::Objects);
     let options = GcOptions { grace_ms: request.grace_ms, min_live_percent: 50 };
-    let done = replica.store().gc(&options, |marker| mark_all(replica, &refs, &kept, marker))?;
+    let done = replica.store().gc(&options, |marker| mark_all(replica, &refs, &kept, marker, progress))?;
     report.live_objects = done.live_objects;
     report.dead_objects = done.dead_objects;
     report.files_condemned = done.files_condemned;
@@ -129,7 +131,18 @@ fn forget_moves(replica: &Replica, kept: &BTreeMap<Hash, bool>) -> Result<()> {
     Ok(())
 }
 
-fn mark_all(replica: &Replica, refs: &Refs, kept: &BTreeMap<Hash, bool>, marker: &mut Marker<'_>) -> Result<()> {
+fn mark_all(
+    replica: &Replica,
+    refs: &Refs,
+    kept: &BTreeMap<Hash, bool>,
+    marker: &mut Marker<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let visit = |marker: &mut Marker<'_>, id: &Hash| -> Result<bool> {
+        let first = marker.mark(id)?;
+        progress.advance(u64::from(first));
+        Ok(first)
+    };
     let (store, part) = (replica.store(), replica.part()?);
     let mut roots = IdSet::default();
     for (id, keep) in kept {
@@ -137,7 +150,7 @@ fn mark_all(replica: &Replica, refs: &Refs, kept: &BTreeMap<Hash, bool>, marker:
             Ok(commit) => {
                 marker.mark(id)?;
                 if *keep && roots.insert(commit.root) {
-                    reach::dataset(store, &part, &commit.root, &mut |id| Ok(marker.mark(id)?))?;
+                    reach::dataset(store, &part, &commit.root, &mut |id| visit(marker, id))?;
                 }
             }
             // The tip of another replica's branch that was seen but never fetched.
@@ -146,7 +159,7 @@ fn mark_all(replica: &Replica, refs: &Refs, kept: &BTreeMap<Hash, bool>, marker:
         }
     }
     if let Some(staged) = refs.staged {
-        reach::dataset(store, &part, &staged, &mut |id| Ok(marker.mark(id)?))?;
+        reach::dataset(store, &part, &staged, &mut |id| visit(marker, id))?;
     }
     if let Some(merging) = &refs.merging {
         marker.mark(&merging.conflicts)?;

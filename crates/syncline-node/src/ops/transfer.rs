@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
@@ -257,6 +258,98 @@ impl Report {
     }
 }
 
+/// A transfer with one peer: what was asked, and what has come of it so far.
+struct Exchange<'a> {
+    replica: &'a Replica,
+    request: &'a Request,
+    progress: &'a dyn Progress,
+    started: Duration,
+    report: Report,
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(replica: &'a Replica, request: &'a Request, progress: &'a dyn Progress) -> Result<Self> {
+        let started = replica.clock().monotonic();
+        Ok(Self { replica, request, progress, started, report: Report::new(replica, &request.url)? })
+    }
+
+    fn close(self) -> Result<Report> {
+        self.report.close(self.replica, self.started)
+    }
+
+    /// Fetches what the peer has, and merges its version of the current branch.
+    fn pull(&mut self, transport: &mut dyn Transport) -> Result<()> {
+        self.progress.stage("receiving", 0, Unit::Bytes);
+        let part = self.replica.part()?;
+        let ask = ask(self.replica.refs()?.scope.as_ref(), None);
+        let (pulled, traffic) = syncline_sync::pull(self.replica, transport, &ask, &mut Told::new(self.progress))?;
+        self.report.cost.add(traffic);
+        self.report.commits += pulled.commits;
+        self.report.objects += pulled.objects;
+        self.report.deltas += pulled.deltas;
+        let (remote, branch) = refs::update(self.replica.store(), |refs| {
+            let name = remember(refs, &self.request.url, &pulled.refs);
+            let hlc = self.replica.stamp(refs, []);
+            for (full, id) in &pulled.refs {
+                match (full.strip_prefix(BRANCHES), full.strip_prefix(TAGS)) {
+                    (_, Some(tag)) if !refs.tags.contains_key(tag) => refs.move_tag(tag, Some(*id), hlc, "pull"),
+                    // A branch that is only there: have it here, too.
+                    (Some(branch), _) if !refs.branches.contains_key(branch) && branch != refs.head => {
+                        refs.move_branch(branch, Some(*id), hlc, "pull");
+                    }
+                    _ => {}
+                }
+            }
+            Ok((name, refs.head.clone()))
+        })?;
+        self.report.theirs =
+            pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&branch)).map(|(_, id)| *id);
+        let Some(theirs) = self.report.theirs.filter(|_| !self.request.fetch_only) else { return Ok(()) };
+        bring(self.replica, &part, &self.replica.root_of(&theirs)?)?;
+        if self.replica.refs()?.head_commit().is_none() {
+            return adopt(self.replica, &branch, theirs, &mut self.report);
+        }
+        let merge = merge::Request {
+            name: format!("{remote}/{branch}"),
+            message: None,
+            allow_mass_delete: self.request.allow_mass_delete,
+        };
+        let merged = merge::run(self.replica, &merge)?;
+        self.report.merged = Some(merged.outcome);
+        self.report.conflicts = merged.conflicts;
+        self.report.changes = merged.changes;
+        Ok(())
+    }
+
+    /// Sends the current branch, and moves the peer's.
+    fn push(&mut self, transport: &mut dyn Transport) -> Result<()> {
+        let refs = self.replica.refs()?;
+        let target = refs.head_commit().ok_or_else(Error::no_commit_yet)?;
+        let full = format!("{BRANCHES}{}", refs.head);
+        let step = RefMove {
+            name: full.clone(),
+            expected: None,
+            target: Some(target),
+            force: self.request.force,
+            allow_mass_delete: self.request.allow_mass_delete,
+        };
+        // Tags travel with the branch; one that the peer has already stays there as it is.
+        self.progress.stage("sending", 0, Unit::Bytes);
+        let ask = PushRequest { moves: vec![step] };
+        let (pushed, traffic) = syncline_sync::push(self.replica, transport, &ask, &mut Told::new(self.progress))?;
+        self.report.cost.add(traffic);
+        self.report.commits += pushed.commits;
+        self.report.objects += pushed.objects;
+        self.report.deltas += pushed.deltas;
+        self.report.theirs = Some(target);
+        refs::update(self.replica.store(), |refs| {
+            remember(refs, &self.request.url, &[(full.clone(), target)]);
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
 /// Fetches what the peer has and merges its version of the current branch.
 ///
 /// # Errors
@@ -267,59 +360,9 @@ pub fn pull(
     transport: &mut dyn Transport,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    let started = replica.clock().monotonic();
-    let mut report = Report::new(replica, &request.url)?;
-    pull_into(replica, request, transport, progress, &mut report)?;
-    report.close(replica, started)
-}
-
-fn pull_into(
-    replica: &Replica,
-    request: &Request,
-    transport: &mut dyn Transport,
-    progress: &dyn Progress,
-    report: &mut Report,
-) -> Result<()> {
-    progress.stage("receiving", 0, Unit::Bytes);
-    let part = replica.part()?;
-    let ask = ask(replica.refs()?.scope.as_ref(), None);
-    let (pulled, traffic) = syncline_sync::pull(replica, transport, &ask, &mut Told::new(progress))?;
-    report.cost.add(traffic);
-    report.commits += pulled.commits;
-    report.objects += pulled.objects;
-    report.deltas += pulled.deltas;
-    let (remote, branch) = refs::update(replica.store(), |refs| {
-        let name = remember(refs, &request.url, &pulled.refs);
-        let hlc = replica.stamp(refs, []);
-        for (full, id) in &pulled.refs {
-            match (full.strip_prefix(BRANCHES), full.strip_prefix(TAGS)) {
-                (_, Some(tag)) if !refs.tags.contains_key(tag) => refs.move_tag(tag, Some(*id), hlc, "pull"),
-                // A branch that is only there: have it here, too.
-                (Some(branch), _) if !refs.branches.contains_key(branch) && branch != refs.head => {
-                    refs.move_branch(branch, Some(*id), hlc, "pull");
-                }
-                _ => {}
-            }
-        }
-        Ok((name, refs.head.clone()))
-    })?;
-    report.theirs =
-        pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&branch)).map(|(_, id)| *id);
-    let Some(theirs) = report.theirs.filter(|_| !request.fetch_only) else { return Ok(()) };
-    bring(replica, &part, &replica.root_of(&theirs)?)?;
-    if replica.refs()?.head_commit().is_none() {
-        return adopt(replica, &branch, theirs, report);
-    }
-    let merge = merge::Request {
-        name: format!("{remote}/{branch}"),
-        message: None,
-        allow_mass_delete: request.allow_mass_delete,
-    };
-    let merged = merge::run(replica, &merge)?;
-    report.merged = Some(merged.outcome);
-    report.conflicts = merged.conflicts;
-    report.changes = merged.changes;
-    Ok(())
+    let mut exchange = Exchange::begin(replica, request, progress)?;
+    exchange.pull(transport)?;
+    exchange.close()
 }
 
 /// Brings the contents that a partial replica without a working directory has to hold; with one, checking files out does.
@@ -379,43 +422,9 @@ pub fn push(
     transport: &mut dyn Transport,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    let started = replica.clock().monotonic();
-    let mut report = Report::new(replica, &request.url)?;
-    push_into(replica, request, transport, progress, &mut report)?;
-    report.close(replica, started)
-}
-
-fn push_into(
-    replica: &Replica,
-    request: &Request,
-    transport: &mut dyn Transport,
-    progress: &dyn Progress,
-    report: &mut Report,
-) -> Result<()> {
-    let refs = replica.refs()?;
-    let target = refs.head_commit().ok_or_else(Error::no_commit_yet)?;
-    let full = format!("{BRANCHES}{}", refs.head);
-    let step = RefMove {
-        name: full.clone(),
-        expected: None,
-        target: Some(target),
-        force: request.force,
-        allow_mass_delete: request.allow_mass_delete,
-    };
-    // Tags travel with the branch; one that the peer has already stays there as it is.
-    progress.stage("sending", 0, Unit::Bytes);
-    let ask = PushRequest { moves: vec![step] };
-    let (pushed, traffic) = syncline_sync::push(replica, transport, &ask, &mut Told::new(progress))?;
-    report.cost.add(traffic);
-    report.commits += pushed.commits;
-    report.objects += pushed.objects;
-    report.deltas += pushed.deltas;
-    report.theirs = Some(target);
-    refs::update(replica.store(), |refs| {
-        remember(refs, &request.url, &[(full.clone(), target)]);
-        Ok(())
-    })?;
-    Ok(())
+    let mut exchange = Exchange::begin(replica, request, progress)?;
+    exchange.push(transport)?;
+    exchange.close()
 }
 
 /// How often `sync` starts again when the peer's branch moves under it.
@@ -432,18 +441,17 @@ pub fn sync(
     connect: &mut dyn FnMut() -> Result<Box<dyn Transport>>,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    let started = replica.clock().monotonic();
-    let mut report = Report::new(replica, &request.url)?;
+    let mut exchange = Exchange::begin(replica, request, progress)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        pull_into(replica, request, &mut *connect()?, progress, &mut report)?;
+        exchange.pull(&mut *connect()?)?;
         let ours = replica.refs()?.head_commit();
-        if report.conflicts > 0 || ours.is_none() || ours == report.theirs {
-            return report.close(replica, started);
+        if exchange.report.conflicts > 0 || ours.is_none() || ours == exchange.report.theirs {
+            return exchange.close();
         }
-        match push_into(replica, request, &mut *connect()?, progress, &mut report) {
-            Ok(()) => return report.close(replica, started),
+        match exchange.push(&mut *connect()?) {
+            Ok(()) => return exchange.close(),
             Err(error) if error.kind() == syncline_base::Kind::Conflict && tries < SYNC_TRIES => {}
             Err(error) => return Err(error),
         }

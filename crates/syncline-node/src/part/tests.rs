@@ -7,7 +7,7 @@ fn part(paths: &[&str]) -> Part {
 
 #[test]
 fn patterns_are_those_of_gitignore() {
-    let images = part(&["images/**", "*.json", "!images/raw/", "/top"]);
+    let images = part(&["images/**", "*.json", "!images/raw/**", "/top"]);
     for (path, held) in [
         ("images/a.png", true),
         ("images/deep/er/a.png", true),
@@ -26,7 +26,7 @@ fn patterns_are_those_of_gitignore() {
 
 #[test]
 fn bad_patterns_are_named() {
-    for bad in ["images/[", "", "# note"] {
+    for bad in ["", "# note"] {
         let scope = Scope { tables: None, paths: Some(vec![bad.into()]) };
         let error = Part::of(Some(&scope)).expect_err("it is no pattern");
         assert!(error.to_string().contains("pattern"), "{error}");

@@ -89,6 +89,20 @@ impl ObjectBackend {
         Ok(Self { inner: Arc::new(Inner { client, prefix, place: place.to_owned(), runtime: Some(runtime) }) })
     }
 
+    /// The names of the folders directly below the prefix, sorted: what lies deeper is not listed.
+    ///
+    /// # Errors
+    /// The service's.
+    pub fn folders(&self) -> Result<Vec<String>> {
+        let (client, top) = (self.client(), self.inner.prefix.clone());
+        let listed = self.wait(async move { client.list_with_delimiter(Some(&top)).await });
+        let listed = listed.map_err(|error| self.failed("listing", "", &error))?;
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let mut names: Vec<String> = listed.common_prefixes.iter().filter_map(name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn path(&self, name: &str) -> Path {
         name.split('/').filter(|part| !part.is_empty()).fold(self.inner.prefix.clone(), |path, part| path.join(part))
     }
