@@ -47,12 +47,12 @@ impl Peer {
     /// As [`Peer::connect`]; makes the dataset when the node or the bucket does not have it.
     pub(crate) fn make(context: &Context, url: &str) -> Result<Self> {
         let location = Location::parse(url)?;
-        if matches!(location, Location::Bucket(_)) && !location.is_dataset(&context.env())? {
-            if let Err(error) = Replica::create(&location, context.env())
-                && error.kind() != Kind::Conflict
-            {
-                return Err(error.into());
-            }
+        if matches!(location, Location::Bucket(_))
+            && !location.is_dataset(&context.env())?
+            && let Err(error) = Replica::create(&location, context.env())
+            && error.kind() != Kind::Conflict
+        {
+            return Err(error.into());
         }
         let peer = Self::connect(context, url)?;
         let Self::Node(client) = &peer else { return Ok(peer) };

@@ -104,8 +104,7 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
     let store = replica.store();
     let refs = replica.refs()?;
     report.root = replica.head_root(&refs).ok().map(|root| root.hash());
-    let part = replica.part()?;
-    let mut walked = Walked::default();
+    let mut walk = Walk { replica, refs: &refs, part: replica.part()?, damaged, walked: Walked::default() };
     let starts: Vec<Hash> = refs.commits().filter(|id| store.contains(id).unwrap_or(true)).collect();
     let tips: Vec<Hash> = refs.branches.values().chain(refs.tags.values()).copied().collect();
     for tip in tips.iter().filter(|tip| !starts.contains(tip)) {
@@ -123,65 +122,70 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
             }
         };
         report.versions += 1;
-        walk_version(replica, &refs, &part, (id, &commit), damaged, &mut walked, report);
+        walk.version(id, &commit, report);
         progress.advance(1);
         if report.touched.len() >= TOUCHED_MAX {
             break;
         }
     }
-    report.absent = walked.absent.len() as u64;
-    if part.is_outline() && !walked.absent.is_empty() && part.tree(&TreeName::Files) {
-        look_for_held(replica, &refs, &part, &walked, report)?;
+    report.absent = walk.walked.absent.len() as u64;
+    if walk.part.is_outline() && !walk.walked.absent.is_empty() && walk.part.tree(&TreeName::Files) {
+        walk.look_for_held(report)?;
     }
     Ok(())
 }
 
-/// Lists the files of the current version that a partial replica has to hold and does not.
-fn look_for_held(replica: &Replica, refs: &Refs, part: &Part, walked: &Walked, report: &mut Report) -> Result<()> {
-    let Some(head) = refs.head_commit() else { return Ok(()) };
-    let looked = replica.root_of(&head).and_then(|root| {
-        contents::files_of(replica, &root, &mut |group| {
-            for (path, content) in group {
-                let missing = walked.absent.contains(&content.root) && part.path(&path);
-                if missing && report.touched.len() < TOUCHED_MAX {
-                    report.touched.push(touched(refs, head, Some(TreeName::Files), content.root, &path));
-                }
+/// A walk over versions.
+struct Walk<'a> {
+    replica: &'a Replica,
+    refs: &'a Refs,
+    part: Part,
+    damaged: &'a IdSet,
+    walked: Walked,
+}
+
+impl Walk<'_> {
+    /// Lists what is damaged or missing in a version.
+    fn version(&mut self, id: Hash, commit: &Commit, report: &mut Report) {
+        let (store, refs) = (self.replica.store(), self.refs);
+        let root = match DatasetRoot::load(store, &commit.root) {
+            Ok(root) => root,
+            Err(error) => {
+                report.touched.push(touched(refs, id, None, commit.root, &error.to_string()));
+                return;
             }
-            Ok(())
-        })
-    });
-    // What keeps the files from being listed is listed itself already.
-    if report.touched.is_empty() { looked } else { Ok(()) }
+        };
+        for (name, table) in root.trees().filter(|(name, _)| self.part.tree(name)) {
+            let roots = self.part.roots(&name, table);
+            reach::damage(store, roots, self.damaged, &mut self.walked, &mut |object, rows| {
+                if report.touched.len() < TOUCHED_MAX {
+                    report.touched.push(touched(refs, id, Some(name.clone()), object, rows));
+                }
+            });
+        }
+    }
+
+    /// Lists the files of the current version that a partial replica has to hold and does not.
+    fn look_for_held(&self, report: &mut Report) -> Result<()> {
+        let Some(head) = self.refs.head_commit() else { return Ok(()) };
+        let looked = self.replica.root_of(&head).and_then(|root| {
+            contents::files_of(self.replica, &root, &mut |group| {
+                for (path, content) in group {
+                    let missing = self.walked.absent.contains(&content.root) && self.part.path(&path);
+                    if missing && report.touched.len() < TOUCHED_MAX {
+                        report.touched.push(touched(self.refs, head, Some(TreeName::Files), content.root, &path));
+                    }
+                }
+                Ok(())
+            })
+        });
+        // What keeps the files from being listed is listed itself already.
+        if report.touched.is_empty() { looked } else { Ok(()) }
+    }
 }
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-fn walk_version(
-    replica: &Replica,
-    refs: &Refs,
-    part: &Part,
-    (id, commit): (Hash, &Commit),
-    damaged: &IdSet,
-    walked: &mut Walked,
-    report: &mut Report,
-) {
-    let store = replica.store();
-    let root = match DatasetRoot::load(store, &commit.root) {
-        Ok(root) => root,
-        Err(error) => {
-            report.touched.push(touched(refs, id, None, commit.root, &error.to_string()));
-            return;
-        }
-    };
-    for (name, table) in root.trees().filter(|(name, _)| part.tree(name)) {
-        reach::damage(store, part.roots(&name, table), damaged, walked, &mut |object, rows| {
-            if report.touched.len() < TOUCHED_MAX {
-                report.touched.push(touched(refs, id, Some(name.clone()), object, rows));
-            }
-        });
-    }
 }
 
 fn touched(refs: &Refs, commit: Hash, tree: Option<TreeName>, object: Hash, rows: &str) -> Touched {

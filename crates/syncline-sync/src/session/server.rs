@@ -6,9 +6,9 @@ use crate::wire::{Message, Want};
 
 enum State<'a> {
     Waiting,
-    Sending(Sender),
+    Sending(Box<Sender>),
     Receiving(Box<Receiver<'a>>),
-    Fetching(Fetcher),
+    Fetching(Box<Fetcher>),
 }
 
 /// The server's side of any session.
@@ -44,9 +44,9 @@ impl<'a> Server<'a> {
     fn session(&mut self) -> Option<&mut dyn Session> {
         match &mut self.state {
             State::Waiting => None,
-            State::Sending(sender) => Some(sender),
+            State::Sending(sender) => Some(&mut **sender),
             State::Receiving(receiver) => Some(&mut **receiver),
-            State::Fetching(fetcher) => Some(fetcher),
+            State::Fetching(fetcher) => Some(&mut **fetcher),
         }
     }
 }
@@ -61,8 +61,8 @@ impl Session for Server<'_> {
         };
         self.state = match want {
             Want::Push { moves } => State::Receiving(Box::new(Receiver::push(self.local, moves)?)),
-            Want::Fetch { ids } => State::Fetching(Fetcher::serve(self.local, ids)),
-            pull @ Want::Pull { .. } => State::Sending(Sender::pull(self.local, pull)?),
+            Want::Fetch { ids } => State::Fetching(Box::new(Fetcher::serve(self.local, ids))),
+            pull @ Want::Pull { .. } => State::Sending(Box::new(Sender::pull(self.local, pull)?)),
         };
         Ok(())
     }
