@@ -133,7 +133,7 @@ const VERSION: u8 = 1;
 /// A schema has at most so many columns.
 pub const MAX_COLUMNS: usize = 4096;
 const MAX_NAME: usize = 1024;
-const LEAF_BYTES: usize = 64 * 1024;
+const LEAF_BYTES: usize = 32 * 1024;
 const LEAF_ROWS: std::ops::RangeInclusive<u32> = 16..=8192;
 
 impl Type {

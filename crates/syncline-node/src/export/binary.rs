@@ -3,8 +3,7 @@
 use std::fmt::Display;
 
 use arrow_array::RecordBatch;
-use arrow_ipc::CompressionType;
-use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -41,18 +40,14 @@ pub(super) fn parquet<E: From<Error>>(
     Ok(())
 }
 
-fn options(name: &str) -> Result<IpcWriteOptions, Error> {
-    IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD)).map_err(|error| refused(name, error))
-}
-
-/// An Arrow IPC file with zstd.
+/// An Arrow IPC file. Not compressed: who asks for Arrow wants to map it, or to read it as fast as it comes.
 pub(super) fn arrow_file<E: From<Error>>(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch, E>>,
     out: &mut Out,
 ) -> Result<(), E> {
     let name = out.name().to_owned();
-    let writer = FileWriter::try_new_with_options(out, schema, options(&name)?);
+    let writer = FileWriter::try_new(out, schema);
     let mut writer = writer.map_err(|error| refused(&name, error))?;
     for batch in batches {
         writer.write(&batch?).map_err(|error| refused(&name, error))?;
@@ -61,14 +56,14 @@ pub(super) fn arrow_file<E: From<Error>>(
     Ok(())
 }
 
-/// An Arrow IPC stream with zstd.
+/// An Arrow IPC stream, not compressed.
 pub(super) fn arrow_stream<E: From<Error>>(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch, E>>,
     out: &mut Out,
 ) -> Result<(), E> {
     let name = out.name().to_owned();
-    let writer = StreamWriter::try_new_with_options(out, schema, options(&name)?);
+    let writer = StreamWriter::try_new(out, schema);
     let mut writer = writer.map_err(|error| refused(&name, error))?;
     for batch in batches {
         writer.write(&batch?).map_err(|error| refused(&name, error))?;

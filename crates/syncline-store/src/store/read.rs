@@ -39,6 +39,18 @@ impl Store {
     /// # Errors
     /// `NotFound`, `Corrupt` for the first object that cannot be read, or the backend's.
     pub fn get_many(&self, ids: &[Hash]) -> Result<Vec<Bytes>> {
+        self.read_many(ids, true)
+    }
+
+    /// As `get_many`, for objects that nobody will ask for again soon: they do not push others out of the cache.
+    ///
+    /// # Errors
+    /// As `get_many`.
+    pub fn get_many_once(&self, ids: &[Hash]) -> Result<Vec<Bytes>> {
+        self.read_many(ids, false)
+    }
+
+    fn read_many(&self, ids: &[Hash], keep: bool) -> Result<Vec<Bytes>> {
         let inner = &self.inner;
         let mut have: IdMap<Bytes> = IdMap::default();
         let mut want = Vec::new();
@@ -51,7 +63,13 @@ impl Store {
         want.sort_unstable();
         want.dedup();
         let objects = inner.load(&want)?;
-        have.extend(inner.decode(objects)?);
+        let decoded = inner.decode(objects)?;
+        if keep {
+            for (id, bytes) in &decoded {
+                inner.objects.insert(*id, bytes.clone(), bytes.len() + 64);
+            }
+        }
+        have.extend(decoded);
         ids.iter().map(|id| have.get(id).cloned().ok_or_else(|| inner.missing(id))).collect()
     }
 
@@ -61,9 +79,15 @@ impl Store {
     /// `NotFound`, `Corrupt`, or the backend's.
     pub fn get_encoded(&self, id: &Hash) -> Result<Encoded> {
         let object = self.inner.load_one(id)?;
-        let base = if object.depth == 0 { None } else { Some(self.inner.base_of(&object)?) };
-        let Stored { id, codec, depth, raw_len, payload, .. } = object;
-        Ok(Encoded { id, codec, base, depth, raw_len, payload })
+        self.inner.encoded(object)
+    }
+
+    /// As `get_encoded`, for many objects, in the order asked for. Neighbours are read together.
+    ///
+    /// # Errors
+    /// As `get_encoded`.
+    pub fn get_encoded_many(&self, ids: &[Hash]) -> Result<Vec<Encoded>> {
+        self.inner.load(ids)?.into_iter().map(|object| self.inner.encoded(object)).collect()
     }
 
     /// Whether an object is there. Looks at what other processes have flushed before it says no.
@@ -100,6 +124,12 @@ impl Store {
 impl Inner {
     pub(super) fn missing(&self, id: &Hash) -> Error {
         Error::Missing { id: *id, place: self.place.clone() }
+    }
+
+    fn encoded(&self, object: Stored) -> Result<Encoded> {
+        let base = if object.depth == 0 { None } else { Some(self.base_of(&object)?) };
+        let Stored { id, codec, depth, raw_len, payload, .. } = object;
+        Ok(Encoded { id, codec, base, depth, raw_len, payload })
     }
 
     fn objects_has(&self, id: &Hash) -> Result<bool> {
@@ -267,7 +297,7 @@ impl Inner {
         decoded.map_err(|reason| self.damaged(&object.id, None, reason))
     }
 
-    /// Canonical bytes of `objects`, whose hashes are checked; they go to the cache.
+    /// Canonical bytes of `objects`, whose hashes are checked.
     pub(super) fn decode(&self, objects: Vec<Stored>) -> Result<IdMap<Bytes>> {
         let ids: Vec<Hash> = objects.iter().map(|object| object.id).collect();
         let decoded = self.decode_unchecked(objects)?;
@@ -275,11 +305,7 @@ impl Inner {
             Some(bytes) if Hash::of(bytes) == id => Ok((id, bytes.clone())),
             _ => Ok((id, self.decode_elsewhere(&id)?)),
         };
-        let checked = task::try_map(ids, check)?;
-        for (id, bytes) in &checked {
-            self.objects.insert(*id, bytes.clone(), bytes.len() + 64);
-        }
-        Ok(checked.into_iter().collect())
+        Ok(task::try_map(ids, check)?.into_iter().collect())
     }
 
     /// An object whose first copy is not what it should be: tries all copies, with bases that are checked too.

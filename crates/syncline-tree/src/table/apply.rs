@@ -67,7 +67,7 @@ pub(crate) fn apply(table: &Table, batches: impl Iterator<Item = Result<Batch>>)
 fn change_group(shared: &Shared, group: Vec<Touch>) -> Result<Vec<Done>> {
     let whole = |touch: &Touch| touch.first && touch.last;
     let ids: Vec<_> = group.iter().filter(|touch| whole(touch)).map(|touch| touch.place.id).collect();
-    let mut leaves = shared.store.get_many(&ids)?.into_iter();
+    let mut leaves = shared.store.get_many_once(&ids)?.into_iter();
     let one = |touch: Touch| {
         let bytes = if whole(&touch) { leaves.next() } else { None };
         let Some(bytes) = bytes else { return Ok(Done { touch, changed: None, base: None }) };

@@ -7,7 +7,9 @@ use std::ops::{Bound, Range};
 
 use arrow_array::RecordBatch;
 use syncline_base::task;
+use syncline_store::Encoded;
 
+use super::build::concat;
 use super::cursor::{Cursor, Place};
 use super::edit::{keys_of, lower_bound, rows_of};
 use super::stream::{collected, stream};
@@ -16,8 +18,10 @@ use crate::codec::{Columns, LEAF};
 use crate::key::Keys;
 use crate::{Error, Result};
 
-/// Leaves that one task reads.
-const GROUP: usize = 4;
+/// Rows that one task reads, in whole leaves, and that come as one batch: enough that what a batch costs does not count.
+const BATCH_ROWS: u32 = 4096;
+/// Leaves that one task reads at most.
+const GROUP: usize = 16;
 /// A scan of so many leaves needs no thread.
 const SMALL: u64 = 4;
 
@@ -243,7 +247,7 @@ impl Plan {
         if self.rows.end - self.rows.start <= few || self.limit <= few && self.prune.is_empty() {
             return collected(|sink| self.run(sink));
         }
-        stream("scan", 2 * GROUP * task::width(), move |sink| self.run(sink))
+        stream("scan", 2 * task::width(), move |sink| self.run(sink))
     }
 
     /// Reads everything and gives it to `sink`, in order.
@@ -255,9 +259,10 @@ impl Plan {
         let mut cursor = Cursor::new(shared, &self.table.root, self.table.height, 0)?;
         cursor.seek_row(self.rows.start)?;
         let (mut more, mut left) = (true, self.limit);
+        let leaves = (BATCH_ROWS / shared.schema.leaf_rows).clamp(1, GROUP as u32) as usize;
         let groups = std::iter::from_fn(|| {
-            let mut group = Vec::with_capacity(GROUP);
-            while more && group.len() < GROUP {
+            let mut group = Vec::with_capacity(leaves);
+            while more && group.len() < leaves {
                 let place = cursor.place(self.table.rows);
                 more = place.end() < self.rows.end;
                 group.push(place);
@@ -271,24 +276,39 @@ impl Plan {
             }
             (!group.is_empty()).then_some(Ok(group))
         });
-        let read = |group: Vec<Place>| group.iter().map(|place| self.read(shared, place)).collect::<Result<Vec<_>>>();
-        task::pipeline(groups, 2 * task::width(), read, |group| {
-            for rows in group.into_iter().flatten() {
+        task::pipeline(
+            groups,
+            2 * task::width(),
+            |group| self.read_group(shared, &group),
+            |rows| {
+                let Some(rows) = rows else { return Ok(()) };
                 let count = left.min(rows.batch.num_rows() as u64);
                 left -= count;
                 match count {
-                    0 => {}
-                    _ if count == rows.batch.num_rows() as u64 => sink(rows)?,
-                    _ => sink(rows.slice(0, count as usize))?,
+                    0 => Ok(()),
+                    _ if count == rows.batch.num_rows() as u64 => sink(rows),
+                    _ => sink(rows.slice(0, count as usize)),
                 }
-            }
-            Ok(())
-        })
+            },
+        )
+    }
+
+    /// The wanted rows of neighbouring leaves as one batch; `None` when there are none.
+    fn read_group(&self, shared: &Shared, group: &[Place]) -> Result<Option<Rows>> {
+        let ids: Vec<_> = group.iter().map(|place| place.id).collect();
+        let objects = shared.store.get_encoded_many(&ids)?;
+        let mut parts = Vec::with_capacity(group.len());
+        for (place, object) in group.iter().zip(objects) {
+            parts.extend(self.read(shared, place, object)?);
+        }
+        match parts.len() {
+            0 | 1 => Ok(parts.pop()),
+            _ => concat(&parts).map(Some),
+        }
     }
 
     /// The wanted rows of a leaf; `None` when it cannot have any.
-    fn read(&self, shared: &Shared, place: &Place) -> Result<Option<Rows>> {
-        let object = shared.store.get_encoded(&place.id)?;
+    fn read(&self, shared: &Shared, place: &Place, object: Encoded) -> Result<Option<Rows>> {
         let columns = self.columns.as_deref();
         let rows = if object.codec == LEAF {
             let stored = columns_with(place, object.payload)?;
