@@ -19,6 +19,9 @@ use syncline_base::{Clock, Hash, Kind, SystemClock};
 
 use super::{Backend, Caps, Guard, Upload, Version};
 use crate::error::{Error, Result};
+use naming::Naming;
+
+mod naming;
 
 /// How many files are kept open for reading.
 const OPEN_FILES: usize = 256;
@@ -35,6 +38,7 @@ struct Inner {
     place: String,
     open: Mutex<OpenFiles>,
     names: Mutex<Rng>,
+    naming: Naming,
 }
 
 /// Open files by name, the longest unused first in `order` (approximately: a use moves a file when it is opened only).
@@ -48,9 +52,14 @@ impl Directory {
     /// The backend on `root`. The directory is made when the first object is.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::with_naming(root, Naming::default())
+    }
+
+    fn with_naming(root: impl Into<PathBuf>, naming: Naming) -> Self {
         let root = root.into();
         let place = root.display().to_string();
-        Self { inner: Arc::new(Inner { root, place, open: Mutex::default(), names: Mutex::new(Rng::from_os()) }) }
+        let (open, names) = (Mutex::default(), Mutex::new(Rng::from_os()));
+        Self { inner: Arc::new(Inner { root, place, open, names, naming }) }
     }
 
     fn error(&self, action: &'static str, name: &str, error: &io::Error) -> Error {
@@ -135,13 +144,16 @@ impl Directory {
         Ok((path, file))
     }
 
-    /// Gives a synced temporary file its name. The name must be free; a hard link says so atomically, a rename would not.
+    /// Gives a synced temporary file its name, which must be free.
     fn publish(&self, temporary: &Path, name: &str) -> Result<()> {
         let path = self.path(name)?;
         let publish = || {
             self.make_parent(&path)?;
-            fs::hard_link(temporary, &path)?;
-            fs::remove_file(temporary)?;
+            self.inner.naming.give(temporary, &path, || {
+                let lock = self.lock_file("publish")?;
+                lock.lock()?;
+                Ok(lock)
+            })?;
             sync_parent(&path)
         };
         publish().map_err(|error| self.error("publishing", name, &error))
