@@ -29,6 +29,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let report = repair::run(&replica, &mut |ids| peer::fetch(&peer, ids), &*context.progress())?;
     context.out.answer(&report, |page| {
         page.line(format!("replaced {} from {url}", units::counted(report.repaired, "object", "objects")));
+        if report.rewritten > 0 {
+            page.line(format!("rewrote {} without damage", units::counted(report.rewritten, "file", "files")));
+        }
         for id in report.lost.iter().take(LOST_SHOWN) {
             page.line(format!("not there either: {id}"));
         }

@@ -66,8 +66,11 @@ impl Header {
     /// Reads a header; `Err` says why these bytes are none.
     pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
         let Some(bytes) = bytes.first_chunk::<HEADER>() else { return Err("a header is cut short".to_owned()) };
-        if bytes[..4] != MAGIC || bytes[5..8] != [0; 3] {
+        if bytes[..4] != MAGIC {
             return Err("there is no frame".to_owned());
+        }
+        if bytes[5..8] != header_check(bytes) {
+            return Err("the header of a frame is damaged".to_owned());
         }
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let checksum = u64::from(word(16)) | u64::from(word(20)) << 32;
@@ -100,12 +103,30 @@ impl Header {
         header[4] = flags;
         header[8..12].copy_from_slice(&length(stored_len)?.to_le_bytes());
         header[12..16].copy_from_slice(&length(body_len)?.to_le_bytes());
+        let check = header_check(&header);
+        header[5..8].copy_from_slice(&check);
         let mut sum = Xxh3::new();
         sum.update(&header[..16]);
         parts.iter().for_each(|part| sum.update(part));
         header[16..].copy_from_slice(&sum.digest().to_le_bytes());
         Ok(header)
     }
+}
+
+/// Guards magic, flags and lengths. With it, a header whose frame is longer than its file tells an append that was cut short from
+/// rot in a length.
+fn header_check(header: &[u8; HEADER]) -> [u8; 3] {
+    let mut sum = Xxh3::new();
+    sum.update(&header[..5]);
+    sum.update(&header[8..16]);
+    let sum = sum.digest().to_le_bytes();
+    [sum[0], sum[1], sum[2]]
+}
+
+/// Whether `bytes` are what a header starts with, as far as they go.
+pub(crate) fn may_start(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(MAGIC.len());
+    bytes[..known] == MAGIC[..known]
 }
 
 /// A frame that was checked and read.

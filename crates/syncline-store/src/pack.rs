@@ -3,11 +3,12 @@
 //! Layout: `docs/format/pack.md`. A pack is written once and becomes visible when it is whole; a journal grows by appends and
 //! is *sealed* when it is long enough. Both end, once they are finished, with a footer that lists their objects.
 //!
-//! Owns: nothing. After a crash: a pack is whole; a journal may end in bytes that are no frame, which count for nothing.
+//! Owns: nothing. After a crash: a pack is whole; a journal may end in a torn tail, which counts for nothing.
 //!
 //! Invariants:
 //! - what a scan gives lies in frames whose checksums were right;
-//! - bytes behind the last good frame are never trusted, and are told apart from damage in the middle.
+//! - bytes behind the last good frame are never trusted. A frame that is cut off by the end of the file is told apart from one
+//!   that has rotted: that is damage, wherever it lies.
 //!
 //! Not here: the index over all packs (`crate::index`), when to write what (`crate::store`).
 
@@ -92,9 +93,15 @@ pub(crate) fn footer(end: u64, entries: &mut [(Hash, Loc)]) -> Result<Bytes> {
         Loc { file: 0, ..*loc }.write(&mut body);
     }
     let mut bytes = frame::build_footer(&body)?.to_vec();
-    bytes.put_u64_le(end);
-    bytes.put_slice(&TRAILER_MAGIC);
+    bytes.extend_from_slice(&trailer(end));
     Ok(bytes.into())
+}
+
+fn trailer(footer: u64) -> [u8; TRAILER as usize] {
+    let mut bytes = [0; TRAILER as usize];
+    bytes[..8].copy_from_slice(&footer.to_le_bytes());
+    bytes[8..].copy_from_slice(&TRAILER_MAGIC);
+    bytes
 }
 
 /// Reads the entries of a finished file from its footer, as of file number `file`. `None` when it has no footer.
@@ -120,10 +127,19 @@ pub(crate) fn read_footer(backend: &dyn Backend, name: &str, size: u64, file: u3
     Ok(frame::parse_footer(&bytes).ok().and_then(|body| read_entries(&body, file, start)))
 }
 
-/// Whether a file ends as finished files do.
+/// Whether a file ends as finished files do. A damaged trailer still is one: an append after it would never be found.
 pub(crate) fn has_footer(backend: &dyn Backend, name: &str, size: u64) -> Result<bool> {
     let Some(from) = size.checked_sub(TRAILER) else { return Ok(false) };
-    Ok(backend.read(name, from..size)?[8..] == TRAILER_MAGIC)
+    let trailer = backend.read(name, from..size)?;
+    let footer = u64::from_le_bytes(*trailer.first_chunk().expect("a trailer has 16 bytes"));
+    if trailer[8..] == TRAILER_MAGIC {
+        return Ok(true);
+    }
+    if footer.checked_add(HEADER as u64).is_none_or(|end| end > from) {
+        return Ok(false);
+    }
+    let header = Header::parse(&backend.read(name, footer..footer + HEADER as u64)?);
+    Ok(header.is_ok_and(|header| header.is_footer() && footer + header.frame_len() == from))
 }
 
 fn read_entries(body: &[u8], file: u32, end: u64) -> Option<Vec<(Hash, Loc)>> {
@@ -142,12 +158,19 @@ fn read_entries(body: &[u8], file: u32, end: u64) -> Option<Vec<(Hash, Loc)>> {
 /// What a scan found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Scanned {
-    /// Where the last good frame ends: here an append goes on.
+    /// Where the last good frame ends.
     pub(crate) end: u64,
-    /// Stretches that are no frame but have good frames behind them: damage.
+    /// Stretches that are no good frames and cannot be left by an append that was cut short: damage.
     pub(crate) damage: Vec<(u64, u64)>,
-    /// Whether a footer was met: the file is finished.
+    /// Whether a footer and a trailer were met: the file is finished.
     pub(crate) sealed: bool,
+}
+
+impl Scanned {
+    /// Up to where everything is a good frame or damage. What lies beyond, up to the end of the file, is a torn tail.
+    pub(crate) fn known(&self) -> u64 {
+        self.damage.iter().map(|stretch| stretch.1).fold(self.end, u64::max)
+    }
 }
 
 /// Reads the frames of a file from `from` (a frame's start) to `size`, and gives each to `each` with its offset.
@@ -163,22 +186,26 @@ pub(crate) fn scan(
     let mut at = from;
     let mut bad: Option<u64> = None;
     while at < size {
-        match window.frame(at)? {
+        let found = window.frame(at)?;
+        if !matches!(found, Found::Bad(_) | Found::Nothing)
+            && let Some(start) = bad.take()
+        {
+            scanned.damage.push((start, at));
+        }
+        match found {
             Found::Frame(frame, len) => {
-                if let Some(start) = bad.take() {
-                    scanned.damage.push((start, at));
-                }
                 each(at, len, frame)?;
                 at += u64::from(len);
                 scanned.end = at;
             }
             Found::Footer(len) => {
-                if let Some(start) = bad.take() {
-                    scanned.damage.push((start, at));
-                }
-                scanned.sealed = true;
-                scanned.end = (at + len + TRAILER).min(size);
+                window.trailer(at, at + len, &mut scanned)?;
                 break;
+            }
+            Found::Torn => break,
+            Found::Bad(len) => {
+                bad.get_or_insert(at);
+                at += len;
             }
             Found::Nothing => {
                 bad.get_or_insert(at);
@@ -186,12 +213,17 @@ pub(crate) fn scan(
             }
         }
     }
+    scanned.damage.extend(bad.map(|start| (start, size)));
     Ok(scanned)
 }
 
 enum Found {
     Frame(frame::Frame, u32),
     Footer(u64),
+    /// A frame of this length whose header is whole and whose body is not.
+    Bad(u64),
+    /// What an append leaves that was cut short.
+    Torn,
     Nothing,
 }
 
@@ -219,17 +251,47 @@ impl Window<'_> {
     }
 
     fn frame(&mut self, at: u64) -> Result<Found> {
-        let Ok(header) = Header::parse(&self.get(at, HEADER as u64)?) else { return Ok(Found::Nothing) };
-        if header.frame_len() > self.size - at {
-            return Ok(Found::Nothing);
+        let bytes = self.get(at, HEADER as u64)?;
+        let Ok(header) = Header::parse(&bytes) else {
+            let cut = bytes.len() < HEADER && frame::may_start(&bytes);
+            return Ok(if cut || self.is_zero(at)? { Found::Torn } else { Found::Nothing });
+        };
+        let len = header.frame_len();
+        if len > self.size - at {
+            return Ok(Found::Torn);
         }
-        let bytes = self.get(at, header.frame_len())?;
+        let bytes = self.get(at, len)?;
         if header.is_footer() {
             let good = frame::parse_footer(&bytes).is_ok();
-            return Ok(if good { Found::Footer(header.frame_len()) } else { Found::Nothing });
+            return Ok(if good { Found::Footer(len) } else { Found::Bad(len) });
         }
-        let Ok(len) = u32::try_from(header.frame_len()) else { return Ok(Found::Nothing) };
-        Ok(frame::parse(&bytes).map_or(Found::Nothing, |frame| Found::Frame(frame, len)))
+        let Ok(short) = u32::try_from(len) else { return Ok(Found::Nothing) };
+        Ok(frame::parse(&bytes).map_or(Found::Bad(len), |frame| Found::Frame(frame, short)))
+    }
+
+    /// Looks at what follows a good footer frame. When it ends too early the footer was cut short, and counts for nothing.
+    fn trailer(&mut self, footer: u64, at: u64, scanned: &mut Scanned) -> Result<()> {
+        let expected = trailer(footer);
+        let bytes = self.get(at, TRAILER + 1)?;
+        if bytes == expected[..] {
+            (scanned.sealed, scanned.end) = (true, self.size);
+        } else if !expected.starts_with(&bytes) {
+            (scanned.sealed, scanned.end) = (true, at);
+            scanned.damage.push((at, self.size));
+        }
+        Ok(())
+    }
+
+    /// Whether there are only zeros from `at` on: bytes of an append whose length became durable and whose content did not.
+    fn is_zero(&mut self, mut at: u64) -> Result<bool> {
+        while at < self.size {
+            let bytes = self.get(at, HEADER as u64)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(true)
     }
 
     /// The next place at or after `at` where a frame may start; the file's end if there is none.

@@ -102,12 +102,13 @@ struct Inner {
     flushing: Mutex<flush::Turns>,
     flushed: Condvar,
     journal: Mutex<flush::Journal>,
+    marks: Mutex<head::Marks>,
     /// When this process last looked for collections.
     looked: Mutex<Duration>,
     names: Mutex<Rng>,
 }
 
-pub use care::{Checked, Finding, GcOptions, GcReport, Marker, Usage};
+pub use care::{Checked, Finding, GcOptions, GcReport, Marker, Mended, Usage};
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

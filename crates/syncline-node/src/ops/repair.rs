@@ -1,6 +1,10 @@
 //! `repair`: replace what is damaged or missing by good copies from another replica.
 //!
-//! A copy is good when its hash is the object's id, so it does not matter where it comes from or who carries it.
+//! A copy is good when its hash is the object's id, so it does not matter where it comes from or who carries it. When every
+//! version is whole again, files of the store with damage in them are rewritten without it, so that what was repaired verifies
+//! clean. A damaged object that no version needs and nobody has is given up then.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -26,6 +30,9 @@ pub struct Report {
     pub repaired: u64,
     /// Objects that the other replica does not have whole either.
     pub lost: Vec<Hash>,
+    /// Files of the store that were rewritten without their damage.
+    #[serde(default)]
+    pub rewritten: u64,
     /// What is still wrong.
     pub left: verify::Report,
 }
@@ -39,7 +46,8 @@ pub type Fetch<'a> = dyn FnMut(&[Hash]) -> Result<Vec<Option<Bytes>>> + 'a;
 /// Those of `fetch` and of the store. What was repaired before stays repaired.
 pub fn run(replica: &Replica, fetch: &mut Fetch<'_>, progress: &dyn Progress) -> Result<Report> {
     let deep = verify::Request { deep: true };
-    let mut report = Report { repaired: 0, lost: Vec::new(), left: verify::run(replica, &deep, progress)? };
+    let left = verify::run(replica, &deep, progress)?;
+    let mut report = Report { repaired: 0, lost: Vec::new(), rewritten: 0, left };
     let mut lost = IdSet::default();
     for _ in 0..ROUNDS {
         let wanted = wanted(&report.left, &lost);
@@ -52,19 +60,22 @@ pub fn run(replica: &Replica, fetch: &mut Fetch<'_>, progress: &dyn Progress) ->
                 let why = format!("asked for {} objects and got {} answers", batch.len(), found.len());
                 return Err(Error::Corrupt { what: "the other replica's answer".into(), why });
             }
+            let mut good = Vec::new();
             for (id, bytes) in batch.iter().zip(found) {
                 match bytes.filter(|bytes| Hash::of(bytes) == *id) {
-                    Some(bytes) => {
-                        replica.store().replace(&bytes)?;
-                        report.repaired += 1;
-                    }
-                    None => {
-                        lost.insert(*id);
-                    }
+                    Some(bytes) => good.push(bytes),
+                    None => drop(lost.insert(*id)),
                 }
             }
+            report.repaired += replica.store().replace(&good)?.len() as u64;
         }
-        replica.store().flush()?;
+        report.left = verify::run(replica, &deep, progress)?;
+    }
+    let damaged: BTreeSet<String> = report.left.damage.iter().map(|damage| damage.file.clone()).collect();
+    if !damaged.is_empty() {
+        // While a version lacks something, what is left of it may still be of use to another repair.
+        let forget = report.left.touched.is_empty();
+        report.rewritten = replica.store().mend(&damaged, forget)?.files;
         report.left = verify::run(replica, &deep, progress)?;
     }
     report.lost = lost.into_iter().collect();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind, hash::IdSet};
 use syncline_store::store::Finding;
-use syncline_tree::{Commit, DatasetRoot, Log, Refs, TreeName};
+use syncline_tree::{Commit, Conflicts, DatasetRoot, Log, Refs, TreeName};
 
 use crate::part::Part;
 use crate::progress::{Progress, Unit};
@@ -22,9 +22,9 @@ pub struct Request {
 /// Damage that touches a tree in a version.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Touched {
-    /// The commit.
+    /// The commit; zero for work that is not committed.
     pub commit: Hash,
-    /// Names that point at it.
+    /// Names that point at it; `what is staged` for work that is not committed.
     pub names: Vec<String>,
     /// The tree; absent when the commit itself or its root record is damaged.
     pub tree: Option<TreeName>,
@@ -48,7 +48,7 @@ pub struct Damage {
 /// What `verify` found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether every object and every version is whole. Dead bytes that hold nothing may still be listed as damage.
+    /// Whether there is no damage at all, and every version is whole.
     pub sound: bool,
     /// Whether every byte was read.
     pub deep: bool,
@@ -71,6 +71,9 @@ pub struct Report {
     pub seconds: f64,
 }
 
+/// Stands among the names of what is damaged and in no version yet.
+const STAGED: &str = "what is staged";
+
 /// At most so many touched places are listed: a lost disk would list millions.
 const TOUCHED_MAX: usize = 1_000;
 
@@ -92,9 +95,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     report.bytes = checked.bytes;
     progress.stage("walking versions", 0, Unit::Objects);
     walk_versions(replica, &damaged, progress, &mut report)?;
-    // A stretch of dead bytes that no object lies in any more takes nothing away from any version: it is listed, and
-    // that is all.
-    report.sound = report.touched.is_empty() && report.damage.iter().all(|damage| damage.objects.is_empty());
+    report.sound = report.touched.is_empty() && report.damage.is_empty();
     report.seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(report)
 }
@@ -128,6 +129,7 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
             break;
         }
     }
+    walk.work(report);
     report.absent = walk.walked.absent.len() as u64;
     if walk.part.is_outline() && !walk.walked.absent.is_empty() && walk.part.tree(&TreeName::Files) {
         walk.look_for_held(report)?;
@@ -162,6 +164,35 @@ impl Walk<'_> {
                     report.touched.push(touched(refs, id, Some(name.clone()), object, rows));
                 }
             });
+        }
+    }
+
+    /// Lists what is damaged or missing in work that is in no version yet: what is staged, the conflicts of a merge that waits.
+    fn work(&mut self, report: &mut Report) {
+        let (store, refs) = (self.replica.store(), self.refs);
+        let mut list = |tree, object, rows: &str| {
+            if report.touched.len() < TOUCHED_MAX {
+                let names = vec![STAGED.to_owned()];
+                report.touched.push(Touched { commit: Hash::ZERO, names, tree, object, rows: rows.to_owned() });
+            }
+        };
+        if let Some(staged) = refs.staged {
+            match DatasetRoot::load(store, &staged) {
+                Ok(root) => {
+                    for (name, table) in root.trees().filter(|(name, _)| self.part.tree(name)) {
+                        let roots = self.part.roots(&name, table);
+                        reach::damage(store, roots, self.damaged, &mut self.walked, &mut |object, rows| {
+                            list(Some(name.clone()), object, rows);
+                        });
+                    }
+                }
+                Err(error) => list(None, staged, &error.to_string()),
+            }
+        }
+        if let Some(merging) = &refs.merging
+            && let Err(error) = Conflicts::load(store, &merging.conflicts)
+        {
+            list(None, merging.conflicts, &error.to_string());
         }
     }
 

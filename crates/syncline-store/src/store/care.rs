@@ -2,8 +2,11 @@
 
 mod collect;
 mod mark;
+mod mend;
 mod verify;
 
+#[cfg(test)]
+mod rot_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +20,7 @@ use crate::index::{JOURNALS, PACKS, SEGMENTS};
 
 pub use collect::{GcOptions, GcReport};
 pub use mark::Marker;
+pub use mend::Mended;
 pub use verify::{Checked, Finding};
 
 /// How much is stored.
@@ -35,19 +39,26 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Stores a good copy of an object whose stored copy is damaged, durably. It wins over the damaged one.
+    /// Stores good copies of objects whose stored copies are damaged or missing, durably. They win over the damaged ones.
     ///
     /// # Errors
     /// As `put`.
-    pub fn replace(&self, bytes: &[u8]) -> Result<Hash> {
-        let encoded = Self::encode(&Bytes::copy_from_slice(bytes))?;
-        let id = encoded.id;
-        let stored = self.inner.stored(encoded)?;
-        // In a pack of its own: newer than anything, whatever journal is open.
+    pub fn replace(&self, objects: &[Bytes]) -> Result<Vec<Hash>> {
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids = Vec::new();
+        let mut frames = Vec::new();
+        for bytes in objects {
+            let stored = self.inner.stored(Self::encode(bytes)?)?;
+            ids.push(stored.id);
+            frames.push(crate::frame::build(&[stored])?);
+        }
+        // In a pack of their own: newer than anything, whatever journal is open.
         let mut pack = OpenPack::start(self)?;
-        pack.write(self, &[crate::frame::build(&[stored])?])?;
+        pack.write(self, &frames)?;
         pack.publish(&self.inner.index)?;
-        Ok(id)
+        Ok(ids)
     }
 
     /// How much is stored, by what is listed now.

@@ -9,9 +9,10 @@ use syncline_base::{Hash, Kind};
 use std::time::Duration;
 
 use super::Store;
+use super::head::Mark;
 use crate::error::{Error, Result};
 use crate::frame::Built;
-use crate::index::JOURNALS;
+use crate::index::{FileInfo, JOURNALS};
 use crate::pack::{self, Loc};
 
 /// How often a store that goes on writing looks for collections of other processes.
@@ -40,6 +41,12 @@ struct Position {
     name: String,
     file: u32,
     len: u64,
+}
+
+impl Position {
+    fn mark(&self) -> Mark {
+        Mark { journal: self.name.clone(), len: self.len }
+    }
 }
 
 impl Store {
@@ -160,6 +167,7 @@ impl Store {
         // The sync covers what other processes wrote before, too.
         (info.end, info.durable) = (position.len, position.len);
         drop(state);
+        self.note_mark(Some(position.mark()));
         if position.len >= inner.options.journal_bytes {
             self.seal(&position)?;
         } else {
@@ -176,11 +184,18 @@ impl Store {
         {
             return Ok(last);
         }
+        let mark = self.newest_mark();
         inner.index.refresh()?;
         let mut state = inner.index.write();
-        let open = (0u32..)
-            .zip(&state.files)
-            .filter(|(_, file)| file.name.starts_with(JOURNALS) && !file.finished && !file.gone && !file.condemned);
+        // A journal that lacks bytes that were acknowledged stays as it is: they may come back, and verify must see the gap.
+        let short = |file: &FileInfo| {
+            mark.as_ref().is_some_and(|mark| *mark.journal == *file.name && file.end < mark.len)
+                || file.end < file.durable
+        };
+        let open = (0u32..).zip(&state.files).filter(|(_, file)| {
+            let free = !file.finished && !file.gone && !file.condemned;
+            free && file.name.starts_with(JOURNALS) && !short(file)
+        });
         // What lies beyond the last good frame was never acknowledged: the append cuts it off.
         let newest = open.max_by(|a, b| a.1.name.cmp(&b.1.name));
         let found = newest.map(|(number, file)| Position { name: file.name.to_string(), file: number, len: file.end });
@@ -214,6 +229,8 @@ impl Store {
         state.cover(position.file, position.len, end);
         let info = &mut state.files[position.file as usize];
         (info.finished, info.end, info.durable) = (true, end, end);
+        drop(state);
+        self.note_mark(Some(Mark { journal: position.name.clone(), len: end }));
         Ok(())
     }
 }

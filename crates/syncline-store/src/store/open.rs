@@ -74,6 +74,7 @@ impl Store {
                 flushing: Mutex::new(flush::Turns::default()),
                 flushed: Condvar::new(),
                 journal: Mutex::new(flush::Journal::default()),
+                marks: Mutex::default(),
                 looked: Mutex::new(options.clock.monotonic()),
                 names: Mutex::new(rng),
                 backend,

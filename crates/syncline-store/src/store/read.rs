@@ -308,6 +308,15 @@ impl Inner {
         Ok(task::try_map(ids, check)?.into_iter().collect())
     }
 
+    /// Whether this very copy of an object decodes to what its id says.
+    pub(super) fn is_whole(&self, object: &Stored) -> Result<bool> {
+        let decoded = match self.decode_unchecked(vec![object.clone()]) {
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => return Ok(false),
+            other => other?,
+        };
+        Ok(decoded.get(&object.id).is_some_and(|bytes| Hash::of(bytes) == object.id))
+    }
+
     /// An object whose first copy is not what it should be: tries all copies, with bases that are checked too.
     fn decode_elsewhere(&self, id: &Hash) -> Result<Bytes> {
         let mut last = self.damaged(id, None, "its bytes do not hash to its id");

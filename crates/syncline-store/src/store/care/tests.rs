@@ -98,14 +98,48 @@ fn damage_is_named_repaired_and_does_not_stop_the_walk() {
     assert!(damaged.iter().all(|id| unreadable.contains(id)));
     assert!(unreadable.iter().all(|id| damaged.contains(id) || store.missing(&[*id]).unwrap() == [*id]));
     assert!(unreadable.len() < all.len() / 2, "{} of {}", unreadable.len(), all.len());
-    for id in &unreadable {
-        assert_eq!(store.replace(&all[id]).unwrap(), *id);
-    }
+    let good: Vec<bytes::Bytes> = unreadable.iter().map(|id| all[id].clone().into()).collect();
+    let replaced: IdSet = store.replace(&good).unwrap().into_iter().collect();
+    assert_eq!(replaced, unreadable);
     assert!(all.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
-    let left: Vec<Finding> = findings(&store, true).into_iter().filter(|finding| !finding.ids.is_empty()).collect();
-    assert_eq!(left, []);
-    let again = Store::open(Arc::new(memory), small()).unwrap();
-    assert!(all.iter().all(|(id, bytes)| again.get(id).unwrap() == bytes));
+    // The damaged files are still there, and are named.
+    let left = findings(&store, true);
+    assert!(!left.is_empty() && left.iter().all(|finding| finding.ids.is_empty()), "{left:?}");
+    let files = left.into_iter().map(|finding| finding.file).collect();
+    let mended = store.mend(&files, false).unwrap();
+    assert_eq!((mended.files, mended.kept, mended.forgotten), (files.len() as u64, 0, 0));
+    for store in [store, Store::open(Arc::new(memory.clone()), small()).unwrap()] {
+        assert_eq!(findings(&store, true), []);
+        assert!(all.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
+    }
+    assert!(files.iter().all(|name| memory.size(name).unwrap().is_none()));
+}
+
+#[test]
+fn a_file_with_the_only_copy_of_an_object_is_kept_until_it_is_given_up() {
+    let memory = Memory::new();
+    let (store, all) = filled(&memory);
+    let (name, size) = memory.list("packs/").unwrap().remove(0);
+    flip(&memory, &name, size / 2);
+    let store = {
+        drop(store);
+        Store::open(Arc::new(memory), Options { seed: Some(5), ..small() }).unwrap()
+    };
+    let lost: IdSet = findings(&store, true).into_iter().flat_map(|finding| finding.ids).collect();
+    assert!(!lost.is_empty());
+    let files = [name].into();
+    let mended = store.mend(&files, false).unwrap();
+    assert_eq!((mended.files, mended.kept), (0, 1));
+    assert!(!findings(&store, true).is_empty());
+    let mended = store.mend(&files, true).unwrap();
+    assert_eq!((mended.files, mended.kept, mended.forgotten), (1, 0, lost.len() as u64));
+    assert_eq!(findings(&store, true), []);
+    for (id, bytes) in &all {
+        match store.get(id) {
+            Ok(got) => assert_eq!(got, bytes),
+            Err(error) => assert!(lost.contains(id), "{error}"),
+        }
+    }
 }
 
 #[test]

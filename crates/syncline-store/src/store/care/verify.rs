@@ -1,18 +1,21 @@
 //! Verify: checking that what is stored is what it claims to be.
 //!
-//! Damage never ends the walk: it is reported, and the next frame is looked for. An object is only reported when no good
-//! copy of it is left, so a store that was repaired verifies clean.
+//! Damage never ends the walk: it is reported, and the next frame is looked for. A file is reported as long as it has damage in
+//! it; an object only when no good copy of it is left.
+//!
+//! What a crash leaves is no damage: a frame at the end of a journal that the end of the file cuts off. Unless it is known that
+//! those bytes were acknowledged: from the mark in the head, from the index, or because this process wrote them.
 //!
 //! Owns: one frame at a time, and in a deep walk what its objects decode to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use syncline_base::{Hash, Kind, task};
 
 use crate::error::Result;
 use crate::frame::{Frame, Stored};
-use crate::index::{JOURNALS, Open, Place};
+use crate::index::{JOURNALS, Place};
 use crate::pack::{self, Scanned};
 use crate::store::Store;
 
@@ -45,6 +48,8 @@ struct Walk<'a> {
     deep: bool,
     report: &'a mut dyn FnMut(Finding),
     checked: Checked,
+    /// How much of files was acknowledged, as far as known.
+    durable: BTreeMap<u32, u64>,
 }
 
 impl Store {
@@ -55,9 +60,11 @@ impl Store {
     /// # Errors
     /// The backend's, when it cannot be read at all. Damage is not an error but a finding.
     pub fn verify(&self, deep: bool, report: &mut dyn FnMut(Finding)) -> Result<Checked> {
-        self.inner.index.refresh()?;
-        let mut walk = Walk { store: self, deep, report, checked: Checked::default() };
-        if let Err(error) = self.head() {
+        let head = self.head();
+        // Segments are a cache: damaged ones are made again here, and are no finding.
+        self.inner.index.reload()?;
+        let mut walk = Walk { store: self, deep, report, checked: Checked::default(), durable: self.acknowledged() };
+        if let Err(error) = head {
             if error.kind() != Kind::Corrupt {
                 return Err(error);
             }
@@ -78,6 +85,48 @@ impl Store {
     fn is_gone(&self, file: u32) -> Result<bool> {
         self.inner.index.refresh()?;
         Ok(self.inner.index.read().files[file as usize].gone)
+    }
+
+    /// How much of each file was acknowledged, as far as known.
+    fn acknowledged(&self) -> BTreeMap<u32, u64> {
+        let mut durable: BTreeMap<u32, u64> = BTreeMap::new();
+        let mark = self.newest_mark();
+        let state = self.inner.index.read();
+        let mut note = |file: u32, len: u64| {
+            let known = durable.entry(file).or_default();
+            *known = len.max(*known);
+        };
+        for (file, info) in (0..).zip(&state.files) {
+            let marked = mark.as_ref().filter(|mark| *mark.journal == *info.name);
+            note(file, marked.map_or(0, |mark| mark.len).max(info.durable));
+        }
+        for open in state.segments.iter() {
+            for (cover, file) in open.segment.covers.iter().zip(&open.files) {
+                note(*file, cover.to);
+            }
+        }
+        durable
+    }
+
+    /// The ids that the index places in a stretch of a file and that cannot be read from anywhere.
+    pub(super) fn lost_in(&self, file: u32, from: u64, to: u64) -> Result<Vec<Hash>> {
+        let indexed = self.inner.index.healing(|| self.indexed_in(file, from, to))?;
+        Ok(indexed.into_iter().filter(|id| self.get(id).is_err()).collect())
+    }
+
+    fn indexed_in(&self, file: u32, from: u64, to: u64) -> Result<BTreeSet<Hash>> {
+        let within = |loc: &pack::Loc| loc.file == file && (from..to).contains(&u64::from(loc.offset));
+        let state = self.inner.index.read();
+        let mut found: BTreeSet<Hash> = state.tail.iter().filter(|(_, loc)| within(loc)).map(|(id, _)| *id).collect();
+        let segments = Arc::clone(&state.segments);
+        drop(state);
+        for open in segments.iter() {
+            for entry in open.segment.iter(&*self.inner.backend) {
+                let (id, loc) = entry?;
+                found.extend(open.translate(loc).filter(within).map(|_| id));
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -145,68 +194,60 @@ impl Walk<'_> {
         state.files[file as usize].condemned
     }
 
-    /// Reports the stretches of a file that are no frames.
+    /// Reports the stretches of a file that are no good frames.
     fn damage(&mut self, file: u32, name: &str, size: u64, scanned: &Scanned) -> Result<()> {
-        let mut stretches = scanned.damage.clone();
-        if scanned.end < size {
-            stretches.push((scanned.end, size));
+        for &(from, to) in &scanned.damage {
+            let reason = format!("the frame at byte {from} is damaged, up to byte {to}");
+            self.lost(file, name, (from, to), reason)?;
         }
-        for (from, to) in stretches {
-            let known = self.indexed_in(file, from, to)?;
-            let torn = from == scanned.end && name.starts_with(JOURNALS);
-            if known.is_empty() && torn {
-                // An append that was never acknowledged.
-                continue;
-            }
-            let lost: Vec<Hash> = known.iter().copied().filter(|id| self.store.get(id).is_err()).collect();
-            if lost.is_empty() && !known.is_empty() {
-                continue;
-            }
-            self.find(name, lost, format!("bytes {from} to {to} are no frames, or have wrong checksums"));
+        let known = scanned.known();
+        let durable = self.durable.get(&file).copied().unwrap_or(0);
+        // A pack is whole from its first moment on. Of a journal the last append may have been cut short.
+        let whole = name.starts_with(JOURNALS) || known == size && (scanned.sealed || !scanned.damage.is_empty());
+        if known < durable || !whole {
+            let reason = if known < durable {
+                format!("what is good ends at byte {known} of {size}, and {durable} bytes were acknowledged")
+            } else {
+                format!("what is good ends at byte {known} of {size}, without a footer")
+            };
+            self.lost(file, name, (known, durable.max(size)), reason)?;
         }
         Ok(())
     }
 
-    /// The ids that the index places in a stretch of a file.
-    fn indexed_in(&self, file: u32, from: u64, to: u64) -> Result<BTreeSet<Hash>> {
-        let within = |loc: &pack::Loc| loc.file == file && (from..to).contains(&u64::from(loc.offset));
-        let state = self.store.inner.index.read();
-        let mut found: BTreeSet<Hash> = state.tail.iter().filter(|(_, loc)| within(loc)).map(|(id, _)| *id).collect();
-        let segments = Arc::clone(&state.segments);
-        drop(state);
-        for open in segments.iter() {
-            for entry in open.segment.iter(&*self.store.inner.backend) {
-                let (id, loc) = entry?;
-                found.extend(open.translate(loc).filter(within).map(|_| id));
-            }
-        }
-        Ok(found)
+    /// Reports damage in a stretch of a file, with the objects that it takes away.
+    fn lost(&mut self, file: u32, name: &str, (from, to): (u64, u64), reason: String) -> Result<()> {
+        let lost = self.store.lost_in(file, from, to)?;
+        self.find(name, lost, reason);
+        Ok(())
     }
 
-    /// Checks that what the index places in a file lies within it.
+    /// Checks that the files that the index knows are there: files leave the index before they are deleted.
     fn index(&mut self) -> Result<()> {
-        let segments: Vec<Arc<Open>> = self.store.inner.index.read().segments.iter().cloned().collect();
-        for open in segments {
-            let mut outside = Vec::new();
-            for entry in open.segment.iter(&*self.store.inner.backend) {
-                let (id, loc) = match entry {
-                    Ok(entry) => entry,
-                    Err(error) if error.kind() == Kind::Corrupt => {
-                        // It is made again from packs at the next look: no object is lost.
-                        self.store.inner.index.reload()?;
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                };
-                let Some(loc) = open.translate(loc) else { continue };
-                let info = self.store.inner.index.read().files[loc.file as usize].clone();
-                let fits = u64::from(loc.offset) + u64::from(loc.len) <= info.end;
-                if !info.gone && !fits && self.store.get(&id).is_err() {
-                    outside.push(id);
-                }
+        let store = self.store;
+        let index = &store.inner.index;
+        let look = || -> Result<(Vec<String>, BTreeMap<u32, u64>)> {
+            index.refresh()?;
+            let state = index.read();
+            let mut missing = BTreeMap::new();
+            for open in state.segments.iter() {
+                let covers = open.segment.covers.iter().zip(&open.files);
+                missing.extend(
+                    covers.filter(|(_, file)| state.files[**file as usize].gone).map(|(c, file)| (*file, c.to)),
+                );
             }
-            if !outside.is_empty() {
-                self.find(&open.segment.name, outside, "it places objects beyond the end of their file");
+            Ok((state.segments.iter().map(|open| open.segment.name.clone()).collect(), missing))
+        };
+        let (segments, missing) = look()?;
+        // Another process may have collected them while we looked: then the index is another one by now.
+        if missing.is_empty() || look()?.0 != segments {
+            return Ok(());
+        }
+        for (file, to) in missing {
+            let lost = store.lost_in(file, 0, to)?;
+            if !lost.is_empty() {
+                let name = Arc::clone(&index.read().files[file as usize].name);
+                self.find(&name, lost, "the file is gone");
             }
         }
         Ok(())
