@@ -13,6 +13,7 @@
 //! Not here: what is live (the caller of `gc` knows), what objects mean.
 
 mod care;
+mod chain;
 mod flush;
 mod head;
 mod open;

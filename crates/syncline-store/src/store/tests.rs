@@ -166,7 +166,9 @@ fn chains_are_bounded_and_decode() {
             versions.push(bytes.clone());
         }
         let depths: Vec<u8> = ids.iter().map(|id| store.get_encoded(id).unwrap().depth).collect();
-        assert_eq!(depths[..18], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0]);
+        // A full chain goes on further down: first on the bottom, then on the patch that took the others in.
+        assert_eq!(depths[..18], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1]);
+        assert_eq!(depths[32..34], [16, 2]);
         store.flush().unwrap();
         let again = Store::open(backend, small()).unwrap();
         assert_eq!(again.get_many(&ids).unwrap(), versions);

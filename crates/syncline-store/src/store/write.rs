@@ -126,12 +126,18 @@ impl Store {
         if let Ok(prefix) = self.get(base)
             && let Some(payload) = compress_with(bytes, &prefix)
             && payload.len() < whole.payload.len() - whole.payload.len() / 8
-            && self.patch_room(base, payload.len(), bytes.len())
         {
-            self.put_new(Encoded::patch(id, ZSTD_PREFIX, *base, whole.raw_len, payload.into()))?;
-        } else {
-            self.put_new(whole)?;
+            if self.patch_room(base, payload.len(), bytes.len()) {
+                self.put_new(Encoded::patch(id, ZSTD_PREFIX, *base, whole.raw_len, payload.into()))?;
+                return Ok(id);
+            }
+            let below = self.encode_below(&Bytes::copy_from_slice(bytes), base)?;
+            if let Some(patch) = below.filter(|patch| patch.payload.len() < whole.payload.len() / 2) {
+                self.put_new(patch)?;
+                return Ok(id);
+            }
         }
+        self.put_new(whole)?;
         Ok(id)
     }
 
@@ -359,7 +365,7 @@ impl Copier {
     }
 }
 
-fn raw_len(length: usize) -> Result<u32> {
+pub(super) fn raw_len(length: usize) -> Result<u32> {
     let short = u32::try_from(length).ok().filter(|_| length <= MAX_OBJECT);
     short.ok_or_else(|| Error::Invalid {
         action: "storing an object",
@@ -387,7 +393,7 @@ fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The bytes compressed with another object's bytes as prefix.
-fn compress_with(bytes: &[u8], prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn compress_with(bytes: &[u8], prefix: &[u8]) -> Option<Vec<u8>> {
     use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(3)).ok()?;

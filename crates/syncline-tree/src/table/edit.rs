@@ -183,11 +183,17 @@ fn cut(shared: &Shared, place: &Place, base: &Leaf, merged: &Bytes, patch: Bytes
     Ok(Outcome::Leaves(stored.collect::<Result<_>>()?))
 }
 
-/// How a leaf that is `patch` on `base` is stored: as the patch when it is small and there is room, else whole.
+/// How a leaf that is `patch` on `base` is stored: as the patch when it is small and there is room; as a patch further down
+/// when the chain of `base` is full and that is small; else whole.
 pub(crate) fn edited_object(shared: &Shared, base: &Hash, canonical: &Bytes, patch: Bytes) -> Result<Encoded> {
     let raw_len = canonical.len();
-    if patch.len() > raw_len / 2 || !shared.store.patch_room(base, patch.len(), raw_len) {
+    if patch.len() > raw_len / 2 {
         return whole(canonical);
+    }
+    if !shared.store.patch_room(base, patch.len(), raw_len) {
+        let whole = whole(canonical)?;
+        let below = shared.store.encode_below(canonical, base)?;
+        return Ok(below.filter(|below| below.payload.len() < whole.payload.len() / 2).unwrap_or(whole));
     }
     if patch.len() > raw_len / 16 {
         let whole = whole(canonical)?;

@@ -115,6 +115,13 @@ fn put_node(shared: &Shared, level: u8, entries: &[Entry], base: Option<(Hash, &
             shared.store.put_encoded(Encoded::patch(id, NODE_PATCH, base_id, raw_len, patch.into()))?;
             return Ok(entry);
         }
+        if pays
+            && let Some(below) = shared.store.encode_below(&bytes, &base_id)?
+            && below.payload.len() < bytes.len() / 4
+        {
+            shared.store.put_encoded(below)?;
+            return Ok(entry);
+        }
     }
     shared.store.put(&bytes)?;
     Ok(entry)
