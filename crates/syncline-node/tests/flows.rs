@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use syncline_base::Kind;
 use syncline_node::import::Mode;
-use syncline_node::ops::{branch, checkout, diff, gc, history, log, rollback, status, verify};
+use syncline_node::ops::{branch, checkout, diff, gc, history, log, repair, rollback, status, verify};
 use syncline_node::progress::Silent;
 
 use crate::support::Place;
@@ -214,6 +214,40 @@ fn verify_looks_at_what_is_staged() {
     let found = verify::run(&place.reopen(), &verify::Request::default(), &Silent).expect("it can be read");
     assert!(!found.sound);
     assert!(found.touched.iter().any(|touched| touched.names == ["what is staged"]), "{:?}", found.touched);
+}
+
+#[test]
+fn after_repair_nothing_is_damaged() {
+    let place = Place::new();
+    place.upsert(&numbered(0..20_000, "first"), "one");
+    place.upsert(&numbered(5..9, "second"), "two");
+    let root = place.root();
+    let store = place.path().join(".syncline/store");
+    let copy = tempfile::tempdir().expect("the system has room for a directory");
+    for (path, _) in walk(&place.path()) {
+        let to = copy.path().join(path.strip_prefix(place.path()).expect("it was found there"));
+        std::fs::create_dir_all(to.parent().expect("it is below the copy")).expect("directories can be made");
+        std::fs::copy(&path, to).expect("files can be copied");
+    }
+    // The bit lies in the last frame of the journal, and in every pack.
+    let damaged: Vec<_> = walk(&store)
+        .into_iter()
+        .filter(|(path, _)| path.starts_with(store.join("journal")) || path.starts_with(store.join("packs")))
+        .collect();
+    assert!(!damaged.is_empty());
+    for (path, len) in &damaged {
+        let mut bytes = std::fs::read(path).expect("it can be read");
+        bytes[usize::try_from(*len).expect("a small file") - 80] ^= 1;
+        std::fs::write(path, bytes).expect("it can be written");
+    }
+    let good = crate::support::open(copy.path());
+    let mut fetch = |ids: &[syncline_base::Hash]| Ok(ids.iter().map(|id| good.store().get(id).ok()).collect());
+    let report = repair::run(&place.reopen(), &mut fetch, &Silent).expect("it can be read");
+    assert!(report.left.sound && report.left.damage.is_empty(), "{:?}", report.left);
+    assert_eq!(report.rewritten, damaged.len() as u64);
+    let found = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(found.sound && found.damage.is_empty() && found.root == Some(root), "{:?}", found.damage);
+    assert!(damaged.iter().all(|(path, _)| !path.exists()));
 }
 
 fn walk(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {

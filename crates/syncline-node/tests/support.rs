@@ -86,6 +86,6 @@ impl Place {
     }
 }
 
-fn open(path: &Path) -> Replica {
+pub(crate) fn open(path: &Path) -> Replica {
     Replica::open(&Location::Path(path.to_owned()), env()).expect("it was made before")
 }
