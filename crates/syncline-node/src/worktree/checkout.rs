@@ -1,6 +1,8 @@
 //! Writing and removing files of a working directory.
 //!
 //! A file is written under a temporary name and renamed, so a path holds the old or the new file and never half of one.
+//! Only short files of a directory that was empty are written in place, which takes two thirds of the time; what a crash
+//! leaves of such a file is told from an edit by `is_begun`.
 //! Folders are opened part by part, so a symbolic link where a folder has to be is refused, never followed.
 //! Nothing is synced here: the caller leaves a note (`crate::work`), and a checkout that was cut off is done again.
 //!
@@ -31,14 +33,17 @@ pub(crate) struct Writer<'a> {
     temporary: OwnedFd,
     temporary_path: PathBuf,
     next: AtomicU64,
+    /// Whether the directory held nothing.
+    fresh: bool,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that keeps its temporary files in `meta`. What a writer that was cut off has left there is removed.
+    /// A writer that keeps its temporary files in `meta`. What a writer that was cut off has left there is removed. In a
+    /// `fresh` directory nothing is in the way of a file, as a rule.
     ///
     /// # Errors
     /// The file system's.
-    pub(crate) fn new(root: &'a Root, meta: &Path, store: &'a Store) -> Result<Self> {
+    pub(crate) fn new(root: &'a Root, meta: &Path, store: &'a Store, fresh: bool) -> Result<Self> {
         let temporary_path = meta.join("tmp").join("checkout");
         let clean = || {
             match std::fs::remove_dir_all(&temporary_path) {
@@ -51,7 +56,7 @@ impl<'a> Writer<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let temporary = rustix::fs::open(&temporary_path, flags, Mode::empty());
         let temporary = temporary.map_err(|e| failed("opening", &temporary_path)(e))?;
-        Ok(Self { root, store, temporary, temporary_path, next: AtomicU64::new(0) })
+        Ok(Self { root, store, temporary, temporary_path, next: AtomicU64::new(0), fresh })
     }
 
     /// Removes a path and the folders that it leaves empty. False when there was nothing to remove.
@@ -117,6 +122,13 @@ impl<'a> Writer<'a> {
             let (mtime, ctime, inode) = (0, 0, 0);
             return Ok(Stat { kind: FileKind::Folder, executable: false, size: 0, mtime, ctime, inode });
         }
+        if self.fresh
+            && entry.kind == FileKind::File
+            && let Content::Inline(bytes) = &entry.content
+            && let Some(stat) = create(parent, name, entry.executable, bytes, &full)?
+        {
+            return Ok(stat);
+        }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{number:x}");
         self.write(self.temporary.as_fd(), &temporary, entry, &self.temporary_path)?;
@@ -154,10 +166,7 @@ impl<'a> Writer<'a> {
             };
             return symlinkat(&target[..], folder, name).map_err(|e| failed("making a link in", shown)(e));
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // The user's umask decides who else may read and run it.
-        let mode = Mode::from_raw_mode(if entry.executable { 0o777 } else { 0o666 });
-        let file = openat(folder, name, flags, mode).map_err(|e| failed("creating a file in", shown)(e))?;
+        let file = open_new(folder, name, entry.executable).map_err(|e| failed("creating a file in", shown)(e))?;
         let mut file = File::from(file);
         match &entry.content {
             Content::Inline(bytes) => file.write_all(bytes).map_err(Error::io("writing", shown)),
@@ -166,6 +175,35 @@ impl<'a> Writer<'a> {
             }
         }
     }
+}
+
+/// A new file. The user's umask decides who else may read and run it.
+fn open_new(folder: BorrowedFd<'_>, name: &str, executable: bool) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::from_raw_mode(if executable { 0o777 } else { 0o666 }))
+}
+
+/// Writes a file where nothing is; `None` when something is there.
+fn create(folder: BorrowedFd<'_>, name: &str, executable: bool, bytes: &[u8], full: &Path) -> Result<Option<Stat>> {
+    let file = match open_new(folder, name, executable) {
+        Ok(file) => file,
+        Err(Errno::EXIST) => return Ok(None),
+        Err(error) => return Err(failed("creating", full)(error)),
+    };
+    let mut file = File::from(file);
+    if let Err(error) = file.write_all(bytes) {
+        // A disk that is full must not leave a file that looks edited.
+        let _ = unlinkat(folder, name, AtFlags::empty());
+        return Err(Error::io("writing", full)(error));
+    }
+    let stat = rustix::fs::fstat(&file).map_err(|error| failed("writing", full)(error))?;
+    Ok(Stat::of(&stat))
+}
+
+/// Whether bytes may be what a crash has left of writing `whole` in place: its start, or zeros where the data was not
+/// written yet.
+pub(crate) fn is_begun(bytes: &[u8], whole: &[u8]) -> bool {
+    bytes.len() <= whole.len() && bytes.iter().zip(whole).all(|(got, wanted)| got == wanted || *got == 0)
 }
 
 /// Renames a file to where it belongs; an empty folder there gives way.

@@ -156,6 +156,25 @@ fn inline(file: &mut File, len: u64) -> std::io::Result<Bytes> {
     Ok(bytes.into())
 }
 
+/// Whether a path holds what a crash may have left of an entry that was written in place.
+///
+/// # Errors
+/// The file system's, with the path.
+pub(crate) fn is_begun(root: &Root, dirs: &mut Dirs<'_>, entry: &Entry) -> Result<bool> {
+    let Content::Inline(whole) = &entry.content else { return Ok(false) };
+    let Some(Some(stat)) = dirs.stat(&entry.path)? else { return Ok(false) };
+    if stat.kind != FileKind::File || entry.kind != FileKind::File || stat.size > whole.len() as u64 {
+        return Ok(false);
+    }
+    let mut begun = false;
+    read(root, dirs, &entry.path, &stat, |file, len| {
+        let bytes = inline(file, len).map_err(Error::io("reading", &root.full(&entry.path)))?;
+        begun = super::checkout::is_begun(&bytes, whole);
+        Ok(Content::Inline(bytes))
+    })?;
+    Ok(begun)
+}
+
 /// Whether a path holds exactly what an entry says; then with the stat that belongs to it. Reads as little as it can.
 ///
 /// # Errors

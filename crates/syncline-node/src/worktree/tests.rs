@@ -422,6 +422,31 @@ fn a_checkout_that_was_cut_off_is_finished_by_the_next() {
 }
 
 #[test]
+fn what_a_crash_left_of_new_files_is_not_an_edit() {
+    let place = Place::new();
+    place.write("cut", "0123456789");
+    place.write("edited", "0123456789");
+    place.write("longer", "0123456789");
+    place.write("none", "0123456789");
+    place.write("zeros", "0123456789");
+    let version = place.commit(None);
+    let whole = place.disk();
+    place.write("cut", "0123");
+    place.write("edited", "0129");
+    place.write("longer", "0123456789 and more");
+    fs::remove_file(place.at("none")).expect("it is there");
+    place.write("zeros", "01234\0\0\0\0\0");
+    place.checkout(None, Some(&version), Edited::Keep).expect("edits stay");
+    let expected = [("edited".to_owned(), Kind::Update), ("longer".to_owned(), Kind::Update)];
+    assert_eq!(place.status(Some(&version)), expected);
+    // Into an empty directory they are written in place; the result is the same.
+    let other = Place { store: place.store.clone(), ..Place::new() };
+    other.checkout(None, Some(&version), Edited::Refuse).expect("nothing is in the way");
+    assert_eq!(other.disk(), whole);
+    assert_eq!(other.status(Some(&version)), []);
+}
+
+#[test]
 fn damage_to_the_cache_only_costs_time() {
     let place = Place::new();
     place.write("a", "1");

@@ -48,6 +48,8 @@ pub(crate) struct Plan<'a> {
     from: Option<Table>,
     to: Option<Table>,
     edited: Edited,
+    /// Whether the directory held nothing before.
+    fresh: bool,
     remove: Vec<String>,
     put: u64,
     /// Edited paths that stay.
@@ -67,11 +69,11 @@ impl<'a> Plan<'a> {
         edited: Edited,
     ) -> Result<Self> {
         let (remove, kept) = (Vec::new(), BTreeSet::new());
-        let mut plan = Self { root, meta, store, from, to, edited, remove, put: 0, kept };
+        let mut plan = Self { root, meta, store, from, to, edited, fresh: false, remove, put: 0, kept };
         if plan.from.as_ref().map(Table::to_ref) == plan.to.as_ref().map(Table::to_ref) {
             return Ok(plan);
         }
-        let fresh = plan.from.is_none() && list(root, "", None)?.is_some_and(|listed| listed.items.is_empty());
+        plan.fresh = plan.from.is_none() && list(root, "", None)?.is_some_and(|listed| listed.items.is_empty());
         let mut seen = Lookup::new(cache::Reader::open(meta).filter(|reader| plan.vouches(reader)))?;
         let mut clobbered = Vec::new();
         let mut count = 0_usize;
@@ -81,7 +83,7 @@ impl<'a> Plan<'a> {
                 group = here(root, group)?;
             }
             let mut edited = BTreeSet::new();
-            if !fresh && plan.edited != Edited::Overwrite {
+            if !plan.fresh && plan.edited != Edited::Overwrite {
                 let looked = group.iter().map(|d| Ok((d, seen.find(&d.path)?))).collect::<Result<Vec<_>>>()?;
                 let untouched = read::each(root, looked, |dirs, (difference, seen)| {
                     plan.untouched(dirs, difference, seen.as_ref())
@@ -138,6 +140,11 @@ impl<'a> Plan<'a> {
             return if gives_way { Ok(true) } else { self.holds_only_versioned(path) };
         }
         if before.is_some() && seen.is_some_and(|seen| seen.proves(&stat)) {
+            return Ok(true);
+        }
+        if let (Edited::Keep, None, Some(after)) = (self.edited, before, after)
+            && read::is_begun(self.root, dirs, after)?
+        {
             return Ok(true);
         }
         for entry in before.iter().chain(after) {
@@ -197,7 +204,7 @@ impl<'a> Plan<'a> {
         if self.is_empty() {
             return Ok(done);
         }
-        let writer = Writer::new(self.root, self.meta, self.store)?;
+        let writer = Writer::new(self.root, self.meta, self.store, self.fresh)?;
         // First, because a file may take the place of a folder.
         for group in self.remove.chunks(GROUP_FILES * 4) {
             let removed = read::each(self.root, group.to_vec(), |dirs, path| writer.remove(dirs, &path))?;
@@ -318,7 +325,7 @@ pub(crate) fn add(root: &Root, meta: &Path, store: &Store, source: &Source, entr
         return Ok((0, 0));
     }
     let brought = source.bring(&contents(wanted.iter().copied()))?;
-    let writer = Writer::new(root, meta, store)?;
+    let writer = Writer::new(root, meta, store, false)?;
     let count = wanted.len() as u64;
     read::each(root, wanted, |dirs, entry| writer.put(dirs, entry))?;
     rustix::fs::syncfs(root.fd()).map_err(|e| super::dirs::failed("syncing", &root.path)(e))?;
