@@ -39,20 +39,25 @@ pub fn write(store: &Store, source: impl Read + Send, previous: Option<&ContentR
     let mut writer = Writer { store, builder: Builder::new(store), track, mode: Mode::Compare, run: Run::default() };
     let mut source = source;
     let mut size = FIRST_BATCH;
-    let (mut batch, mut ended) = read_batch(&mut source, size)?;
-    let mut carried = 0;
+    let (mut batch, mut ended) = read_batch(&mut source, size, Vec::new())?;
+    let (mut carried, mut spare) = (0, Vec::new());
     loop {
-        let data = Bytes::from(std::mem::take(&mut batch)).slice(HEAD - carried..);
+        let whole = Bytes::from(std::mem::take(&mut batch));
+        let data = whole.slice(HEAD - carried..);
         if ended {
             writer.batch(&data, true)?;
             return writer.finish();
         }
         size = (size * 4).min(LARGEST_BATCH);
-        let (next, used) = task::join(|| read_batch(&mut source, size), || writer.batch(&data, false));
+        let room = std::mem::take(&mut spare);
+        let (next, used) = task::join(|| read_batch(&mut source, size, room), || writer.batch(&data, false));
         (batch, ended) = next?;
         let rest = &data[used?..];
         carried = rest.len();
         batch[HEAD - carried..HEAD].copy_from_slice(rest);
+        drop(data);
+        // Unless chunks of it are on their way to a pack. Fresh memory for each batch costs more than reading it.
+        spare = whole.try_into_mut().map(Vec::from).unwrap_or_default();
     }
 }
 
@@ -64,9 +69,11 @@ pub fn write_bytes(store: &Store, bytes: &[u8], previous: Option<&ContentRef>) -
     write(store, bytes, previous)
 }
 
-/// Reads up to `size` bytes behind the head room. True when the source has ended.
-fn read_batch(source: &mut impl Read, size: usize) -> Result<(Vec<u8>, bool)> {
-    let mut batch = Vec::with_capacity(HEAD + size + 64);
+/// Reads up to `size` bytes behind the head room, into `room` if it is large enough. True when the source has ended.
+fn read_batch(source: &mut impl Read, size: usize, room: Vec<u8>) -> Result<(Vec<u8>, bool)> {
+    let mut batch = room;
+    batch.clear();
+    batch.reserve_exact(HEAD + size + 64);
     batch.resize(HEAD, 0);
     let got = source.by_ref().take(size as u64).read_to_end(&mut batch);
     let got = got.map_err(|error| source_failed(&error))?;
