@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave_record_batch;
 use syncline_base::task;
@@ -87,19 +87,12 @@ struct Buffer {
     out_of_order: bool,
 }
 
-/// Bytes of the rows themselves: columns that were read together may share one allocation, which is not to be counted
-/// for each of them.
-fn own_bytes(batch: &RecordBatch) -> usize {
-    let bytes = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(array.get_array_memory_size());
-    batch.columns().iter().map(bytes).sum()
-}
-
 impl Buffer {
     fn push(&mut self, batch: RecordBatch, keys: Keys) {
         let last = self.keys.last().map(|keys| keys.get(keys.len() - 1));
         self.out_of_order |= !in_order(&keys) || last.is_some_and(|last| last > keys.get(0));
         let key_bytes: usize = keys.iter().map(<[u8]>::len).sum();
-        self.bytes += own_bytes(&batch) + key_bytes + batch.num_rows() * (4 + size_of::<Entry>());
+        self.bytes += batch.get_array_memory_size() + key_bytes + batch.num_rows() * (4 + size_of::<Entry>());
         self.rows += batch.num_rows();
         self.batches.push(batch);
         self.keys.push(keys);
