@@ -231,6 +231,28 @@ fn a_column_that_was_added_travels_in_a_few_bytes() {
     server.check_whole();
 }
 
+/// No row differs, so there is no frame, and yet every leaf does.
+#[test]
+fn columns_that_go_or_widen_travel_in_a_few_bytes() {
+    let (client, server) = pair(20_000);
+    let open = |world: &World| Table::open(&world.store, &world.root(&world.at(MAIN).unwrap()).tables["t"]).unwrap();
+    let table = open(&client);
+    let narrower = table.with_schema(table.schema().drop_column("amount").unwrap()).unwrap();
+    client.put(narrower.to_ref(), "a column less");
+    let (pushed, passed) = push(&client, &server, MAIN).unwrap();
+    assert_eq!(pushed.deltas, 1);
+    assert!(passed.bytes < 1_500, "{passed:?}");
+    server.check_whole();
+
+    let wider = narrower.with_schema(narrower.schema().widen_column("name", Type::Binary, true).unwrap()).unwrap();
+    client.put(wider.to_ref(), "a wider type");
+    let (pushed, passed) = push(&client, &server, MAIN).unwrap();
+    assert_eq!(pushed.deltas, 1);
+    assert!(passed.bytes < 1_500, "{passed:?}");
+    assert_eq!(open(&server).to_ref(), wider.to_ref());
+    server.check_whole();
+}
+
 #[test]
 fn a_partial_clone_holds_its_tables_and_follows_them() {
     let server = World::new();
