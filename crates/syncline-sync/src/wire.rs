@@ -316,102 +316,83 @@ impl Message {
     /// Appends its bytes.
     pub fn encode(&self, out: &mut BytesMut) {
         let mut body = BytesMut::new();
-        let tag = self.encode_body(&mut body);
+        self.encode_body(&mut body);
         out.reserve(body.len() + 11);
-        out.put_u8(tag);
+        out.put_u8(self.tag());
         put_uint(out, body.len() as u64);
         out.put_slice(&body);
     }
 
-    fn encode_body(&self, out: &mut BytesMut) -> u8 {
+    fn tag(&self) -> u8 {
         match self {
+            Self::Hello { .. } => HELLO,
+            Self::Welcome(_) => WELCOME,
+            Self::AskHaves => ASK_HAVES,
+            Self::Haves(_) => HAVES,
+            Self::Plan { .. } => PLAN,
+            Self::Objects(_) => OBJECTS,
+            Self::Part(_) => PART,
+            Self::Offer(_) => OFFER,
+            Self::Lack(_) => LACK,
+            Self::Delta { .. } => DELTA,
+            Self::Step(_) => STEP,
+            Self::Propose(_) => PROPOSE,
+            Self::Query { .. } => QUERY,
+            Self::Answer { .. } => ANSWER,
+            Self::Settled { .. } => SETTLED,
+            Self::Redo { .. } => REDO,
+            Self::Restart { .. } => RESTART,
+            Self::Ack { .. } => ACK,
+            Self::Finish => FINISH,
+            Self::Done => DONE,
+            Self::Fault(_) => FAULT,
+        }
+    }
+
+    fn encode_body(&self, out: &mut BytesMut) {
+        match self {
+            Self::AskHaves | Self::Finish | Self::Done => {}
             Self::Hello { version, want } => {
                 put_uint(out, u64::from(*version));
                 put_want(out, want);
-                HELLO
             }
             Self::Welcome(welcome) => {
                 put_refs(out, &welcome.refs);
                 put_text(out, &welcome.head);
                 put_ids(out, &welcome.heads);
                 out.put_u8(u8::from(welcome.empty));
-                WELCOME
             }
-            Self::AskHaves => ASK_HAVES,
-            Self::Haves(ids) => {
-                put_ids(out, ids);
-                HAVES
-            }
-            Self::Plan { commits } => {
-                put_uint(out, *commits);
-                PLAN
-            }
+            Self::Haves(ids) => put_ids(out, ids),
+            Self::Plan { commits: number }
+            | Self::Redo { step: number }
+            | Self::Restart { step: number }
+            | Self::Ack { steps: number } => put_uint(out, *number),
             Self::Objects(objects) => {
                 out.reserve(self.size_hint());
                 objects.iter().for_each(|object| put_object(out, object));
-                OBJECTS
             }
-            Self::Part(bytes) => {
-                out.put_slice(bytes);
-                PART
-            }
-            Self::Offer(items) => {
-                put_items(out, items);
-                OFFER
-            }
-            Self::Lack(bits) => {
-                out.put_slice(bits);
-                LACK
-            }
+            Self::Part(bytes) | Self::Lack(bytes) => out.put_slice(bytes),
+            Self::Offer(items) => put_items(out, items),
             Self::Delta { tree, frame } => {
                 put_text(out, tree);
                 out.put_slice(frame);
-                DELTA
             }
             Self::Step(step) => {
                 put_option(out, step.base);
                 put_squeezed(out, &step.root);
                 put_squeezed(out, &step.commit);
-                STEP
             }
-            Self::Propose(trees) => {
-                put_trees(out, trees);
-                PROPOSE
-            }
-            Self::Query { tree, body } => {
+            Self::Propose(trees) => put_trees(out, trees),
+            Self::Query { tree, body } | Self::Answer { tree, body } => {
                 put_uint(out, u64::from(*tree));
                 out.put_slice(body);
-                QUERY
-            }
-            Self::Answer { tree, body } => {
-                put_uint(out, u64::from(*tree));
-                out.put_slice(body);
-                ANSWER
             }
             Self::Settled { trees, need } => {
                 put_uint(out, trees.len() as u64);
                 trees.iter().for_each(|tree| put_uint(out, u64::from(*tree)));
                 put_items(out, need);
-                SETTLED
             }
-            Self::Redo { step } => {
-                put_uint(out, *step);
-                REDO
-            }
-            Self::Restart { step } => {
-                put_uint(out, *step);
-                RESTART
-            }
-            Self::Ack { steps } => {
-                put_uint(out, *steps);
-                ACK
-            }
-            Self::Finish => FINISH,
-            Self::Done => DONE,
-            Self::Fault(fault) => {
-                put_fault(out, fault);
-                FAULT
-            }
+            Self::Fault(fault) => put_fault(out, fault),
         }
     }
 
