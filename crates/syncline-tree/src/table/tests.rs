@@ -1,3 +1,5 @@
+mod adversarial;
+
 use std::ops::Bound;
 
 use proptest::prelude::*;
