@@ -2,6 +2,7 @@
 
 mod buckets;
 mod faults;
+mod full;
 mod kills;
 mod peers;
 mod support;

@@ -153,7 +153,16 @@ impl Server {
 
     /// As [`Server::start`], with a command that has its environment.
     pub(crate) fn run(command: &mut Command, data: &Path, more: &[&str]) -> Self {
-        command.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more).stdout(Stdio::piped());
+        Self::listen(command, data, "127.0.0.1:0", more)
+    }
+
+    /// Starts it where another one was, once that one's port is free.
+    pub(crate) fn again(data: &Path, url: &str) -> Self {
+        Self::listen(&mut binary(), data, url.trim_start_matches("http://"), &[])
+    }
+
+    fn listen(command: &mut Command, data: &Path, address: &str, more: &[&str]) -> Self {
+        command.args(["up", "--json", "--listen", address, "--data"]).arg(data).args(more).stdout(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
         let mut line = String::new();
         let output = process.stdout.take().expect("its output");
@@ -165,6 +174,12 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Ends it at once, as a power cut does.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it has ended");
     }
 
     pub(crate) fn wait(mut self) -> Option<i32> {

@@ -44,6 +44,10 @@ impl Local for Replica {
         }))
     }
 
+    fn given_up(&self) -> syncline_sync::Result<Vec<Hash>> {
+        Ok(Self::refs(self).map_err(to_sync)?.dropped.into_iter().collect())
+    }
+
     fn move_ref(&self, request: &RefMove) -> syncline_sync::Result<()> {
         match try_move(self, request).map_err(to_sync)? {
             Outcome::Done => Ok(()),

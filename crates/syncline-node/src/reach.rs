@@ -6,7 +6,7 @@
 use syncline_base::{Hash, hash::IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::{self, ObjectKind};
-use syncline_tree::{DatasetRoot, TreeName};
+use syncline_tree::{DatasetRoot, Log, Refs, TreeName};
 
 use crate::Result;
 use crate::part::Part;
@@ -36,6 +36,15 @@ pub fn dataset(store: &Store, part: &Part, root: &Hash, visit: &mut dyn FnMut(&H
         }
     }
     Ok(())
+}
+
+/// The commits whose data garbage collection has given up. A name may still lead to one of them.
+///
+/// # Errors
+/// The store's.
+pub fn given_up(store: &Store, refs: &Refs) -> Result<IdSet> {
+    let ids = Log::of_what_is_here(store, refs.dropped.iter().copied()).map(|step| Ok(step?.0));
+    ids.collect()
 }
 
 fn has_children(kind: ObjectKind) -> bool {

@@ -9,6 +9,8 @@
 //!
 //! Not here: what is done to a replica (`crate::ops`).
 
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,31 +78,56 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Makes a new, empty replica in `dir`, which is created when it is not there.
+    /// Makes a new, empty replica in `dir`, which is created when it is not there. One that was cut off while it was
+    /// made has no marker yet: it is made to the end.
     ///
     /// # Errors
     /// `conflict` when there is one already; the file system's.
     pub fn init(dir: &Path, bare: bool, env: Env) -> Result<Self> {
+        Self::init_with(dir, bare, env, |_| Ok(()))
+    }
+
+    /// As `init`; `first` is done to the replica before anybody else can see that it is one.
+    pub(crate) fn init_with(dir: &Path, bare: bool, env: Env, first: impl FnOnce(&Self) -> Result<()>) -> Result<Self> {
         let meta = if bare { dir.to_owned() } else { dir.join(META_DIR) };
-        if meta.join(MARKER).exists() {
-            return Err(Error::conflict(
+        let taken = || {
+            Error::conflict(
                 format!("making a replica in {}", dir.display()),
                 "there is one already; use it, or choose another directory",
-            ));
+            )
+        };
+        if meta.join(MARKER).exists() {
+            return Err(taken());
         }
-        if bare && dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        let objects = meta.join("store");
+        if bare && !may_become_bare(dir, &objects) {
             return Err(Error::conflict(
                 format!("making a bare replica in {}", dir.display()),
                 "the directory is not empty; choose an empty or a new one",
             ));
         }
-        let objects = meta.join("store");
         std::fs::create_dir_all(&objects).map_err(Error::io("creating", &objects))?;
-        let store = syncline_tree::open_store(directory(&objects)?, true, env.clock.clone())?;
-        // The marker comes last: a directory with a marker has a whole store.
-        let marker = meta.join(MARKER);
-        std::fs::write(&marker, MARKER_TEXT).map_err(Error::io("writing", &marker))?;
-        Ok(Self { store, worktree: (!bare).then(|| dir.to_owned()), meta: Some(meta), env, hlc: HlcClock::new() })
+        let store = match syncline_tree::open_store(directory(&objects)?, true, env.clock.clone()) {
+            Err(error) if error.kind() == Kind::Conflict => {
+                let store = syncline_tree::open_store(directory(&objects)?, false, env.clock.clone())?;
+                let refs = Refs::load(&store)?.0;
+                if !refs.branches.is_empty() || refs.staged.is_some() {
+                    let why =
+                        format!("its store holds versions, but {MARKER} is missing; write it again or move it away");
+                    return Err(Error::conflict(format!("making a replica in {}", dir.display()), why));
+                }
+                store
+            }
+            made => made?,
+        };
+        let worktree = (!bare).then(|| dir.to_owned());
+        let replica = Self { store, worktree, meta: Some(meta.clone()), env, hlc: HlcClock::new() };
+        first(&replica)?;
+        // The marker comes last and at once: a directory with a marker has a whole store.
+        match write_marker(&meta.join(MARKER), &objects.join("tmp")) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(taken()),
+            written => written.map(|()| replica).map_err(Error::io("writing", &meta.join(MARKER))),
+        }
     }
 
     /// Makes a new, empty dataset at `location`; a bare one.
@@ -274,6 +301,33 @@ fn directory(path: &Path) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(backend::directory::Directory::new(path)))
 }
 
+/// Whether a bare replica may be made in `dir`: it is empty, or has only the store of one that was cut off.
+fn may_become_bare(dir: &Path, objects: &Path) -> bool {
+    let Ok(mut entries) = dir.read_dir() else { return true };
+    let begun = || objects.join("store.json").is_file() || only(objects, "tmp");
+    entries.all(|entry| entry.is_ok_and(|entry| entry.path() == objects && begun()))
+}
+
+/// Whether a directory holds nothing, or nothing but `name`.
+fn only(dir: &Path, name: &str) -> bool {
+    dir.read_dir().is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == name)))
+}
+
+/// Gives a directory its marker; `AlreadyExists` when somebody else was quicker.
+fn write_marker(path: &Path, temporary: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(temporary)?;
+    // Who may read it is up to the user's umask, as for every other file of the replica.
+    let readable = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(temporary)?;
+    file.write_all(MARKER_TEXT.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    match path.parent() {
+        Some(parent) => std::fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 fn check_marker(path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(Error::io("reading", path))?;
     if text == MARKER_TEXT {
@@ -288,3 +342,6 @@ fn check_marker(path: &Path) -> Result<()> {
         ),
     ))
 }
+
+#[cfg(test)]
+mod tests;

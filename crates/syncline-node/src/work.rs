@@ -247,7 +247,8 @@ pub(crate) fn widen(
     Ok((written, objects))
 }
 
-/// Finishes a checkout that was cut off, or drops its note when the refs never moved.
+/// Finishes a checkout that was cut off, or drops its note when the refs never moved. Every verb that moves refs or
+/// removes versions does this first: afterwards the note would no longer say what the files are.
 ///
 /// # Errors
 /// As [`transition`].
@@ -271,6 +272,11 @@ pub(crate) fn recover(replica: &Replica) -> Result<()> {
         }
     }
     drop_note(&path)
+}
+
+/// Whether a checkout was cut off that [`recover`] has not finished.
+pub(crate) fn is_unfinished(replica: &Replica) -> bool {
+    place(replica).ok().flatten().is_some_and(|place| place.meta.join(NOTE).exists())
 }
 
 fn drop_note(path: &PathBuf) -> Result<()> {

@@ -259,3 +259,37 @@ fn walk(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
         })
         .collect()
 }
+
+#[test]
+fn what_gc_was_told_to_give_up_is_no_damage_and_hinders_no_later_gc() {
+    let place = Place::new();
+    // Cells of which nothing is left in the next version, so that no patch needs the one before.
+    let rows = |version: &str| {
+        let cell = |id: i64| syncline_base::Hash::of(format!("{version}{id}").as_bytes());
+        (0..4_000).fold("id,name\n".to_owned(), |text, id| text + &format!("{id},{}\n", cell(id)))
+    };
+    for version in ["a", "b", "c", "d"] {
+        place.upsert(&rows(version), version);
+    }
+    let keep = |last: Option<u64>| {
+        gc::run(&place.replica, &gc::Request { keep_last: last, ..gc::Request::default() }, &Silent)
+    };
+    let report = keep(Some(1)).expect("nothing is in the way");
+    assert_eq!((report.versions_kept, report.versions_dropped), (1, 3));
+    keep(Some(1)).expect("the files that were condemned go now");
+    let deep = verify::Request { deep: true };
+    let seen = verify::run(&place.replica, &deep, &Silent).expect("it can be read");
+    assert!(seen.sound, "{seen:?}");
+    assert_eq!((seen.versions, seen.dropped), (1, 3));
+    place.upsert(&numbered(0..10, "e"), "e");
+    // What was given up does not come back, whatever is asked for.
+    for last in [Some(9), None, Some(2)] {
+        let report = keep(last).expect("it is given up, not missing");
+        assert_eq!((report.versions_kept, report.versions_dropped), (2, 3), "{last:?}");
+    }
+    assert!(verify::run(&place.replica, &deep, &Silent).expect("it can be read").sound);
+    // A name that leads to one of them keeps what is left of it.
+    let tag = branch::Action::Create { name: "old".into(), at: Some("HEAD~3".into()), force: false };
+    branch::run(&place.replica, branch::Sort::Tag, &tag).expect("the commit is in the log");
+    keep(None).expect("the rest is kept");
+}

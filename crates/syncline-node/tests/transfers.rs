@@ -1,7 +1,7 @@
 //! Two replicas with a hub between them, in one process.
 
 use syncline_base::Kind;
-use syncline_node::ops::{merge, transfer};
+use syncline_node::ops::{gc, merge, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::{Replica, loopback};
 
@@ -67,4 +67,37 @@ fn a_push_onto_a_moved_branch_is_refused_and_loses_nothing() {
     push(&b, &hub).expect("b has everything now");
     pull(&a, &hub).expect("nothing is in the way");
     assert_eq!([a.root(), hub.root()], [b.root(), b.root()]);
+}
+
+#[test]
+fn a_replica_that_gave_up_old_versions_is_cloned_pulled_from_and_pushed() {
+    let (hub, old, fresh) = (Place::new(), Place::new(), Place::new());
+    let rows = |salt: &str| (0..4_000).fold("id,a\n".to_owned(), |text, id| text + &format!("{id},{salt} {id}\n"));
+    hub.upsert(&rows("first"), "first");
+    pull(&old, &hub).expect("the hub has a version");
+    for salt in ["b", "c", "d"] {
+        hub.upsert(&rows(salt), salt);
+    }
+    for _ in 0..2 {
+        let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        gc::run(&hub.replica, &keep, &Silent).expect("nothing is in the way");
+    }
+    // One without history, and the copy that has it ends up with it.
+    let copy = |to: &Place| {
+        assert_eq!(to.root(), hub.root());
+        let seen = verify::run(&to.replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
+        assert!(seen.sound, "{seen:?}");
+    };
+    pull(&fresh, &hub).expect("what is left can be had");
+    copy(&fresh);
+    fresh.upsert("id,a\n7,seven\n", "a row");
+    push(&fresh, &hub).expect("it follows from the hub's version");
+    copy(&fresh);
+    let second = Place::new();
+    push(&fresh, &second).expect("there is no history that it has to join");
+    copy(&second);
+    // Whose version was given up there cannot be brought forward; it loses nothing and is told.
+    let told = pull(&old, &hub).expect_err("the versions between are gone");
+    assert!(told.to_string().contains("parent"), "{told}");
+    assert_ne!(old.root(), hub.root());
 }

@@ -32,11 +32,11 @@ struct Mark {
 }
 
 /// The commits in the history of `wants` that are not in the history of `heads`, at most `depth` from a want.
-/// Heads that this store does not have are passed over.
+/// Heads that this store does not have are passed over. What is in `ends` or further back is not sent.
 ///
 /// # Errors
 /// The store's. A parent that is missing ends the walk there: a shallow replica sends what it has.
-pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<u32>) -> Result<Plan> {
+pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<u32>, ends: &IdSet) -> Result<Plan> {
     let depth = depth.unwrap_or(u32::MAX);
     let mut walk = Walk { store, marks: BTreeMap::new(), heap: BinaryHeap::new(), pending: 0 };
     for want in wants {
@@ -52,6 +52,10 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
         let send = mark.wanted && !mark.known;
         if send {
             walk.pending -= 1;
+            // Commits come by generation: by now it is known whether the receiver has this one.
+            if ends.contains(&id) {
+                continue;
+            }
             plan.commits.push(id);
         }
         let distance = mark.distance.saturating_add(1);

@@ -58,6 +58,14 @@ pub trait Local: Send + Sync {
         Ok(None)
     }
 
+    /// Commits whose data, and whose ancestors' data, was given up here: nobody can be sent them.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading them.
+    fn given_up(&self) -> Result<Vec<Hash>> {
+        Ok(Vec::new())
+    }
+
     /// Moves a ref.
     ///
     /// # Errors
@@ -116,7 +124,7 @@ pub struct Pulled {
     pub refs: Vec<(String, Hash)>,
     /// The peer's default branch, by its full name.
     pub head: Option<String>,
-    /// Commits whose parents were left out because of `depth`.
+    /// Commits whose parents were left out: because of `depth`, or because the peer has given them up.
     pub shallow: Vec<Hash>,
     /// Commits that are new here.
     pub commits: u64,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
-use syncline_base::{Hash, Hlc};
+use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::Store;
 
 use crate::record::{self, Record};
@@ -90,6 +90,8 @@ pub struct Log {
     loaded: BTreeMap<Hash, Commit>,
     /// What could not be loaded; handed out once, then the walk ends.
     failed: Option<Error>,
+    /// A commit that is not here ends its line and nothing else.
+    partial: bool,
 }
 
 impl Log {
@@ -102,7 +104,18 @@ impl Log {
             seen: BTreeSet::new(),
             loaded: BTreeMap::new(),
             failed: None,
+            partial: false,
         };
+        for id in starts {
+            log.enter(id);
+        }
+        log
+    }
+
+    /// A walk through what is here: the parts of a history that a shallow clone does not have are passed over.
+    #[must_use]
+    pub fn of_what_is_here(store: &Store, starts: impl IntoIterator<Item = Hash>) -> Self {
+        let mut log = Self { partial: true, ..Self::new(store, []) };
         for id in starts {
             log.enter(id);
         }
@@ -118,6 +131,7 @@ impl Log {
                 self.heap.push(Step { generation: commit.generation, hlc: commit.hlc, id });
                 self.loaded.insert(id, commit);
             }
+            Err(error) if self.partial && error.kind() == Kind::NotFound => {}
             Err(error) => self.failed = Some(error),
         }
     }

@@ -5,7 +5,7 @@ use syncline_base::Hash;
 use syncline_tree::refs::{self, Move};
 
 use crate::replica::Replica;
-use crate::{Error, Result, revision};
+use crate::{Error, Result, revision, work};
 
 /// Which sort of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +93,7 @@ fn set(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bool)
         Sort::Branch => "branch",
         Sort::Tag => "tag",
     };
+    work::recover(replica)?;
     let outcome = refs::update(replica.store(), |refs| {
         let hlc = replica.stamp(refs, []);
         let names = if sort == Sort::Branch { &refs.branches } else { &refs.tags };
@@ -138,6 +139,7 @@ pub struct Undone {
 /// # Errors
 /// `not-found` when no move of the branch is remembered; `conflict` when changes are staged.
 pub fn undo(replica: &Replica) -> Result<Undone> {
+    work::recover(replica)?;
     let outcome = refs::update(replica.store(), |refs| {
         let branch = refs.head.clone();
         if refs.staged.is_some() || refs.merging.is_some() {

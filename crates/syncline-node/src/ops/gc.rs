@@ -1,6 +1,6 @@
 //! `gc`: remove what no kept version needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind, hash::IdSet};
@@ -9,7 +9,7 @@ use syncline_tree::{Commit, Log, Refs, refs};
 
 use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
-use crate::{Error, Result, reach};
+use crate::{Error, Result, reach, work};
 
 /// What `gc` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -62,16 +62,16 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
         ));
     }
     let started = replica.clock().monotonic();
+    work::recover(replica)?;
     let refs = replica.refs()?;
     let kept = kept_versions(replica, &refs, request)?;
     let mut report = Report {
-        versions_kept: kept.values().filter(|keep| **keep).count() as u64,
-        versions_dropped: kept.values().filter(|keep| !**keep).count() as u64,
+        versions_kept: kept.values().filter(|version| version.keep).count() as u64,
+        versions_dropped: kept.values().filter(|version| !version.keep).count() as u64,
         ..Report::default()
     };
     if request.keep_last.is_some() || request.keep_within_ms.is_some() {
-        // Undo must not lead to a version whose data is gone.
-        forget_moves(replica, &kept)?;
+        give_up(replica, &kept)?;
     }
     let refs = replica.refs()?;
     progress.stage("finding what is needed", 0, Unit::Objects);
@@ -87,45 +87,58 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     Ok(report)
 }
 
+/// A commit that can be reached.
+#[derive(Debug, Default)]
+struct Version {
+    /// Whether its data is kept.
+    keep: bool,
+    /// Whether its data was given up before: what is left of it is kept if `keep` says so.
+    given_up: bool,
+    parents: Vec<Hash>,
+}
+
+type Versions = BTreeMap<Hash, Version>;
+
 /// Every commit that can be reached, and whether its data is kept.
-fn kept_versions(replica: &Replica, refs: &Refs, request: &Request) -> Result<BTreeMap<Hash, bool>> {
+fn kept_versions(replica: &Replica, refs: &Refs, request: &Request) -> Result<Versions> {
     let store = replica.store();
     let all = request.keep_last.is_none() && request.keep_within_ms.is_none();
     let since = request.keep_within_ms.map(|within| replica.clock().now_ms().saturating_sub(within));
-    let mut kept = BTreeMap::new();
-    let starts: Vec<Hash> = refs.commits().filter(|id| store.contains(id).unwrap_or(false)).collect();
-    for step in Log::new(store, starts) {
-        match step {
-            Ok((id, commit)) => {
-                let recent = since.is_some_and(|since| commit.hlc.ms() >= since);
-                kept.insert(id, all || recent);
-            }
-            // A shallow clone ends somewhere.
-            Err(error) if error.kind() == Kind::NotFound => break,
-            Err(error) => return Err(error.into()),
-        }
+    let gone = reach::given_up(store, refs)?;
+    let mut kept = Versions::new();
+    // A shallow clone does not have all of its history.
+    for step in Log::of_what_is_here(store, refs.commits()) {
+        let (id, commit) = step?;
+        let recent = since.is_some_and(|since| commit.hlc.ms() >= since);
+        let given_up = gone.contains(&id);
+        kept.insert(id, Version { keep: (all || recent) && !given_up, given_up, parents: commit.parents });
     }
-    let last = request.keep_last.unwrap_or(1);
+    let last = usize::try_from(request.keep_last.unwrap_or(1)).unwrap_or(usize::MAX);
     for branch in refs.branches.values() {
-        for (id, _) in Log::new(store, [*branch])
-            .map_while(std::result::Result::ok)
-            .take(usize::try_from(last).unwrap_or(usize::MAX))
-        {
-            kept.insert(id, true);
+        for step in Log::of_what_is_here(store, [*branch]).take(last) {
+            let version = kept.entry(step?.0).or_default();
+            version.keep = !version.given_up;
         }
     }
-    let named = refs.tags.values().chain(refs.remotes.values().flat_map(|remote| remote.branches.values()));
+    let named = refs.branches.values().chain(refs.tags.values());
+    let named = named.chain(refs.remotes.values().flat_map(|remote| remote.branches.values()));
     let merging = refs.merging.iter().flat_map(|merging| std::iter::once(&merging.theirs).chain(&merging.base));
     for id in named.chain(merging) {
-        kept.insert(*id, true);
+        kept.entry(*id).or_default().keep = true;
     }
     Ok(kept)
 }
 
-fn forget_moves(replica: &Replica, kept: &BTreeMap<Hash, bool>) -> Result<()> {
-    let keep = |id: &Option<Hash>| id.is_none_or(|id| kept.get(&id).copied().unwrap_or(false));
+/// Notes in the refs what is about to be given up, and forgets moves from and to it: undo must not lead to a version
+/// whose data is gone.
+fn give_up(replica: &Replica, kept: &Versions) -> Result<()> {
+    let keep = |id: &Hash| kept.get(id).is_some_and(|version| version.keep);
+    let parents = kept.values().filter(|version| version.keep).flat_map(|version| &version.parents);
+    let dropped: BTreeSet<Hash> = parents.filter(|id| kept.contains_key(id) && !keep(id)).copied().collect();
     refs::update(replica.store(), |refs| {
-        refs.history.retain(|step| keep(&step.from) && keep(&step.to));
+        let named = |id: Option<Hash>| id.is_none_or(|id| keep(&id));
+        refs.history.retain(|step| named(step.from) && named(step.to));
+        refs.dropped.clone_from(&dropped);
         Ok(())
     })?;
     Ok(())
@@ -134,7 +147,7 @@ fn forget_moves(replica: &Replica, kept: &BTreeMap<Hash, bool>) -> Result<()> {
 fn mark_all(
     replica: &Replica,
     refs: &Refs,
-    kept: &BTreeMap<Hash, bool>,
+    kept: &Versions,
     marker: &mut Marker<'_>,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -145,12 +158,16 @@ fn mark_all(
     };
     let (store, part) = (replica.store(), replica.part()?);
     let mut roots = IdSet::default();
-    for (id, keep) in kept {
+    for (id, version) in kept {
         match Commit::load(store, id) {
             Ok(commit) => {
                 marker.mark(id)?;
-                if *keep && roots.insert(commit.root) {
-                    reach::dataset(store, &part, &commit.root, &mut |id| visit(marker, id))?;
+                if version.keep && roots.insert(commit.root) {
+                    match reach::dataset(store, &part, &commit.root, &mut |id| visit(marker, id)) {
+                        // Something was named whose data had been given up: what is left of it stays.
+                        Err(error) if version.given_up && error.kind() == Kind::NotFound => {}
+                        marked => marked?,
+                    }
                 }
             }
             // The tip of another replica's branch that was seen but never fetched.

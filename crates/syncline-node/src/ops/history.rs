@@ -5,7 +5,7 @@ use syncline_tree::{Commit, DatasetRoot, Log, TreeName, key};
 
 use super::log::{self, Entry};
 use crate::replica::Replica;
-use crate::{Error, Result, revision, rows};
+use crate::{Error, Result, reach, revision, rows};
 
 /// What `history` is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct Report {
     pub events: Vec<Event>,
     /// How many commits were looked at.
     pub commits: u64,
+    /// Whether what was before is not known: `gc` was told to give up those versions, or the clone is shallow.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// Lists the commits that touched one row. A commit whose table root equals its parent's costs nothing but its record.
@@ -71,13 +74,26 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let refs = replica.refs()?;
     let store = replica.store();
     let start = revision::resolve(replica, &refs, request.at.as_deref().unwrap_or("HEAD"))?;
-    let mut report = Report { table: request.table.clone(), key: request.key.clone(), events: Vec::new(), commits: 0 };
+    let mut report =
+        Report { table: request.table.clone(), key: request.key.clone(), events: Vec::new(), commits: 0, cut: false };
     let name = TreeName::Table(request.table.clone());
     replica.part()?.check(&name)?;
     let mut known = false;
-    for step in Log::new(store, [start]) {
+    let given_up = reach::given_up(store, &refs)?;
+    for step in Log::of_what_is_here(store, [start]) {
         let (id, commit) = step?;
+        if given_up.contains(&id) {
+            continue;
+        }
         report.commits += 1;
+        let mut unknown =
+            commit.parents.iter().filter(|id| given_up.contains(id) || !store.contains(id).unwrap_or(true));
+        if unknown.next().is_some() {
+            // What this version changed cannot be said.
+            report.cut = true;
+            known |= DatasetRoot::load(store, &commit.root)?.tree(&name).is_some();
+            continue;
+        }
         let after = DatasetRoot::load(store, &commit.root)?;
         let befores = parents(replica, &commit)?;
         known |= after.tree(&name).is_some() || befores.iter().any(|root| root.tree(&name).is_some());

@@ -17,7 +17,7 @@ use crate::change::{self, Presence, TreeChange};
 use crate::import::{self, Format, Given, Input, Mode, OnDuplicate};
 use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
-use crate::{Error, Result};
+use crate::{Error, Result, work};
 
 /// What `import` is asked for. What is read is passed beside it, as [`Input`]s.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -150,6 +150,7 @@ pub struct Report {
 pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &Arc<dyn Progress>) -> Result<Report> {
     let started = replica.clock().monotonic();
     dataset::check_table_name(&request.table)?;
+    work::recover(replica)?;
     let refs = replica.refs()?;
     if refs.merging.is_some() {
         return Err(Error::conflict("importing", "a merge is waiting; resolve its conflicts and commit it first"));

@@ -66,6 +66,7 @@ pub struct Report {
 /// most of a tree would be deleted.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
+    work::recover(replica)?;
     let refs = replica.refs()?;
     let store = replica.store();
     let theirs = revision::resolve(replica, &refs, &request.name)?;

@@ -22,6 +22,8 @@ use crate::{Error, Result, contents, work};
 
 /// The name under which a replica remembers the peer that it was cloned from.
 pub const ORIGIN: &str = "origin";
+/// The verb, for the history of refs.
+const CLONE: &str = "clone";
 
 /// What a transfer cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -128,7 +130,8 @@ pub fn clone(
     let tip = pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&head)).map(|(_, id)| *id);
     let after = tip.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
     bring(&replica, &part, &after)?;
-    work::transition(&replica, &DatasetRoot::default(), &after, false, || {
+    let before = replica.working_root(&replica.refs()?)?;
+    work::transition(&replica, &before, &after, false, || {
         refs::update(replica.store(), |refs| {
             let hlc = replica.stamp(refs, []);
             let seen = refs.remotes.entry(ORIGIN.into()).or_default();
@@ -141,10 +144,10 @@ pub fn clone(
             }
             for (name, id) in &pulled.refs {
                 if let Some(branch) = name.strip_prefix(BRANCHES) {
-                    refs.move_branch(branch, Some(*id), hlc, "clone");
+                    refs.move_branch(branch, Some(*id), hlc, CLONE);
                 } else if let Some(tag) = name.strip_prefix(TAGS) {
                     refs::check_name(tag)?;
-                    refs.move_tag(tag, Some(*id), hlc, "clone");
+                    refs.move_tag(tag, Some(*id), hlc, CLONE);
                 }
             }
             refs.head.clone_from(&head);
@@ -159,7 +162,15 @@ pub fn clone(
 
 /// Makes the replica that is cloned into, or opens the one that an earlier clone left unfinished.
 fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
-    match Replica::init(&request.dir, request.bare, env.clone()) {
+    let note_origin = |replica: &Replica| {
+        refs::update(replica.store(), |refs| {
+            refs.remotes.entry(ORIGIN.into()).or_default().url.clone_from(&request.url);
+            refs.scope = request.scope();
+            Ok(())
+        })?;
+        Ok(())
+    };
+    match Replica::init_with(&request.dir, request.bare, env.clone(), note_origin) {
         Err(error) if error.kind() == syncline_base::Kind::Conflict => {
             let Ok(replica) = Replica::open(&crate::Location::Path(request.dir.clone()), env) else {
                 return Err(error);
@@ -167,17 +178,12 @@ fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
             let refs = replica.refs()?;
             let ours = refs.remotes.get(ORIGIN).is_some_and(|origin| origin.url == request.url)
                 && refs.scope == request.scope();
-            if ours && refs.branches.is_empty() { Ok(replica) } else { Err(error) }
+            // It was cut off before its refs moved, or since then before its files were in place.
+            let nothing_else = refs.history.iter().all(|step| step.why == CLONE);
+            let unfinished = refs.branches.is_empty() || (nothing_else && work::is_unfinished(&replica));
+            if ours && unfinished { Ok(replica) } else { Err(error) }
         }
-        made => {
-            let replica = made?;
-            refs::update(replica.store(), |refs| {
-                refs.remotes.entry(ORIGIN.into()).or_default().url.clone_from(&request.url);
-                refs.scope = request.scope();
-                Ok(())
-            })?;
-            Ok(replica)
-        }
+        made => made,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `verify`: check that what is stored is what it claims to be, and say what any damage touches.
 
 use serde::{Deserialize, Serialize};
-use syncline_base::{Hash, Kind, hash::IdSet};
+use syncline_base::{Hash, hash::IdSet};
 use syncline_store::store::Finding;
 use syncline_tree::{Commit, Conflicts, DatasetRoot, Log, Refs, TreeName};
 
@@ -56,6 +56,9 @@ pub struct Report {
     pub root: Option<Hash>,
     /// Versions that were walked.
     pub versions: u64,
+    /// Older versions whose data `gc` was told to give up: there is nothing to check.
+    #[serde(default)]
+    pub dropped: u64,
     /// Objects that were checked in the store.
     pub objects: u64,
     /// Bytes that were checked in the store.
@@ -111,17 +114,20 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
     for tip in tips.iter().filter(|tip| !starts.contains(tip)) {
         report.touched.push(touched(&refs, *tip, None, *tip, "the whole version"));
     }
-    for step in Log::new(store, starts) {
+    let given_up = reach::given_up(store, &refs).unwrap_or_default();
+    for step in Log::of_what_is_here(store, starts) {
         let (id, commit) = match step {
             Ok(step) => step,
             Err(error) => {
-                // The log ends where a commit cannot be read; a shallow clone does so by intention.
-                if error.kind() != Kind::NotFound {
-                    report.touched.push(touched(&refs, Hash::ZERO, None, Hash::ZERO, &error.to_string()));
-                }
+                // The log ends where a commit cannot be read.
+                report.touched.push(touched(&refs, Hash::ZERO, None, Hash::ZERO, &error.to_string()));
                 break;
             }
         };
+        if given_up.contains(&id) && !tips.contains(&id) {
+            report.dropped += 1;
+            continue;
+        }
         report.versions += 1;
         walk.version(id, &commit, report);
         progress.advance(1);

@@ -272,8 +272,11 @@ impl Backend for Directory {
             if length > at {
                 file.set_len(at)?;
             }
-            write_parts(&file, at, parts)?;
-            file.sync_data()?;
+            if let Err(error) = write_parts(&file, at, parts).and_then(|_| file.sync_data()) {
+                // On a full disk what was written in vain would be missing to whoever cleans up.
+                let _ = file.set_len(at);
+                return Err(error);
+            }
             if fresh { sync_parent(&path) } else { Ok(()) }
         };
         write().map_err(|error| self.error("appending to", name, &error))

@@ -37,7 +37,7 @@ const HEADS_MAX: usize = 64;
 /// What is received for.
 enum Purpose {
     /// We are the client and fetch.
-    Pull { result: Pulled, wants_shallow: bool },
+    Pull { result: Pulled },
     /// We are the server and are pushed to: the moves, with `expected` filled in.
     Push { moves: Vec<RefMove>, moved: Vec<Moved> },
 }
@@ -77,6 +77,9 @@ pub struct Receiver<'a> {
     bytes: u64,
     applied: u64,
     commits: u64,
+    /// Whether commits may come without their parents: that was asked for, or there is no history here that they would
+    /// have to join.
+    partial: bool,
     shallow: BTreeSet<Hash>,
     outbox: VecDeque<Message>,
 }
@@ -105,8 +108,8 @@ impl<'a> Receiver<'a> {
             empty,
             outline: request.outline,
         };
-        let purpose = Purpose::Pull { result: Pulled::default(), wants_shallow: request.depth.is_some() };
-        let mut this = Self::new(local, purpose, heads, request.outline)?;
+        let mut this = Self::new(local, Purpose::Pull { result: Pulled::default() }, heads, request.outline)?;
+        this.partial |= request.depth.is_some();
         this.scope = scope;
         this.phase = Phase::Welcome;
         this.outbox.push_back(Message::Hello { version: wire::VERSION, want });
@@ -165,6 +168,7 @@ impl<'a> Receiver<'a> {
             scope: None,
             outline,
             have: Have::new(local.store(), heads.clone(), outline),
+            partial: heads.is_empty(),
             heads,
             assembly: None,
             deltas: BTreeMap::new(),
@@ -186,7 +190,7 @@ impl<'a> Receiver<'a> {
     /// What the pull brought, once it is over.
     #[must_use]
     pub fn pulled(&self) -> Option<Pulled> {
-        let Purpose::Pull { result, .. } = &self.purpose else { return None };
+        let Purpose::Pull { result } = &self.purpose else { return None };
         if self.phase != Phase::Over {
             return None;
         }
@@ -206,7 +210,7 @@ impl<'a> Receiver<'a> {
     }
 
     fn welcome(&mut self, welcome: Welcome) -> Result<()> {
-        let Purpose::Pull { result, .. } = &mut self.purpose else {
+        let Purpose::Pull { result } = &mut self.purpose else {
             return Err(unexpected(&Message::Welcome(welcome), "being pushed to"));
         };
         result.refs = welcome.refs;
@@ -263,7 +267,7 @@ impl<'a> Receiver<'a> {
         }
         self.flush()?;
         match &mut self.purpose {
-            Purpose::Pull { result, .. } => {
+            Purpose::Pull { result } => {
                 for (name, id) in &result.refs {
                     if !self.have.has_commit(*id)? {
                         return Err(Error::protocol("finish", format!("{name} at {} was not sent", id.short())));

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use syncline_base::Hash;
-use syncline_base::hash::IdMap;
+use syncline_base::hash::{IdMap, IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
@@ -81,6 +81,8 @@ pub struct Sender {
     /// What is here, when that is not everything.
     part: Option<Part>,
     depth: Option<u32>,
+    /// Commits that cannot be sent, nor what is before them.
+    ends: IdSet,
     wants: Vec<Hash>,
     /// The receiver has nothing: nothing needs to be asked, and nothing is sent as a delta.
     empty: bool,
@@ -178,6 +180,7 @@ impl Sender {
             outline: false,
             part: local.part()?,
             depth: None,
+            ends: local.given_up()?.into_iter().collect(),
             wants,
             empty: false,
             plan: Plan::default(),
@@ -251,7 +254,7 @@ impl Sender {
 
     /// Finds out what is missing, now that some of the receiver's commits are known.
     fn begin(&mut self, heads: &[Hash], empty: bool) -> Result<()> {
-        self.plan = history::plan(&self.store, &self.wants, heads, self.depth)?;
+        self.plan = history::plan(&self.store, &self.wants, heads, self.depth, &self.ends)?;
         self.position = self.plan.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         self.empty = empty;
         if self.plan.common.is_empty()

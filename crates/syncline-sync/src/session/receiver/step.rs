@@ -6,8 +6,8 @@ use syncline_tree::schema::Schema;
 use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef, TreeName, delta};
 
+use super::Receiver;
 use super::compare::Compared;
-use super::{Purpose, Receiver};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::squeeze;
@@ -83,14 +83,13 @@ impl Receiver<'_> {
         Ok(Some(Base { id, bytes, commit, root_bytes, root }))
     }
 
-    /// A commit's parents are here, or were left out as asked; its generation is what they make it.
+    /// A commit's parents are here, or were left out, where that may be; its generation is what they make it.
     fn check_parents(&mut self, id: Hash, commit: &Commit) -> Result<()> {
-        let wants_shallow = matches!(self.purpose, Purpose::Pull { wants_shallow: true, .. });
         let mut generation = 0;
         for parent in &commit.parents {
             if self.have.has_commit(*parent)? {
                 generation = generation.max(Commit::load(&self.store, parent)?.generation);
-            } else if wants_shallow {
+            } else if self.partial {
                 self.shallow.insert(id);
             } else {
                 let why = format!("{} came without its parent {}", id.short(), parent.short());

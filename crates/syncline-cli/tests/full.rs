@@ -1,0 +1,51 @@
+//! A disk that really is full: a small file system in memory, in a mount namespace of its own.
+
+use std::process::Command;
+
+use crate::support::{Dir, csv};
+
+/// Runs in a shell whose directory `disk` is a file system of 6 MiB.
+fn on_small_disk(dir: &Dir, script: &str) -> Option<String> {
+    std::fs::create_dir_all(dir.path("disk")).expect("a directory");
+    let mount = "mount -t tmpfs -o size=6m none disk || exit 77\n";
+    let mut shell = Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "sh", "-euc", &format!("{mount}{script}")]);
+    shell.current_dir(dir.path("")).env("SYNCLINE", env!("CARGO_BIN_EXE_syncline")).env("SYNCLINE_AUTHOR", "tester");
+    let output = shell.output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    // Where nobody may make a namespace or mount a file system, the faults of `syncline-node` have to do.
+    let refused = output.status.code() == Some(77) || text.starts_with("unshare: ");
+    assert!(refused || output.status.success(), "{}\n{text}", output.status);
+    (!refused).then_some(text)
+}
+
+#[test]
+fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_is_there() {
+    let dir = Dir::new();
+    dir.write("small.csv", &csv(0, 2_000, 1));
+    dir.write("large.csv", &csv(0, 150_000, 2));
+    let script = r#"
+        "$SYNCLINE" init disk/a
+        head -c 4800000 /dev/zero > disk/ballast
+        "$SYNCLINE" -C disk/a import small.csv --table t --key id -m first
+        root=$("$SYNCLINE" -C disk/a root)
+        code=0; "$SYNCLINE" -C disk/a import large.csv --table t -m large 2>why || code=$?
+        test $code = 6
+        grep -i "no space" why
+        test "$("$SYNCLINE" -C disk/a root)" = "$root"
+        "$SYNCLINE" -C disk/a verify --deep
+        "$SYNCLINE" -C disk/a gc --grace 0s
+        head -c 900000 /dev/urandom > disk/a/noise
+        code=0; "$SYNCLINE" -C disk/a commit -m noise 2>why || code=$?
+        test $code = 6
+        grep -i "no space" why
+        rm disk/a/noise disk/ballast
+        "$SYNCLINE" -C disk/a gc --grace 0s
+        "$SYNCLINE" -C disk/a import small.csv --table u --key id -m second
+        "$SYNCLINE" -C disk/a verify --deep
+        echo all done
+    "#;
+    if let Some(text) = on_small_disk(&dir, script) {
+        assert!(text.contains("all done"), "{text}");
+    }
+}
