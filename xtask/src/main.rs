@@ -9,10 +9,12 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod run;
 mod s3;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use syncline_base::{Clock, SystemClock};
 
-use crate::run;
+use crate::{run, tools};
 
 /// Where tests find the server: `http://127.0.0.1:PORT`.
 const ENDPOINT: &str = "SYNCLINE_TEST_S3";
@@ -42,7 +42,7 @@ impl Server {
             distrust(resolve(&endpoint)?)?;
             return Ok(Self { process: None, endpoint });
         }
-        let program = install(&cache()?).context(INSTALL)?;
+        let program = install(&tools::cache()?).context(INSTALL)?;
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).context("finding a free port")?.port();
         let process = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -72,13 +72,6 @@ impl Drop for Server {
             let _ = process.wait();
         }
     }
-}
-
-/// The directory for what tests need and the repository does not hold.
-fn cache() -> Result<PathBuf> {
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    Ok(base.context("neither XDG_CACHE_HOME nor HOME says where to cache")?.join("syncline-dev"))
 }
 
 /// Makes sure that the package is in the cache, and returns its program. The environment gets its name only when it is

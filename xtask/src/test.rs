@@ -12,7 +12,9 @@ use syncline_base::{Clock, SystemClock};
 use crate::{run, s3, tidy};
 
 /// Set for the tests when the long versions are wanted (kill loops of hundreds of rounds, more seeds).
-const LONG: &str = "SYNCLINE_LONG";
+pub(crate) const LONG: &str = "SYNCLINE_LONG";
+/// What the kill tests draw their moments from.
+pub(crate) const SEED: &str = "SYNCLINE_SEED";
 
 const TESTS: &str = "tests";
 
@@ -22,6 +24,9 @@ pub(crate) struct Args {
     /// Run the long versions of the tests too.
     #[arg(long)]
     pub(crate) long: bool,
+    /// Replay the random moments of an earlier long run.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
     /// Only these crates' tests, and no other step.
     #[arg(long, short = 'p', value_name = "CRATE")]
     pub(crate) package: Vec<String>,
@@ -111,6 +116,9 @@ fn tests(args: &Args, counts: &mut Counts) -> Result<()> {
     }
     if args.long {
         cargo.env(LONG, "1");
+    }
+    if let Some(seed) = args.seed {
+        cargo.env(SEED, seed.to_string());
     }
     let status = counted(&mut cargo, counts, std::io::stdout().lock())?;
     match (status.success(), &*counts) {

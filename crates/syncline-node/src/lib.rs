@@ -10,6 +10,8 @@ pub mod change;
 mod contents;
 pub mod error;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod import;
 pub mod local;
 pub mod location;

@@ -292,6 +292,23 @@ pub(crate) fn build_footer(body: &[u8]) -> Result<Bytes> {
     Ok(frame.freeze())
 }
 
+/// A frame with any flags around any bytes, with the checksum that is right for them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed(flags: u8, body_len: u32, stored: &[u8]) -> Bytes {
+    let stored_len = u32::try_from(stored.len()).expect("an input is short");
+    let mut frame = Vec::with_capacity(HEADER + stored.len());
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(&[flags, 0, 0, 0]);
+    frame.extend_from_slice(&stored_len.to_le_bytes());
+    frame.extend_from_slice(&body_len.to_le_bytes());
+    let mut sum = Xxh3::new();
+    sum.update(&frame);
+    sum.update(stored);
+    frame.extend_from_slice(&sum.digest().to_le_bytes());
+    frame.extend_from_slice(stored);
+    frame.into()
+}
+
 fn frame_len(stored_len: usize) -> Result<u32> {
     u32::try_from(HEADER + stored_len)
         .map_err(|_| Error::Invalid { action: "framing", reason: format!("{stored_len} bytes are too many") })

@@ -14,6 +14,8 @@ pub mod chunk;
 pub mod codec;
 pub mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod index;
 mod pack;
 pub mod store;

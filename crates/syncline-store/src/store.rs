@@ -15,7 +15,7 @@
 mod care;
 mod chain;
 mod flush;
-mod head;
+pub(crate) mod head;
 mod open;
 mod read;
 mod write;

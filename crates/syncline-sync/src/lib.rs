@@ -9,6 +9,8 @@
 //! Not here: what conflicts mean, when to sync, and how refs are named on the two sides (the node's `ops`).
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod graph;
 mod have;
 mod history;

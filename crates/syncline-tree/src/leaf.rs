@@ -17,7 +17,8 @@ use crate::content::ContentRef;
 use crate::schema::Schema;
 use crate::{Error, Result};
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, expect(dead_code, reason = "the fuzzer needs a part of it"))]
 pub(crate) mod arbitrary;
 mod export;
 mod external;

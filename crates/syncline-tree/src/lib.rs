@@ -30,6 +30,8 @@ pub mod schema;
 pub mod table;
 pub mod walk;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests_support;
 

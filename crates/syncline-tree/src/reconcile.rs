@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use syncline_base::{Hash, task};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::message::check as check_messages;
 use self::message::{Path, Reply, Request};
 pub use self::serve::serve;
 use crate::delta::decode_frame;

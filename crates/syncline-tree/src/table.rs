@@ -201,7 +201,8 @@ impl Table {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, expect(dead_code, reason = "the fuzzer needs a part of it"))]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;

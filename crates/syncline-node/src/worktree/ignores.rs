@@ -17,7 +17,7 @@ pub(super) const MAX_BYTES: usize = 4 << 20;
 
 /// The rules of a folder, and of those above it.
 #[derive(Debug)]
-pub(super) struct Ignores {
+pub(crate) struct Ignores {
     rules: Gitignore,
     /// Length of the folder's path with its last separator.
     prefix: usize,
@@ -29,7 +29,7 @@ impl Ignores {
     ///
     /// # Errors
     /// `invalid` when a line is no pattern: leaving it out could put things into the dataset that the user wanted out.
-    pub(super) fn add(above: Option<Arc<Self>>, folder: &str, text: &[u8], full: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn add(above: Option<Arc<Self>>, folder: &str, text: &[u8], full: &Path) -> Result<Arc<Self>> {
         let text = String::from_utf8_lossy(text);
         let mut builder = GitignoreBuilder::new("");
         let wrong = |line: usize, why: String| {
@@ -46,7 +46,7 @@ impl Ignores {
     }
 
     /// Whether a path below the folder is ignored, by itself.
-    pub(super) fn hide(&self, path: &str, is_folder: bool) -> bool {
+    pub(crate) fn hide(&self, path: &str, is_folder: bool) -> bool {
         let mut level = Some(self);
         while let Some(rules) = level {
             match rules.rules.matched(&path[rules.prefix..], is_folder) {

@@ -13,7 +13,7 @@ pub(crate) mod checkout;
 pub(crate) mod commit;
 pub(crate) mod compare;
 pub(crate) mod dirs;
-mod ignores;
+pub(crate) mod ignores;
 mod list;
 mod read;
 mod stat;

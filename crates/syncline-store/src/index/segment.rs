@@ -254,6 +254,30 @@ pub(crate) fn write(
     Ok(count)
 }
 
+/// A segment of any bytes with the checksums that are right for them: first the table, then filter and files.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed(entries: usize, body: &[u8]) -> Vec<u8> {
+    let (table, rest) = body.split_at(body.len().min(entries * ENTRY));
+    let mut file = table.to_vec();
+    file.resize(entries * ENTRY, 0);
+    let mut meta = Vec::new();
+    for block in file.chunks(BLOCK * ENTRY) {
+        meta.put_slice(&block[..8].iter().rev().copied().collect::<Vec<u8>>());
+        meta.put_u64_le(checksum(block));
+    }
+    meta.extend_from_slice(rest);
+    let filter_len = rest.first().map_or(0, |byte| u64::from(byte % 4) * (LINE / 8));
+    let mut trailer = MAGIC.to_vec();
+    for number in [entries as u64, filter_len, checksum(&meta), 0] {
+        trailer.put_u64_le(number);
+    }
+    let sum = checksum(&trailer);
+    trailer.put_u64_le(sum);
+    file.extend_from_slice(&meta);
+    file.extend_from_slice(&trailer);
+    file
+}
+
 fn close_block(block: &mut Vec<u8>, fences: &mut Vec<u8>, ready: &mut Vec<Bytes>) {
     if let Some(first) = block.first_chunk() {
         fences.put_u64_le(u64::from_be_bytes(*first));

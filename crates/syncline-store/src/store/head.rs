@@ -26,9 +26,9 @@ const ZSTD: u8 = 1;
 
 /// How much of a journal was acknowledged. Ordered: a newer journal's mark is greater, and a longer one of the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark {
-    pub(super) journal: String,
-    pub(super) len: u64,
+pub(crate) struct Mark {
+    pub(crate) journal: String,
+    pub(crate) len: u64,
 }
 
 /// The newest mark that this process knows.
@@ -107,7 +107,7 @@ impl Store {
     }
 }
 
-fn build(id: [u8; 16], mark: Option<&Mark>, bytes: &[u8]) -> Bytes {
+pub(crate) fn build(id: [u8; 16], mark: Option<&Mark>, bytes: &[u8]) -> Bytes {
     let mut summed = Vec::with_capacity(64 + bytes.len());
     summed.put_slice(&id);
     let journal = mark.map_or("", |mark| &mark.journal);
@@ -133,8 +133,17 @@ fn build(id: [u8; 16], mark: Option<&Mark>, bytes: &[u8]) -> Bytes {
     head.into()
 }
 
+/// A head of any bytes, with the checksum that is right for them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed(summed: &[u8]) -> Bytes {
+    let mut head = MAGIC.to_vec();
+    head.put_u64_le(checksum(summed));
+    head.put_slice(summed);
+    head.into()
+}
+
 /// The mark and the document in a head.
-pub(super) fn parse(bytes: &Bytes) -> Result<(Option<Mark>, Bytes)> {
+pub(crate) fn parse(bytes: &Bytes) -> Result<(Option<Mark>, Bytes)> {
     let wrong = |reason: &str| Error::format("the head", reason);
     if bytes.len() < PREFIX || bytes[..8] != MAGIC {
         return Err(wrong("it does not start as a head does"));

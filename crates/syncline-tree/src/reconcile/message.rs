@@ -220,6 +220,18 @@ impl Reply {
     }
 }
 
+/// Checks that bytes that are a question or an answer mean the same once they are written again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(bytes: &Bytes) {
+    if let Ok(request) = Request::decode(bytes) {
+        assert_eq!(Request::decode(&request.encode()).expect("it was just written"), request);
+        assert!(request.paths().len() <= MAX_PATHS);
+    }
+    if let Ok(reply) = Reply::decode(bytes) {
+        assert_eq!(Reply::decode(&reply.encode()).expect("it was just written"), reply);
+    }
+}
+
 /// The tokens of a leaf's rows: 48 bits of a salted hash of each row as a leaf of its own.
 pub(super) fn tokens(shared: &Shared, leaf: &Leaf, salt: u64) -> Result<Vec<u64>> {
     let rows = rows_of(shared, leaf)?;

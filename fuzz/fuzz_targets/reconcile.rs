@@ -1,0 +1,4 @@
+//! See `syncline_tree::fuzz::reconcile`.
+#![no_main]
+
+syncline_fuzz::target!(syncline_tree::fuzz::reconcile);

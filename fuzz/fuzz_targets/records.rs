@@ -1,0 +1,4 @@
+//! See `syncline_tree::fuzz::records`.
+#![no_main]
+
+syncline_fuzz::target!(syncline_tree::fuzz::records);

@@ -1,0 +1,4 @@
+//! See `syncline_store::fuzz::store_head`.
+#![no_main]
+
+syncline_fuzz::target!(syncline_store::fuzz::store_head);
