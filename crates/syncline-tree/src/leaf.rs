@@ -19,6 +19,7 @@ use crate::{Error, Result};
 
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, expect(dead_code, reason = "the fuzzer needs a part of it"))]
+#[expect(clippy::unwrap_used, reason = "tests and the fuzzer use it")]
 pub(crate) mod arbitrary;
 mod export;
 mod external;

@@ -203,6 +203,7 @@ impl Table {
 
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, expect(dead_code, reason = "the fuzzer needs a part of it"))]
+#[expect(clippy::unwrap_used, reason = "tests and the fuzzer use it")]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;
