@@ -82,6 +82,9 @@ pub(crate) struct State {
     by_name: BTreeMap<Arc<str>, u32>,
     /// What the last refresh saw, to notice that nothing has changed.
     listed: Vec<(String, u64)>,
+    /// Segments that others cover, left by a merge that was cut off. They go before a merge leaves files out: else what
+    /// they say of those files would count again.
+    pub(crate) superseded: Vec<String>,
 }
 
 impl State {

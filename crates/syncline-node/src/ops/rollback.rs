@@ -48,6 +48,8 @@ pub struct Report {
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
     let seconds = || (replica.clock().monotonic() - started).as_secs_f64();
+    // One that was cut off may have moved the refs and not the files: then all that is left is to finish those.
+    work::recover(replica)?;
     let refs = replica.refs()?;
     let store = replica.store();
     let to = revision::resolve(replica, &refs, &request.to)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use syncline_base::Hash;
+use syncline_base::{Hash, Kind};
 
 use super::segment::{self, Cover, Segment};
 use super::{Index, JOURNALS, Open, SEGMENTS};
@@ -139,6 +139,12 @@ impl Index {
 
     /// Merges the newest `count` segments, leaving out files that are gone.
     fn merge_first(&self, count: usize) -> Result<()> {
+        for name in std::mem::take(&mut self.write().superseded) {
+            match self.backend.delete(&name) {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                other => other?,
+            }
+        }
         let segments: Vec<Arc<Open>> = self.read().segments.iter().take(count).cloned().collect();
         let (mut covers, mut files, mut local) = (Vec::new(), Vec::new(), BTreeMap::new());
         {

@@ -122,9 +122,10 @@ impl Index {
                 all && (other < n || !opened[other].segment.covers.iter().all(|c| contains(&opened[n], c)))
             })
         };
-        let keep: Vec<Arc<Open>> =
-            (0..opened.len()).filter(|&n| !superseded(n)).map(|n| Arc::clone(&opened[n])).collect();
-        self.write().segments = Arc::new(keep);
+        let (gone, keep): (Vec<usize>, Vec<usize>) = (0..opened.len()).partition(|&n| superseded(n));
+        let mut state = self.write();
+        state.superseded = gone.into_iter().map(|n| opened[n].segment.name.clone()).collect();
+        state.segments = Arc::new(keep.into_iter().map(|n| Arc::clone(&opened[n])).collect());
         Ok(())
     }
 
