@@ -26,6 +26,7 @@ const LIMITS: [&str; 4] = ["-timeout=10", "-max_len=4096", "-rss_limit_mb=512", 
 
 /// Options of the fuzzing.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "fuzz")]
 pub(crate) struct Args {
     /// fuzz: how long each target runs.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
