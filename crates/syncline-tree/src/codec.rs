@@ -81,29 +81,40 @@ pub fn encode(canonical: &[u8]) -> Result<Vec<u8>> {
 #[must_use]
 pub fn encode_leaf(leaf: &Leaf) -> Vec<u8> {
     let columns: Vec<_> = leaf.columns().collect();
-    let raw = leaf.bytes();
-    let mut out = Vec::with_capacity(raw.len() / 2 + 256);
-    out.extend_from_slice(&[VERSION, COLUMNS]);
-    for number in [leaf.rows(), columns.len(), leaf.externals().len()] {
-        put_varint(&mut out, number as u64);
-    }
-    out.extend_from_slice(&leaf::shapes(&columns));
-    leaf::put_externals(&mut out, leaf.externals());
-    let mut streams = Vec::with_capacity(raw.len() / 2);
+    encode_columns(leaf.rows(), &columns, leaf.externals(), leaf.bytes())
+}
+
+/// As [`encode_leaf`], of the columns that `raw` was put together from.
+pub(crate) fn encode_columns(
+    rows: usize,
+    columns: &[ColumnNode<&[u8]>],
+    externals: &[External],
+    raw: &[u8],
+) -> Vec<u8> {
     with_scratch(|scratch| {
-        for (_, node) in &columns {
+        // Streams are as long as what they come from at times: memory for them is kept, and the result is made to measure.
+        let mut streams = std::mem::take(&mut scratch.streams);
+        streams.clear();
+        let mut lengths = Vec::with_capacity(2 * columns.len());
+        for (_, node) in columns {
             let start = streams.len();
             put_node(node, &mut streams, scratch);
-            put_varint(&mut out, (streams.len() - start) as u64);
+            put_varint(&mut lengths, (streams.len() - start) as u64);
         }
-    });
-    out.extend_from_slice(&streams);
-    if out.len() >= raw.len() {
-        out.clear();
-        out.extend_from_slice(&[VERSION, RAW]);
-        out.extend_from_slice(raw);
-    }
-    out
+        let mut head = vec![VERSION, COLUMNS];
+        for number in [rows, columns.len(), externals.len()] {
+            put_varint(&mut head, number as u64);
+        }
+        head.extend_from_slice(&leaf::shapes(columns));
+        leaf::put_externals(&mut head, externals);
+        let out = if head.len() + lengths.len() + streams.len() < raw.len() {
+            [&head[..], &lengths, &streams].concat()
+        } else {
+            [&[VERSION, RAW], raw].concat()
+        };
+        scratch.streams = streams;
+        out
+    })
 }
 
 /// Bytes one column of a conformed batch takes in a leaf, and stored. For reports.

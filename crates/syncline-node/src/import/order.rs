@@ -17,9 +17,27 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Of no keys.
+    pub(super) const fn new() -> Self {
+        Self { in_order: true, ends: None }
+    }
+
+    /// Takes in the keys that come after these.
+    pub(super) fn join(&mut self, next: Self) {
+        self.in_order &= next.in_order;
+        match (&mut self.ends, next.ends) {
+            (Some((_, end)), Some((first, last))) => {
+                self.in_order &= *end <= first;
+                *end = last;
+            }
+            (ends @ None, next) => *ends = next,
+            (Some(_), None) => {}
+        }
+    }
+
     /// Of batches of the key's columns, which `plan` fits. Ends with the first batch that breaks the order.
     pub(super) fn of(batches: impl Iterator<Item = Result<RecordBatch>>, plan: &FitPlan) -> Result<Self> {
-        let mut order = Self { in_order: true, ends: None };
+        let mut order = Self::new();
         for batch in batches {
             let keys = plan.fit_key(&batch?)?;
             if keys.num_rows() > 0 && !order.add(&plan.encoder.encode_key_columns(&keys)?) {

@@ -25,6 +25,9 @@ use super::{Error, Result};
 /// How many batches a thread is ahead of the consumer.
 const AHEAD: usize = 4;
 
+/// How many bytes of rows a batch has, about: a few batches of each thread are in memory.
+const BATCH_BYTES: u64 = 2 << 20;
+
 /// A Parquet file whose footer has been read.
 #[derive(Debug, Clone)]
 pub(super) struct Parquet {
@@ -47,12 +50,32 @@ impl Parquet {
 
     /// Batches of some columns (of the file's top level, ascending).
     fn read(&self, columns: &[usize], rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        self.read_groups((0..self.metadata.metadata().num_row_groups()).collect(), columns, rows)
+    }
+
+    /// The same of some row groups.
+    fn read_groups(
+        &self,
+        groups: Vec<usize>,
+        columns: &[usize],
+        rows: usize,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
-        let reader = builder.with_projection(mask).with_batch_size(rows).build();
+        let reader = builder.with_row_groups(groups).with_projection(mask).with_batch_size(rows).build();
         let name = self.name.clone();
         let reader = reader.map_err(|error| Error::source(&name, error))?;
         Ok(reader.map(move |batch| batch.map_err(|error| Error::source(&name, error))))
+    }
+
+    /// At most `most` rows, and fewer of rows that are long before compression.
+    fn batch_rows(&self, most: usize) -> usize {
+        let metadata = self.metadata.metadata();
+        let bytes: u64 =
+            metadata.row_groups().iter().map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0)).sum();
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+        let fit = usize::try_from(BATCH_BYTES / (bytes / rows.max(1)).max(1)).unwrap_or(most);
+        fit.max(16).min(most)
     }
 
     /// Compressed bytes of each column of the top level.
@@ -73,7 +96,19 @@ impl Parquet {
     /// Whether the keys do not fall, and the first and last of them. Reads the key's columns only.
     pub(super) fn key_order(&self, plan: &FitPlan) -> Result<Order> {
         let (columns, narrow) = plan.key_only().narrowed();
-        Order::of(self.read(&columns, 8192)?, &narrow)
+        // Some row groups side by side at a time: no more is read than that once the order is broken.
+        let groups: Vec<usize> = (0..self.metadata.metadata().num_row_groups()).collect();
+        let mut order = Order::new();
+        for groups in groups.chunks(2 * task::width()) {
+            let of = |group| Order::of(self.read_groups(vec![group], &columns, 8192)?, &narrow);
+            for next in task::try_map(groups.to_vec(), of)? {
+                order.join(next);
+            }
+            if !order.in_order {
+                break;
+            }
+        }
+        Ok(order)
     }
 }
 
@@ -117,7 +152,7 @@ impl Reader {
     /// Reads these columns of the file (ascending). The batches have them in this order.
     pub(super) fn new(file: &Parquet, columns: &[usize], rows: usize, counter: Counter) -> Result<Self> {
         let failed = |source| Error::Read { name: file.name.clone(), source };
-        let weights = file.weights();
+        let (weights, rows) = (file.weights(), file.batch_rows(rows));
         let mut parts = Vec::new();
         for part in split(columns, &weights, task::width()) {
             let thread = ahead("parquet", AHEAD, file.read(&part, rows)?).map_err(failed)?;

@@ -19,6 +19,8 @@ const RUN: usize = 64;
 
 /// Memory and contexts that are used again.
 pub(crate) struct Scratch {
+    /// A leaf's streams, taken while one is encoded.
+    pub(super) streams: Vec<u8>,
     pub(super) numbers: Vec<u64>,
     pub(super) bytes: Vec<u8>,
     frame: Vec<u8>,
@@ -39,7 +41,14 @@ impl Scratch {
         }
         let mut decompressor = Decompressor::new().expect(text);
         decompressor.set_parameter(DParameter::Format(FrameFormat::Magicless)).expect(text);
-        Self { numbers: Vec::new(), bytes: Vec::new(), frame: Vec::new(), compressor, decompressor }
+        Self {
+            streams: Vec::new(),
+            numbers: Vec::new(),
+            bytes: Vec::new(),
+            frame: Vec::new(),
+            compressor,
+            decompressor,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl<'a> Dictionary<'a> {
                         table[slot] = entries.len() as u16;
                         break entries.len() - 1;
                     }
-                    code if entries[usize::from(code) - 1] == cell => break usize::from(code) - 1,
+                    code if same(entries[usize::from(code) - 1], cell) => break usize::from(code) - 1,
                     _ => slot = (slot + 1) % SLOTS,
                 }
             };
@@ -78,6 +78,17 @@ fn hash(cell: &[u8]) -> u64 {
         0
     };
     hash >> 32
+}
+
+/// Whether two cells are equal. Short ones, as nearly all are, take no call: reads of fixed size that may overlap.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    match a.len() {
+        len if len != b.len() => false,
+        8..=16 => a.first_chunk::<8>() == b.first_chunk::<8>() && a.last_chunk::<8>() == b.last_chunk::<8>(),
+        4..8 => a.first_chunk::<4>() == b.first_chunk::<4>() && a.last_chunk::<4>() == b.last_chunk::<4>(),
+        1 => a[0] == b[0],
+        _ => a == b,
+    }
 }
 
 /// Reads the number of entries, then codes into the scratch's numbers, each less than it.

@@ -116,3 +116,22 @@ fn columns_that_repeat_or_count_take_few_bytes() {
     assert!(size(3) < n * 8, "planes: {}", size(3));
     assert!(size(4) < n / 2 + 100, "four bits: {}", size(4));
 }
+
+/// Cells of every length up to where comparing takes a call, that differ in one byte: each is its own entry.
+#[test]
+fn dictionaries_tell_cells_apart_that_differ_in_one_byte() {
+    for len in 1..40_usize {
+        let mut cells = vec![vec![7_u8; len]];
+        for at in 0..len {
+            let mut cell = vec![7; len];
+            cell[at] = 8;
+            cells.push(cell);
+        }
+        let repeated: Vec<&[u8]> = cells.iter().cycle().take(cells.len() * 8).map(|cell| &cell[..]).collect();
+        if let Some(found) = dict::Dictionary::find(repeated.iter().copied()) {
+            assert_eq!(found.entries.len(), cells.len(), "{len} bytes");
+        } else {
+            assert!(cells.len() > 12, "{len} bytes");
+        }
+    }
+}

@@ -19,6 +19,12 @@ use crate::leaf::{self, External, Leaf};
 use crate::node::Entry;
 use crate::{Error, Result, codec};
 
+/// At most how many leaves make a task. One takes hardly longer to encode than to hand over, and tasks have to last while
+/// this thread prepares the next batch.
+const GROUP: usize = 8;
+/// About how many bytes of rows make a task, when leaves are large.
+const GROUP_BYTES: usize = 512 << 10;
+
 /// A leaf ready to be stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
@@ -102,8 +108,11 @@ impl Slice {
         {
             return Ok(made(object));
         }
-        let canonical = leaf::encode(&shared.schema, &rows.batch, &rows.externals)?;
-        Ok(made(whole(&canonical)?))
+        let columns = leaf::nodes_of(&shared.schema, &rows.batch)?;
+        let canonical = leaf::assemble(self.rows, &columns, &rows.externals)?;
+        let columns: Vec<_> = columns.iter().map(|(id, node)| (*id, node.slices())).collect();
+        let payload = codec::encode_columns(self.rows, &columns, &rows.externals, &canonical);
+        Ok(made(Encoded::whole(Hash::of(&canonical), codec::LEAF, canonical.len() as u32, payload.into())))
     }
 }
 
@@ -135,6 +144,7 @@ pub(crate) fn build(shared: &Shared, batches: impl Iterator<Item = Result<Batch>
         batches,
         cutter: Cutter::default(),
         ready: VecDeque::new(),
+        group: GROUP,
         applied: Applied::default(),
         done: false,
     };
@@ -142,10 +152,12 @@ pub(crate) fn build(shared: &Shared, batches: impl Iterator<Item = Result<Batch>
     task::pipeline(
         &mut slices,
         4 * task::width(),
-        |slice| slice.encode(shared),
-        |leaf| {
-            shared.store.put_encoded(leaf.object)?;
-            levels.push(leaf.entry)
+        |group| group.into_iter().map(|slice| slice.encode(shared)).collect::<Result<Vec<_>>>(),
+        |leaves| {
+            leaves.into_iter().try_for_each(|leaf| {
+                shared.store.put_encoded(leaf.object)?;
+                levels.push(leaf.entry)
+            })
         },
     )?;
     Ok((levels.finish()?, slices.applied))
@@ -156,6 +168,8 @@ struct Slices<'a, I> {
     batches: I,
     cutter: Cutter,
     ready: VecDeque<Slice>,
+    /// How many leaves make a task.
+    group: usize,
     applied: Applied,
     done: bool,
 }
@@ -168,6 +182,9 @@ impl<I: Iterator<Item = Result<Batch>>> Slices<'_, I> {
         let all = batch.ops.len() as u64;
         let batch = batch.without_deletes()?;
         let rows = batch.ops.len() as u64;
+        let row = batch.rows.batch.get_array_memory_size() / batch.ops.len().max(1);
+        let leaf = row.saturating_mul(self.shared.schema.leaf_rows as usize);
+        self.group = (GROUP_BYTES / leaf.max(1)).clamp(1, GROUP);
         self.applied.inserted += rows;
         self.applied.unchanged += all - rows;
         self.cutter.push(&self.shared.leaf_rule, &batch.rows, &batch.keys, |slice| self.ready.push_back(slice));
@@ -176,12 +193,12 @@ impl<I: Iterator<Item = Result<Batch>>> Slices<'_, I> {
 }
 
 impl<I: Iterator<Item = Result<Batch>>> Iterator for Slices<'_, I> {
-    type Item = Result<Slice>;
+    type Item = Result<Vec<Slice>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(slice) = self.ready.pop_front() {
-                return Some(Ok(slice));
+            if self.ready.len() >= self.group || self.done && !self.ready.is_empty() {
+                return Some(Ok(self.ready.drain(..self.group.min(self.ready.len())).collect()));
             }
             if self.done {
                 return None;
@@ -190,6 +207,7 @@ impl<I: Iterator<Item = Result<Batch>>> Iterator for Slices<'_, I> {
                 Some(batch) => {
                     if let Err(error) = batch.and_then(|batch| self.take(batch)) {
                         self.done = true;
+                        self.ready.clear();
                         return Some(Err(error));
                     }
                 }

@@ -50,3 +50,21 @@ fn lengths_that_lie_outside_are_refused() {
     }
     assert_eq!(open.file.get_bytes(0, bytes.len()).unwrap(), bytes);
 }
+
+#[test]
+fn batches_of_long_rows_have_few_of_them() {
+    let texts = (0..600_u32).map(|i| format!("{i:>20000}"));
+    let texts: ArrayRef = Arc::new(arrow_array::StringArray::from_iter_values(texts));
+    let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+    let mut writer = ArrowWriter::try_new(tempfile::tempfile().unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let file = Parquet::open("t.parquet", writer.into_inner().unwrap()).unwrap();
+    let rows = |most| {
+        let reader = Reader::new(&file, &[0], most, Counter::default()).unwrap();
+        reader.map(|batch| batch.unwrap().num_rows()).collect::<Vec<_>>()
+    };
+    let read = rows(8192);
+    assert_eq!(read.iter().sum::<usize>(), 600);
+    assert!(read.iter().all(|rows| (16..=110).contains(rows)), "{read:?}");
+    assert_eq!(rows(7).iter().max(), Some(&7));
+}

@@ -57,6 +57,27 @@ fn parquet_out_of_order_is_sorted() {
     assert!(!got.report.in_order && got.report.spilled_bytes > 0);
 }
 
+/// Row groups have 1000 rows here: order may break within one, or between two that are in order each.
+#[test]
+fn parquet_out_of_order_anywhere_is_noticed() {
+    let plain: Vec<i64> = (0..9000).collect();
+    let swapped = |a: usize, b: usize| {
+        let mut ids = plain.clone();
+        ids.swap(a, b);
+        ids
+    };
+    let turned = |at: usize| {
+        let mut ids = plain.clone();
+        ids.rotate_left(at);
+        ids
+    };
+    for ids in [swapped(8998, 8999), swapped(0, 1), swapped(3999, 4000), turned(1000), turned(8000)] {
+        let got = run(vec![stream("t.parquet", parquet(&wide(ids)))], &options(), None, &["id"]).unwrap();
+        assert!(!got.report.in_order);
+        assert_eq!((got.report.rows, &got.rows()[4000]["id"]), (9000, &json!(4000)));
+    }
+}
+
 #[test]
 fn cells_that_do_not_fit_the_table_are_bad_rows() {
     let schema = text("t.csv", "id,n,d\n1,2,2024-01-01\n", &options(), None, &["id"]).unwrap().schema;
