@@ -140,7 +140,7 @@ fn measure_suite(args: &Args, ours: Option<&Ours>, suite: &Suite) -> Result<()> 
     let mut scratch = tempfile::Builder::new();
     scratch.prefix("syncline-bench-");
     let scratch = match &args.scratch {
-        Some(dir) => scratch.tempdir_in(dir),
+        Some(dir) => std::fs::create_dir_all(dir).and_then(|()| scratch.tempdir_in(dir)),
         None => scratch.tempdir(),
     };
     let mut scratch = scratch.context("making a scratch directory")?;
