@@ -70,12 +70,7 @@ fn show(page: &mut Page, report: &Report) {
     let mut columns = Table::new([("column", Align::Left), ("type", Align::Left), ("", Align::Left)]);
     for column in &report.columns {
         let nullable = if column.nullable { "may be null" } else { "" };
-        let ty = serde_json::to_value(&column.ty).unwrap_or_default();
-        columns.row([
-            column.name.clone(),
-            ty.as_str().map_or_else(|| ty.to_string(), str::to_owned),
-            nullable.to_owned(),
-        ]);
+        columns.row([column.name.clone(), column.ty.to_string(), nullable.to_owned()]);
     }
     page.table(&columns);
     match report.commit {

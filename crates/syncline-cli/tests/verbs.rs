@@ -220,7 +220,13 @@ fn columns_come_and_go() {
     let report = replica.json(["import", &file, "--table", "t", "-m", "stock"]);
     assert_eq!((&report["updated"], &report["staged"]), (&json!(2), &json!(false)));
     assert_eq!(replica.table(), "id,name,amount,stock\n1,apple,0.5,7\n2,pear,0.75,\n3,plum,1.25,9\n");
-    assert_eq!(replica.json(["diff", "HEAD~1", "HEAD"])["trees"][0]["schema_changed"], true);
+    let change = &replica.json(["diff", "HEAD~1", "HEAD"])["trees"][0];
+    assert_eq!(change["schema_changed"], true);
+    let columns = json!([{"change": "renamed", "from": "price", "name": "amount"},
+        {"change": "added", "name": "stock", "type": "int32"}]);
+    assert_eq!(change["columns"], columns);
+    let text = replica.run(["diff", "HEAD~1", "HEAD"]).ok().stdout;
+    assert!(text.contains("columns: price -> amount, + stock int32"), "{text}");
 
     replica.json(["alter", "--table", "t", "--drop", "stock", "--rename", "amount=price", "-m", "back"]);
     assert_eq!(replica.table(), THREE);

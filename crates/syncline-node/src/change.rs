@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use syncline_store::Store;
+use syncline_tree::schema::{Column, Schema};
 use syncline_tree::{DatasetRoot, Table, TableRef, TreeName, diff};
 
 use crate::error::{Error, Result};
@@ -28,9 +29,71 @@ pub struct TreeChange {
     pub presence: Presence,
     /// Whether columns were added, removed, renamed or changed.
     pub schema_changed: bool,
+    /// Which columns, in the newer version's order, then those that are gone. Empty where the tree is in one version only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnChange>,
     /// Whether the tree is outside of the part that this replica holds: then the counts are the least that they can be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub elsewhere: bool,
+}
+
+/// What became of a column between two versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "change")]
+pub enum ColumnChange {
+    /// It is new.
+    Added {
+        /// Its name.
+        name: String,
+        /// Its type, as people write it.
+        #[serde(rename = "type")]
+        ty: String,
+    },
+    /// It is gone.
+    Dropped {
+        /// The name that it had.
+        name: String,
+    },
+    /// It has another name.
+    Renamed {
+        /// The name that it had.
+        from: String,
+        /// Its name.
+        name: String,
+    },
+    /// It has another type, or may be null now.
+    Retyped {
+        /// Its name.
+        name: String,
+        /// The type that it had, as people write it.
+        from: String,
+        /// Its type, as people write it.
+        #[serde(rename = "type")]
+        ty: String,
+    },
+}
+
+/// What became of each column that is not what it was.
+#[must_use]
+pub fn columns_between(before: &Schema, after: &Schema) -> Vec<ColumnChange> {
+    let full = |column: &Column| format!("{}{}", column.ty, if column.nullable { "" } else { " not null" });
+    let mut changes = Vec::new();
+    for column in &after.columns {
+        let name = column.name.clone();
+        let Some(old) = before.columns.iter().find(|old| old.id == column.id) else {
+            changes.push(ColumnChange::Added { name, ty: full(column) });
+            continue;
+        };
+        if old.name != name {
+            changes.push(ColumnChange::Renamed { from: old.name.clone(), name: name.clone() });
+        }
+        if full(old) != full(column) {
+            changes.push(ColumnChange::Retyped { name, from: full(old), ty: full(column) });
+        }
+    }
+    let gone = before.columns.iter().filter(|old| after.columns.iter().all(|column| column.id != old.id));
+    changes.extend(gone.map(|old| ColumnChange::Dropped { name: old.name.clone() }));
+    changes
 }
 
 /// In which of two versions a tree exists.
@@ -79,6 +142,7 @@ fn tree_change(
         rows_after: rows(after),
         presence: Presence::Kept,
         schema_changed: false,
+        columns: Vec::new(),
         elsewhere: !held,
     };
     match (before, after) {
@@ -87,9 +151,14 @@ fn tree_change(
                 // Nobody can say more without the rows.
                 change.inserted = after.rows.saturating_sub(before.rows);
                 change.deleted = before.rows.saturating_sub(after.rows);
-            } else if before.rows > 0 && after.rows > 0 {
-                let counts = diff::diff_counts(&Table::open(store, before)?, &Table::open(store, after)?)?;
-                (change.inserted, change.updated, change.deleted) = (counts.inserted, counts.updated, counts.deleted);
+            } else {
+                let (before, after) = (Table::open(store, before)?, Table::open(store, after)?);
+                if before.rows() > 0 && after.rows() > 0 {
+                    let counts = diff::diff_counts(&before, &after)?;
+                    (change.inserted, change.updated, change.deleted) =
+                        (counts.inserted, counts.updated, counts.deleted);
+                }
+                change.columns = columns_between(before.schema(), after.schema());
             }
             change.schema_changed = before.schema != after.schema;
         }

@@ -14,6 +14,7 @@ use crate::{Error, Result};
 
 mod arrow;
 mod evolve;
+mod name;
 
 /// The unit of times and timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

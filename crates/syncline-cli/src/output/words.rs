@@ -1,7 +1,7 @@
 //! Parts that many reports share: what changed, what a transfer cost, names of trees.
 
 use syncline_base::Hash;
-use syncline_node::change::{Presence, TreeChange};
+use syncline_node::change::{ColumnChange, Presence, TreeChange};
 use syncline_node::ops::transfer::Cost;
 use syncline_tree::TreeName;
 
@@ -36,7 +36,8 @@ pub(crate) fn changes(page: &mut Page, changes: &[TreeChange]) {
         let note = match (change.presence, change.schema_changed) {
             (Presence::Added, _) => "new",
             (Presence::Removed, _) => "removed",
-            (Presence::Kept, true) => "columns changed",
+            (Presence::Kept, true) if change.columns.is_empty() => "columns changed",
+            (Presence::Kept, true) => &columns(&change.columns),
             (Presence::Kept, false) => "",
         };
         table.row([
@@ -49,6 +50,18 @@ pub(crate) fn changes(page: &mut Page, changes: &[TreeChange]) {
         ]);
     }
     page.table(&table);
+}
+
+/// What became of columns, in one line.
+fn columns(changes: &[ColumnChange]) -> String {
+    let word = |change: &ColumnChange| match change {
+        ColumnChange::Added { name, ty } => format!("+ {name} {ty}"),
+        ColumnChange::Dropped { name } => format!("- {name}"),
+        ColumnChange::Renamed { from, name } => format!("{from} -> {name}"),
+        ColumnChange::Retyped { name, from, ty } => format!("{name} {from} -> {ty}"),
+    };
+    let words: Vec<String> = changes.iter().map(word).collect();
+    format!("columns: {}", words.join(", "))
 }
 
 /// What a transfer cost, in one line.

@@ -259,3 +259,22 @@ pub(super) fn empty_dir(dir: &Path) -> bool {
 pub(super) fn total(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
+
+#[test]
+fn types_are_written_as_they_are_read() {
+    for text in [
+        "bool",
+        "uint64",
+        "bfloat16",
+        "decimal(12, -2)",
+        "decimal256(12, 2)",
+        "decimal256(60, 2)",
+        "date",
+        "time(ms)",
+        "timestamp(ns)",
+        "timestamp(us, UTC)",
+        "list(fixed_size_list(float32, 768))",
+    ] {
+        assert_eq!(parse_type(text).unwrap().to_string(), text);
+    }
+}

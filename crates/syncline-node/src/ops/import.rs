@@ -299,6 +299,7 @@ fn guard(request: &Request, old: Option<&Table>, done: &Done) -> Result<()> {
         rows_after: done.table.rows(),
         presence: Presence::Kept,
         schema_changed: false,
+        columns: Vec::new(),
         elsewhere: false,
     };
     change::guard(&[change], request.allow_mass_delete)

@@ -67,20 +67,11 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
                 let schema = opened.schema();
                 schema.columns.iter().map(|column| {
                     let key = if schema.key.contains(&column.id) { " (key)" } else { "" };
-                    format!("{} {}{key}", column.name, type_name(&column.ty))
+                    format!("{} {}{key}", column.name, column.ty)
                 })
             });
             Ok(Tree { tree, root: super::root::tree_root(table), rows: table.rows, columns: columns.collect() })
         })
         .collect::<Result<_>>()?;
     Ok(Report { entry: log::entry(&refs, id, commit), trees, changes })
-}
-
-/// A type as a schema file names it.
-fn type_name(ty: &syncline_tree::schema::Type) -> String {
-    match serde_json::to_value(ty) {
-        Ok(serde_json::Value::String(name)) => name,
-        Ok(other) => other.to_string(),
-        Err(_) => format!("{ty:?}"),
-    }
 }

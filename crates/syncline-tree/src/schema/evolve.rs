@@ -53,7 +53,7 @@ impl Schema {
         let column = &mut schema.columns[position];
         if !column.ty.widens_to(&ty) || column.nullable && !nullable {
             let from = &column.ty;
-            return Err(Error::invalid(format!("column {name:?} cannot go from {from:?} to {ty:?} without loss")));
+            return Err(Error::invalid(format!("column {name:?} cannot go from {from} to {ty} without loss")));
         }
         column.ty = ty;
         column.nullable = nullable;
