@@ -178,13 +178,16 @@ impl FitPlan {
         reasons: &mut BTreeMap<usize, String>,
     ) -> Result<ArrayRef> {
         let failed = |error: arrow_schema::ArrowError| {
-            let reason =
-                format!("column `{}` of type {} cannot become {ty:?}: {error}", field.name(), array.data_type());
+            let reason = format!("column `{}` of type {} cannot become {ty}: {error}", field.name(), array.data_type());
             Error::source(&self.name, reason)
         };
         let plain = unpacked(array).map_err(failed)?;
         if plain.data_type() == field.data_type() {
             return Ok(plain);
+        }
+        // What writes a column without a single value often knows no type for it either.
+        if plain.data_type() == &DataType::Null {
+            return Ok(new_null_array(field.data_type(), plain.len()));
         }
         if plain.data_type() == &DataType::Utf8 {
             return from_text(&plain, field, ty, reasons).map_err(failed);

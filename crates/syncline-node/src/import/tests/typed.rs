@@ -57,6 +57,22 @@ fn parquet_out_of_order_is_sorted() {
     assert!(!got.report.in_order && got.report.spilled_bytes > 0);
 }
 
+/// pandas writes such columns for what is empty throughout.
+#[test]
+fn a_column_without_a_type_is_null_in_every_row() {
+    let empty = || Arc::new(arrow_array::NullArray::new(3)) as ArrayRef;
+    let source = batch(vec![("id", Arc::new(Int64Array::from(vec![1, 2, 3]))), ("n", empty()), ("m", empty())]);
+    let known = text("t.csv", "id,n,m\n1,2,2024-01-01\n", &options(), None, &["id"]).unwrap().schema;
+    for existing in [None, Some(&known)] {
+        let got = run(vec![stream("t.parquet", parquet(&source))], &options(), existing, &["id"]).unwrap();
+        assert_eq!(got.rows()[2], json!({"id": 3, "n": null, "m": null}));
+        assert_eq!(
+            (got.report.rejected, type_of(&got, "n").as_str()),
+            (0, if existing.is_some() { "Int64" } else { "Utf8" })
+        );
+    }
+}
+
 /// Row groups have 1000 rows here: order may break within one, or between two that are in order each.
 #[test]
 fn parquet_out_of_order_anywhere_is_noticed() {
