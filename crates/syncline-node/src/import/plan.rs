@@ -212,11 +212,17 @@ pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]
         let field = fields.iter().find(|field| &field.name == name);
         let field = field.ok_or_else(|| {
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-            Error::invalid(format!("the key column `{name}` is not in the sources; they have {}", names.join(", ")))
+            let hint = other_separator(&names).map_or_else(String::new, |separator| {
+                format!("; is that more than one column? give --delimiter '{separator}'")
+            });
+            Error::invalid(format!(
+                "the key column `{name}` is not in the sources; they have {}{hint}",
+                names.join(", ")
+            ))
         })?;
         if options.schema.is_none() && !field.ty.can_be_key() {
             let reason = format!(
-                "the key column `{name}` looks like {:?}, which no key can be; declare its type with --schema",
+                "the key column `{name}` looks like {}, which no key can be; declare its type with --schema",
                 field.ty
             );
             return Err(Error::invalid(reason));
@@ -410,6 +416,12 @@ impl Planned {
             }
         }
     }
+}
+
+/// What a header with one name only is probably separated by.
+fn other_separator(names: &[&str]) -> Option<&'static str> {
+    let [only] = names else { return None };
+    [";", "\t", "|", ","].into_iter().find(|separator| only.contains(*separator))
 }
 
 /// Whether all sources together are known to be in key order.

@@ -103,7 +103,7 @@ fn empty_and_headless_sources() {
 fn headers_that_make_no_sense() {
     assert!(refused("t.csv", "a,b,a\n1,2,3\n", &["a"]).contains("has column `a` twice"));
     assert!(refused("t.csv", "a,b\n1,2\n", &["c"]).contains("key column `c` is not in the sources; they have a, b"));
-    assert!(refused("t.csv", "a,b\n1.5,2\n", &["a"]).contains("looks like Float64"));
+    assert!(refused("t.csv", "a,b\n1.5,2\n", &["a"]).contains("looks like float64"));
     assert!(refused("t.csv", "a,b\n1.5,2\n", &[]).contains("--key"));
     assert!(refused("t.txt", "a,b\n", &["a"]).contains("--format"));
     assert!(refused("t.csv", "\"a,b\n1,2\n", &["a"]).contains("never closed"));
