@@ -8,7 +8,7 @@ use std::sync::Arc;
 use syncline_base::rng::Rng;
 use syncline_store::Backend;
 use syncline_store::backend::object::ObjectBackend;
-use syncline_store::backend::wrap::{Retry, Wrapped};
+use syncline_store::backend::wrap::{Ahead, Retry, Wrapped};
 
 use crate::error::{Error, Result};
 use crate::replica::{Env, META_DIR};
@@ -106,6 +106,9 @@ fn is_replica(dir: &Path) -> bool {
 const BUCKET_TRIES: u32 = 6;
 const BUCKET_PAUSE_MS: u64 = 200;
 
+/// How much that was read around what was asked for is kept.
+const BUCKET_AHEAD: u64 = 64 << 20;
+
 /// The objects below a prefix of a bucket.
 ///
 /// # Errors
@@ -113,5 +116,5 @@ const BUCKET_PAUSE_MS: u64 = 200;
 pub(crate) fn bucket(url: &str, env: &Env) -> Result<Arc<dyn Backend>> {
     let bucket = Arc::new(ObjectBackend::open(url)?);
     let retry = Retry::new(env.clock.clone(), BUCKET_TRIES, BUCKET_PAUSE_MS, Rng::from_os());
-    Ok(Arc::new(Wrapped::new(bucket, Arc::new(retry))))
+    Ok(Arc::new(Ahead::new(Arc::new(Wrapped::new(bucket, Arc::new(retry))), BUCKET_AHEAD)))
 }

@@ -98,6 +98,14 @@ pub trait Backend: Send + Sync + Debug {
     /// See the trait.
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>>;
 
+    /// As `list`, for several prefixes.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn list_many(&self, prefixes: &[&str]) -> Result<Vec<Vec<(String, u64)>>> {
+        prefixes.iter().map(|prefix| self.list(prefix)).collect()
+    }
+
     /// Removes an object. Removing what is not there is fine.
     ///
     /// # Errors

@@ -112,6 +112,15 @@ impl State {
         self.files.get(loc.file as usize).is_some_and(|file| !file.gone)
     }
 
+    /// Adds places to the tail: many at once cost little when they are sorted.
+    pub(crate) fn know(&mut self, entries: Vec<(Hash, Loc)>) {
+        if entries.len() >= self.tail.len() / 4 {
+            self.tail.append(&mut entries.into_iter().collect());
+        } else {
+            self.tail.extend(entries);
+        }
+    }
+
     /// Notes that the tail knows `from..to` of a file.
     pub(crate) fn cover(&mut self, file: u32, from: u64, to: u64) {
         let covers = self.tail_covers.entry(file).or_default();

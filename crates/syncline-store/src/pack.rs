@@ -25,7 +25,7 @@ pub(crate) const ENTRY: usize = 48;
 pub(crate) const TRAILER: u64 = 16;
 const TRAILER_MAGIC: [u8; 8] = *b"SLPEND1\n";
 /// How much of a file is read at once when it is scanned.
-const SCAN: u64 = 4 << 20;
+const SCAN: u64 = 8 << 20;
 
 /// Where an object lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

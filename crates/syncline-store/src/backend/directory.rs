@@ -25,6 +25,8 @@ mod naming;
 
 /// How many files are kept open for reading.
 const OPEN_FILES: usize = 256;
+/// Longer ranges are read only when the file is known to have them.
+const READ_UNASKED: u64 = 1 << 20;
 
 /// Byte objects as files below one directory.
 #[derive(Debug, Clone)]
@@ -116,30 +118,14 @@ impl Directory {
     }
 
     /// Makes the directory of `path`, and makes its name durable.
-    fn make_parent(&self, path: &Path) -> io::Result<()> {
-        let Some(parent) = path.parent() else { return Ok(()) };
-        if parent.is_dir() {
-            return Ok(());
-        }
-        fs::create_dir_all(parent)?;
-        let mut at = Some(parent);
-        while let Some(directory) = at {
-            sync_directory(directory)?;
-            if directory == self.inner.root {
-                if let Some(above) = directory.parent().filter(|above| !above.as_os_str().is_empty()) {
-                    sync_directory(above)?;
-                }
-                break;
-            }
-            at = directory.parent();
-        }
-        Ok(())
+    fn make_parent(path: &Path) -> io::Result<()> {
+        make_missing(path)?.iter().try_for_each(|directory| sync_parent(directory))
     }
 
     fn temporary(&self) -> io::Result<(PathBuf, File)> {
         let unique = self.inner.names.lock().expect("no code panics while it draws a name").unique_name();
         let path = self.inner.root.join("tmp").join(unique);
-        self.make_parent(&path)?;
+        Self::make_parent(&path)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         Ok((path, file))
     }
@@ -148,7 +134,7 @@ impl Directory {
     fn publish(&self, temporary: &Path, name: &str) -> Result<()> {
         let path = self.path(name)?;
         let publish = || {
-            self.make_parent(&path)?;
+            Self::make_parent(&path)?;
             self.inner.naming.give(temporary, &path, || {
                 let lock = self.lock_file("publish")?;
                 lock.lock()?;
@@ -170,18 +156,29 @@ impl Directory {
     }
 }
 
+/// Makes the directories above `path`; returns those that were not there. Their names are not durable yet.
+fn make_missing(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let above = path.ancestors().skip(1).take_while(|directory| !directory.as_os_str().is_empty());
+    let missing: Vec<PathBuf> = above.take_while(|directory| !directory.is_dir()).map(Path::to_owned).collect();
+    if let Some(lowest) = missing.first() {
+        fs::create_dir_all(lowest)?;
+    }
+    Ok(missing)
+}
+
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_directory)
+    let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    parent.map_or(Ok(()), sync_directory)
 }
 
 fn read_range(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     let length = range.end.saturating_sub(range.start);
-    // The size bounds the allocation: a range that reaches beyond the end must not reserve memory for it.
-    if range.end > file.metadata()?.len() {
+    // The size bounds the allocation: a range that reaches beyond the end must not reserve much memory for it.
+    if length > READ_UNASKED && range.end > file.metadata()?.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
@@ -261,9 +258,7 @@ impl Backend for Directory {
         let path = self.path(name)?;
         let write = || {
             let fresh = at == 0;
-            if fresh {
-                self.make_parent(&path)?;
-            }
+            let missing = if fresh { make_missing(&path)? } else { Vec::new() };
             let file = OpenOptions::new().write(true).create(fresh).truncate(false).open(&path)?;
             let length = file.metadata()?.len();
             if length < at {
@@ -277,7 +272,11 @@ impl Backend for Directory {
                 let _ = file.set_len(at);
                 return Err(error);
             }
-            if fresh { sync_parent(&path) } else { Ok(()) }
+            // The names after the data: what syncs the data has most often taken them along.
+            if fresh {
+                sync_parent(&path)?
+            }
+            missing.iter().try_for_each(|directory| sync_parent(directory))
         };
         write().map_err(|error| self.error("appending to", name, &error))
     }
@@ -328,7 +327,7 @@ impl Backend for Directory {
                 return Err(self.refused(Kind::Conflict, "replacing", name, "somebody else has changed it"));
             }
             let rename = || {
-                self.make_parent(&path)?;
+                Self::make_parent(&path)?;
                 fs::rename(&temporary, &path)?;
                 sync_parent(&path)
             };
@@ -371,7 +370,7 @@ impl Backend for Directory {
 impl Directory {
     fn lock_file(&self, name: &str) -> io::Result<File> {
         let path = self.inner.root.join("lock").join(name);
-        self.make_parent(&path)?;
+        Self::make_parent(&path)?;
         OpenOptions::new().write(true).create(true).truncate(false).open(path)
     }
 }

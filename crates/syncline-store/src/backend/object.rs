@@ -173,6 +173,17 @@ impl ObjectBackend {
     }
 }
 
+/// All objects below a folder.
+async fn list_below(client: &dyn ObjectStore, top: Path) -> object_store::Result<Vec<(Path, u64)>> {
+    let (mut folders, mut objects) = (vec![top], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let result = client.list_with_delimiter(Some(&folder)).await?;
+        folders.extend(result.common_prefixes);
+        objects.extend(result.objects.into_iter().map(|object| (object.location, object.size)));
+    }
+    Ok(objects)
+}
+
 fn version_of(e_tag: Option<String>, version: Option<String>) -> Version {
     Version(serde_json::to_string(&(e_tag, version)).expect("two texts can be written as JSON"))
 }
@@ -234,25 +245,33 @@ impl Backend for ObjectBackend {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
-        let (client, top) = (self.client(), self.path(prefix));
+        Ok(self.list_many(&[prefix])?.pop().expect("one prefix was given"))
+    }
+
+    fn list_many(&self, prefixes: &[&str]) -> Result<Vec<Vec<(String, u64)>>> {
+        let (client, tops) = (self.client(), prefixes.iter().map(|prefix| self.path(prefix)).collect::<Vec<_>>());
         let listed = self.wait(async move {
-            let (mut folders, mut objects) = (vec![top], Vec::new());
-            while let Some(folder) = folders.pop() {
-                let result = client.list_with_delimiter(Some(&folder)).await?;
-                folders.extend(result.common_prefixes);
-                objects.extend(result.objects.into_iter().map(|object| (object.location, object.size)));
+            let mut listings = tokio::task::JoinSet::new();
+            for (at, top) in tops.into_iter().enumerate() {
+                let client = Arc::clone(&client);
+                listings.spawn(async move { (at, list_below(&*client, top).await) });
             }
-            Ok(objects)
+            let mut listed = listings.join_all().await;
+            listed.sort_unstable_by_key(|(at, _)| *at);
+            listed.into_iter().map(|(_, listed)| listed).collect::<std::result::Result<Vec<_>, _>>()
         });
-        let listed = listed.map_err(|error| self.failed("listing", prefix, &error))?;
+        let listed = listed.map_err(|error| self.failed("listing", &prefixes.join(", "), &error))?;
         let own = |(location, size): (Path, u64)| {
             let parts: Vec<String> =
                 location.prefix_match(&self.inner.prefix)?.map(|part| part.as_ref().to_owned()).collect();
             Some((parts.join("/"), size))
         };
-        let mut names: Vec<(String, u64)> = listed.into_iter().filter_map(own).collect();
-        names.sort_unstable();
-        Ok(names)
+        let sorted = |listed: Vec<(Path, u64)>| {
+            let mut names: Vec<(String, u64)> = listed.into_iter().filter_map(own).collect();
+            names.sort_unstable();
+            names
+        };
+        Ok(listed.into_iter().map(sorted).collect())
     }
 
     fn delete(&self, name: &str) -> Result<()> {

@@ -1,8 +1,9 @@
 //! Wrappers: what can be put around any backend.
 //!
-//! [`Retry`], [`Limit`] and [`Meter`] are one struct, [`Wrapped`], around a [`Layer`] that sees every call. [`Faults`] needs to know
-//! what calls do and stands by itself.
+//! [`Retry`], [`Limit`] and [`Meter`] are one struct, [`Wrapped`], around a [`Layer`] that sees every call. [`Faults`] and
+//! [`Ahead`] need to know what calls do and stand by themselves.
 
+mod ahead;
 mod faults;
 mod limit;
 mod meter;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use super::{Backend, Caps, Guard, Upload, Version};
 use crate::error::Result;
 
+pub use ahead::Ahead;
 pub use faults::{Fault, Faults};
 pub use limit::Limit;
 pub use meter::{Counts, Meter};
@@ -30,7 +32,7 @@ pub use retry::Retry;
 pub enum Op {
     /// `read`, `read_many`, `read_versioned`, `Upload::read`.
     Read,
-    /// `size`, `list`.
+    /// `size`, `list`, `list_many`.
     List,
     /// `put`, `append`, `swap`, `Upload::write`.
     Write,
@@ -123,6 +125,10 @@ impl<L: Layer> Backend for Wrapped<L> {
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         self.layer.around(Call { op: Op::List, name: prefix, bytes: 0 }, &|| self.inner.list(prefix))
+    }
+
+    fn list_many(&self, prefixes: &[&str]) -> Result<Vec<Vec<(String, u64)>>> {
+        self.layer.around(Call { op: Op::List, name: "", bytes: 0 }, &|| self.inner.list_many(prefixes))
     }
 
     fn delete(&self, name: &str) -> Result<()> {

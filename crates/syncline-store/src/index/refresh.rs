@@ -59,11 +59,9 @@ impl Index {
     }
 
     fn refresh_once(&self) -> Result<bool> {
-        let mut listed = self.backend.list(SEGMENTS)?;
-        listed.extend(self.backend.list(PACKS)?);
-        listed.extend(self.backend.list(JOURNALS)?);
-        let notes = self.backend.list(CONDEMNED)?;
-        listed.extend(notes.iter().cloned());
+        let folders = self.backend.list_many(&[SEGMENTS, PACKS, JOURNALS, CONDEMNED])?;
+        let notes = folders.last().cloned().unwrap_or_default();
+        let listed: Vec<(String, u64)> = folders.into_iter().flatten().collect();
         if self.read().listed == listed {
             return Ok(false);
         }
@@ -203,7 +201,7 @@ impl Index {
             && let Some(entries) = pack::read_footer(&*self.backend, &name, size, file)?
         {
             let mut state = self.write();
-            state.tail.extend(entries);
+            state.know(entries);
             state.cover(file, 0, size);
             let info = &mut state.files[file as usize];
             (info.end, info.finished, info.durable) = (size, true, size);
@@ -225,7 +223,7 @@ impl Index {
             tracing::warn!(name, damage = ?scanned.damage, "a file is damaged: run verify, then repair from a good copy");
         }
         let mut state = self.write();
-        state.tail.extend(entries);
+        state.know(entries);
         // Damaged stretches stay uncovered: if only the reading went wrong, the next look finds their objects.
         let mut at = from;
         for (bad, good) in scanned.damage.iter().copied().chain([(scanned.end, scanned.end)]) {

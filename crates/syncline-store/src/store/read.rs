@@ -9,6 +9,7 @@ use syncline_base::hash::IdMap;
 use syncline_base::{Hash, Kind, task};
 
 use super::{Inner, Store};
+use crate::backend::Upload;
 use crate::codec::Encoded;
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, MAX_DEPTH, SHARED, Stored};
@@ -39,7 +40,7 @@ impl Store {
     /// # Errors
     /// `NotFound`, `Corrupt` for the first object that cannot be read, or the backend's.
     pub fn get_many(&self, ids: &[Hash]) -> Result<Vec<Bytes>> {
-        self.read_many(ids, true)
+        self.read_many(ids, true, true)
     }
 
     /// As `get_many`, for objects that nobody will ask for again soon: they do not push others out of the cache.
@@ -47,10 +48,19 @@ impl Store {
     /// # Errors
     /// As `get_many`.
     pub fn get_many_once(&self, ids: &[Hash]) -> Result<Vec<Bytes>> {
-        self.read_many(ids, false)
+        self.read_many(ids, false, true)
     }
 
-    fn read_many(&self, ids: &[Hash], keep: bool) -> Result<Vec<Bytes>> {
+    /// As `get_many_once`, but hashes are not checked: for callers that make something else of the objects and compare that
+    /// with a hash that they know.
+    ///
+    /// # Errors
+    /// As `get_many`.
+    pub fn get_many_unchecked(&self, ids: &[Hash]) -> Result<Vec<Bytes>> {
+        self.read_many(ids, false, false)
+    }
+
+    fn read_many(&self, ids: &[Hash], keep: bool, check: bool) -> Result<Vec<Bytes>> {
         let inner = &self.inner;
         let mut have: IdMap<Bytes> = IdMap::default();
         let mut want = Vec::new();
@@ -63,7 +73,7 @@ impl Store {
         want.sort_unstable();
         want.dedup();
         let objects = inner.load(&want)?;
-        let decoded = inner.decode(objects)?;
+        let decoded = if check { inner.decode(objects)? } else { inner.decode_unchecked(objects)? };
         if keep {
             for (id, bytes) in &decoded {
                 inner.objects.insert(*id, bytes.clone(), bytes.len() + 64);
@@ -212,12 +222,15 @@ impl Inner {
         pick(&frame, id, loc).ok_or_else(|| self.damaged(id, Some(loc), "another object lies where it should be"))
     }
 
+    /// Where the bytes of a file are.
+    fn source(&self, file: u32) -> (Arc<str>, Option<Arc<dyn Upload>>) {
+        let state = self.index.read();
+        let info = &state.files[file as usize];
+        (Arc::clone(&info.name), info.upload.clone())
+    }
+
     fn read_range(&self, file: u32, range: Range<u64>) -> Result<Bytes> {
-        let (name, upload) = {
-            let state = self.index.read();
-            let info = &state.files[file as usize];
-            (Arc::clone(&info.name), info.upload.clone())
-        };
+        let (name, upload) = self.source(file);
         match upload {
             Some(upload) => upload.read(range),
             None => self.backend.read(&name, range),
@@ -247,8 +260,7 @@ impl Inner {
             }
         }
         let mut raw = Vec::new();
-        for run in runs {
-            let bytes = self.read_range(run.file, run.from..run.to)?;
+        for (run, bytes) in self.read_runs(runs)? {
             for (offset, len) in run.frames {
                 let at = usize::try_from(u64::from(offset) - run.from).expect("within a read");
                 raw.push(((run.file, offset), bytes.slice(at..at + len as usize)));
@@ -263,6 +275,20 @@ impl Inner {
             frames.insert(key, frame);
         }
         Ok(frames)
+    }
+
+    /// The bytes of runs that are in order of file: those of one file are asked for together.
+    fn read_runs(&self, runs: Vec<Run>) -> Result<Vec<(Run, Bytes)>> {
+        let mut read = Vec::with_capacity(runs.len());
+        for runs in runs.chunk_by(|a, b| a.file == b.file) {
+            let ranges: Vec<Range<u64>> = runs.iter().map(|run| run.from..run.to).collect();
+            let (name, upload) = self.source(runs[0].file);
+            read.extend(match upload {
+                Some(upload) => ranges.into_iter().map(|range| upload.read(range)).collect::<Result<Vec<_>>>()?,
+                None => self.backend.read_many(&name, &ranges)?,
+            });
+        }
+        Ok(runs.into_iter().zip(read).collect())
     }
 
     /// The id of the base of a patch.
