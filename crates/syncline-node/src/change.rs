@@ -171,13 +171,44 @@ fn tree_change(
 /// Trees smaller than this may lose more than half of their rows: nobody wants to be asked about four rows of six.
 const GUARD_MIN_ROWS: u64 = 20;
 
+/// Whether so many of so many rows are more than may go without being asked.
+fn is_too_much(deleted: u64, of: u64) -> bool {
+    of >= GUARD_MIN_ROWS && deleted.saturating_mul(2) > of
+}
+
+/// As [`guard`] of [`between`], but rows are counted only in trees where the inner nodes leave it open.
+///
+/// # Errors
+/// As both.
+pub fn guard_between(replica: &Replica, before: &DatasetRoot, after: &DatasetRoot, allow: bool) -> Result<()> {
+    if allow {
+        return Ok(());
+    }
+    let (store, part) = (replica.store(), replica.part()?);
+    for name in DatasetRoot::names([before, after]) {
+        let (old, new) = (before.tree(&name), after.tree(&name));
+        if old == new {
+            continue;
+        }
+        let held = part.tree(&name);
+        if let (Some(old), Some(new), true) = (old, new, held)
+            && old.rows > 0
+            && new.rows > 0
+            && !is_too_much(diff::deleted_at_most(&Table::open(store, old)?, &Table::open(store, new)?)?, old.rows)
+        {
+            continue;
+        }
+        guard(&[tree_change(store, name, held, old, new)?], allow)?;
+    }
+    Ok(())
+}
+
 /// Refuses a change that deletes more than half of a tree.
 ///
 /// # Errors
 /// [`Error::MassDelete`] for the first tree that loses more than half of its rows, unless `allow`.
 pub fn guard(changes: &[TreeChange], allow: bool) -> Result<()> {
-    let too_much = |c: &&TreeChange| c.rows_before >= GUARD_MIN_ROWS && c.deleted.saturating_mul(2) > c.rows_before;
-    match changes.iter().find(too_much) {
+    match changes.iter().find(|c| is_too_much(c.deleted, c.rows_before)) {
         Some(c) if !allow => Err(Error::MassDelete { tree: c.tree.to_string(), deleted: c.deleted, of: c.rows_before }),
         _ => Ok(()),
     }

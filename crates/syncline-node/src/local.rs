@@ -131,8 +131,8 @@ fn check(
         }
     }
     if is_branch && request.target.is_some() {
-        match change::between(replica, &before, &after) {
-            Ok(changes) => change::guard(&changes, request.allow_mass_delete)?,
+        match change::guard_between(replica, &before, &after, request.allow_mass_delete) {
+            Ok(()) => {}
             // A partial replica cannot compare trees that it does not hold.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error),

@@ -95,9 +95,9 @@ impl Sides {
 
     fn changes(&self, group: &[Region]) -> Result<Changes> {
         let (mut ops, mut gather) = (Vec::new(), Gather::new(self.new.schema()));
-        for region in group {
-            rows::gather_changes(self, &rows::find(self, region)?, &mut ops, &mut gather)?;
-        }
+        let mut found = rows::find(self, group)?;
+        rows::read_bases(self, &mut found)?;
+        found.iter().try_for_each(|found| rows::gather_changes(self, found, &mut ops, &mut gather))?;
         let Rows { batch, externals } = gather.finish()?;
         Ok(Changes { rows: batch, ops, externals })
     }
@@ -106,9 +106,7 @@ impl Sides {
         let schema = self.new.schema();
         let (before, after) = (Gather::new(schema), Gather::new(schema));
         let mut both = Both { before, after, kinds: Vec::new(), changed: Vec::new() };
-        for region in group {
-            rows::gather_both(self, &rows::find(self, region)?, &mut both)?;
-        }
+        rows::find(self, group)?.iter().try_for_each(|found| rows::gather_both(self, found, &mut both))?;
         let Both { before, after, kinds, changed } = both;
         let (before, after) = (before.finish()?, after.finish()?);
         let encoder = &self.new.shared.encoder;
@@ -142,16 +140,25 @@ pub fn diff(old: &Table, new: &Table) -> Result<Stream<DiffBatch>> {
 pub fn diff_counts(old: &Table, new: &Table) -> Result<Counts> {
     let sides = Sides::new(old, new)?;
     let mut total = Counts::default();
-    let count = |group: Vec<Region>| group.iter().map(|region| rows::count(&sides, region)).collect::<Result<Vec<_>>>();
+    let count = |group: Vec<Region>| rows::count(&sides, &group);
     task::pipeline(sides.regions()?, 2 * task::width(), count, |counts| {
-        for counts in counts {
-            total.inserted += counts.inserted;
-            total.updated += counts.updated;
-            total.deleted += counts.deleted;
-        }
+        total.inserted += counts.inserted;
+        total.updated += counts.updated;
+        total.deleted += counts.deleted;
         Ok(())
     })?;
     Ok(total)
+}
+
+/// A bound on how many rows only the old table has, from inner nodes alone: the rows of its leaves that the new one does
+/// not have.
+///
+/// # Errors
+/// As [`diff`].
+pub fn deleted_at_most(old: &Table, new: &Table) -> Result<u64> {
+    let sides = Sides::new(old, new)?;
+    let mut regions = Regions::new(&sides.old, &sides.new)?;
+    regions.try_fold(0, |sum, region| Ok(sum + region?.old.iter().map(|entry| entry.rows).sum::<u64>()))
 }
 
 /// The changes that make `new` out of `old`: keys and changed cells only. Cheaper than [`diff`].

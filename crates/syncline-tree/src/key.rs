@@ -7,6 +7,7 @@
 //!
 //! Not here: keys as text (`key::text`), where tables are cut (`crate::node`).
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -15,7 +16,7 @@ use arrow_schema::SchemaRef;
 
 use crate::leaf::import::kind_of;
 use crate::leaf::layout::{Kind, Node};
-use crate::leaf::{export, node_of};
+use crate::leaf::{Leaf, export, node_of};
 use crate::schema::{Column, Schema};
 use crate::{Error, Result};
 
@@ -159,10 +160,30 @@ impl KeyEncoder {
         self.columns.iter().zip(arrays).map(|((_, column), array)| node_of(column, array)).collect()
     }
 
+    /// The keys of a leaf's rows, from its bytes.
+    ///
+    /// # Errors
+    /// `corrupt` when the leaf is not of the schema.
+    pub(crate) fn encode_leaf(&self, leaf: &Leaf) -> Result<Keys> {
+        if leaf.rows() == 0 {
+            // It has no columns either.
+            return Ok([].into_iter().collect());
+        }
+        let node = |(_, column): &(usize, Column)| {
+            let node =
+                leaf.column(column.id).filter(|node| node.kind == kind_of(&column.ty) && node.validity.is_none());
+            node.ok_or_else(|| Error::corrupt(format!("a leaf has no usable keys in column {:?}", column.name)))
+        };
+        Self::encode_nodes(&self.columns.iter().map(node).collect::<Result<Vec<_>>>()?, leaf.rows())
+    }
+
     fn encode_arrays(&self, arrays: &[ArrayRef], rows: usize) -> Result<Keys> {
-        let nodes = self.nodes(arrays)?;
+        Self::encode_nodes(&self.nodes(arrays)?, rows)
+    }
+
+    fn encode_nodes<B: Deref<Target = [u8]>>(nodes: &[Node<B>], rows: usize) -> Result<Keys> {
         let mut ends = vec![0_u32; rows + 1];
-        for node in &nodes {
+        for node in nodes {
             add_lengths(node, &mut ends[1..]);
         }
         let mut total = 0_usize;
@@ -176,7 +197,7 @@ impl KeyEncoder {
         }
         let mut bytes = vec![0; total];
         let mut at: Vec<u32> = ends[..rows].to_vec();
-        for node in &nodes {
+        for node in nodes {
             put_column(node, &mut bytes, &mut at);
         }
         Ok(Keys { bytes, ends })
@@ -212,7 +233,7 @@ fn not_a_key(key: &[u8]) -> Error {
     Error::corrupt(format!("{} bytes are not a key of this table", key.len()))
 }
 
-fn add_lengths(node: &Node<Buffer>, lengths: &mut [u32]) {
+fn add_lengths<B: Deref<Target = [u8]>>(node: &Node<B>, lengths: &mut [u32]) {
     match node.kind {
         Kind::Text | Kind::Bytes => {
             for (i, length) in lengths.iter_mut().enumerate() {
@@ -229,7 +250,7 @@ fn add_lengths(node: &Node<Buffer>, lengths: &mut [u32]) {
 }
 
 /// Writes one column's part of every key at `at`, which moves on.
-fn put_column(node: &Node<Buffer>, out: &mut [u8], at: &mut [u32]) {
+fn put_column<B: Deref<Target = [u8]>>(node: &Node<B>, out: &mut [u8], at: &mut [u32]) {
     match node.kind {
         Kind::Text | Kind::Bytes => {
             for (i, at) in at.iter_mut().enumerate() {

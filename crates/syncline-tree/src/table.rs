@@ -188,12 +188,30 @@ impl Table {
     /// `invalid` when changes are not sorted or not of this schema; `conflict` when a row to insert exists or a row to patch
     /// does not; those of `changes`; the store's.
     pub fn apply(&self, changes: impl IntoIterator<Item = Result<Changes>>) -> Result<(Self, Applied)> {
+        self.apply_with(changes, true)
+    }
+
+    /// Applies changes that should give `expected`, and says whether they do. The leaves that are changed are not checked
+    /// against their hashes, because then they would not give it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_expecting(
+        &self,
+        changes: impl IntoIterator<Item = Result<Changes>>,
+        expected: &TableRef,
+    ) -> Result<Option<Self>> {
+        let (table, _) = self.apply_with(changes, false)?;
+        Ok(Some(table).filter(|table| table.to_ref() == *expected))
+    }
+
+    fn apply_with(&self, changes: impl IntoIterator<Item = Result<Changes>>, check: bool) -> Result<(Self, Applied)> {
         let mut order = change::Order::default();
         let batches = changes.into_iter().map(|changes| order.check(change::prepare(&self.shared, changes?)?));
         let batches = batches.filter(|batch| !batch.as_ref().is_ok_and(Batch::is_empty));
         let (root, applied) = match self.height {
             0 => build::build(&self.shared, batches)?,
-            _ => apply::apply(self, batches)?,
+            _ => apply::apply(self, batches, check)?,
         };
         let rows = self.rows + applied.inserted - applied.deleted;
         let (root, height) = root.unwrap_or((Hash::ZERO, 0));

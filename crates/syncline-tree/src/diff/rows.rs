@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 
 use arrow_array::RecordBatch;
+use syncline_base::Hash;
+use syncline_store::Encoded;
 
 use super::gather::{Gather, Source};
 use super::regions::Region;
@@ -34,29 +36,40 @@ pub(crate) enum Found {
 /// The leaf that an edit is of.
 #[derive(Debug)]
 pub(crate) enum Base {
-    /// Not read yet.
-    Stored(Entry),
+    /// Not read yet, or as it is stored.
+    Stored(Entry, Option<Encoded>),
     /// Read, or made here.
     Read(Leaf),
 }
 
 /// Counts without opening leaves where that is possible.
-pub(crate) fn count(sides: &Sides, region: &Region) -> Result<Counts> {
+pub(crate) fn count(sides: &Sides, group: &[Region]) -> Result<Counts> {
+    let mut total = Counts::default();
+    for (region, object) in group.iter().zip(stored(sides, group)?) {
+        let counts = count_one(sides, region, object)?;
+        total.inserted += counts.inserted;
+        total.updated += counts.updated;
+        total.deleted += counts.deleted;
+    }
+    Ok(total)
+}
+
+fn count_one(sides: &Sides, region: &Region, object: Option<Encoded>) -> Result<Counts> {
     match (&region.old[..], &region.new[..]) {
         ([], new) => return Ok(Counts { inserted: new.iter().map(|entry| entry.rows).sum(), ..Counts::default() }),
         (old, []) => return Ok(Counts { deleted: old.iter().map(|entry| entry.rows).sum(), ..Counts::default() }),
         ([old], [new]) if sides.compatible => {
-            if let Some(patch) = stored_patch(sides.new.store(), new, old)? {
+            if let Some(patch) = object.clone().map(|object| patch_on(object, &old.id)).transpose()?.flatten() {
                 return Ok(patch.counts());
             }
-            if let Some(patch) = stored_patch(sides.old.store(), old, new)? {
+            if let Some(patch) = patch_on(sides.old.store().get_encoded(&old.id)?, &new.id)? {
                 let Counts { inserted, updated, deleted } = patch.counts();
                 return Ok(Counts { inserted: deleted, updated, deleted: inserted });
             }
         }
         _ => {}
     }
-    Ok(match find(sides, region)? {
+    Ok(match find_one(sides, region, object)? {
         Found::Nothing => Counts::default(),
         Found::Inserted(leaf) => Counts { inserted: leaf.rows() as u64, ..Counts::default() },
         Found::Deleted(leaf) => Counts { deleted: leaf.rows() as u64, ..Counts::default() },
@@ -64,22 +77,61 @@ pub(crate) fn count(sides: &Sides, region: &Region) -> Result<Counts> {
     })
 }
 
-/// The patch that `new` is stored as, when it is one on `old`.
-fn stored_patch(store: &syncline_store::Store, new: &Entry, old: &Entry) -> Result<Option<LeafPatch>> {
-    let object = store.get_encoded(&new.id)?;
-    if object.codec != LEAF_PATCH || object.base != Some(old.id) {
+/// The one leaf on either side of a region, when that is what it is.
+fn single<'r>(sides: &Sides, region: &'r Region) -> Option<(&'r Entry, &'r Entry)> {
+    match (&region.old[..], &region.new[..]) {
+        ([old], [new]) if sides.compatible => Some((old, new)),
+        _ => None,
+    }
+}
+
+/// For each region of one new leaf for one old one: the new leaf as it is stored. Read together.
+fn stored(sides: &Sides, group: &[Region]) -> Result<Vec<Option<Encoded>>> {
+    let ids: Vec<Hash> = group.iter().filter_map(|region| Some(single(sides, region)?.1.id)).collect();
+    let mut objects = sides.new.store().get_encoded_many(&ids)?.into_iter();
+    Ok(group.iter().map(|region| single(sides, region).and_then(|_| objects.next())).collect())
+}
+
+/// The patch that an object is, when it is one on `base`.
+fn patch_on(object: Encoded, base: &Hash) -> Result<Option<LeafPatch>> {
+    if object.codec != LEAF_PATCH || object.base != Some(*base) {
         return Ok(None);
     }
     LeafPatch::decode(object.payload).map(Some)
 }
 
-/// How a region's rows differ.
-pub(crate) fn find(sides: &Sides, region: &Region) -> Result<Found> {
-    if let ([old], [new]) = (&region.old[..], &region.new[..])
-        && sides.compatible
-        && let Some(patch) = stored_patch(sides.new.store(), new, old)?
+/// How the rows of each region differ.
+pub(crate) fn find(sides: &Sides, group: &[Region]) -> Result<Vec<Found>> {
+    let stored = stored(sides, group)?;
+    group.iter().zip(stored).map(|(region, object)| find_one(sides, region, object)).collect()
+}
+
+/// Reads, together, the leaves of which the keys of edits will be asked for.
+pub(crate) fn read_bases(sides: &Sides, found: &mut [Found]) -> Result<()> {
+    let mut wanted: Vec<(&Entry, &mut Option<Encoded>)> = Vec::new();
+    for found in found {
+        if let Found::Edited(patch, Base::Stored(entry, object)) = found
+            && moves(patch)
+        {
+            wanted.push((&*entry, object));
+        }
+    }
+    let ids: Vec<Hash> = wanted.iter().map(|(entry, _)| entry.id).collect();
+    let objects = sides.old.store().get_encoded_many(&ids)?;
+    wanted.into_iter().zip(objects).for_each(|((_, place), object)| *place = Some(object));
+    Ok(())
+}
+
+/// Whether a patch says something of rows that its base has.
+fn moves(patch: &LeafPatch) -> bool {
+    patch.ops().iter().any(|op| !matches!(op, PatchOp::Insert { .. }))
+}
+
+fn find_one(sides: &Sides, region: &Region, object: Option<Encoded>) -> Result<Found> {
+    if let Some(((old, _), object)) = single(sides, region).zip(object)
+        && let Some(patch) = patch_on(object, &old.id)?
     {
-        return Ok(Found::Edited(Box::new(patch), Base::Stored(old.clone())));
+        return Ok(Found::Edited(Box::new(patch), Base::Stored(old.clone(), None)));
     }
     let old = old_leaf(sides, &region.old)?;
     let new = new_leaf(sides, &region.new)?;
@@ -142,8 +194,8 @@ fn key_columns(sides: &Sides, base: &Base) -> Result<RecordBatch> {
     let schema = sides.new.schema();
     match base {
         Base::Read(leaf) => leaf.batch(schema, Some(&schema.key)),
-        Base::Stored(entry) => {
-            let object = sides.old.store().get_encoded(&entry.id)?;
+        Base::Stored(entry, object) => {
+            let object = object.clone().map_or_else(|| sides.old.store().get_encoded(&entry.id), Ok)?;
             if object.codec == LEAF {
                 return Columns::open(object.payload)?.batch(schema, Some(&schema.key));
             }
@@ -156,7 +208,7 @@ fn key_columns(sides: &Sides, base: &Base) -> Result<RecordBatch> {
 fn read_base<'b>(sides: &Sides, base: &'b Base) -> Result<Cow<'b, Leaf>> {
     match base {
         Base::Read(leaf) => Ok(Cow::Borrowed(leaf)),
-        Base::Stored(entry) => sides.old.shared.leaf(&entry.id, entry.rows).map(Cow::Owned),
+        Base::Stored(entry, _) => sides.old.shared.leaf(&entry.id, entry.rows).map(Cow::Owned),
     }
 }
 
@@ -178,8 +230,7 @@ pub(crate) fn gather_changes(sides: &Sides, found: &Found, ops: &mut Vec<Op>, ou
             ops.extend(std::iter::repeat_n(Op::Delete, leaf.rows()));
         }
         Found::Edited(patch, base) => {
-            let moved = patch.ops().iter().any(|op| !matches!(op, PatchOp::Insert { .. }));
-            let base = if moved { Some(key_columns(sides, base)?) } else { None };
+            let base = if moves(patch) { Some(key_columns(sides, base)?) } else { None };
             let base = base.map(|batch| out.source(Source::keys(schema.columns.len(), &keys, &batch)));
             gather_patch(sides, patch, base, &is_key, ops, out)?;
         }

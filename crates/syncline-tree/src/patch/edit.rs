@@ -1,5 +1,6 @@
 //! From an edit to a patch: cells that do not change are dropped, what is left is put into steps.
 
+use arrow_array::{Array, ArrayRef};
 use arrow_buffer::Buffer;
 use bytes::Bytes;
 
@@ -20,7 +21,7 @@ pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
     let columns = source_columns(edit, first, count)?;
     let mut changed = changes(base, edit, &columns, first);
     let mut steps = Steps::default();
-    let mut cells: Vec<Runs> = vec![Runs::default(); columns.len()];
+    let mut cells: Vec<Runs> = vec![Runs::default(); edit.schema.columns.len()];
     let mut changed = changed.drain(..);
     for op in edit.ops {
         match op {
@@ -47,17 +48,17 @@ pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
         return Ok(Edited::Unchanged);
     }
     let mut nodes: Vec<ColumnNode<Buffer>> = Vec::new();
-    for (((id, node), runs), column) in columns.iter().zip(&cells).zip(&edit.schema.columns) {
-        debug_assert_eq!(*id, column.id);
+    for (i, node) in &columns {
+        let (column, runs) = (&edit.schema.columns[*i], &cells[*i]);
         let node = node.slices();
-        place_externals(&mut steps.externals, edit.externals, *id, first, runs);
+        place_externals(&mut steps.externals, edit.externals, column.id, first, runs);
         let node = gather(None, Some(&node), runs).map_err(Error::Corrupt)?;
         // Nulls in cells that no step uses do not matter.
         if !column.nullable && node.as_ref().is_some_and(|node| node.validity.is_some()) {
             return Err(leaf::has_nulls(column));
         }
         if let Some(node) = node.filter(|node| !node.all_null()) {
-            nodes.push((*id, into_buffers(&node)));
+            nodes.push((column.id, into_buffers(&node)));
         }
     }
     finish(base, &steps, &nodes)
@@ -129,8 +130,8 @@ fn check(base: &Leaf, edit: &Edit<'_>) -> Result<(u32, u32)> {
     Ok(if low == u32::MAX { (0, 0) } else { (low, (high - u64::from(low)) as u32) })
 }
 
-/// All columns of the part of the batch the steps use, in order of the schema.
-fn source_columns(edit: &Edit<'_>, first: u32, count: u32) -> Result<Vec<ColumnNode<Buffer>>> {
+/// The columns (by position) that the steps use, of the part of the batch that they use.
+fn source_columns(edit: &Edit<'_>, first: u32, count: u32) -> Result<Vec<(usize, Node<Buffer>)>> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -138,14 +139,34 @@ fn source_columns(edit: &Edit<'_>, first: u32, count: u32) -> Result<Vec<ColumnN
         let (has, needs) = (edit.rows.num_columns(), edit.schema.columns.len());
         return Err(Error::invalid(format!("an edit's batch has {has} columns, the schema {needs}: conform it first")));
     }
-    let rows = edit.rows.slice(first as usize, count as usize);
-    let columns = edit.schema.columns.iter().zip(rows.columns());
-    let node = |(column, array): (&crate::schema::Column, _)| Ok((column.id, leaf::node_with_nulls(column, array)?));
-    columns.map(node).collect()
+    let used = used(edit.ops);
+    let columns = edit.schema.columns.iter().zip(edit.rows.columns()).enumerate();
+    let columns = columns.filter(|(i, _)| used.as_ref().is_none_or(|used| used.contains(*i)));
+    let part = |array: &ArrayRef| array.slice(first as usize, count as usize);
+    columns.map(|(i, (column, array))| Ok((i, leaf::node_with_nulls(column, &part(array))?))).collect()
+}
+
+/// The columns that the steps use; `None`: all.
+fn used(ops: &[RowOp]) -> Option<ColumnSet> {
+    let mut used = ColumnSet::new();
+    let mut last = None;
+    for op in ops {
+        match op {
+            RowOp::Delete { .. } => {}
+            RowOp::Insert { .. } | RowOp::Update { columns: None, .. } => return None,
+            // Most updates are of the same columns as the one before.
+            RowOp::Update { columns: Some(columns), .. } if last == Some(columns) => {}
+            RowOp::Update { columns: Some(columns), .. } => {
+                columns.iter().for_each(|i| used.insert(i));
+                last = Some(columns);
+            }
+        }
+    }
+    Some(used)
 }
 
 /// For each update, the columns whose cell is another one.
-fn changes(base: &Leaf, edit: &Edit<'_>, columns: &[ColumnNode<Buffer>], first: u32) -> Vec<ColumnSet> {
+fn changes(base: &Leaf, edit: &Edit<'_>, columns: &[(usize, Node<Buffer>)], first: u32) -> Vec<ColumnSet> {
     let updates = || {
         edit.ops.iter().filter_map(|op| match op {
             RowOp::Update { row, source, columns } => Some((*row, *source, columns)),
@@ -156,15 +177,16 @@ fn changes(base: &Leaf, edit: &Edit<'_>, columns: &[ColumnNode<Buffer>], first: 
     if sets.is_empty() {
         return sets;
     }
-    for (i, (id, node)) in columns.iter().enumerate() {
+    for (i, node) in columns {
+        let (i, id) = (*i, edit.schema.columns[*i].id);
         let new = node.slices();
-        let old: Option<Node<&[u8]>> = base.column(*id);
+        let old: Option<Node<&[u8]>> = base.column(id);
         for ((row, source, wanted), set) in updates().zip(&mut sets) {
             if wanted.as_ref().is_some_and(|wanted| !wanted.contains(i)) {
                 continue;
             }
             let same = same_cell(old.as_ref(), row as usize, Some(&new), (source - first) as usize)
-                && external(base.externals(), *id, row) == external(edit.externals, *id, source);
+                && external(base.externals(), id, row) == external(edit.externals, id, source);
             if !same {
                 set.insert(i);
             }

@@ -45,7 +45,7 @@ pub(crate) struct Changed {
 
 /// Keys of a leaf's rows.
 pub(crate) fn keys_of(shared: &Shared, leaf: &Leaf) -> Result<Keys> {
-    shared.encoder.encode_key_columns(&leaf.batch(&shared.schema, Some(&shared.schema.key))?)
+    shared.encoder.encode_leaf(leaf)
 }
 
 /// A leaf's rows.

@@ -178,17 +178,17 @@ impl Receiver<'_> {
             };
             Err(syncline_tree::Error::corrupt(why))
         });
-        let outcome = base.apply(changes);
+        let outcome = base.apply_expecting(changes, new);
         if let Some(error) = failed {
             return Err(error);
         }
         match outcome {
-            Ok((rebuilt, _)) if rebuilt.to_ref() == *new => {
+            Ok(Some(_)) => {
                 let roots = graph::roots(name, new, self.outline);
                 roots.into_iter().for_each(|(id, kind)| self.have.note(id, kind));
                 Ok(Rebuilt::Equal)
             }
-            Ok(_) => Ok(Rebuilt::Different),
+            Ok(None) => Ok(Rebuilt::Different),
             Err(error) => different(error),
         }
     }
