@@ -313,7 +313,7 @@ impl Session {
         let shared = &self.local.shared;
         let leaves: Vec<(u32, &Entry)> = (0..).zip(&self.ours).collect();
         let tokens = task::try_map(leaves, |(leaf, entry)| {
-            let tokens = message::tokens(shared, &shared.leaf(&entry.id, entry.rows)?, self.salt)?;
+            let tokens = message::tokens(&shared.leaf(&entry.id, entry.rows)?, self.salt);
             let token = |(row, token)| Token { token, leaf, row, matched: false };
             Ok::<Vec<Token>, Error>((0..).zip(tokens).map(token).collect())
         })?;

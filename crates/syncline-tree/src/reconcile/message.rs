@@ -4,17 +4,21 @@ use bytes::Bytes;
 use syncline_base::Hash;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::leaf::layout::{ColumnNode, Kind, Node, bit};
 use crate::leaf::wire::{Fault, Reader, put_varint};
-use crate::leaf::{self, Leaf};
+use crate::leaf::{External, Leaf};
 use crate::node::MAX_HEIGHT;
-use crate::table::Shared;
-use crate::table::edit::rows_of;
 use crate::{Error, Result};
 
 /// More paths than this are asked for in several requests.
 pub(super) const MAX_PATHS: usize = 1 << 16;
 /// Bytes of a row's token on the wire.
 const TOKEN: usize = 6;
+
+/// What a cell is, in the bytes that a token is the hash of.
+const NULL: u8 = 0;
+const VALUE: u8 = 1;
+const OUTSIDE: u8 = 2;
 
 const NODES: u8 = 1;
 const TOKENS: u8 = 2;
@@ -232,13 +236,60 @@ pub(crate) fn check(bytes: &Bytes) {
     }
 }
 
-/// The tokens of a leaf's rows: 48 bits of a salted hash of each row as a leaf of its own.
-pub(super) fn tokens(shared: &Shared, leaf: &Leaf, salt: u64) -> Result<Vec<u64>> {
-    let rows = rows_of(shared, leaf)?;
-    let token = |row: usize| {
-        let one = rows.slice(row, 1);
-        let bytes = leaf::encode(&shared.schema, &one.batch, &one.externals)?;
-        Ok(xxh3_64_with_seed(&bytes, salt) & ((1 << (8 * TOKEN)) - 1))
+/// The tokens of a leaf's rows: 48 bits of a salted hash of each row's cells.
+pub(super) fn tokens(leaf: &Leaf, salt: u64) -> Vec<u64> {
+    let columns: Vec<ColumnNode<&[u8]>> = leaf.columns().collect();
+    let mut bytes = Vec::new();
+    let mut token = |row: usize| {
+        bytes.clear();
+        for (id, node) in &columns {
+            // A column whose cells are all null is not in the leaf: a null cell leaves no trace.
+            if !node.valid(row) {
+                continue;
+            }
+            bytes.extend_from_slice(&id.to_le_bytes());
+            let outside = |external: &External| (external.column, external.row).cmp(&(*id, row as u32));
+            match leaf.externals().binary_search_by(outside) {
+                Ok(i) => {
+                    let content = leaf.externals()[i].content;
+                    bytes.push(OUTSIDE);
+                    bytes.extend_from_slice(content.root.as_bytes());
+                    bytes.extend_from_slice(&content.len.to_le_bytes());
+                    bytes.push(content.height);
+                }
+                Err(_) => put_cell(node, row, &mut bytes),
+            }
+        }
+        xxh3_64_with_seed(&bytes, salt) & ((1 << (8 * TOKEN)) - 1)
     };
-    (0..leaf.rows()).map(token).collect()
+    (0..leaf.rows()).map(&mut token).collect()
+}
+
+/// Appends a cell in a form from which it could be read back.
+fn put_cell(node: &Node<&[u8]>, i: usize, out: &mut Vec<u8>) {
+    if !node.valid(i) {
+        return out.push(NULL);
+    }
+    out.push(VALUE);
+    match node.kind {
+        Kind::Bits => out.push(u8::from(bit(node.values, i))),
+        Kind::Text | Kind::Bytes => {
+            let cell = &node.data[node.span(i)];
+            out.extend_from_slice(&(cell.len() as u32).to_le_bytes());
+            out.extend_from_slice(cell);
+        }
+        Kind::List => {
+            let span = node.span(i);
+            out.extend_from_slice(&(span.len() as u32).to_le_bytes());
+            span.for_each(|i| put_cell(&node.children[0], i, out));
+        }
+        Kind::FixedList(size) => {
+            let size = size as usize;
+            (i * size..(i + 1) * size).for_each(|i| put_cell(&node.children[0], i, out));
+        }
+        Kind::Struct(_) => node.children.iter().for_each(|child| put_cell(child, i, out)),
+        Kind::Int(n) | Kind::UInt(n) | Kind::Float(n) | Kind::Opaque(n) => {
+            out.extend_from_slice(&node.values[i << n..(i + 1) << n]);
+        }
+    }
 }

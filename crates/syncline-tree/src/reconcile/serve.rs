@@ -36,13 +36,14 @@ pub fn serve(store: &Store, request: &[u8]) -> Result<Bytes> {
             }
             Reply::Nodes(nodes)
         }
-        Request::Tokens { root, height, schema, salt, paths } => {
-            let shared = Shared::open(store, &schema)?;
+        Request::Tokens { root, height, salt, paths, .. } => {
             let mut walker = Walker::new(store, root, height);
             let (mut leaves, mut size) = (Vec::new(), 0);
             for group in paths.chunks(TOGETHER) {
                 let ids = group.iter().map(|path| walker.leaf(path)).collect::<Result<Vec<_>>>()?;
-                let rows = task::try_map(store.get_many(&ids)?, |bytes| tokens(&shared, &Leaf::parse(bytes)?, salt))?;
+                let rows = task::try_map(store.get_many_once(&ids)?, |bytes| {
+                    Ok::<_, Error>(tokens(&Leaf::parse(bytes)?, salt))
+                })?;
                 size += rows.iter().map(|tokens| tokens.len() * 8).sum::<usize>();
                 leaves.extend(rows);
                 if size >= REPLY {
