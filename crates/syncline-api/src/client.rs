@@ -190,18 +190,19 @@ impl Client {
         let mut node = self.node.clone();
         let open = self.request(stream);
         let opening = async move { node.call(open).await.map(tonic::Response::into_inner) };
+        let first = CallRequest {
+            version: NEWEST_VERSION,
+            dataset: dataset.to_owned(),
+            verb: verb.to_owned(),
+            request: request.to_owned(),
+            input: Bytes::new(),
+        };
         let mut pipe: Pipe<CallReply, CallRequest> = Pipe::opening(
             self.target.peer(),
             self.runtime().handle().clone(),
             opening,
             outbound,
-            self.settings(CallRequest {
-                version: NEWEST_VERSION,
-                dataset: dataset.to_owned(),
-                verb: verb.to_owned(),
-                request: request.to_owned(),
-                input: Bytes::new(),
-            }),
+            Settings { limits: self.options.limits.of_call(), ..self.settings(first) },
         );
         send_input(&mut pipe, input)?;
         while let Some(reply) = pipe.receive_message()? {

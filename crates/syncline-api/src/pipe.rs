@@ -4,7 +4,8 @@
 //! [`Limits::queue_bytes`], what has been received and not been taken by the HTTP/2 window.
 //!
 //! While the owner of a pipe works without sending, a small task sends a sign of life every [`Limits::heartbeat`], so
-//! that the peer can tell work from death; it stops after [`Limits::busy`], so that a hang is noticed all the same.
+//! that the peer can tell work from death; it stops after [`Limits::busy`], so that a hang is noticed all the same. Only a
+//! call of a verb may be silent for ever ([`Limits::of_call`]): nobody knows how long it may take.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -51,6 +52,14 @@ impl Default for Limits {
             busy: Duration::from_secs(900),
             rate: None,
         }
+    }
+}
+
+impl Limits {
+    /// The same for a call of a verb, which takes as long as it takes: nothing is wrong with a stream whose owner is at work.
+    #[must_use]
+    pub fn of_call(self) -> Self {
+        Self { busy: Duration::MAX, ..self }
     }
 }
 
@@ -152,6 +161,13 @@ pub struct Notices<O> {
 }
 
 impl<O> Notices<O> {
+    /// Whether the peer takes nothing any more, because it has gone or everything is said.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let outbound = self.outbound.as_ref().and_then(tokio::sync::mpsc::WeakUnboundedSender::upgrade);
+        outbound.is_none_or(|outbound| outbound.is_closed())
+    }
+
     /// Queues a message of about so many bytes, or drops it.
     pub fn send(&self, item: O, bytes: u32) {
         let Some(outbound) = self.outbound.as_ref().and_then(tokio::sync::mpsc::WeakUnboundedSender::upgrade) else {
@@ -467,7 +483,7 @@ async fn signs_of_life<O: Send + 'static>(
             (seen, silent) = (now, Duration::ZERO);
             continue;
         }
-        silent += limits.heartbeat;
+        silent = silent.saturating_add(limits.heartbeat);
         if now > 0 && outbound.send(Queued { item: alive(), _room: None }).is_err() {
             return;
         }

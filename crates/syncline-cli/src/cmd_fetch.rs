@@ -4,6 +4,7 @@ use syncline_node::ops::fetch::{self, Request};
 
 use crate::context::Context;
 use crate::fault::Outcome;
+use crate::output;
 use crate::units;
 
 /// Arguments of `fetch`.
@@ -22,11 +23,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let report = fetch::run(&replica, &Request { paths: args.paths.clone() }, &*context.progress())?;
     context.out.done(&report, |page| {
         page.line(format!(
-            "{} written, {} received in {}",
+            "{} written, {} received",
             units::counted(report.files, "file", "files"),
             units::counted(report.objects, "object", "objects"),
-            units::seconds(report.seconds)
         ));
+        output::cost(page, &report.cost);
         page.line(format!("files that are here: {}", report.paths.join(" ")));
     })?;
     Ok(None)

@@ -30,7 +30,7 @@ pub(crate) fn watch(context: &Context, verb: &'static str) {
         progress::clear();
         match elsewhere {
             Some(url) => eprintln!(
-                "{verb}: interrupted here; what the node has begun it may finish: see `syncline log --on {url}`"
+                "{verb}: interrupted; what the node had not published it drops: see `syncline log --on {url}`"
             ),
             None => eprintln!("{verb}: interrupted; nothing was changed by halves, run it again"),
         }

@@ -3,13 +3,15 @@
 //! A content is a tree of chunks. Its lists are kept back until everything below them is stored and durable, so a content
 //! whose root is here is here whole, wherever a transfer was cut.
 //!
-//! State: none between calls. Memory: a batch of lists per level. Not here: what is needed (`crate::work`, `crate::part`).
+//! State: a tally for reports. Memory: a batch of lists per level. Not here: what is needed (`crate::work`, `crate::part`).
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use syncline_base::Hash;
 use syncline_base::hash::IdSet;
 use syncline_store::Store;
-use syncline_sync::Transport;
+use syncline_sync::{Traffic, Transport};
 use syncline_tree::content::ContentRef;
 use syncline_tree::files::{self, Content};
 use syncline_tree::walk::{self, ObjectKind};
@@ -29,12 +31,20 @@ const FLUSH_BYTES: usize = 32 << 20;
 /// Files of a version that are looked at at once.
 const FILES: usize = 4096;
 
+/// What contents have cost since somebody asked last.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Brought {
+    pub objects: u64,
+    pub traffic: Traffic,
+}
+
 /// Where contents come from.
 #[derive(Debug)]
 pub(crate) struct Source {
     store: Store,
     env: Env,
     url: Option<String>,
+    tally: Arc<Mutex<Brought>>,
 }
 
 /// An object of a content and how many levels of lists it has.
@@ -47,25 +57,22 @@ impl Source {
     /// The store's.
     pub(crate) fn of(replica: &Replica) -> Result<Self> {
         let url = replica.refs()?.remotes.get(ORIGIN).map(|origin| origin.url.clone());
-        Ok(Self { store: replica.store().clone(), env: replica.env().clone(), url })
+        let (store, env, tally) = (replica.store().clone(), replica.env().clone(), replica.tally());
+        Ok(Self { store, env, url, tally })
     }
 
-    /// Brings what is not here of these contents; returns how many objects that were. Durable when it returns.
+    /// Brings what is not here of these contents. Durable when it returns.
     ///
     /// # Errors
     /// `unavailable` when the origin cannot be reached, `not-found` when it does not have them; the store's.
-    pub(crate) fn bring(&self, contents: &[ContentRef]) -> Result<u64> {
+    pub(crate) fn bring(&self, contents: &[ContentRef]) -> Result<()> {
         let items: Vec<Item> = contents.iter().filter(|c| c.len > 0).map(|c| (c.root, c.height)).collect();
         let items = self.lacking(items)?;
         if items.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let files = items.len();
-        let mut objects = 0;
-        self.complete(items, &mut objects)
-            .and_then(|()| Ok(self.store.flush()?))
-            .map_err(|error| self.failed(files, error))?;
-        Ok(objects)
+        self.complete(items).and_then(|()| Ok(self.store.flush()?)).map_err(|error| self.failed(files, error))
     }
 
     fn failed(&self, files: usize, error: Error) -> Error {
@@ -89,12 +96,12 @@ impl Source {
     }
 
     /// Stores these and everything below them, what is below first. As deep as the highest content, no deeper.
-    fn complete(&self, items: Vec<Item>, objects: &mut u64) -> Result<()> {
+    fn complete(&self, items: Vec<Item>) -> Result<()> {
         let (lists, mut next): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|(_, height)| *height > 0);
         if lists.is_empty() {
             let mut unflushed = 0;
             for batch in next.chunks(CHUNKS) {
-                *objects += self.fetch(batch, &mut |_, bytes| {
+                self.fetch(batch, &mut |_, bytes| {
                     unflushed += bytes.len();
                     self.store.put(&bytes)?;
                     if unflushed >= FLUSH_BYTES {
@@ -108,7 +115,7 @@ impl Source {
         }
         for batch in lists.chunks(LISTS) {
             let mut fetched: Vec<(Hash, Bytes)> = Vec::with_capacity(batch.len());
-            *objects += self.fetch(batch, &mut |id, bytes| {
+            self.fetch(batch, &mut |id, bytes| {
                 fetched.push((id, bytes));
                 Ok(())
             })?;
@@ -119,7 +126,7 @@ impl Source {
                 next.extend(below.into_iter().map(|(id, _)| (id, height - 1)));
             }
             let below = self.lacking(std::mem::take(&mut next))?;
-            self.complete(below, objects)?;
+            self.complete(below)?;
             for (_, bytes) in fetched {
                 self.store.put(&bytes)?;
             }
@@ -128,16 +135,21 @@ impl Source {
     }
 
     /// Asks for these; each is shown once, checked.
-    fn fetch(&self, items: &[Item], each: &mut dyn FnMut(Hash, Bytes) -> syncline_sync::Result<()>) -> Result<u64> {
+    fn fetch(&self, items: &[Item], each: &mut dyn FnMut(Hash, Bytes) -> syncline_sync::Result<()>) -> Result<()> {
         let ids: Vec<Hash> = items.iter().map(|(id, _)| *id).collect();
         let mut left: IdSet = ids.iter().copied().collect();
         let asked = ids.len() as u64;
-        syncline_sync::fetch_each(&mut *self.connect()?, ids, &mut |id, bytes| {
+        let traffic = syncline_sync::fetch_each(&mut *self.connect()?, ids, &mut |id, bytes| {
             left.remove(&id);
             each(id, bytes)
         })?;
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.objects += asked - left.len() as u64;
+        tally.traffic.bytes_sent += traffic.bytes_sent;
+        tally.traffic.bytes_received += traffic.bytes_received;
+        tally.traffic.round_trips += traffic.round_trips;
         match left.iter().next() {
-            None => Ok(asked),
+            None => Ok(()),
             Some(id) => Err(Error::not_found(
                 format!("object {}", id.short()),
                 format!("{} of {asked} objects are not there either", left.len()),
@@ -181,16 +193,13 @@ pub(crate) fn files_of(
 ///
 /// # Errors
 /// As [`Source::bring`].
-pub(crate) fn bring_version(replica: &Replica, part: &Part, root: &DatasetRoot) -> Result<u64> {
+pub(crate) fn bring_version(replica: &Replica, part: &Part, root: &DatasetRoot) -> Result<()> {
     if !part.is_outline() || !part.tree(&syncline_tree::TreeName::Files) {
-        return Ok(0);
+        return Ok(());
     }
     let source = Source::of(replica)?;
-    let mut objects = 0;
     files_of(replica, root, &mut |group| {
         let held = group.into_iter().filter(|(path, _)| part.path(path)).map(|(_, content)| content);
-        objects += source.bring(&held.collect::<Vec<_>>())?;
-        Ok(())
-    })?;
-    Ok(objects)
+        source.bring(&held.collect::<Vec<_>>())
+    })
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use syncline_base::Clock;
 
+use crate::{Error, Result};
+
 /// Hears how far a verb has come. Called often and from several threads: it must be cheap.
 pub trait Progress: Send + Sync {
     /// A new stage begins: what it does, how much there is of it (0 when that is not known), and in which unit.
@@ -13,6 +15,23 @@ pub trait Progress: Send + Sync {
 
     /// So much more of the current stage is done.
     fn advance(&self, amount: u64);
+
+    /// Whether whoever asked for the work is gone and nobody waits for its end. Then nothing is published.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+}
+
+/// Refuses to publish for somebody who is gone.
+///
+/// # Errors
+/// `unavailable` when the work is abandoned.
+pub(crate) fn go_on(progress: &dyn Progress, what: &str) -> Result<()> {
+    if !progress.is_abandoned() {
+        return Ok(());
+    }
+    let why = "whoever asked for it has gone; nothing was changed".into();
+    Err(Error::Unavailable { what: what.to_owned(), why })
 }
 
 /// What a stage counts.
@@ -56,9 +75,18 @@ pub struct Step {
 /// A message is sent at most so often.
 const PAUSE_MS: u64 = 200;
 
+/// The other end of a connection.
+pub trait Listener: Send + Sync {
+    /// Sends a message, or drops it. Must not wait.
+    fn tell(&self, step: &Step);
+
+    /// Whether nobody is there any more.
+    fn is_gone(&self) -> bool;
+}
+
 /// Sends progress as messages, a few in a second.
-pub struct Sent<F> {
-    send: F,
+pub struct Sent<L> {
+    listener: L,
     clock: Arc<dyn Clock>,
     stage: Mutex<Step>,
     done: AtomicU64,
@@ -66,17 +94,17 @@ pub struct Sent<F> {
     next_ms: AtomicU64,
 }
 
-impl<F> std::fmt::Debug for Sent<F> {
+impl<L> std::fmt::Debug for Sent<L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sent").field("done", &self.done).finish_non_exhaustive()
     }
 }
 
-impl<F: Fn(&Step) + Send + Sync> Sent<F> {
-    /// Sends by `send`, which must not wait.
-    pub fn new(clock: Arc<dyn Clock>, send: F) -> Self {
+impl<L: Listener> Sent<L> {
+    /// Sends to `listener`.
+    pub fn new(clock: Arc<dyn Clock>, listener: L) -> Self {
         let stage = Step { number: 0, what: String::new(), total: 0, unit: Unit::Objects, done: 0 };
-        Self { send, clock, stage: Mutex::new(stage), done: AtomicU64::new(0), next_ms: AtomicU64::new(0) }
+        Self { listener, clock, stage: Mutex::new(stage), done: AtomicU64::new(0), next_ms: AtomicU64::new(0) }
     }
 
     fn now_ms(&self) -> u64 {
@@ -88,12 +116,16 @@ impl<F: Fn(&Step) + Send + Sync> Sent<F> {
         change(&mut stage);
         if stage.number > 0 {
             stage.done = self.done.load(Ordering::Relaxed);
-            (self.send)(&stage);
+            self.listener.tell(&stage);
         }
     }
 }
 
-impl<F: Fn(&Step) + Send + Sync> Progress for Sent<F> {
+impl<L: Listener> Progress for Sent<L> {
+    fn is_abandoned(&self) -> bool {
+        self.listener.is_gone()
+    }
+
     fn stage(&self, what: &str, total: u64, unit: Unit) {
         self.tell(|stage| {
             self.done.store(0, Ordering::Relaxed);

@@ -12,13 +12,14 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use syncline_base::{Clock, Hash, Hlc, HlcClock, Kind, SystemClock};
 use syncline_store::{Backend, Store, backend};
 use syncline_sync::Transport;
 use syncline_tree::{Commit, DatasetRoot, Refs, Table, TableRef, TreeName};
 
+use crate::contents::Brought;
 use crate::error::{Error, Result};
 use crate::location::{self, Location};
 use crate::loopback;
@@ -75,6 +76,7 @@ pub struct Replica {
     meta: Option<PathBuf>,
     env: Env,
     hlc: HlcClock,
+    brought: Arc<Mutex<Brought>>,
 }
 
 impl Replica {
@@ -121,7 +123,8 @@ impl Replica {
             made => made?,
         };
         let worktree = (!bare).then(|| dir.to_owned());
-        let replica = Self { store, worktree, meta: Some(meta.clone()), env, hlc: HlcClock::new() };
+        let replica =
+            Self { store, worktree, meta: Some(meta.clone()), env, hlc: HlcClock::new(), brought: Arc::default() };
         first(&replica)?;
         // The marker comes last and at once: a directory with a marker has a whole store.
         match write_marker(&meta.join(MARKER), &objects.join("tmp")) {
@@ -144,7 +147,7 @@ impl Replica {
                     return Err(Error::conflict(format!("making a dataset at {url}"), why));
                 }
                 let store = syncline_tree::open_store(location::bucket(url, &env)?, true, env.clock.clone())?;
-                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new() })
+                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new(), brought: Arc::default() })
             }
             Location::Node(url) => Err(Error::invalid(format!("making {url} as a directory"), "it is a node")),
         }
@@ -166,7 +169,7 @@ impl Replica {
                     ),
                     _ => error.into(),
                 })?;
-                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new() })
+                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new(), brought: Arc::default() })
             }
             Location::Node(url) => {
                 Err(Error::invalid(format!("opening {url} as a directory"), "it is a node; use --on URL or clone it"))
@@ -187,7 +190,7 @@ impl Replica {
             };
             check_marker(&meta.join(MARKER))?;
             let store = syncline_tree::open_store(directory(&meta.join("store"))?, false, env.clock.clone())?;
-            return Ok(Self { store, worktree, meta: Some(meta), env, hlc: HlcClock::new() });
+            return Ok(Self { store, worktree, meta: Some(meta), env, hlc: HlcClock::new(), brought: Arc::default() });
         }
         Err(Error::not_found(
             format!("a replica at {}", start.display()),
@@ -237,6 +240,16 @@ impl Replica {
     /// The store's.
     pub fn refs(&self) -> Result<Refs> {
         Ok(Refs::load(&self.store)?.0)
+    }
+
+    /// Where the cost of contents that are brought is added up.
+    pub(crate) fn tally(&self) -> Arc<Mutex<Brought>> {
+        Arc::clone(&self.brought)
+    }
+
+    /// What contents have cost since this was asked last.
+    pub(crate) fn take_brought(&self) -> Brought {
+        std::mem::take(&mut *self.brought.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What it holds.

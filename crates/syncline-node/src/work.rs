@@ -212,7 +212,7 @@ pub(crate) fn transition<T>(
 }
 
 /// Writes the files of a version that a partial replica is to hold from now on and did not before; what is there already
-/// stays. Returns how many were written, and how many objects were brought for them.
+/// stays. Returns how many were written.
 ///
 /// # Errors
 /// `unavailable` when contents cannot be brought; the file system's and the store's.
@@ -222,15 +222,15 @@ pub(crate) fn widen(
     old: &Part,
     new: &Part,
     progress: &dyn Progress,
-) -> Result<(u64, u64)> {
+) -> Result<u64> {
     recover(replica)?;
     let (Some(place), Some(table)) = (place(replica)?, open(replica, version.files.as_ref())?) else {
-        return Ok((0, 0));
+        return Ok(0);
     };
     let root = Root::open(place.root)?;
     let source = Source::of(replica)?;
     progress.stage("fetching files", 0, Unit::Files);
-    let (mut written, mut objects) = (0, 0);
+    let mut written = 0;
     let mut entries = files::scan(&table)?.peekable();
     while entries.peek().is_some() {
         let mut group = Vec::new();
@@ -240,11 +240,11 @@ pub(crate) fn widen(
                 group.push(entry);
             }
         }
-        let (files, brought) = update::add(&root, place.meta, replica.store(), &source, &group)?;
+        let files = update::add(&root, place.meta, replica.store(), &source, &group)?;
         progress.advance(files);
-        (written, objects) = (written + files, objects + brought);
+        written += files;
     }
-    Ok((written, objects))
+    Ok(written)
 }
 
 /// Finishes a checkout that was cut off, or drops its note when the refs never moved. Every verb that moves refs or

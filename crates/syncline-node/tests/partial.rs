@@ -215,6 +215,8 @@ fn lazy_files_come_when_they_are_fetched_and_stay_up_to_date() {
     lazy.check(3);
     let fetched = lazy.fetch("docs/*").expect("the hub is there");
     assert_eq!(fetched.files, 2);
+    assert!((9_000_000..9_800_000).contains(&fetched.cost.bytes_received), "{:?}", fetched.cost);
+    assert!(fetched.cost.round_trips <= 3, "{:?}", fetched.cost);
     assert_eq!(lazy.read("docs/long.bin"), Some(noise(3, 9_000_000)));
     assert_eq!(lazy.read("docs/short.txt").as_deref(), Some(&b"short"[..]));
     lazy.check(2);

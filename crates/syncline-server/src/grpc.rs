@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use syncline_api::pipe::{self, Limits, Outbound, Pipe};
+use syncline_api::pipe::{self, Limits, Notices, Outbound, Pipe};
 use syncline_api::v1::{
     CallReply, CallRequest, ClientMessage, CreateDatasetReply, CreateDatasetRequest, ListDatasetsReply,
     ListDatasetsRequest, PingReply, PingRequest, ServerMessage, call_reply, node_server::Node,
@@ -14,7 +14,7 @@ use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
 use syncline_base::Clock;
 use syncline_node::export::Target;
 use syncline_node::ops::dispatch::{self, Streams};
-use syncline_node::progress::{Progress, Sent, Step};
+use syncline_node::progress::{Listener, Progress, Sent, Step};
 use syncline_node::sync;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -116,6 +116,7 @@ impl Node for Service {
             |body| CallReply { reply: Some(call_reply::Reply::Output(body)) },
             || Ok(CallReply::default()),
         );
+        let settings = pipe::Settings { limits: self.limits.of_call(), ..settings };
         let peer = peer(&request);
         let mut pipe = Pipe::open(peer, Handle::current(), request.into_inner(), outbound, settings);
         let (hub, clock) = (Arc::clone(&self.hub), Arc::clone(&self.clock));
@@ -180,18 +181,28 @@ fn call(hub: &Arc<Hub>, pipe: &mut CallPipe, clock: Arc<dyn Clock>) -> Result<()
     let scratch = Scratch { input: hub.scratch(), output: hub.scratch() };
     let input = scratch.take_input(pipe, first.input)?;
     let streams = Streams { input, output: Target::Path(scratch.output.clone()) };
-    let notices = pipe.notices();
-    let progress: Arc<dyn Progress> = Arc::new(Sent::new(clock, move |step: &Step| {
-        if let Ok(json) = serde_json::to_string(step) {
-            let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
-            notices.send(Ok(CallReply { reply: Some(call_reply::Reply::Progress(json)) }), bytes);
-        }
-    }));
+    let progress: Arc<dyn Progress> = Arc::new(Sent::new(clock, Caller(pipe.notices())));
     let report = dispatch::run(&replica, &first.verb, &first.request, streams, &progress)?;
     scratch.send_output(pipe)?;
     let json = report.to_string();
     let bytes = json.len();
     Ok(pipe.send_item(Ok(CallReply { reply: Some(call_reply::Reply::Report(json)) }), bytes)?)
+}
+
+/// Who has asked for a verb.
+struct Caller(Notices<std::result::Result<CallReply, Status>>);
+
+impl Listener for Caller {
+    fn tell(&self, step: &Step) {
+        if let Ok(json) = serde_json::to_string(step) {
+            let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
+            self.0.send(Ok(CallReply { reply: Some(call_reply::Reply::Progress(json)) }), bytes);
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// Files that hold a verb's input and output while it runs: an input may be read twice, and an output that fails

@@ -1,7 +1,11 @@
 //! Verbs on a node.
 
-use syncline_api::client::Reply;
-use syncline_base::Kind;
+use std::time::Duration;
+
+use syncline_api::client::{Options, Reply};
+use syncline_api::pipe::Limits;
+use syncline_base::{Clock, Kind, SystemClock, task};
+use syncline_server::Settings;
 use syncline_server::remote::Remote;
 
 use crate::support::{Node, Place};
@@ -56,6 +60,58 @@ fn a_long_verb_says_how_far_it_has_come() {
         told.push(steps[0].what.clone());
     }
     assert!(told.iter().all(|what| !what.is_empty()), "{told:?}");
+}
+
+#[test]
+fn a_verb_may_work_in_silence_for_longer_than_a_stall() {
+    let limits = Limits {
+        stall: Duration::from_millis(1_000),
+        heartbeat: Duration::from_millis(100),
+        busy: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let node = Node::with(Settings { limits, ..Settings::default() });
+    let client = node.client_with(Options { limits, ..Options::default() });
+    // Somebody else writes to the dataset: until they are done the verb waits, and has nothing to say.
+    let lock = node.dir.path().join("d/store/lock");
+    std::fs::create_dir_all(&lock).unwrap();
+    let held = std::fs::File::create(lock.join("writer")).unwrap();
+    held.lock().unwrap();
+    let writer = task::spawn("writer", move || {
+        SystemClock.sleep(Duration::from_millis(3_500));
+        drop(held);
+    });
+    let started = SystemClock.monotonic();
+    let request = r#"{"table":"t","key":["id"],"mode":"upsert","message":"rows","format":"csv"}"#;
+    let mut reported = false;
+    client
+        .call("d", "import", request, Some(&mut "id,text\n1,one\n".as_bytes()), &mut |reply| {
+            reported |= matches!(reply, Reply::Report(_));
+            Ok(())
+        })
+        .unwrap();
+    assert!(reported);
+    assert!(SystemClock.monotonic() - started > Duration::from_millis(3_000), "the verb did not wait");
+    writer.unwrap().join().unwrap();
+}
+
+#[test]
+fn a_verb_whose_caller_has_gone_publishes_nothing() {
+    let node = Node::new();
+    let csv: String =
+        std::iter::once("id,text\n".to_owned()).chain((0..150_000).map(|i| format!("{i},row {i}\n"))).collect();
+    let request = r#"{"table":"t","key":["id"],"mode":"upsert","message":"rows","format":"csv"}"#;
+    let gone = node.client().call("d", "import", request, Some(&mut csv.as_bytes()), &mut |_| {
+        Err(syncline_api::Error::Settings("enough".into()))
+    });
+    assert!(gone.unwrap_err().to_string().contains("enough"));
+    // As long as the whole import takes, and then some.
+    let started = SystemClock.monotonic();
+    let other = request.replace("\"t\"", "\"u\"");
+    node.client().call("d", "import", &other, Some(&mut csv.as_bytes()), &mut |_| Ok(())).unwrap();
+    SystemClock.sleep(SystemClock.monotonic() - started);
+    let report = call(&node, "log", "{}").unwrap();
+    assert_eq!(report.matches("\"message\":\"rows\"").count(), 1, "{report}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use syncline_base::Hash;
 use syncline_tree::{Commit, Conflicts, DatasetRoot, Refs, refs};
 
 use crate::change::{self, TreeChange};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::replica::Replica;
 use crate::{Error, Result, work};
 
@@ -74,6 +74,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     after.files = scanned.files;
     let changes = change::between(replica, &before, &after)?;
     change::guard(&changes, request.allow_mass_delete)?;
+    progress::go_on(progress, "committing")?;
     let nothing = changes.is_empty() && refs.merging.is_none() && !request.allow_empty;
     let (commit, root) = if nothing && refs.head_commit().is_some() {
         (refs.head_commit(), after.hash())

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use syncline_tree::refs;
 use syncline_tree::refs::Scope;
 
+use super::transfer::Cost;
 use crate::part::Part;
 use crate::progress::Progress;
 use crate::replica::Replica;
@@ -25,8 +26,9 @@ pub struct Report {
     pub files: u64,
     /// Objects that were received.
     pub objects: u64,
-    /// How long it took.
-    pub seconds: f64,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
 }
 
 /// Brings files that match from the replica that this one was cloned from, and keeps them up to date from now on.
@@ -54,9 +56,12 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     let scope = Scope { tables, paths: Some(paths.clone()) };
     let new = Part::of(Some(&scope))?;
     let root = replica.working_root(&refs)?;
-    let (files, objects) = match replica.worktree() {
+    let files = match replica.worktree() {
         Some(_) => work::widen(replica, &root, &old, &new, progress)?,
-        None => (0, contents::bring_version(replica, &new, &root)?),
+        None => {
+            contents::bring_version(replica, &new, &root)?;
+            0
+        }
     };
     // Last: until a file is there, nobody may take it for deleted.
     refs::update(replica.store(), |now| {
@@ -66,6 +71,8 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
         now.scope = Some(scope.clone());
         Ok(Ok(()))
     })??;
-    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    Ok(Report { paths, files, objects, seconds })
+    let mut cost = Cost::default();
+    let objects = cost.add_brought(replica);
+    cost.seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    Ok(Report { paths, files, objects, cost })
 }

@@ -15,7 +15,7 @@ use syncline_tree::{Changes, DatasetRoot, Op, Refs, Table, TreeName, dataset, di
 use super::commit::{self, NewCommit};
 use crate::change::{self, Presence, TreeChange};
 use crate::import::{self, Format, Given, Input, Mode, OnDuplicate};
-use crate::progress::{Progress, Unit};
+use crate::progress::{self, Progress, Unit};
 use crate::replica::Replica;
 use crate::{Error, Result, work};
 
@@ -174,6 +174,7 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
         message: request.message.as_deref(),
         verb: "import",
     };
+    progress::go_on(&**progress, "importing")?;
     let (commit, root) = publish(replica, &what, &refs, &before, after)?;
     Ok(Report {
         table: request.table.clone(),

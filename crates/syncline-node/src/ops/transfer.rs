@@ -44,6 +44,13 @@ impl Cost {
         self.bytes_received += traffic.bytes_received;
         self.round_trips += traffic.round_trips;
     }
+
+    /// Adds what contents of files have cost; returns how many objects they were.
+    pub(crate) fn add_brought(&mut self, replica: &Replica) -> u64 {
+        let brought = replica.take_brought();
+        self.add(brought.traffic);
+        brought.objects
+    }
 }
 
 /// What `clone` is asked for.
@@ -155,9 +162,10 @@ pub fn clone(
         })
         .map_err(Error::from)
     })?;
+    let objects = pulled.objects + cost.add_brought(&replica);
     cost.seconds = (clock.monotonic() - started).as_secs_f64();
     let root = tip.map(|_| after.hash());
-    Ok(Cloned { dir: request.dir.clone(), branch: head, commit: tip, root, objects: pulled.objects, cost })
+    Ok(Cloned { dir: request.dir.clone(), branch: head, commit: tip, root, objects, cost })
 }
 
 /// Makes the replica that is cloned into, or opens the one that an earlier clone left unfinished.
@@ -279,7 +287,8 @@ impl<'a> Exchange<'a> {
         Ok(Self { replica, request, progress, started, report: Report::new(replica, &request.url)? })
     }
 
-    fn close(self) -> Result<Report> {
+    fn close(mut self) -> Result<Report> {
+        self.report.objects += self.report.cost.add_brought(self.replica);
         self.report.close(self.replica, self.started)
     }
 

@@ -31,13 +31,24 @@ impl Progress for Shown {
     }
 }
 
+/// Keeps what it is told.
+struct Kept<'a>(&'a Mutex<Vec<Step>>);
+
+impl Listener for Kept<'_> {
+    fn tell(&self, step: &Step) {
+        self.0.lock().expect("no panic").push(step.clone());
+    }
+    fn is_gone(&self) -> bool {
+        self.0.lock().expect("no panic").len() > 3
+    }
+}
+
 #[test]
 fn messages_are_few_and_each_says_everything() {
     let clock = Arc::new(Hand::default());
     let messages = Mutex::new(Vec::new());
-    let sent = Sent::new(Arc::clone(&clock) as Arc<dyn Clock>, |step: &Step| {
-        messages.lock().expect("no panic").push(step.clone());
-    });
+    let sent = Sent::new(Arc::clone(&clock) as Arc<dyn Clock>, Kept(&messages));
+    go_on(&sent, "reading").expect("somebody listens");
     sent.advance(7); // Before the first stage there is nothing to say.
     sent.stage("reading", 1_000, Unit::Rows);
     for _ in 0..1_000 {
@@ -45,6 +56,9 @@ fn messages_are_few_and_each_says_everything() {
         sent.advance(1);
     }
     sent.stage("writing", 0, Unit::Bytes);
+    let error = go_on(&sent, "reading").expect_err("nobody listens any more");
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+    drop(sent);
     let messages = messages.into_inner().expect("no panic");
     assert!((5..=8).contains(&messages.len()), "{messages:?}");
     // All of them, every second one, or the last ones alone: what is shown is as far as the last that came.

@@ -56,7 +56,7 @@ fn on_faults(dir: &Path, plan: impl FnMut(&Call<'_>) -> Fault + Send + 'static) 
     let faults: Arc<dyn Backend> = Arc::new(Faults::new(directory(&meta.join("store"))?, plan));
     let store = syncline_tree::open_store(faults, false, env().clock)?;
     let worktree = dir.join(META_DIR).exists().then(|| dir.to_owned());
-    Ok(Replica { store, worktree, meta: Some(meta), env: env(), hlc: HlcClock::new() })
+    Ok(Replica { store, worktree, meta: Some(meta), env: env(), hlc: HlcClock::new(), brought: Arc::default() })
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -371,6 +371,13 @@ impl Replica {
     /// The same store once more, as another thread of the process has it.
     fn again(&self) -> Self {
         let (store, env) = (self.store.clone(), self.env.clone());
-        Self { store, worktree: self.worktree.clone(), meta: self.meta.clone(), env, hlc: HlcClock::new() }
+        Self {
+            store,
+            worktree: self.worktree.clone(),
+            meta: self.meta.clone(),
+            env,
+            hlc: HlcClock::new(),
+            brought: Arc::default(),
+        }
     }
 }

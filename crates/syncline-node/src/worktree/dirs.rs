@@ -67,7 +67,7 @@ impl Root {
     /// As [`Source::bring`].
     pub(crate) fn bring(&self, contents: &[ContentRef]) -> Result<()> {
         match &self.held {
-            Some(held) => held.source.bring(contents).map(|_| ()),
+            Some(held) => held.source.bring(contents),
             None => Ok(()),
         }
     }

@@ -310,26 +310,25 @@ fn here(root: &Root, group: Vec<Difference>) -> Result<Vec<Difference>> {
     Ok(group)
 }
 
-/// Writes files where nothing is, bringing their contents first. Returns how many were written, and how many objects
-/// were brought.
+/// Writes files where nothing is, bringing their contents first. Returns how many were written.
 ///
 /// # Errors
 /// `unavailable` when contents cannot be brought, `conflict` when something is in the way of a folder; the file system's
 /// and the store's.
-pub(crate) fn add(root: &Root, meta: &Path, store: &Store, source: &Source, entries: &[Entry]) -> Result<(u64, u64)> {
+pub(crate) fn add(root: &Root, meta: &Path, store: &Store, source: &Source, entries: &[Entry]) -> Result<u64> {
     let absent =
         read::each(root, entries.iter().collect(), |dirs, entry: &Entry| Ok(dirs.stat(&entry.path)?.is_none()))?;
     let absent = entries.iter().zip(absent).filter(|(_, absent)| *absent);
     let wanted: Vec<&Entry> = absent.map(|(entry, _)| entry).collect();
     if wanted.is_empty() {
-        return Ok((0, 0));
+        return Ok(0);
     }
-    let brought = source.bring(&contents(wanted.iter().copied()))?;
+    source.bring(&contents(wanted.iter().copied()))?;
     let writer = Writer::new(root, meta, store, false)?;
     let count = wanted.len() as u64;
     read::each(root, wanted, |dirs, entry| writer.put(dirs, entry))?;
     rustix::fs::syncfs(root.fd()).map_err(|e| super::dirs::failed("syncing", &root.path)(e))?;
-    Ok((count, brought))
+    Ok(count)
 }
 
 fn contents<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<ContentRef> {

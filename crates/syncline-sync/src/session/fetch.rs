@@ -5,17 +5,21 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use syncline_base::Hash;
 use syncline_base::hash::IdSet;
-use syncline_store::{Store, codec};
+use syncline_base::{Hash, Kind, task};
+use syncline_store::Store;
+use syncline_store::codec::{self, Encoded};
 
 use super::{Local, Served, Session, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::wire::{self, FRAME_BYTES, MAX_IDS, Message, Object, PART_BYTES, Want};
 
+/// How many objects are read at once: some megabytes.
+const READ_BATCH: usize = 64;
+
 enum Side {
-    Server { store: Store, ids: VecDeque<Hash> },
+    Server { store: Store, ids: VecDeque<Hash>, ready: VecDeque<Encoded> },
     Client { wanted: IdSet, got: Vec<(Hash, Bytes)>, open: Option<(Object, Vec<u8>)> },
 }
 
@@ -51,7 +55,7 @@ impl Fetcher {
     }
 
     pub(super) fn serve(local: &dyn Local, ids: Vec<Hash>) -> Self {
-        let side = Side::Server { store: local.store().clone(), ids: ids.into() };
+        let side = Side::Server { store: local.store().clone(), ids: ids.into(), ready: VecDeque::new() };
         Self { side, outbox: VecDeque::new(), finished: false, over: false, objects: 0, bytes: 0 }
     }
 
@@ -77,15 +81,19 @@ impl Fetcher {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let Side::Server { store, ids } = &mut self.side else { return Ok(()) };
+        let Side::Server { store, ids, ready } = &mut self.side else { return Ok(()) };
         let mut batch = Vec::new();
         let mut bytes = 0;
         while bytes < FRAME_BYTES {
-            let Some(id) = ids.pop_front() else { break };
-            if !store.contains(&id)? {
-                continue;
+            if ready.is_empty() {
+                ready.extend(read(store, ids.drain(..ids.len().min(READ_BATCH)).collect())?);
             }
-            let object = Store::encode(&store.get(&id)?)?;
+            let Some(object) = ready.pop_front() else {
+                if ids.is_empty() {
+                    break;
+                }
+                continue;
+            };
             let mut payload = object.payload;
             bytes += payload.len() + 64;
             self.objects += 1;
@@ -112,7 +120,7 @@ impl Fetcher {
         if !batch.is_empty() {
             self.outbox.push_back(Message::Objects(batch));
         }
-        if ids.is_empty() && !self.finished {
+        if ids.is_empty() && ready.is_empty() && !self.finished {
             self.finished = true;
             self.outbox.push_back(Message::Finish);
         }
@@ -167,6 +175,27 @@ impl Fetcher {
         object.payload = payload.into();
         self.take(vec![object])
     }
+}
+
+/// Those that are here, each able to stand on its own. One that is damaged here is as good as not there.
+fn read(store: &Store, ids: Vec<Hash>) -> Result<Vec<Encoded>> {
+    let missing: IdSet = store.missing(&ids)?.into_iter().collect();
+    let here: Vec<Hash> = ids.into_iter().filter(|id| !missing.contains(id)).collect();
+    let found = match store.get_many(&here) {
+        Ok(found) => found,
+        Err(_) => {
+            let mut found = Vec::with_capacity(here.len());
+            for id in here {
+                match store.get(&id) {
+                    Ok(bytes) => found.push(bytes),
+                    Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            found
+        }
+    };
+    task::try_map(found, |bytes| Ok(Store::encode(&bytes)?))
 }
 
 impl Session for Fetcher {
