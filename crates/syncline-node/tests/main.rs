@@ -1,5 +1,6 @@
 //! The verbs together, on real directories.
 
+mod columns;
 mod cut_off;
 mod flows;
 mod merges;

@@ -127,6 +127,10 @@ pub struct Schema {
     pub key: Vec<u32>,
     /// The mean number of rows in a leaf.
     pub leaf_rows: u32,
+    /// The id of the next column that is added, where it is not the largest id plus one: columns with larger ids were
+    /// there once, and an id is never given twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_id: Option<u32>,
 }
 
 const MAGIC: [u8; 4] = *b"SYSC";
@@ -259,7 +263,8 @@ impl Schema {
             ty: field.ty,
             nullable: field.nullable,
         });
-        let mut schema = Self { columns: columns.collect(), key: Vec::new(), leaf_rows: *LEAF_ROWS.start() };
+        let (columns, leaf_rows) = (columns.collect(), *LEAF_ROWS.start());
+        let mut schema = Self { columns, key: Vec::new(), leaf_rows, next_id: None };
         for name in key {
             let column = schema.column(name).ok_or_else(|| schema.no_column(name))?;
             schema.key.push(column.id);
@@ -319,6 +324,9 @@ impl Schema {
                 ));
             }
         }
+        if self.next_id.is_some_and(|next| next <= self.after_largest()) {
+            return Err(format!("next_id is not larger than {}", self.after_largest()));
+        }
         if !LEAF_ROWS.contains(&self.leaf_rows) {
             return Err(format!("leaf_rows is {} to {}, not {}", LEAF_ROWS.start(), LEAF_ROWS.end(), self.leaf_rows));
         }
@@ -352,6 +360,21 @@ impl Schema {
             return Err(wrong("they are not in canonical form".to_owned()));
         }
         Ok(schema)
+    }
+
+    /// The id that the next new column gets: larger than every id that the table has ever had.
+    #[must_use]
+    pub fn next_id(&self) -> u32 {
+        self.next_id.unwrap_or_else(|| self.after_largest())
+    }
+
+    /// Notes which id comes next, in the one form that a schema has for it.
+    pub(crate) fn set_next_id(&mut self, next: u32) {
+        self.next_id = Some(next).filter(|next| *next > self.after_largest());
+    }
+
+    fn after_largest(&self) -> u32 {
+        self.columns.last().map_or(0, |column| column.id.saturating_add(1))
     }
 
     /// A column by name.

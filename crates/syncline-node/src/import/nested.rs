@@ -28,7 +28,7 @@ pub(super) fn arrow_field(field: &Field) -> arrow_schema::Field {
         ty: field.ty.clone(),
         nullable: field.nullable,
     };
-    let schema = Schema { columns: vec![column], key: Vec::new(), leaf_rows: 16 };
+    let schema = Schema { columns: vec![column], key: Vec::new(), leaf_rows: 16, next_id: None };
     schema.arrow().field(0).clone()
 }
 

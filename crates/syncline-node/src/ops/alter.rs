@@ -1,7 +1,7 @@
 //! `alter`: change the columns of a table.
 //!
 //! Adding and renaming columns touches no row; dropping one edits each leaf that has it; a wider type builds the table
-//! anew. Columns are added before others are dropped, so that a new column never takes the id of one that goes.
+//! anew. An id of a column is never given twice, whatever went before.
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;

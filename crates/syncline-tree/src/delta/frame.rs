@@ -116,7 +116,7 @@ fn put_ids(out: &mut Vec<u8>, schema: &Schema, columns: &ColumnSet) {
 /// The schema of some columns, for a leaf of them.
 fn part_of(schema: &Schema, positions: &[usize]) -> Schema {
     let columns: Vec<_> = positions.iter().map(|i| schema.columns[*i].clone()).collect();
-    Schema { columns, key: Vec::new(), leaf_rows: schema.leaf_rows }
+    Schema { columns, key: Vec::new(), leaf_rows: schema.leaf_rows, next_id: None }
 }
 
 fn put_leaf(

@@ -30,7 +30,8 @@ pub fn merge_schemas(base: &Schema, ours: &Schema, theirs: &Schema) -> Result<(S
             (None, _) => columns.push(column.clone()),
         }
     }
-    let mut next = columns.iter().chain(&base.columns).chain(&theirs.columns).map(|column| column.id).max();
+    // No id that any side has ever given is given again.
+    let mut next = base.next_id().max(ours.next_id()).max(theirs.next_id());
     for column in theirs.columns.iter().filter(|column| by_id(base, column.id).is_none()) {
         let id = match columns.iter().find(|have| have.name == column.name) {
             Some(have) if have.ty == column.ty && by_id(base, have.id).is_none() => have.id,
@@ -40,8 +41,8 @@ pub fn merge_schemas(base: &Schema, ours: &Schema, theirs: &Schema) -> Result<(S
                 continue;
             }
             None => {
-                let id = next.map_or(0, |id| id + 1);
-                next = Some(id);
+                let id = next;
+                next = next.saturating_add(1);
                 columns.push(Column { id, ..column.clone() });
                 id
             }
@@ -51,7 +52,8 @@ pub fn merge_schemas(base: &Schema, ours: &Schema, theirs: &Schema) -> Result<(S
         }
     }
     columns.sort_unstable_by_key(|column| column.id);
-    let merged = Schema { columns, key: ours.key.clone(), leaf_rows: ours.leaf_rows };
+    let mut merged = Schema { columns, key: ours.key.clone(), leaf_rows: ours.leaf_rows, next_id: None };
+    merged.set_next_id(next);
     merged.check().map_err(|error| Error::Conflict(format!("merging two versions of a table: {error}")))?;
     Ok((merged, renumbered))
 }

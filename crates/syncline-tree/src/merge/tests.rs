@@ -143,3 +143,37 @@ fn schemas_that_exclude_each_other_are_a_conflict() {
     let theirs = with(schema.drop_column("c0").unwrap());
     assert!(merge(&base, &ours, &theirs).unwrap().table.schema().column("x").is_none());
 }
+
+#[test]
+fn a_column_that_replaced_one_that_went_is_another_column() {
+    let mut rng = rng(3);
+    let schema = model::schema(&mut rng).add_column("old", Type::Int32).unwrap();
+    let old = schema.column("old").unwrap().id;
+    let base = Table::create(&memory_store(), schema.clone()).unwrap();
+    let rows = model::rows(&mut rng, &schema, &(0..200).collect::<Vec<i64>>());
+    let changes = Changes { ops: vec![Op::Insert; rows.num_rows()], rows, externals: Vec::new() };
+    let base = base.apply([Ok(changes)]).unwrap().0;
+    // One side: the column goes and, in a later command, another one comes.
+    let gone = base.with_schema(schema.drop_column("old").unwrap()).unwrap();
+    let ours = gone.with_schema(gone.schema().add_column("new", Type::Int32).unwrap()).unwrap();
+    // The other: cells of the column that goes.
+    let ids: Vec<i64> = (0..50).collect();
+    let rows = model::rows(&mut rng, &schema, &ids);
+    let last = schema.columns.len() - 1;
+    let ops = vec![Op::Patch([last].into_iter().collect()); ids.len()];
+    let theirs = base.apply([Ok(Changes { rows, ops, externals: Vec::new() })]).unwrap().0;
+    for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
+        let merged = merge(&base, ours, theirs).unwrap();
+        assert!(merged.conflicts.is_empty());
+        let schema = merged.table.schema();
+        assert!(schema.column("old").is_none() && schema.column("new").unwrap().id > old);
+        let columns = Some(vec!["new".to_owned()]);
+        let cells = model::read(&merged.table, crate::table::Scan { columns, ..crate::table::Scan::default() });
+        assert_eq!(cells.column(0).null_count(), 200, "cells of the old column stand in the new one");
+    }
+    // Ids that a side has given and taken back stay taken.
+    let merged = merge_schemas(&schema, gone.schema(), &schema.add_column("x", Type::Bool).unwrap()).unwrap().0;
+    assert_eq!(merged.column("x").unwrap().id, old + 1);
+    let merged = merge_schemas(&schema, gone.schema(), &schema.rename_column("old", "older").unwrap()).unwrap().0;
+    assert_eq!((merged.next_id(), merged.column("older")), (old + 1, None));
+}

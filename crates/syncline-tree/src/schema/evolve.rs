@@ -7,11 +7,12 @@ impl Schema {
     /// With one more nullable column at the end. Rewrites no leaf.
     ///
     /// # Errors
-    /// `invalid` when the name is taken.
+    /// `invalid` when the name is taken, or when the table has had all the columns that there are ids for.
     pub fn add_column(&self, name: &str, ty: Type) -> Result<Self> {
         let mut schema = self.clone();
-        let id = schema.columns.last().map_or(0, |column| column.id + 1);
+        let id = self.next_id();
         schema.columns.push(Column { id, name: name.to_owned(), ty, nullable: true });
+        schema.set_next_id(id.saturating_add(1));
         schema.check()?;
         Ok(schema)
     }
@@ -39,6 +40,7 @@ impl Schema {
             return Err(Error::invalid(format!("column {name:?} cannot be dropped: the key has it")));
         }
         schema.columns.remove(position);
+        schema.set_next_id(self.next_id());
         schema.check()?;
         Ok(schema)
     }

@@ -107,6 +107,35 @@ fn columns_come_go_and_change() {
 }
 
 #[test]
+fn the_id_of_a_column_that_went_is_not_given_again() {
+    let with_age = two().add_column("age", Type::Int16).unwrap();
+    assert_eq!(with_age, Schema { next_id: None, ..with_age.clone() }, "nothing went yet");
+    // What a later command finds is what the bytes say.
+    let later = |schema: &Schema| Schema::decode(&schema.encode()).unwrap();
+    let without = later(&with_age.drop_column("age").unwrap());
+    assert_eq!((without.next_id, without.next_id()), (Some(3), 3));
+    let other = later(&without.add_column("weight", Type::Int16).unwrap());
+    assert_eq!(other.columns.iter().map(|column| column.id).collect::<Vec<_>>(), [0, 1, 3]);
+    assert_eq!(other.next_id, None, "the ids say it again");
+    let none = other.drop_column("weight").unwrap().drop_column("name").unwrap();
+    assert_eq!((none.next_id, none.add_column("name", Type::Utf8).unwrap().columns[1].id), (Some(4), 4));
+    assert_eq!(with_age.drop_column("name").unwrap().next_id, None, "a larger id is there");
+}
+
+#[test]
+fn a_next_id_that_says_nothing_is_not_canonical() {
+    let schema = Schema { next_id: Some(2), ..two() };
+    assert_eq!(schema.check().unwrap_err().kind(), Kind::Invalid);
+    for next in 0..3 {
+        assert_eq!(
+            Schema::decode(&Schema { next_id: Some(next), ..two() }.encode()).unwrap_err().kind(),
+            Kind::Corrupt
+        );
+    }
+    assert!(Schema::decode(&Schema { next_id: Some(3), ..two() }.encode()).is_ok());
+}
+
+#[test]
 fn widening_never_loses() {
     assert!(Type::UInt32.widens_to(&Type::Int64));
     assert!(!Type::UInt64.widens_to(&Type::Int64));
@@ -129,4 +158,7 @@ fn golden() {
     ];
     let schema = Schema::new(fields, &["id"]).unwrap();
     arbitrary::golden("schema-v1.bin", &schema.encode());
+    let less = schema.drop_column("uuid").unwrap();
+    arbitrary::golden("schema-next-id-v1.bin", &less.encode());
+    assert_eq!(Schema::decode(&arbitrary::golden_file("schema-next-id-v1.bin")).unwrap(), less);
 }
