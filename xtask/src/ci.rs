@@ -59,7 +59,7 @@ fn one(stage: Stage, args: &Args) -> Result<()> {
         Stage::Test => test::run(&test::Args { long: args.long, seed: args.seed, ..test::Args::default() }),
         Stage::Kills => kills(args.seed),
         Stage::Deny => deny(),
-        Stage::Fuzz => fuzz::run(&args.fuzz),
+        Stage::Fuzz => fuzz::run(&args.fuzz, args.long),
     }
 }
 

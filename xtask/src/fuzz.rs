@@ -24,20 +24,24 @@ const FLAGS: &[&str] = &[
 /// Seconds that one input may take, and the longest input.
 const LIMITS: [&str; 4] = ["-timeout=10", "-max_len=4096", "-rss_limit_mb=512", "-malloc_limit_mb=256"];
 
+/// How long each target runs, as usual and with `--long`: six minutes and half an hour for all of them on two cores.
+const SECONDS: [u64; 2] = [30, 180];
+
 /// Options of the fuzzing.
 #[derive(Debug, Clone, clap::Args)]
 #[group(id = "fuzz")]
 pub(crate) struct Args {
-    /// fuzz: how long each target runs.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    seconds: u64,
+    /// fuzz: how long each target runs; 30 when absent, 180 with --long.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
     /// fuzz: only this target; may be given several times.
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
 }
 
 /// Builds the targets and runs them, as many at a time as there are cores.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, long: bool) -> Result<()> {
+    let seconds = args.seconds.unwrap_or(SECONDS[usize::from(long)]);
     let home = run::root().join("fuzz");
     let (host, all) = (host()?, targets(&home)?);
     for name in &args.target {
@@ -54,13 +58,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let programs = home.join("target").join(&host).join("debug");
     let mut broken = Vec::new();
     for group in chosen.chunks(width) {
-        let started = group.iter().map(|name| Run::start(&programs, name, args.seconds));
+        let started = group.iter().map(|name| Run::start(&programs, name, seconds));
         for run in started.collect::<Result<Vec<Run>>>()? {
             broken.extend(run.end()?);
         }
     }
     if !broken.is_empty() {
-        bail!("{} broke; the inputs are under fixtures/fuzz", broken.join(", "));
+        bail!("{} broke; commit each input with what mends it", broken.join(", "));
     }
     Ok(())
 }
@@ -88,7 +92,7 @@ impl Run {
         Ok(Self { name: name.to_owned(), log, process })
     }
 
-    /// Waits for it; its name when it broke.
+    /// Waits for it; its name and the input when it broke.
     fn end(mut self) -> Result<Option<String>> {
         let status = self.process.wait().with_context(|| format!("waiting for {}", self.name))?;
         let log = String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned();
@@ -102,8 +106,16 @@ impl Run {
         }
         let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with('#')).collect();
         eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
-        Ok(Some(self.name))
+        Ok(Some(match written(&log) {
+            Some(input) => format!("{} on {}", self.name, input.strip_prefix(run::root()).unwrap_or(input).display()),
+            None => format!("{} ({status}, see {})", self.name, self.log.display()),
+        }))
     }
+}
+
+/// Where the input was written that broke a target.
+fn written(log: &str) -> Option<&Path> {
+    log.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| Path::new(path.trim()))
 }
 
 fn host() -> Result<String> {
@@ -119,3 +131,6 @@ fn targets(home: &Path) -> Result<Vec<String>> {
     let names = all.flatten().filter(|target| target["kind"][0] == "bin").filter_map(|target| target["name"].as_str());
     Ok(names.map(ToOwned::to_owned).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,4 +97,5 @@ pub fn ignore_file(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/tests.rs"]
 mod tests;

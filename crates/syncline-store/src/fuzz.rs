@@ -121,4 +121,5 @@ pub fn zstd(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/tests.rs"]
 mod tests;

@@ -39,4 +39,5 @@ pub fn squeeze(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/tests.rs"]
 mod tests;

@@ -333,4 +333,7 @@ pub fn content(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/tests.rs"]
+mod kept;
+#[cfg(test)]
 mod tests;

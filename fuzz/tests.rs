@@ -1,3 +1,5 @@
+//! What every `fuzz` module tests: included by each of them, so that it runs with that crate's unit tests.
+
 use std::path::Path;
 
 use super::TARGETS;
