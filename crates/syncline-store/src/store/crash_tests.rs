@@ -115,6 +115,25 @@ fn run(seed: u64, append: bool) {
     }
 }
 
+/// A store after `steps` random steps, closed; what it holds, and the chance to go on with.
+fn filled(seed: u64, steps: u64) -> (Memory, Model, Rng) {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let (mut rng, mut model) = (Rng::from_seed(seed), Model::default());
+    work(&store, &mut model, &mut rng, steps).unwrap();
+    store.flush().unwrap();
+    model.flushed.extend(std::mem::take(&mut model.put));
+    (memory, model, rng)
+}
+
+/// The same place, which dies for good in the call `at`.
+fn dying(memory: &Memory, mut at: u64) -> Faults {
+    Faults::new(Arc::new(memory.clone()), move |_| {
+        at = at.saturating_sub(1);
+        if at == 0 { Fault::Cut(100) } else { Fault::None }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
@@ -127,22 +146,11 @@ proptest! {
     /// Gc that dies anywhere leaves everything that is live, and a later gc finishes the job.
     #[test]
     fn gc_may_die_anywhere(seed in any::<u64>(), at in 1u64..120, min_live_percent in 0u8..80) {
-        let memory = Memory::new();
-        let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
-        let mut rng = Rng::from_seed(seed);
-        let mut model = Model::default();
-        work(&store, &mut model, &mut rng, 300).unwrap();
-        store.flush().unwrap();
-        model.flushed.extend(std::mem::take(&mut model.put));
-        drop(store);
+        let (memory, model, _) = filled(seed, 300);
         let live: Vec<Hash> = model.flushed.keys().copied().step_by(3).collect();
         let mark = |marker: &mut Marker<'_>| live.iter().try_for_each(|id| marker.mark(id).map(drop));
         let options = GcOptions { grace_ms: 0, min_live_percent };
-        let mut left = at;
-        let faults = Faults::new(Arc::new(memory.clone()), move |_| {
-            left = left.saturating_sub(1);
-            if left == 0 { Fault::Cut(100) } else { Fault::None }
-        });
+        let faults = dying(&memory, at);
         if let Ok(store) = Store::open(Arc::new(faults), Options { seed: Some(seed), ..small() }) {
             let _ = store.gc::<Error>(&options, mark);
         }
@@ -163,14 +171,7 @@ proptest! {
     /// Mending that dies anywhere loses nothing that could be read before, and may be run again.
     #[test]
     fn mending_may_die_anywhere(seed in any::<u64>(), at in 1u64..80, which in any::<prop::sample::Index>()) {
-        let memory = Memory::new();
-        let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
-        let mut rng = Rng::from_seed(seed);
-        let mut model = Model::default();
-        work(&store, &mut model, &mut rng, 300).unwrap();
-        store.flush().unwrap();
-        model.flushed.extend(std::mem::take(&mut model.put));
-        drop(store);
+        let (memory, model, mut rng) = filled(seed, 300);
         let files = [memory.list("packs/").unwrap(), memory.list("journal/").unwrap()].concat();
         let (name, size) = &files[which.index(files.len())];
         let mut bytes = memory.read(name, 0..*size).unwrap().to_vec();
@@ -189,11 +190,7 @@ proptest! {
         let named = damaged(&store);
         prop_assert!(named.contains(name), "{:?}", named);
         drop(store);
-        let mut left = at;
-        let faults = Faults::new(Arc::new(memory.clone()), move |_| {
-            left = left.saturating_sub(1);
-            if left == 0 { Fault::Cut(100) } else { Fault::None }
-        });
+        let faults = dying(&memory, at);
         if let Ok(store) = Store::open(Arc::new(faults), Options { seed: Some(seed ^ 2), ..small() }) {
             let _ = store.mend(&named, true);
         }
@@ -212,13 +209,7 @@ proptest! {
     /// Wrong bits on the way from the disk are errors or are read again, never wrong bytes.
     #[test]
     fn flipped_bits_never_become_wrong_objects(seed in any::<u64>()) {
-        let memory = Memory::new();
-        let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
-        let mut rng = Rng::from_seed(seed);
-        let mut model = Model::default();
-        work(&store, &mut model, &mut rng, 200).unwrap();
-        store.flush().unwrap();
-        model.flushed.extend(std::mem::take(&mut model.put));
+        let (memory, model, _) = filled(seed, 200);
         let mut chance = Rng::from_seed(seed);
         let faults = Faults::new(Arc::new(memory.clone()), move |_| {
             if chance.below(8) == 0 { Fault::Flip(chance.next_u64()) } else { Fault::None }
