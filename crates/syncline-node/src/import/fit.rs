@@ -22,7 +22,7 @@ use syncline_tree::schema::{Schema, Type};
 use super::chunk::{Chunk, Places, RowShapes};
 use super::grid::{Grid, Kind};
 use super::report::{self, Bad};
-use super::{Error, Result, column, json};
+use super::{Error, Result, column, json, scalar};
 
 /// A column nobody gave: nulls, or zeros where null is not allowed.
 pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
@@ -182,6 +182,20 @@ impl FitPlan {
             Error::source(&self.name, reason)
         };
         let plain = unpacked(array).map_err(failed)?;
+        let plain = match (plain.data_type(), field.data_type()) {
+            (DataType::Timestamp(_, from), DataType::Timestamp(_, to)) => {
+                let fits =
+                    from.is_some() == to.is_some() || from.is_none() && to.as_deref().is_some_and(scalar::is_utc);
+                if !fits {
+                    let why =
+                        "one has a zone and the other has none; only a column in UTC takes timestamps without one";
+                    return Err(failed(arrow_schema::ArrowError::CastError(why.to_owned())));
+                }
+                // Both are instants now: what is left to convert is the unit.
+                in_zone(&plain, to.as_deref()).map_err(failed)?
+            }
+            _ => plain,
+        };
         if plain.data_type() == field.data_type() {
             return Ok(plain);
         }
@@ -203,13 +217,20 @@ impl FitPlan {
             let same = arrow_ord::cmp::not_distinct(&back, &plain).map_err(failed)?;
             for row in (0..same.len()).filter(|row| !same.value(*row)) {
                 reasons.entry(row).or_insert_with(|| {
-                    let value = array_value_to_string(&plain, row).unwrap_or_default();
+                    let value = cell_text(&plain, row).unwrap_or_default();
                     format!("column `{}`: {value} does not fit {}", field.name(), field.data_type())
                 });
             }
         }
         Ok(converted)
     }
+}
+
+/// Timestamps under another zone: the numbers stay.
+fn in_zone(array: &ArrayRef, zone: Option<&str>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    let DataType::Timestamp(unit, _) = array.data_type() else { return Ok(array.clone()) };
+    let ty = DataType::Timestamp(*unit, zone.map(Arc::from));
+    Ok(make_array(array.to_data().into_builder().data_type(ty).build()?))
 }
 
 /// The same values without an encoding (dictionary, run ends, views, 64-bit offsets).
@@ -247,11 +268,19 @@ fn from_text(
     if built.data_type() == field.data_type() { Ok(built) } else { cast(&built, field.data_type()) }
 }
 
+/// A cell as text, for people. The library knows no names of zones, so a timestamp with one is shown in UTC.
+fn cell_text(array: &ArrayRef, row: usize) -> Option<String> {
+    if matches!(array.data_type(), DataType::Timestamp(_, Some(_))) {
+        return array_value_to_string(&in_zone(&array.slice(row, 1), Some("+00:00")).ok()?, 0).ok();
+    }
+    array_value_to_string(array, row).ok()
+}
+
 /// A row as JSON text, for the reject file.
 fn row_text(batch: &RecordBatch, row: usize) -> String {
     let schema = batch.schema();
     let cells = schema.fields().iter().zip(batch.columns()).map(|(field, array)| {
-        let text = array.is_valid(row).then(|| array_value_to_string(array, row).ok()).flatten();
+        let text = array.is_valid(row).then(|| cell_text(array, row)).flatten();
         (field.name().clone(), text.map_or(serde_json::Value::Null, serde_json::Value::String))
     });
     serde_json::Value::Object(cells.collect()).to_string()

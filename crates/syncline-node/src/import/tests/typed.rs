@@ -196,3 +196,44 @@ fn a_stream_that_is_read_once_is_collected() {
     let got = run(vec![stream("t.arrows", bytes)], &options(), None, &["id"]).unwrap();
     assert_eq!((got.report.rows, got.report.in_order), (3000, true));
 }
+
+#[test]
+fn timestamps_in_named_zones_are_instants() {
+    use arrow_array::TimestampNanosecondArray;
+    let table = |zone: Option<&str>| {
+        let ty = zone.map_or_else(|| "timestamp(us)".to_owned(), |zone| format!("timestamp(us, {zone})"));
+        let fields = format!(
+            "[{{\"name\":\"id\",\"type\":\"int64\",\"nullable\":false}},{{\"name\":\"at\",\"type\":\"{ty}\"}}]"
+        );
+        Schema::new(read_schema(&fields).unwrap(), &["id"]).unwrap()
+    };
+    let source = |zone: Option<&str>, nanos: i64| {
+        let at = TimestampNanosecondArray::from(vec![1_700_000_000_000_000_000 + nanos]).with_timezone_opt(zone);
+        vec![stream(
+            "t.parquet",
+            parquet(&batch(vec![("id", Arc::new(Int64Array::from(vec![1]))), ("at", Arc::new(at))])),
+        )]
+    };
+    let (berlin, utc) = (Some("Europe/Berlin"), Some("UTC"));
+    for (from, to, text) in [
+        (berlin, utc, "2023-11-14T22:13:20.000000Z"),
+        (utc, berlin, "2023-11-14T22:13:20.000000Z"),
+        (Some("+05:30"), berlin, "2023-11-14T22:13:20.000000Z"),
+        (None, utc, "2023-11-14T22:13:20.000000Z"),
+        (None, None, "2023-11-14T22:13:20.000000"),
+    ] {
+        let got = run(source(from, 0), &options(), Some(&table(to)), &[]).unwrap();
+        assert_eq!(got.rows(), [json!({"id": 1, "at": text})], "{from:?} {to:?}");
+    }
+    for (from, to) in [(berlin, None), (utc, None), (None, berlin)] {
+        let error = run(source(from, 0), &options(), Some(&table(to)), &[]).expect_err("a zone").to_string();
+        assert!(error.contains("one has a zone and the other has none"), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let reject = dir.path().join("rejects");
+    let options = Options { reject: Some(reject.clone()), ..options() };
+    let got = run(source(berlin, 1), &options, Some(&table(berlin)), &[]).unwrap();
+    assert_eq!(got.report.rejected, 1);
+    let line = std::fs::read_to_string(reject).unwrap();
+    assert!(line.contains("2023-11-14T22:13:20.000000001Z"), "{line}");
+}
