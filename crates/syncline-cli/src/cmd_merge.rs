@@ -26,6 +26,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request {
         name: args.name.clone(),
         message: args.version.message.clone(),
+        author: Some(context.env().author),
         allow_mass_delete: args.version.allow_mass_delete,
     };
     let report = context.ask("merge", &request, |replica, _| merge::run(replica, &request))?;

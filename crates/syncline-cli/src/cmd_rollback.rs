@@ -23,6 +23,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request {
         to: args.to.clone(),
         message: args.version.message.clone(),
+        author: Some(context.env().author),
         allow_mass_delete: args.version.allow_mass_delete,
     };
     let report = context.ask("rollback", &request, |replica, _| rollback::run(replica, &request))?;

@@ -66,6 +66,35 @@ fn verbs_run_on_a_node() {
 }
 
 #[test]
+fn a_commit_on_a_node_is_by_who_asked_for_it() {
+    let dir = Dir::new();
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    let on = |words: &[&str]| syncline([&["--on", &url, "--json", "--author", "ann"], words].concat()).ok().json();
+    let by = || on(&["show"])["author"].as_str().expect("an author").to_owned();
+    let import = |from, mode: &str| {
+        let file = dir.write("input.csv", &csv(from, from + 10, 1));
+        on(&["import", &file, "--table", "t", "--key", "id", "--mode", mode, "-m", "x"]);
+        assert_eq!(by(), "ann", "{mode}");
+    };
+    syncline(["init", &url]).ok();
+    import(0, "upsert");
+    let one = clone(&dir, &url, "one");
+    one.run(["branch", "side"]).ok();
+    one.run(["checkout", "side"]).ok();
+    one.import(&dir, &csv(100, 110, 1));
+    one.json(["push"]);
+    import(10, "upsert");
+    import(10, "delete");
+    on(&["rollback", "HEAD~1"]);
+    assert_eq!(by(), "ann", "a rollback");
+    on(&["alter", "--table", "t", "--add", "more:int32", "-m", "x"]);
+    assert_eq!(by(), "ann", "an alter");
+    assert_eq!(on(&["merge", "side"])["outcome"], "merged");
+    assert_eq!(by(), "ann", "a merge");
+}
+
+#[test]
 fn a_node_takes_several_sources_at_once() {
     let dir = Dir::new();
     let server = Server::start(&dir.path("hub"), &[]);

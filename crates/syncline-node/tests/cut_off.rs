@@ -69,7 +69,7 @@ fn an_undo_after_a_checkout_that_was_cut_off_keeps_its_files() {
 #[test]
 fn gc_after_a_checkout_that_was_cut_off_leaves_nothing_stuck() {
     let (place, [old, new]) = two_versions();
-    let back = rollback::Request { to: "HEAD~2".into(), message: None, allow_mass_delete: false };
+    let back = rollback::Request { to: "HEAD~2".into(), ..rollback::Request::default() };
     rollback::run(&place.replica, &back).expect("the version is there");
     cut_off(&place.path(), &[new, old.clone()], "new");
     // It may remove the version that the note starts from.

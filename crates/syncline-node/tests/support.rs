@@ -82,7 +82,7 @@ impl Place {
     }
 
     pub(crate) fn merge(&self, name: &str) -> Result<merge::Report> {
-        merge::run(&self.replica, &merge::Request { name: name.into(), message: None, allow_mass_delete: false })
+        merge::run(&self.replica, &merge::Request { name: name.into(), ..merge::Request::default() })
     }
 }
 

@@ -13,13 +13,16 @@ use crate::replica::Replica;
 use crate::{Error, Result, revision, work};
 
 /// What `merge` is asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
     /// The version to merge in: a branch, or any other name of a version.
     pub name: String,
     /// Why; made up from the names when absent.
     #[serde(default)]
     pub message: Option<String>,
+    /// Who commits, when it is not the replica's user.
+    #[serde(default)]
+    pub author: Option<String>,
     /// Whether it may delete more than half of a table or of the files.
     #[serde(default)]
     pub allow_mass_delete: bool,
@@ -156,7 +159,7 @@ impl Plan<'_> {
         let new = NewCommit {
             parents: vec![self.ours, self.theirs],
             root: merged.clone(),
-            author: None,
+            author: self.request.author.clone(),
             message,
             meta: BTreeMap::new(),
             why: "merge",

@@ -14,13 +14,16 @@ use crate::replica::Replica;
 use crate::{Error, Result, revision, work};
 
 /// What `rollback` is asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
     /// The version to go back to.
     pub to: String,
     /// Why; made up from the version when absent.
     #[serde(default)]
     pub message: Option<String>,
+    /// Who commits, when it is not the replica's user.
+    #[serde(default)]
+    pub author: Option<String>,
     /// Whether it may delete more than half of a table or of the files.
     #[serde(default)]
     pub allow_mass_delete: bool,
@@ -70,7 +73,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let new = NewCommit {
         parents: vec![current],
         root: after.clone(),
-        author: None,
+        author: request.author.clone(),
         message,
         meta: BTreeMap::from([("rollback-to".into(), to.to_string())]),
         why: "rollback",

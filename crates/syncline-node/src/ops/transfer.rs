@@ -326,8 +326,8 @@ impl<'a> Exchange<'a> {
         }
         let merge = merge::Request {
             name: format!("{remote}/{branch}"),
-            message: None,
             allow_mass_delete: self.request.allow_mass_delete,
+            ..merge::Request::default()
         };
         let merged = merge::run(self.replica, &merge)?;
         self.report.merged = Some(merged.outcome);

@@ -157,7 +157,7 @@ const CASES: &[Case] = &[
         name: "merge",
         before: two_branches,
         run: |replica, _| {
-            let request = merge::Request { name: "side".into(), message: None, allow_mass_delete: false };
+            let request = merge::Request { name: "side".into(), ..merge::Request::default() };
             merge::run(&replica, &request).map(|_| replica)
         },
         faulty: "one",
