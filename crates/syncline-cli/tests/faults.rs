@@ -102,6 +102,21 @@ fn corrupt_is_seven_and_repair_mends_it() {
     assert_eq!(replica.json(["verify", "--deep"])["sound"], true);
 }
 
+#[test]
+fn a_repair_without_another_replica_says_what_remains() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, &csv(0, 4_000, 1));
+    assert_eq!(replica.json(["repair"])["left"]["sound"], true, "nothing is wrong");
+    let largest = largest_file(&dir.path("a/.syncline/store")).expect("a store has files");
+    let mut bytes = std::fs::read(&largest).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&largest, bytes).expect("a file");
+    let run = replica.run(["repair"]).ends(7);
+    assert!(run.stdout.contains("--from"), "{}", run.stdout);
+}
+
 fn largest_file(dir: &std::path::Path) -> Option<std::path::PathBuf> {
     let mut found: Option<(u64, std::path::PathBuf)> = None;
     let mut open = vec![dir.to_owned()];

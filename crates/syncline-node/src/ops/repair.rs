@@ -1,4 +1,5 @@
-//! `repair`: replace what is damaged or missing by good copies from another replica.
+//! `repair`: replace what is damaged or missing by good copies from another replica, and get rid of damage that no version
+//! needs.
 //!
 //! A copy is good when its hash is the object's id, so it does not matter where it comes from or who carries it. When every
 //! version is whole again, files of the store with damage in them are rewritten without it, so that what was repaired verifies
@@ -40,7 +41,13 @@ pub struct Report {
 /// Brings objects by id, in the order asked for; `None` for one that is not there.
 pub type Fetch<'a> = dyn FnMut(&[Hash]) -> Result<Vec<Option<Bytes>>> + 'a;
 
-/// Verifies every byte and replaces what is damaged or missing by what `fetch` brings.
+/// Brings nothing: for a repair with what is here. Damage that no version needs is got rid of, the rest is named.
+pub fn nobody() -> impl FnMut(&[Hash]) -> Result<Vec<Option<Bytes>>> {
+    |ids| Ok(vec![None; ids.len()])
+}
+
+/// Verifies every byte and replaces what is damaged or missing by what `fetch` brings. It is not asked for anything while no
+/// version needs what is damaged.
 ///
 /// # Errors
 /// Those of `fetch` and of the store. What was repaired before stays repaired.
@@ -51,7 +58,7 @@ pub fn run(replica: &Replica, fetch: &mut Fetch<'_>, progress: &dyn Progress) ->
     let mut lost = IdSet::default();
     for _ in 0..ROUNDS {
         let wanted = wanted(&report.left, &lost);
-        if wanted.is_empty() {
+        if wanted.is_empty() || report.left.touched.is_empty() {
             break;
         }
         for batch in wanted.chunks(BATCH) {
