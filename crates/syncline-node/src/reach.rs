@@ -3,10 +3,10 @@
 //! For garbage collection and verification. Memory follows the depth of a tree and the set that the caller keeps, not
 //! the data. Owns no state.
 
-use syncline_base::{Hash, hash::IdSet};
+use syncline_base::{Hash, Kind, hash::IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::{self, ObjectKind};
-use syncline_tree::{DatasetRoot, Log, Refs, TreeName};
+use syncline_tree::{Commit, DatasetRoot, Refs, TreeName};
 
 use crate::Result;
 use crate::part::Part;
@@ -43,8 +43,19 @@ pub fn dataset(store: &Store, part: &Part, root: &Hash, visit: &mut dyn FnMut(&H
 /// # Errors
 /// The store's.
 pub fn given_up(store: &Store, refs: &Refs) -> Result<IdSet> {
-    let ids = Log::of_what_is_here(store, refs.dropped.iter().copied()).map(|step| Ok(step?.0));
-    ids.collect()
+    let (mut found, mut open) = (IdSet::default(), refs.dropped.iter().copied().collect::<Vec<Hash>>());
+    while let Some(id) = open.pop() {
+        if refs.held.contains(&id) || !found.insert(id) {
+            continue;
+        }
+        match Commit::load(store, &id) {
+            Ok(commit) => open.extend(commit.parents),
+            // A shallow clone does not have all of its history.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
 }
 
 fn has_children(kind: ObjectKind) -> bool {

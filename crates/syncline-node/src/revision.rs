@@ -67,7 +67,8 @@ fn by_prefix(replica: &Replica, refs: &Refs, prefix: &str) -> Result<Hash> {
     let mut found = Vec::new();
     // Remembered moves may name commits that garbage collection has taken since.
     let starts: Vec<Hash> = refs.commits().filter(|id| replica.store().contains(id).unwrap_or(false)).collect();
-    for step in Log::new(replica.store(), starts) {
+    // A shallow clone does not have all of its history.
+    for step in Log::of_what_is_here(replica.store(), starts) {
         let (id, _) = step?;
         if id.to_string().starts_with(prefix) {
             found.push(id);

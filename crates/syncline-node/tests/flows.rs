@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use syncline_base::Kind;
 use syncline_node::import::Mode;
-use syncline_node::ops::{branch, checkout, diff, gc, history, log, repair, rollback, status, verify};
+use syncline_node::ops::{branch, checkout, diff, gc, history, log, repair, rollback, status, transfer, verify};
 use syncline_node::progress::Silent;
 
 use crate::support::Place;
@@ -93,7 +93,7 @@ fn rollback_is_a_new_commit_with_the_old_root_and_undo_takes_it_back() {
     let old = place.root();
     place.upsert(&csv([(1, "b")]), "two");
     let new = place.root();
-    let request = rollback::Request { to: "HEAD~1".into(), message: None, allow_mass_delete: false };
+    let request = rollback::Request { to: "HEAD~1".into(), ..rollback::Request::default() };
     let done = rollback::run(&place.replica, &request).expect("nothing is in the way");
     assert_eq!((done.root, place.root()), (old, old));
     assert_eq!(log::run(&place.replica, &log::Request::default()).expect("it can be read").commits.len(), 3);
@@ -240,6 +240,10 @@ fn after_repair_nothing_is_damaged() {
         bytes[usize::try_from(*len).expect("a small file") - 80] ^= 1;
         std::fs::write(path, bytes).expect("it can be written");
     }
+    // Without another replica what is live stays as it is, and is named.
+    let alone = repair::run(&place.reopen(), &mut repair::nobody(), &Silent).expect("it can be read");
+    assert!(!alone.left.sound && alone.repaired == 0 && !alone.left.touched.is_empty(), "{:?}", alone.left);
+    assert!(alone.lost.contains(&alone.left.touched[0].object), "{:?}", alone.lost);
     let good = crate::support::open(copy.path());
     let mut fetch = |ids: &[syncline_base::Hash]| Ok(ids.iter().map(|id| good.store().get(id).ok()).collect());
     let report = repair::run(&place.reopen(), &mut fetch, &Silent).expect("it can be read");
@@ -248,6 +252,36 @@ fn after_repair_nothing_is_damaged() {
     let found = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
     assert!(found.sound && found.damage.is_empty() && found.root == Some(root), "{:?}", found.damage);
     assert!(damaged.iter().all(|(path, _)| !path.exists()));
+}
+
+#[test]
+fn dead_bytes_are_mended_without_another_replica() {
+    let place = Place::new();
+    for version in 0..3 {
+        place.upsert(&rows_of(version), "version");
+    }
+    let root = place.root();
+    // The grace keeps the bytes of what is given up where they are.
+    let keep = gc::Request { keep_last: Some(1), grace_ms: 3_600_000, ..gc::Request::default() };
+    gc::run(&place.replica, &keep, &Silent).expect("nothing is in the way");
+    let store = place.path().join(".syncline/store");
+    let first = walk(&store).into_iter().filter(|(path, _)| path.starts_with(store.join("journal"))).min();
+    let (path, _) = first.expect("a store has a journal");
+    let mut bytes = std::fs::read(&path).expect("it can be read");
+    bytes[30_000] ^= 1;
+    std::fs::write(&path, bytes).expect("it can be written");
+    let seen = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(!seen.sound && seen.touched.is_empty() && !seen.damage.is_empty(), "{seen:?}");
+    let mut asked = 0;
+    let mut fetch = |ids: &[syncline_base::Hash]| {
+        asked += ids.len();
+        Ok(vec![None; ids.len()])
+    };
+    let report = repair::run(&place.reopen(), &mut fetch, &Silent).expect("it can be read");
+    assert_eq!((asked, report.lost.len(), report.rewritten), (0, 0, 1), "no version needs what was damaged");
+    assert!(report.left.sound, "{:?}", report.left);
+    let seen = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert_eq!((seen.sound, seen.root), (true, Some(root)), "{seen:?}");
 }
 
 fn walk(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
@@ -288,8 +322,114 @@ fn what_gc_was_told_to_give_up_is_no_damage_and_hinders_no_later_gc() {
         assert_eq!((report.versions_kept, report.versions_dropped), (2, 3), "{last:?}");
     }
     assert!(verify::run(&place.replica, &deep, &Silent).expect("it can be read").sound);
-    // A name that leads to one of them keeps what is left of it.
-    let tag = branch::Action::Create { name: "old".into(), at: Some("HEAD~3".into()), force: false };
-    branch::run(&place.replica, branch::Sort::Tag, &tag).expect("the commit is in the log");
-    keep(None).expect("the rest is kept");
+    // A name cannot be given to one of them: it would lead to nothing.
+    for sort in [branch::Sort::Tag, branch::Sort::Branch] {
+        let name = branch::Action::Create { name: "old".into(), at: Some("HEAD~3".into()), force: false };
+        let refused = branch::run(&place.replica, sort, &name).expect_err("its data is gone");
+        assert_eq!(refused.kind(), Kind::NotFound);
+        assert!(refused.to_string().contains("give up the data"), "{refused}");
+    }
+    assert!(verify::run(&place.replica, &deep, &Silent).expect("it can be read").sound);
+    // A name that came in another way is called what it is, by every gc and verify from then on.
+    let lost = revision(&place, "HEAD~3");
+    syncline_tree::refs::update(place.replica.store(), |refs| {
+        refs.tags.insert("old".into(), lost);
+        Ok(())
+    })
+    .expect("nobody else is at work");
+    for last in [None, Some(1), None, Some(2)] {
+        let seen = verify::run(&place.replica, &deep, &Silent).expect("it can be read");
+        assert!(!seen.sound && seen.damage.is_empty(), "{seen:?}");
+        assert!(seen.touched.iter().all(|touched| touched.commit == lost && touched.names == ["old"]), "{seen:?}");
+        keep(last).expect("what is whole is kept, whatever else is named");
+    }
+}
+
+fn revision(place: &Place, name: &str) -> syncline_base::Hash {
+    let request = log::Request { at: Some(name.into()), limit: Some(1) };
+    log::run(&place.replica, &request).expect("the commit is here").commits[0].id
+}
+
+/// Cells of which nothing is left in the next version, so that no patch needs the one before.
+fn rows_of(version: i64) -> String {
+    let cell = |id: i64| syncline_base::Hash::of(format!("{version} {id}").as_bytes());
+    (0..3_000).fold("id,name\n".to_owned(), |text, id| text + &format!("{id},{}\n", cell(id)))
+}
+
+fn name(place: &Place, sort: branch::Sort, name: &str, at: &str) {
+    let action = branch::Action::Create { name: name.into(), at: Some(at.into()), force: false };
+    branch::run(&place.replica, sort, &action).expect("the name is free");
+}
+
+#[test]
+fn a_tag_holds_its_version_whatever_gc_gives_up_around_it() {
+    let place = Place::new();
+    for version in 0..5 {
+        place.upsert(&rows_of(version), "version");
+    }
+    name(&place, branch::Sort::Tag, "old", "HEAD~3");
+    for round in 0..3 {
+        let request = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        let report = gc::run(&place.replica, &request, &Silent).expect("nothing is in the way");
+        assert_eq!((report.versions_kept, report.versions_dropped), (2, 3), "round {round}");
+    }
+    gc::run(&place.replica, &gc::Request::default(), &Silent).expect("nothing is in the way");
+    let seen = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(seen.sound, "{seen:?}");
+    assert_eq!((seen.versions, seen.dropped), (2, 3));
+    assert_eq!(place.diff("old", "HEAD").trees[0].updated, 3_000);
+    // Once the tag has gone the version is like any other; without it, or with another one, nothing is claimed twice.
+    name(&place, branch::Sort::Branch, "again", "old");
+    assert!(verify::run(&place.replica, &verify::Request { deep: true }, &Silent).expect("it can be read").sound);
+}
+
+#[test]
+fn what_an_older_branch_keeps_is_kept_by_every_later_gc() {
+    let place = Place::new();
+    for version in 0..6 {
+        place.upsert(&rows_of(version), "version");
+    }
+    // Of this branch two versions are kept, below two of main that are not.
+    name(&place, branch::Sort::Branch, "old", "HEAD~4");
+    for keep_last in [Some(2), Some(2), None, Some(2), None] {
+        let request = gc::Request { keep_last, ..gc::Request::default() };
+        let report = gc::run(&place.replica, &request, &Silent).expect("nothing is in the way");
+        assert_eq!((report.versions_kept, report.versions_dropped), (4, 2), "{keep_last:?}");
+    }
+    let seen = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(seen.sound, "{seen:?}");
+    assert_eq!((seen.versions, seen.dropped), (4, 2));
+    assert_eq!(place.diff("old~1", "old").trees[0].updated, 3_000);
+}
+
+#[test]
+fn the_log_of_a_shallow_clone_shows_every_line_of_a_merge() {
+    let place = Place::new();
+    place.upsert(&csv([(1, "a")]), "base");
+    name(&place, branch::Sort::Branch, "side", "HEAD");
+    place.upsert(&csv([(2, "b")]), "main 1");
+    place.upsert(&csv([(3, "c")]), "main 2");
+    checkout::run(&place.replica, &checkout::Request { name: "side".into(), force: false }).expect("nothing is edited");
+    place.upsert(&csv([(4, "d")]), "side 1");
+    checkout::run(&place.replica, &checkout::Request { name: "main".into(), force: false }).expect("nothing is edited");
+    place.merge("side").expect("nothing is in the way");
+    let copy = tempfile::tempdir().expect("the system has room for a directory");
+    let request = transfer::CloneRequest {
+        url: place.path().display().to_string(),
+        dir: copy.path().join("r"),
+        bare: false,
+        tables: None,
+        depth: Some(2),
+        paths: None,
+    };
+    let mut transport = syncline_node::loopback::connect(place.reopen()).expect("it can be opened");
+    transfer::clone(&request, crate::support::env(), &mut *transport, &Silent).expect("it is new");
+    let shallow = crate::support::open(&copy.path().join("r"));
+    let told = |found: &log::Report| found.commits.iter().map(|e| e.commit.message.clone()).collect::<Vec<_>>();
+    let found = log::run(&shallow, &log::Request::default()).expect("it can be read");
+    assert_eq!((told(&found), found.shallow), (vec!["merge side".into(), "main 2".into(), "side 1".into()], true));
+    // And a commit behind the end of the other line is found by the start of its id.
+    let side = found.commits[2].id;
+    let short = log::Request { at: Some(side.to_string()[..10].to_owned()), limit: None };
+    assert_eq!(told(&log::run(&shallow, &short).expect("the commit is here")), ["side 1"]);
 }

@@ -92,6 +92,8 @@ pub struct Log {
     failed: Option<Error>,
     /// A commit that is not here ends its line and nothing else.
     partial: bool,
+    /// The first of those.
+    missing: Option<Hash>,
 }
 
 impl Log {
@@ -105,6 +107,7 @@ impl Log {
             loaded: BTreeMap::new(),
             failed: None,
             partial: false,
+            missing: None,
         };
         for id in starts {
             log.enter(id);
@@ -122,6 +125,12 @@ impl Log {
         log
     }
 
+    /// A commit that the walk has come to so far and that is not here.
+    #[must_use]
+    pub fn missing(&self) -> Option<Hash> {
+        self.missing
+    }
+
     fn enter(&mut self, id: Hash) {
         if !self.seen.insert(id) {
             return;
@@ -131,7 +140,9 @@ impl Log {
                 self.heap.push(Step { generation: commit.generation, hlc: commit.hlc, id });
                 self.loaded.insert(id, commit);
             }
-            Err(error) if self.partial && error.kind() == Kind::NotFound => {}
+            Err(error) if self.partial && error.kind() == Kind::NotFound => {
+                self.missing.get_or_insert(id);
+            }
             Err(error) => self.failed = Some(error),
         }
     }
@@ -193,22 +204,23 @@ pub fn merge_base(store: &Store, ours: Hash, theirs: Hash) -> Result<Option<Hash
 /// Whether `ancestor` is `commit` itself or in its history.
 ///
 /// # Errors
-/// As [`merge_base`].
+/// `not-found` when neither can be said because a commit on the way is missing, `corrupt` when one is damaged.
 pub fn is_ancestor(store: &Store, ancestor: Hash, commit: Hash) -> Result<bool> {
     if ancestor == commit {
         return Ok(true);
     }
     let floor = Commit::load(store, &ancestor)?.generation;
-    for step in Log::new(store, [commit]) {
+    let mut log = Log::of_what_is_here(store, [commit]);
+    while let Some(step) = log.next() {
         let (id, found) = step?;
         if id == ancestor {
             return Ok(true);
         }
         if found.generation < floor {
-            return Ok(false);
+            break;
         }
     }
-    Ok(false)
+    log.missing().map_or(Ok(false), |missing| Commit::load(store, &missing).map(|_| false))
 }
 
 #[cfg(test)]

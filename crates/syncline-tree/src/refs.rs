@@ -43,9 +43,13 @@ pub struct Refs {
     /// A merge that waits for its conflicts to be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merging: Option<Merging>,
-    /// Versions whose data garbage collection has given up, and with it that of their ancestors: the newest of each line.
+    /// Versions whose data garbage collection has given up, and with it that of their ancestors down to what is `held`:
+    /// the newest of each line.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub dropped: BTreeSet<Hash>,
+    /// Ancestors of what is `dropped` whose data is kept, and with it that of their own ancestors: the newest of each line.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<Hash>,
     /// The last moves, oldest first: what undo goes back along, and what garbage collection keeps.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Move>,
@@ -121,6 +125,7 @@ impl Refs {
             staged: None,
             merging: None,
             dropped: BTreeSet::new(),
+            held: BTreeSet::new(),
             history: VecDeque::new(),
         }
     }

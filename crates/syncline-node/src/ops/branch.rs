@@ -5,7 +5,7 @@ use syncline_base::Hash;
 use syncline_tree::refs::{self, Move};
 
 use crate::replica::Replica;
-use crate::{Error, Result, revision, work};
+use crate::{Error, Result, reach, revision, work};
 
 /// Which sort of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,8 @@ pub struct Report {
 /// Lists, makes or removes branches or tags.
 ///
 /// # Errors
-/// `conflict` when a name is taken, `not-found` when a version or a name does not exist, `invalid` for a bad name.
+/// `conflict` when a name is taken, `not-found` when a version or a name does not exist or `gc` has given up the version's
+/// data, `invalid` for a bad name.
 pub fn run(replica: &Replica, sort: Sort, action: &Action) -> Result<Report> {
     let before = replica.refs()?;
     let made = match action {
@@ -71,6 +72,13 @@ pub fn run(replica: &Replica, sort: Sort, action: &Action) -> Result<Report> {
         Action::Create { name, at, force } => {
             refs::check_name(name)?;
             let commit = revision::resolve(replica, &before, at.as_deref().unwrap_or("HEAD"))?;
+            if reach::given_up(replica.store(), &before)?.contains(&commit) {
+                let why = format!(
+                    "`gc` was told to give up the data of {}; clone a replica that still has it, and name it there",
+                    commit.short()
+                );
+                return Err(Error::not_found(format!("a version to name {name:?}"), why));
+            }
             Some(set(replica, sort, name, Some(commit), *force)?)
         }
         Action::Delete { name } => Some(set(replica, sort, name, None, true)?),

@@ -132,13 +132,22 @@ fn kept_versions(replica: &Replica, refs: &Refs, request: &Request) -> Result<Ve
 /// Notes in the refs what is about to be given up, and forgets moves from and to it: undo must not lead to a version
 /// whose data is gone.
 fn give_up(replica: &Replica, kept: &Versions) -> Result<()> {
-    let keep = |id: &Hash| kept.get(id).is_some_and(|version| version.keep);
-    let parents = kept.values().filter(|version| version.keep).flat_map(|version| &version.parents);
-    let dropped: BTreeSet<Hash> = parents.filter(|id| kept.contains_key(id) && !keep(id)).copied().collect();
+    let whole = |version: &Version| version.keep && !version.given_up;
+    let is_whole = |id: &Hash| kept.get(id).is_some_and(whole);
+    // What is below a version of the other sort starts a line of its own sort.
+    let below = |sort: bool| -> BTreeSet<Hash> {
+        let others = kept.values().filter(|version| whole(version) != sort);
+        let parents = others.flat_map(|version| &version.parents);
+        parents.filter(|id| kept.get(id).is_some_and(|version| whole(version) == sort)).copied().collect()
+    };
+    let (mut dropped, held) = (below(false), below(true));
+    // Given up before, and named since.
+    dropped.extend(kept.iter().filter(|(_, version)| version.keep && version.given_up).map(|(id, _)| *id));
     refs::update(replica.store(), |refs| {
-        let named = |id: Option<Hash>| id.is_none_or(|id| keep(&id));
+        let named = |id: Option<Hash>| id.is_none_or(|id| is_whole(&id));
         refs.history.retain(|step| named(step.from) && named(step.to));
         refs.dropped.clone_from(&dropped);
+        refs.held.clone_from(&held);
         Ok(())
     })?;
     Ok(())

@@ -51,21 +51,14 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         Some(name) => Some(revision::resolve(replica, &refs, name)?),
         None => refs.head_commit(),
     };
-    let mut report = Report { commits: Vec::new(), shallow: false };
     let limit = request.limit.unwrap_or(usize::MAX);
-    for step in Log::new(replica.store(), start) {
-        if report.commits.len() >= limit {
-            break;
-        }
-        match step {
-            Ok((id, commit)) => report.commits.push(entry(&refs, id, commit)),
-            Err(error) if error.kind() == syncline_base::Kind::NotFound && !report.commits.is_empty() => {
-                report.shallow = true;
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        }
+    if let Some(start) = start {
+        Commit::load(replica.store(), &start)?;
     }
+    // A merge in a shallow clone: where one line ends early, the other goes on.
+    let mut log = Log::of_what_is_here(replica.store(), start);
+    let commits = log.by_ref().take(limit).map(|step| step.map(|(id, commit)| entry(&refs, id, commit)));
+    let report = Report { commits: commits.collect::<Result<_, _>>()?, shallow: log.missing().is_some() };
     Ok(report)
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use syncline_base::{Hash, Hlc};
+use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::Store;
 
 use super::{Commit, Log, is_ancestor, merge_base};
@@ -71,6 +71,28 @@ fn log_visits_children_before_parents() {
     let d = commit(&store, &[b, c], 2);
     let ids: Vec<Hash> = Log::new(&store, [d]).map(|step| step.expect("all are stored").0).collect();
     assert_eq!(ids, [d, b, c, a]);
+}
+
+#[test]
+fn a_commit_that_is_missing_ends_its_own_line_only() {
+    let (whole, store) = (store(), store());
+    let old = commit(&whole, &[], 1);
+    let side = commit(&whole, &[old], 9);
+    let first = commit(&store, &[], 1);
+    assert_eq!(first, old, "the same commit in both");
+    let here = commit(&store, &[first], 3);
+    let text = Commit::load(&whole, &side).expect("it is there");
+    let tip = Commit { parents: vec![side, here], generation: text.generation + 1, ..text }
+        .put(&store)
+        .expect("memory takes it");
+    let mut log = Log::of_what_is_here(&store, [tip]);
+    assert_eq!(log.missing(), None);
+    let ids: Vec<Hash> = log.by_ref().map(|step| step.expect("the rest is here").0).collect();
+    assert_eq!((ids, log.missing()), (vec![tip, here, old], Some(side)));
+    // What is here can be told; about what is not, nothing is claimed.
+    assert!(is_ancestor(&store, old, tip).expect("the other line leads there"));
+    let other = commit(&store, &[first], 2);
+    assert_eq!(is_ancestor(&store, other, tip).expect_err("it may be behind what is missing").kind(), Kind::NotFound);
 }
 
 /// Every ancestor of a commit, itself included, the slow and obvious way.
