@@ -81,6 +81,10 @@ pub fn encode(canonical: &[u8]) -> Result<Vec<u8>> {
 #[must_use]
 pub fn encode_leaf(leaf: &Leaf) -> Vec<u8> {
     let columns: Vec<_> = leaf.columns().collect();
+    // What a peer sent may be a leaf and not canonical: it has to come back as it was all the same.
+    if !columns.iter().all(|(_, node)| node.is_zero_under_nulls()) {
+        return [&[VERSION, RAW], &leaf.bytes()[..]].concat();
+    }
     encode_columns(leaf.rows(), &columns, leaf.externals(), leaf.bytes())
 }
 

@@ -135,3 +135,21 @@ fn dictionaries_tell_cells_apart_that_differ_in_one_byte() {
         }
     }
 }
+
+#[test]
+fn a_leaf_with_a_value_under_a_null_comes_back_as_it_was() {
+    use crate::schema::{Field, Type};
+    let fields = vec![Field::new("id", Type::Int64, false), Field::new("x", Type::Int32, true)];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let ids = arrow_array::Int64Array::from_iter_values(0..40);
+    let cells: arrow_array::Int32Array = (0..40).map(|i| (i % 3 != 1).then_some(7 * i)).collect();
+    let batch = RecordBatch::try_new(schema.arrow(), vec![Arc::new(ids), Arc::new(cells)]).unwrap();
+    let mut bytes = leaf::encode(&schema, &batch, &[]).unwrap().to_vec();
+    assert!(encode(&bytes).unwrap().len() < bytes.len() / 2, "it is stored by column");
+    // The last buffer is that of the 40 cells; the fifth is null.
+    let at = bytes.len() - 160 + 4 * 4;
+    bytes[at] = 1;
+    let parsed = Leaf::parse(bytes.clone().into()).unwrap();
+    assert!(parsed.check_canonical(&schema).is_err());
+    assert_eq!(decode(&encode_leaf(&parsed), bytes.len()).unwrap(), bytes);
+}

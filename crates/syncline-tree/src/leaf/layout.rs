@@ -252,6 +252,19 @@ impl<B: Deref<Target = [u8]>> Node<B> {
         offset(values, i)..offset(values, i + 1)
     }
 
+    /// Whether null slots of a fixed width hold zeroes, as they should. No reader looks there unless it verifies deeply, and what
+    /// is stored by column does not keep it.
+    pub(crate) fn is_zero_under_nulls(&self) -> bool {
+        let own = match (&self.validity, self.kind.width()) {
+            (Some(bits), Some(width)) => {
+                let mut slots = self.values.chunks_exact(width).enumerate();
+                slots.all(|(i, slot)| bit(bits, i) || slot.iter().all(|byte| *byte == 0))
+            }
+            _ => true,
+        };
+        own && self.children.iter().all(Self::is_zero_under_nulls)
+    }
+
     /// Checks what the shape does not say: bitmaps' tails, offsets, absence of needless bitmaps.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if let Some(bits) = &self.validity {
