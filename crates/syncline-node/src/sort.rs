@@ -45,6 +45,13 @@ pub(crate) struct Limits {
     pub(crate) temp_dir: PathBuf,
 }
 
+impl Limits {
+    /// Bytes that are copied into one batch, about: rows may have megabytes.
+    fn gathered(&self) -> usize {
+        self.bytes / 32
+    }
+}
+
 /// A batch with its keys.
 pub(crate) type Keyed = (RecordBatch, Keys);
 
@@ -193,7 +200,7 @@ impl Spills {
         let row_bytes = buffer.bytes / buffer.rows.max(1);
         // All runs of a merge together must fit into half of the budget.
         let rows = shared.limits.bytes / 2 / FAN_IN / row_bytes.max(1);
-        let rows = rows.clamp(64.min(shared.limits.batch_rows), shared.limits.batch_rows);
+        let rows = rows.clamp(1, shared.limits.batch_rows);
         let mut shared = shared.clone();
         shared.limits.batch_rows = rows;
         for keyed in buffer.into_sorted(&shared) {
@@ -236,7 +243,9 @@ impl Buffer {
             order.extend((0u32..).zip(keys.iter()).map(|(row, key)| Entry { prefix: prefix(key), batch, row }));
         }
         sort_entries(&mut order, &self.keys, task::width());
-        Box::new(Gather { buffer: self, order, next: 0, shared: shared.clone() })
+        let most = shared.limits.gathered() / (self.bytes / self.rows.max(1)).max(1);
+        let rows = most.clamp(1, shared.limits.batch_rows);
+        Box::new(Gather { buffer: self, order, next: 0, rows, shared: shared.clone() })
     }
 }
 
@@ -255,6 +264,8 @@ struct Gather {
     buffer: Buffer,
     order: Vec<Entry>,
     next: usize,
+    /// How many rows a batch gets.
+    rows: usize,
     shared: Shared,
 }
 
@@ -262,7 +273,7 @@ impl Iterator for Gather {
     type Item = Result<Keyed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = (self.next + self.shared.limits.batch_rows).min(self.order.len());
+        let end = (self.next + self.rows).min(self.order.len());
         if self.next == end {
             return None;
         }

@@ -25,6 +25,7 @@ mod export;
 mod external;
 pub(crate) mod import;
 pub(crate) mod layout;
+mod nested;
 pub(crate) mod wire;
 
 pub(crate) use export::export;
@@ -41,7 +42,7 @@ const HEADER: usize = 24;
 /// Column, row, root, length, height, three zero bytes.
 const EXTERNAL: usize = 52;
 
-/// A cell longer than this (utf8, binary, json) is stored outside its leaf.
+/// A cell longer than this (utf8, binary, json; a list or map in the form that it has outside) is stored outside its leaf.
 pub const INLINE_MAX: usize = 16 * 1024;
 
 /// A cell whose bytes lie outside the leaf.
@@ -204,13 +205,15 @@ pub(crate) fn check_externals<B: Deref<Target = [u8]>>(
         let (column, row) = (external.column, external.row as usize);
         let node = columns.binary_search_by_key(&column, |(id, _)| *id).map(|i| &columns[i].1);
         let fits = node.is_ok_and(|node| {
-            matches!(node.kind, layout::Kind::Text | layout::Kind::Bytes)
+            matches!(node.kind, layout::Kind::Text | layout::Kind::Bytes | layout::Kind::List)
                 && row < rows
                 && node.valid(row)
                 && node.span(row).is_empty()
         });
         if !fits {
-            return Err(format!("the external cell {row} of column {column} is not an empty cell of text or bytes"));
+            return Err(format!(
+                "the external cell {row} of column {column} is not an empty cell of text, bytes or a list"
+            ));
         }
     }
     Ok(())

@@ -13,6 +13,8 @@ use super::{Error, Out};
 
 /// Rows in a Parquet row group: it is held in memory (compressed) until it is whole.
 const GROUP_ROWS: usize = 512 << 10;
+/// A row group ends early when it has so many bytes.
+const GROUP_BYTES: usize = 64 << 20;
 
 fn refused(name: &str, reason: impl Display) -> Error {
     Error::Format { name: name.to_owned(), reason: reason.to_string() }
@@ -35,6 +37,9 @@ pub(super) fn parquet<E: From<Error>>(
         ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(|error| refused(&name, error))?;
     for batch in batches {
         writer.write(&batch?).map_err(|error| refused(&name, error))?;
+        if writer.in_progress_size() >= GROUP_BYTES {
+            writer.flush().map_err(|error| refused(&name, error))?;
+        }
     }
     writer.close().map_err(|error| refused(&name, error))?;
     Ok(())

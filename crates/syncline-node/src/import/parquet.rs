@@ -75,7 +75,7 @@ impl Parquet {
             metadata.row_groups().iter().map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0)).sum();
         let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
         let fit = usize::try_from(BATCH_BYTES / (bytes / rows.max(1)).max(1)).unwrap_or(most);
-        fit.max(16).min(most)
+        fit.max(1).min(most)
     }
 
     /// Compressed bytes of each column of the top level.

@@ -32,6 +32,8 @@ pub(super) struct Merge {
     /// Batches that rows waiting to be gathered are in.
     live: Vec<RecordBatch>,
     rows: Vec<(usize, usize)>,
+    /// Bytes of the batches that were read since rows were last gathered.
+    read: usize,
     /// The only run there is: nothing to merge.
     single: Option<Box<dyn Iterator<Item = Result<Keyed>> + Send>>,
     failed: bool,
@@ -45,6 +47,7 @@ impl Merge {
             heap: Vec::with_capacity(runs.len()),
             live: Vec::new(),
             rows: Vec::new(),
+            read: 0,
             single: None,
             failed: false,
         };
@@ -98,6 +101,7 @@ impl Merge {
             match cursor.rest.next() {
                 Some(next) => {
                     let (batch, keys) = next?;
+                    self.read += batch.get_array_memory_size();
                     self.live.push(batch);
                     (cursor.keys, cursor.row, cursor.batch) = (keys, 0, self.live.len() - 1);
                 }
@@ -114,9 +118,11 @@ impl Merge {
     }
 
     fn next_batch(&mut self) -> Result<Option<Keyed>> {
-        while self.rows.len() < self.shared.limits.batch_rows && !self.heap.is_empty() {
+        let limits = (self.shared.limits.batch_rows, self.shared.limits.gathered());
+        while self.rows.len() < limits.0 && self.read <= limits.1 && !self.heap.is_empty() {
             self.step()?;
         }
+        self.read = 0;
         if self.rows.is_empty() {
             return Ok(None);
         }

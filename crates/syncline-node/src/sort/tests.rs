@@ -83,6 +83,37 @@ fn more_runs_than_are_merged_at_once() {
 }
 
 #[test]
+fn batches_of_long_rows_are_short() {
+    let mut rows = numbered((0..300).map(|i| i * 7 % 300));
+    rows.iter_mut().for_each(|(text, _)| *text = "x".repeat(20_000));
+    // In memory, and merged from many runs.
+    for bytes in [32 << 20, 1 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let encoder = KeyEncoder::new(&schema()).unwrap();
+        let keys_of: KeysOf = {
+            let encoder = encoder.clone();
+            Arc::new(move |batch| Ok(encoder.encode(batch)?))
+        };
+        let limits = Limits { bytes, batch_rows: 8192, temp_dir: dir.path().to_owned() };
+        let mut sorter = Sorter::new(schema().arrow(), keys_of, limits);
+        for (n, part) in rows.chunks(5).enumerate() {
+            let batch = batch(part, n * 5);
+            let keys = encoder.encode(&batch).unwrap();
+            sorter.push(batch, keys).unwrap();
+        }
+        let output = sorter.finish().unwrap();
+        assert_eq!(output.spilled > 0, bytes == 1 << 20);
+        let mut count = 0;
+        for keyed in output.rows {
+            let batch = keyed.unwrap().0;
+            assert!(batch.num_rows() * 20_000 <= bytes / 16, "{} rows in a batch", batch.num_rows());
+            count += batch.num_rows();
+        }
+        assert_eq!(count, 300);
+    }
+}
+
+#[test]
 fn input_in_order_is_one_run_however_large() {
     let rows = numbered((0..5000).map(|i| i / 2));
     let (positions, in_order, once) = sorted(&rows, 100, 1);

@@ -9,6 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 
+use super::nested::{self, is_nested};
 use super::{External, INLINE_MAX, position};
 use crate::content::ContentRef;
 use crate::schema::{Schema, Type};
@@ -28,6 +29,11 @@ pub fn externalise(
     let mut columns = Vec::new();
     for (i, column) in schema.columns.iter().enumerate() {
         let array = batch.column(i);
+        if is_nested(&column.ty) {
+            let moved = nested::externalise(column, array, &mut put, &mut externals)?;
+            columns.extend(moved.map(|moved| (i, moved)));
+            continue;
+        }
         if !is_long(&column.ty, array) {
             continue;
         }
@@ -63,6 +69,10 @@ pub fn internalise(
         let first = externals.partition_point(|external| external.column < column.id);
         let mut mine = externals[first..].iter().take_while(|external| external.column == column.id).peekable();
         if mine.peek().is_none() {
+            continue;
+        }
+        if is_nested(&column.ty) {
+            columns.push((i, nested::internalise(column, batch.column(i), mine.copied(), &mut get)?));
             continue;
         }
         let whole = rebuild(&column.ty, batch.column(i), |row, _| {

@@ -82,6 +82,75 @@ fn large_cells_go_out_and_come_back() {
     assert_eq!(none.0, small);
 }
 
+/// Lists of texts under a map or alone; `dirt`: what lies under nulls.
+fn nested(dirt: &str) -> (Schema, RecordBatch) {
+    use crate::schema::{Field, Type};
+    use arrow_array::builder::{Int64Builder, ListBuilder, MapBuilder, StringBuilder};
+    use arrow_array::cast::AsArray;
+    let text = || Box::new(Field::new("item", Type::Utf8, true));
+    let pair = |name: &str| Box::new(Field::new(name, Type::Utf8, name == "value"));
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new("list", Type::List(text()), true),
+        Field::new("map", Type::Map { key: pair("key"), value: pair("value") }, true),
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let (mut ids, mut list) = (Int64Builder::new(), ListBuilder::new(StringBuilder::new()));
+    let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    for (id, count) in [(0, 3), (1, 4_000), (2, 0), (3, 2_500), (4, 1)] {
+        ids.append_value(id);
+        for n in 0..count {
+            list.values().append_value(if n % 9 == 1 { dirt.to_owned() } else { format!("{id} {n}") });
+            map.keys().append_value(format!("{n}"));
+            map.values().append_value("value");
+        }
+        list.append(id != 2);
+        map.append(id != 4).unwrap();
+    }
+    let list = list.finish();
+    // Every ninth item is null, with the dirt still under it.
+    let items = list.values().as_string::<i32>();
+    let valid: arrow_buffer::NullBuffer = items.iter().map(|item| item != Some(dirt)).collect();
+    let items = arrow_array::StringArray::new(items.offsets().clone(), items.values().clone(), Some(valid));
+    let arrow = schema.arrow();
+    let arrow_schema::DataType::List(item) = arrow.field(1).data_type() else { panic!("it is a list") };
+    let nulls = list.nulls().cloned();
+    let list = arrow_array::ListArray::new(item.clone(), list.offsets().clone(), std::sync::Arc::new(items), nulls);
+    let map = arrow_cast::cast(&map.finish(), arrow.field(2).data_type()).unwrap();
+    let columns: Vec<ArrayRef> = vec![std::sync::Arc::new(ids.finish()), std::sync::Arc::new(list), map];
+    (schema, RecordBatch::try_new(arrow, columns).unwrap())
+}
+
+#[test]
+fn long_lists_and_maps_go_out_and_come_back_whatever_lies_under_nulls() {
+    let mut forms = Vec::new();
+    for dirt in ["", "something that nobody sees"] {
+        let (schema, batch) = nested(dirt);
+        let mut stored = std::collections::BTreeMap::new();
+        let (small, externals) = externalise(&schema, &batch, |bytes| {
+            assert!(bytes.len() > INLINE_MAX);
+            stored.insert(Hash::of(bytes), Bytes::copy_from_slice(bytes));
+            Ok(ContentRef { root: Hash::of(bytes), len: bytes.len() as u64, height: 0 })
+        })
+        .unwrap();
+        let places: Vec<_> = externals.iter().map(|external| (external.column, external.row)).collect();
+        assert_eq!(places, [(1, 1), (1, 3), (2, 1), (2, 3)]);
+        let bytes = encode(&schema, &small, &externals).unwrap();
+        assert!(bytes.len() < 2_000, "{} bytes", bytes.len());
+        let leaf = Leaf::parse(bytes.clone()).unwrap();
+        leaf.check_canonical(&schema).unwrap();
+        let read = leaf.batch(&schema, None).unwrap();
+        let whole = internalise(&schema, &read, None, &externals, |content| Ok(stored[&content.root].clone())).unwrap();
+        assert_eq!(whole, batch);
+        // Bytes that are no such cell are an error, not a panic.
+        for other in [Bytes::new(), bytes.clone(), encode(&texts(), &text_rows(&[None]), &[]).unwrap()] {
+            assert!(internalise(&schema, &read, None, &externals, |_| Ok(other.clone())).is_err());
+        }
+        forms.push((bytes, stored));
+    }
+    assert_eq!(forms[0], forms[1], "equal rows are equal bytes");
+}
+
 #[test]
 fn externals_must_name_empty_cells() {
     let content = ContentRef { root: Hash::of(b"x"), len: 20_000, height: 0 };

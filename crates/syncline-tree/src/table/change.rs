@@ -35,6 +35,30 @@ impl Rows {
         Self { batch, externals: externals.collect() }
     }
 
+    /// All rows in parts whose long cells have at most `bytes` together, or that are one row.
+    pub(crate) fn parts(self, bytes: u64) -> Vec<Self> {
+        let long = |rows: &Self| rows.externals.iter().fold(0_u64, |sum, e| sum.saturating_add(e.content.len));
+        if long(&self) <= bytes {
+            return vec![self];
+        }
+        let mut sizes = vec![0_u64; self.batch.num_rows()];
+        for external in &self.externals {
+            if let Some(size) = sizes.get_mut(external.row as usize) {
+                *size = size.saturating_add(external.content.len);
+            }
+        }
+        let (mut parts, mut start, mut sum) = (Vec::new(), 0, 0_u64);
+        for (row, size) in sizes.iter().enumerate() {
+            if row > start && sum.saturating_add(*size) > bytes {
+                parts.push(self.slice(start, row - start));
+                (start, sum) = (row, 0);
+            }
+            sum = sum.saturating_add(*size);
+        }
+        parts.push(self.slice(start, sizes.len() - start));
+        parts
+    }
+
     /// Some rows, by ascending number, copied.
     pub(crate) fn select(&self, rows: Vec<u32>) -> Result<Self> {
         let new_row = |e: &External| rows.binary_search(&e.row).ok().map(|row| External { row: row as u32, ..*e });

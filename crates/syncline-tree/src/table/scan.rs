@@ -20,6 +20,10 @@ use crate::{Error, Result};
 
 /// Rows that one task reads, in whole leaves, and that come as one batch: enough that what a batch costs does not count.
 const BATCH_ROWS: u32 = 4096;
+/// Bytes of leaves that one task reads, about.
+const GROUP_BYTES: usize = 4 << 20;
+/// A batch has at most so many bytes of long cells, or one row.
+const LONG_BYTES: u64 = 8 << 20;
 /// Leaves that one task reads at most.
 const GROUP: usize = 16;
 /// A scan of so many leaves needs no thread.
@@ -84,7 +88,11 @@ impl Table {
     pub fn scan(&self, scan: Scan) -> Result<Batches> {
         let plan = self.plan(&scan)?;
         let (table, columns) = (self.clone(), plan.columns.clone());
-        Ok(Box::new(plan.start()?.map(move |rows| rows?.resolve(&table, columns.as_deref()))))
+        let parts = plan.start()?.flat_map(|rows| match rows {
+            Ok(rows) => rows.parts(LONG_BYTES).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        Ok(Box::new(parts.map(move |rows| rows?.resolve(&table, columns.as_deref()))))
     }
 
     /// As `scan`, but long cells stay outside.
@@ -259,7 +267,7 @@ impl Plan {
         let mut cursor = Cursor::new(shared, &self.table.root, self.table.height, 0)?;
         cursor.seek_row(self.rows.start)?;
         let (mut more, mut left) = (true, self.limit);
-        let leaves = (BATCH_ROWS / shared.schema.leaf_rows).clamp(1, GROUP as u32) as usize;
+        let leaves = self.leaves_at_once(&cursor.place(self.table.rows))?;
         let groups = std::iter::from_fn(|| {
             let mut group = Vec::with_capacity(leaves);
             while more && group.len() < leaves {
@@ -291,6 +299,16 @@ impl Plan {
                 }
             },
         )
+    }
+
+    /// How many leaves one task reads, by the first of a scan that reads some.
+    fn leaves_at_once(&self, first: &Place) -> Result<usize> {
+        let leaves = (BATCH_ROWS / self.table.shared.schema.leaf_rows).clamp(1, GROUP as u32) as usize;
+        if leaves == 1 || self.rows.end - self.rows.start <= first.rows * leaves as u64 {
+            return Ok(leaves);
+        }
+        let bytes = self.table.shared.leaf(&first.id, first.rows)?.bytes().len();
+        Ok(leaves.min((GROUP_BYTES / bytes.max(1)).max(1)))
     }
 
     /// The wanted rows of neighbouring leaves as one batch; `None` when there are none.

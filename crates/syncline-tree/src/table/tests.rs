@@ -161,3 +161,52 @@ fn refuses_changes_that_cannot_be() {
     let wrong = Table::open(table.store(), &wrong).unwrap();
     assert_eq!(wrong.scan(Scan::default()).err().map(|e| e.kind()), Some(Kind::Corrupt));
 }
+
+#[test]
+fn rows_of_megabytes_are_kept_in_small_leaves_and_scanned_in_small_batches() {
+    use crate::schema::{Field, Schema, Type};
+    use arrow_array::RecordBatch;
+    use arrow_array::builder::{Float64Builder, Int64Builder, ListBuilder, StringBuilder};
+    let item = Box::new(Field::new("item", Type::Float64, true));
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new("text", Type::Utf8, true),
+        Field::new("list", Type::List(item), true),
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let rows = |ids: std::ops::Range<i64>, change: f64| {
+        let (mut id, mut text, mut list) =
+            (Int64Builder::new(), StringBuilder::new(), ListBuilder::new(Float64Builder::new()));
+        for n in ids {
+            id.append_value(n);
+            text.append_value(format!("{n} ").repeat(400_000));
+            (0..60_000).for_each(|i| list.values().append_value(change + (n * 60_000 + i) as f64));
+            list.append(true);
+        }
+        let arrow = schema.arrow();
+        let list = arrow_cast::cast(&list.finish(), arrow.field(2).data_type()).unwrap();
+        RecordBatch::try_new(arrow, vec![Arc::new(id.finish()), Arc::new(text.finish()), list]).unwrap()
+    };
+    let store = memory_store();
+    let empty = Table::create(&store, schema.clone()).unwrap();
+    let parts = [0..17, 17..40].map(|ids| Ok(Changes::insert(rows(ids, 0.0))));
+    let table = empty.apply(parts).unwrap().0;
+    let whole = empty.apply([Ok(Changes::insert(rows(0..40, 0.0)))]).unwrap().0;
+    assert_eq!(table.to_ref(), whole.to_ref(), "batches do not matter");
+    let mut read = Vec::new();
+    for batch in table.scan(Scan::default()).unwrap() {
+        let batch = batch.unwrap();
+        assert!(batch.get_array_memory_size() < 20 << 20, "{} bytes", batch.get_array_memory_size());
+        read.push(batch);
+    }
+    assert!(read.len() > 5, "{} batches", read.len());
+    let read = arrow_select::concat::concat_batches(&schema.arrow(), &read).unwrap();
+    assert_eq!(read, rows(0..40, 0.0));
+    // One list differs in a number: the diff and the other cells say so.
+    let edited = table.apply([Ok(Changes::upsert(rows(7..8, 0.5)))]).unwrap().0;
+    let found: Vec<_> = crate::diff::diff(&table, &edited).unwrap().map(|batch| batch.unwrap()).collect();
+    assert_eq!((found.len(), found[0].keys.len()), (1, 1));
+    assert_eq!(edited.get(found[0].keys.get(0)).unwrap().unwrap(), rows(7..8, 0.5));
+    let back = edited.apply([Ok(Changes::upsert(rows(7..8, 0.0)))]).unwrap().0;
+    assert_eq!(back.to_ref(), table.to_ref());
+}
