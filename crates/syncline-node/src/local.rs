@@ -8,7 +8,7 @@ use syncline_sync::{Error as SyncError, Local, Part, RefMove};
 use syncline_tree::{DatasetRoot, Refs, commit as graph, refs};
 
 use crate::replica::Replica;
-use crate::{Error, Result, change, work};
+use crate::{Error, Result, change, reach, work};
 
 /// Prefix of a branch's full name on the wire.
 pub const BRANCHES: &str = "branches/";
@@ -113,6 +113,12 @@ fn check(
     is_branch: bool,
 ) -> Result<(DatasetRoot, DatasetRoot)> {
     let root = |id: Option<Hash>| id.map_or_else(|| Ok(DatasetRoot::default()), |id| replica.root_of(&id));
+    if let Some(target) = request.target
+        && reach::is_given_up(replica.store(), &replica.refs()?, &target)?
+    {
+        let why = format!("the data of {} was given up by `gc` there", target.short());
+        return Err(Error::not_found(format!("a version to name {:?}", request.name), why));
+    }
     let (before, after) = (root(current)?, root(request.target)?);
     if let (Some(from), Some(to), false) = (current, request.target, request.force) {
         if !is_branch && from != to {

@@ -58,6 +58,20 @@ pub fn given_up(store: &Store, refs: &Refs) -> Result<IdSet> {
     Ok(found)
 }
 
+/// Whether garbage collection has given up the data of this commit.
+///
+/// # Errors
+/// The store's; `not-found` when the commit is not here.
+pub fn is_given_up(store: &Store, refs: &Refs, id: &Hash) -> Result<bool> {
+    if refs.dropped.is_empty() {
+        return Ok(false);
+    }
+    // What is given up lies at the newest of it or before: no walk is needed for what is newer.
+    let generation = Commit::load(store, id)?.generation;
+    let old = refs.dropped.iter().any(|end| Commit::load(store, end).map_or(true, |end| generation <= end.generation));
+    Ok(old && given_up(store, refs)?.contains(id))
+}
+
 fn has_children(kind: ObjectKind) -> bool {
     !matches!(kind, ObjectKind::Schema | ObjectKind::Content { height: 0 })
 }

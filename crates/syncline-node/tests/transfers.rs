@@ -1,8 +1,9 @@
 //! Two replicas with a hub between them, in one process.
 
 use syncline_base::Kind;
-use syncline_node::ops::{gc, merge, transfer, verify};
+use syncline_node::ops::{branch, gc, merge, transfer, verify};
 use syncline_node::progress::Silent;
+use syncline_node::sync::{Local, RefMove};
 use syncline_node::{Replica, loopback};
 
 use crate::support::Place;
@@ -67,6 +68,30 @@ fn a_push_onto_a_moved_branch_is_refused_and_loses_nothing() {
     push(&b, &hub).expect("b has everything now");
     pull(&a, &hub).expect("nothing is in the way");
     assert_eq!([a.root(), hub.root()], [b.root(), b.root()]);
+}
+
+#[test]
+fn what_was_given_up_does_not_come_back_with_a_name() {
+    let (hub, a) = (Place::new(), Place::new());
+    for salt in ["a", "b", "c", "d"] {
+        let rows = (0..4_000).fold("id,a\n".to_owned(), |text, id| text + &format!("{id},{salt} {id}\n"));
+        hub.upsert(&rows, salt);
+    }
+    pull(&a, &hub).expect("the hub has versions");
+    for _ in 0..2 {
+        let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        gc::run(&a.replica, &keep, &Silent).expect("nothing is in the way");
+    }
+    let old = branch::Action::Create { name: "old".into(), at: Some("HEAD~2".into()), force: false };
+    let old = branch::run(&hub.replica, branch::Sort::Tag, &old).expect("it has all versions").names[0].commit;
+    pull(&a, &hub).expect("there is nothing new but a name");
+    assert!(a.replica.refs().expect("they can be read").tags.is_empty());
+    let push =
+        RefMove { name: "tags/old".into(), expected: None, target: Some(old), force: true, allow_mass_delete: true };
+    let refused = a.replica.move_ref(&push).expect_err("it would lead to nothing");
+    assert!(refused.to_string().contains("given up"), "{refused}");
+    let seen = verify::run(&a.replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(seen.sound, "{seen:?}");
 }
 
 #[test]

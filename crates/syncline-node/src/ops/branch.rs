@@ -72,7 +72,7 @@ pub fn run(replica: &Replica, sort: Sort, action: &Action) -> Result<Report> {
         Action::Create { name, at, force } => {
             refs::check_name(name)?;
             let commit = revision::resolve(replica, &before, at.as_deref().unwrap_or("HEAD"))?;
-            if reach::given_up(replica.store(), &before)?.contains(&commit) {
+            if reach::is_given_up(replica.store(), &before, &commit)? {
                 let why = format!(
                     "`gc` was told to give up the data of {}; clone a replica that still has it, and name it there",
                     commit.short()

@@ -18,7 +18,7 @@ use crate::local::{BRANCHES, TAGS};
 use crate::part::Part;
 use crate::progress::{Progress, Unit};
 use crate::replica::{Env, Replica};
-use crate::{Error, Result, contents, work};
+use crate::{Error, Result, contents, reach, work};
 
 /// The name under which a replica remembers the peer that it was cloned from.
 pub const ORIGIN: &str = "origin";
@@ -306,6 +306,10 @@ impl<'a> Exchange<'a> {
             let name = remember(refs, &self.request.url, &pulled.refs);
             let hlc = self.replica.stamp(refs, []);
             for (full, id) in &pulled.refs {
+                // What `gc` gave up here does not come back with a name.
+                if reach::is_given_up(self.replica.store(), refs, id).unwrap_or(false) {
+                    continue;
+                }
                 match (full.strip_prefix(BRANCHES), full.strip_prefix(TAGS)) {
                     (_, Some(tag)) if !refs.tags.contains_key(tag) => refs.move_tag(tag, Some(*id), hlc, "pull"),
                     // A branch that is only there: have it here, too.
