@@ -153,7 +153,11 @@ impl<'a> Scene<'a> {
         let name = self.case.name;
         let mut line = format!("kills: {name:<26} {kills:>3} kills, found old {old:>3}, new {new:>3}");
         if self.case.large {
-            line += &format!(", {resumed} resumed and saved {} MB of {} MB each", saved >> 20, self.end.bytes >> 20);
+            line += &format!(
+                ", {resumed} resumed, {} MB of {resumed} x {} MB not sent again",
+                saved >> 20,
+                self.end.bytes >> 20
+            );
         }
         line
     }
