@@ -15,6 +15,12 @@ struct Cursor {
     prefix: u64,
     /// Its batch in `Merge::live`.
     batch: usize,
+    /// Bytes of a row of that batch, about.
+    row_bytes: usize,
+}
+
+fn row_bytes(batch: &RecordBatch) -> usize {
+    batch.get_array_memory_size() / batch.num_rows().max(1)
 }
 
 impl Cursor {
@@ -32,8 +38,8 @@ pub(super) struct Merge {
     /// Batches that rows waiting to be gathered are in.
     live: Vec<RecordBatch>,
     rows: Vec<(usize, usize)>,
-    /// Bytes of the batches that were read since rows were last gathered.
-    read: usize,
+    /// Their bytes, about.
+    bytes: usize,
     /// The only run there is: nothing to merge.
     single: Option<Box<dyn Iterator<Item = Result<Keyed>> + Send>>,
     failed: bool,
@@ -47,7 +53,7 @@ impl Merge {
             heap: Vec::with_capacity(runs.len()),
             live: Vec::new(),
             rows: Vec::new(),
-            read: 0,
+            bytes: 0,
             single: None,
             failed: false,
         };
@@ -59,9 +65,9 @@ impl Merge {
             let mut rest = run.read(shared)?;
             let Some(first) = rest.next() else { continue };
             let (batch, keys) = first?;
+            let (prefix, row_bytes) = (prefix(keys.get(0)), row_bytes(&batch));
             merge.live.push(batch);
-            let prefix = prefix(keys.get(0));
-            merge.cursors.push(Cursor { rest, keys, row: 0, prefix, batch: merge.live.len() - 1 });
+            merge.cursors.push(Cursor { rest, keys, row: 0, prefix, batch: merge.live.len() - 1, row_bytes });
         }
         merge.heap = (0..merge.cursors.len()).collect();
         for at in (0..merge.heap.len() / 2).rev() {
@@ -96,12 +102,13 @@ impl Merge {
         let top = self.heap[0];
         let cursor = &mut self.cursors[top];
         self.rows.push((cursor.batch, cursor.row));
+        self.bytes += cursor.row_bytes;
         cursor.row += 1;
         if cursor.row == cursor.keys.len() {
             match cursor.rest.next() {
                 Some(next) => {
                     let (batch, keys) = next?;
-                    self.read += batch.get_array_memory_size();
+                    cursor.row_bytes = row_bytes(&batch);
                     self.live.push(batch);
                     (cursor.keys, cursor.row, cursor.batch) = (keys, 0, self.live.len() - 1);
                 }
@@ -119,10 +126,10 @@ impl Merge {
 
     fn next_batch(&mut self) -> Result<Option<Keyed>> {
         let limits = (self.shared.limits.batch_rows, self.shared.limits.gathered());
-        while self.rows.len() < limits.0 && self.read <= limits.1 && !self.heap.is_empty() {
+        while self.rows.len() < limits.0 && self.bytes <= limits.1 && !self.heap.is_empty() {
             self.step()?;
         }
-        self.read = 0;
+        self.bytes = 0;
         if self.rows.is_empty() {
             return Ok(None);
         }

@@ -23,7 +23,7 @@ const BATCH_ROWS: u32 = 4096;
 /// Bytes of leaves that one task reads, about.
 const GROUP_BYTES: usize = 4 << 20;
 /// A batch has at most so many bytes of long cells, or one row.
-const LONG_BYTES: u64 = 8 << 20;
+const LONG_BYTES: u64 = 2 << 20;
 /// Leaves that one task reads at most.
 const GROUP: usize = 16;
 /// A scan of so many leaves needs no thread.
