@@ -211,7 +211,7 @@ pub fn is_ancestor(store: &Store, ancestor: Hash, commit: Hash) -> Result<bool> 
     }
     let floor = Commit::load(store, &ancestor)?.generation;
     let mut log = Log::of_what_is_here(store, [commit]);
-    while let Some(step) = log.next() {
+    for step in log.by_ref() {
         let (id, found) = step?;
         if id == ancestor {
             return Ok(true);
