@@ -6,6 +6,7 @@
 //!
 //! Not here: choosing bases, bounding chains (`crate::store`).
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +16,14 @@ use bytes::Bytes;
 use syncline_base::Hash;
 use zstd::zstd_safe::{self, CCtx, DCtx, DParameter};
 
+use crate::bases::Bases;
 use crate::error::{Error, Result};
 
 /// Stored as it is.
 pub const RAW: u8 = 0;
 /// One zstd frame.
 pub const ZSTD: u8 = 1;
-/// One zstd frame that refers to the base's canonical bytes as a prefix.
+/// One zstd frame that refers to the canonical bytes of the bases, one after the other, as a prefix.
 pub const ZSTD_PREFIX: u8 = 2;
 
 /// The longest object, in canonical bytes.
@@ -35,14 +37,14 @@ pub trait Codec: Send + Sync {
     /// The byte that names this codec on disk. 0..=15 belong to this crate.
     fn tag(&self) -> u8;
 
-    /// Whether `decode` needs the canonical bytes of another object.
+    /// Whether `decode` needs the canonical bytes of other objects.
     fn needs_base(&self) -> bool;
 
-    /// The canonical bytes: exactly `raw_len` of them.
+    /// The canonical bytes: exactly `raw_len` of them. There are one or two `bases` if [`Codec::needs_base`], else none.
     ///
     /// # Errors
-    /// What is wrong with the payload.
-    fn decode(&self, payload: &[u8], base: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String>;
+    /// What is wrong with the payload, or that there are two bases where this codec has one.
+    fn decode(&self, payload: &[u8], bases: &[&[u8]], raw_len: usize) -> std::result::Result<Bytes, String>;
 }
 
 /// An object as it is stored or sent.
@@ -52,10 +54,10 @@ pub struct Encoded {
     pub id: Hash,
     /// How `payload` was made.
     pub codec: u8,
-    /// The object that `payload` is a patch against, when the codec needs one.
-    pub base: Option<Hash>,
-    /// How many patches must be applied to get the canonical bytes; 0 without a base. Set by the store: on its way in it is
-    /// ignored.
+    /// The objects that `payload` is a patch against, when the codec needs any.
+    pub bases: Bases,
+    /// How many patches must be applied to get the canonical bytes, those of both bases counted; 0 without a base. Set by the
+    /// store: on its way in it is ignored.
     pub depth: u8,
     /// Length of the canonical bytes.
     pub raw_len: u32,
@@ -67,13 +69,13 @@ impl Encoded {
     /// An object that stands on its own.
     #[must_use]
     pub fn whole(id: Hash, codec: u8, raw_len: u32, payload: Bytes) -> Self {
-        Self { id, codec, base: None, depth: 0, raw_len, payload }
+        Self { id, codec, bases: Bases::none(), depth: 0, raw_len, payload }
     }
 
-    /// An object that is a patch against `base`.
+    /// An object that is a patch against `bases`.
     #[must_use]
-    pub fn patch(id: Hash, codec: u8, base: Hash, raw_len: u32, payload: Bytes) -> Self {
-        Self { id, codec, base: Some(base), depth: 1, raw_len, payload }
+    pub fn patch(id: Hash, codec: u8, bases: Bases, raw_len: u32, payload: Bytes) -> Self {
+        Self { id, codec, bases, depth: 1, raw_len, payload }
     }
 }
 
@@ -123,7 +125,7 @@ impl Registry {
         &self,
         tag: u8,
         payload: &[u8],
-        base: Option<&[u8]>,
+        bases: &[&[u8]],
         raw_len: usize,
     ) -> std::result::Result<Bytes, String> {
         let codec =
@@ -131,10 +133,10 @@ impl Registry {
         if raw_len > MAX_OBJECT {
             return Err(format!("it claims {raw_len} bytes, more than any object has"));
         }
-        if codec.needs_base() != base.is_some() {
-            return Err(format!("codec {tag} {} a base", if base.is_some() { "takes no" } else { "needs" }));
+        if codec.needs_base() == bases.is_empty() {
+            return Err(format!("codec {tag} {} a base", if bases.is_empty() { "needs" } else { "takes no" }));
         }
-        let bytes = codec.decode(payload, base, raw_len)?;
+        let bytes = codec.decode(payload, bases, raw_len)?;
         if bytes.len() != raw_len {
             return Err(format!("it decodes to {} bytes instead of {raw_len}", bytes.len()));
         }
@@ -154,7 +156,7 @@ impl Codec for Raw {
         false
     }
 
-    fn decode(&self, payload: &[u8], _: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
+    fn decode(&self, payload: &[u8], _: &[&[u8]], raw_len: usize) -> std::result::Result<Bytes, String> {
         if payload.len() != raw_len {
             return Err(format!("{} raw bytes instead of {raw_len}", payload.len()));
         }
@@ -174,7 +176,7 @@ impl Codec for Zstd {
         false
     }
 
-    fn decode(&self, payload: &[u8], _: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
+    fn decode(&self, payload: &[u8], _: &[&[u8]], raw_len: usize) -> std::result::Result<Bytes, String> {
         zstd_decode(payload, None, raw_len)
     }
 }
@@ -191,8 +193,16 @@ impl Codec for ZstdPrefix {
         true
     }
 
-    fn decode(&self, payload: &[u8], base: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
-        zstd_decode(payload, base, raw_len)
+    fn decode(&self, payload: &[u8], bases: &[&[u8]], raw_len: usize) -> std::result::Result<Bytes, String> {
+        zstd_decode(payload, Some(&joined(bases)), raw_len)
+    }
+}
+
+/// The bytes of all bases, one after the other.
+pub(crate) fn joined<'a>(bases: &[&'a [u8]]) -> Cow<'a, [u8]> {
+    match bases {
+        [only] => Cow::Borrowed(only),
+        _ => Cow::Owned(bases.concat()),
     }
 }
 

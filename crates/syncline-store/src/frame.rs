@@ -15,6 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hash;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::bases::Bases;
 use crate::codec::MAX_OBJECT;
 use crate::error::{Error, Result};
 
@@ -24,6 +25,8 @@ pub(crate) const HEADER: usize = 24;
 pub(crate) const MAX_SLOTS: usize = 2047;
 /// Objects with longer payloads get a frame of their own.
 pub(crate) const SMALL: usize = 4 << 10;
+/// So do longer patches: a patch of an inner node is to lie with the leaves whose ids it repeats.
+pub(crate) const SMALL_PATCH: usize = 32 << 10;
 /// A shared frame is closed when its payloads reach this.
 pub(crate) const SHARED: usize = 128 << 10;
 /// No compressed body is longer than this, once decompressed.
@@ -36,20 +39,29 @@ pub(crate) const MAX_DEPTH: u8 = 16;
 const MAGIC: [u8; 4] = *b"SLF1";
 const COMPRESSED: u8 = 1;
 const FOOTER: u8 = 2;
+/// In an entry's depth: there is a second base.
+const SECOND: u8 = 0x80;
 
 /// An object as it lies in a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) id: Hash,
     pub(crate) codec: u8,
-    /// Patches between this and a whole object; 0: it is whole.
+    /// Patches to be applied to get it, those of both bases counted; 0: it is whole.
     pub(crate) depth: u8,
-    /// First eight bytes of the base's id; 0 without a base.
-    pub(crate) base: u64,
+    /// First eight bytes of the bases' ids.
+    pub(crate) bases: Bases<u64>,
     /// Payload bytes of all patches of the chain, this one included.
     pub(crate) chain: u32,
     pub(crate) raw_len: u32,
     pub(crate) payload: Bytes,
+}
+
+impl Stored {
+    /// Whether it shares a frame with others.
+    pub(crate) fn is_small(&self) -> bool {
+        self.payload.len() <= if self.depth > 0 { SMALL_PATCH } else { SMALL }
+    }
 }
 
 /// What a header says about the bytes that follow it.
@@ -213,17 +225,22 @@ fn read_body(body: &Bytes) -> std::result::Result<Frame, String> {
 fn read_entry(body: &[u8], at: &mut usize) -> Option<(Stored, usize)> {
     let fixed = body.get(*at..*at + 34)?;
     let id = Hash::from_slice(&fixed[..32])?;
-    let (codec, depth) = (fixed[32], fixed[33]);
+    let (codec, depth, second) = (fixed[32], fixed[33] & !SECOND, fixed[33] & SECOND != 0);
     *at += 34;
-    let (mut base, mut chain) = (0, 0);
+    let (mut bases, mut chain) = (Bases::none(), 0);
     if depth > 0 {
-        base = u64::from_le_bytes(*body.get(*at..)?.first_chunk()?);
-        *at += 8;
+        for _ in 0..1 + u8::from(second) {
+            let base = u64::from_le_bytes(*body.get(*at..)?.first_chunk()?);
+            *at += 8;
+            bases.push(base).ok()?;
+        }
         chain = u32::try_from(varint(body, at)?).ok()?;
+    } else if second {
+        return None;
     }
     let raw_len = u32::try_from(varint(body, at)?).ok()?;
     let length = usize::try_from(varint(body, at)?).ok()?;
-    Some((Stored { id, codec, depth, base, chain, raw_len, payload: Bytes::new() }, length))
+    Some((Stored { id, codec, depth, bases, chain, raw_len, payload: Bytes::new() }, length))
 }
 
 /// A frame that is ready to be written.
@@ -245,16 +262,17 @@ pub(crate) fn build(objects: &[Stored]) -> Result<Built> {
     put_varint(&mut table, objects.len() as u64);
     for object in objects {
         table.put_slice(object.id.as_bytes());
-        table.put_slice(&[object.codec, object.depth]);
+        let second = if object.bases.len() > 1 { SECOND } else { 0 };
+        table.put_slice(&[object.codec, object.depth | second]);
         if object.depth > 0 {
-            table.put_u64_le(object.base);
+            object.bases.iter().for_each(|base| table.put_u64_le(*base));
             put_varint(&mut table, u64::from(object.chain));
         }
         put_varint(&mut table, u64::from(object.raw_len));
         put_varint(&mut table, object.payload.len() as u64);
     }
     let names = objects.iter().map(|object| (object.id, object.depth)).collect();
-    if objects.iter().all(|object| object.payload.len() <= SMALL) {
+    if objects.iter().all(Stored::is_small) {
         return build_shared(table, objects, names);
     }
     let mut sum_parts: Vec<&[u8]> = vec![&table[HEADER..]];

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use syncline_base::Hash;
 
 use crate::backend::{Backend, memory::Memory};
-use crate::codec::Registry;
+use crate::codec::{Registry, ZSTD_PREFIX};
 use crate::frame;
 use crate::index::segment::{self, Segment};
 use crate::pack;
@@ -109,8 +109,11 @@ pub fn zstd(data: &[u8]) {
     let Some((&[codec, low, high, wide], rest)) = data.split_first_chunk::<4>() else { return };
     let raw_len = usize::from(u16::from_le_bytes([low, high])) << (wide % 12);
     let (base, payload) = rest.split_at(rest.len().min(usize::from(low)));
+    let (first, second) = base.split_at(base.len().min(usize::from(high)));
+    let bases = if second.is_empty() { &[first][..] } else { &[first, second] };
     let registry = Registry::new(&[]).expect("the built-in codecs");
-    if let Ok(bytes) = registry.decode(codec % 4, payload, Some(base), raw_len) {
+    if let Ok(bytes) = registry.decode(codec % 4, payload, if codec % 4 == ZSTD_PREFIX { bases } else { &[] }, raw_len)
+    {
         assert_eq!(bytes.len(), raw_len);
     }
     let packed = crate::codec::zstd_encode(rest);

@@ -9,6 +9,7 @@
 //! Not here: what objects mean. This crate knows no schema, no key, no version.
 
 pub mod backend;
+mod bases;
 mod cache;
 pub mod chunk;
 pub mod codec;
@@ -21,6 +22,7 @@ mod pack;
 pub mod store;
 
 pub use backend::Backend;
+pub use bases::Bases;
 pub use codec::{Codec, Encoded};
 pub use error::{Error, Result};
 pub use store::{HeadVersion, Options, Store};

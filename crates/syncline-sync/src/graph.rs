@@ -131,14 +131,14 @@ pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: &Bytes) -> Result<Enc
 /// # Errors
 /// `Corrupt` when they are not, or when what it is a patch on is not here.
 pub fn verify(store: &Store, registry: &Registry, object: &Object) -> Result<Bytes> {
-    let base = match object.base {
-        Some(base) => Some(store.get(&base).map_err(|error| Error::Damaged {
+    let read = |base: &Hash| {
+        store.get(base).map_err(|error| Error::Damaged {
             id: object.id,
             why: format!("it is a patch on {}, which cannot be read here: {error}", base.short()),
-        })?),
-        None => None,
+        })
     };
-    check(registry, object, base.as_deref())
+    let bases = object.bases.iter().map(read).collect::<Result<Vec<_>>>()?;
+    check(registry, object, &bases.iter().map(|bytes| &bytes[..]).collect::<Vec<_>>())
 }
 
 /// As [`verify`], for an object that needs no other.
@@ -146,16 +146,16 @@ pub fn verify(store: &Store, registry: &Registry, object: &Object) -> Result<Byt
 /// # Errors
 /// `Corrupt` when its bytes are not what its id says.
 pub fn verify_whole(registry: &Registry, object: &Object) -> Result<Bytes> {
-    check(registry, object, None)
+    check(registry, object, &[])
 }
 
-fn check(registry: &Registry, object: &Object, base: Option<&[u8]>) -> Result<Bytes> {
+fn check(registry: &Registry, object: &Object, bases: &[&[u8]]) -> Result<Bytes> {
     let damaged = |why: String| Error::Damaged { id: object.id, why };
     let raw_len = object.raw_len as usize;
     if raw_len > codec::MAX_OBJECT {
         return Err(damaged(format!("it claims {raw_len} bytes, more than any object has")));
     }
-    let bytes = registry.decode(object.codec, &object.payload, base, raw_len).map_err(damaged)?;
+    let bytes = registry.decode(object.codec, &object.payload, bases, raw_len).map_err(damaged)?;
     let found = Hash::of(&bytes);
     if found != object.id {
         return Err(damaged(format!("its bytes have the hash {}", found.short())));

@@ -11,6 +11,7 @@ mod reader;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::{Hash, Kind};
+use syncline_store::Bases;
 
 use crate::error::{Error, Result};
 use fields::{
@@ -107,7 +108,7 @@ pub struct Object {
     /// How `payload` was made.
     pub codec: u8,
     /// What it is a patch on.
-    pub base: Option<Hash>,
+    pub bases: Bases,
     /// Length of the canonical bytes.
     pub raw_len: u32,
     /// How many bytes of the payload follow in [`Message::Part`]s.

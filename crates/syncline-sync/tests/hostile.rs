@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use syncline_base::{Hash, Kind};
+use syncline_store::Bases;
 use syncline_store::codec::RAW;
 use syncline_sync::session::{Receiver, Sender, Server, Session};
 use syncline_sync::wire::{Message, Object, Squeezed, Step, Want, Welcome};
@@ -25,7 +26,7 @@ fn object(id: Hash, kind: u8, payload: &'static [u8]) -> Object {
         id,
         kind,
         codec: RAW,
-        base: None,
+        bases: Bases::none(),
         raw_len: u32::try_from(payload.len()).unwrap(),
         rest: 0,
         payload: Bytes::from_static(payload),
@@ -53,7 +54,7 @@ fn lengths_that_cannot_be_are_refused() {
         |object: &mut Object| object.rest = u32::MAX,
         |object: &mut Object| object.codec = 99,
         |object: &mut Object| object.kind = 0x3f,
-        |object: &mut Object| object.base = Some(Hash::of(b"a base that is not here")),
+        |object: &mut Object| object.bases = Bases::one(Hash::of(b"a base that is not here")),
     ] {
         let mut session = pulling(&client);
         session.receive(Message::Welcome(Welcome::default())).unwrap();
@@ -157,8 +158,15 @@ fn any_message() -> impl Strategy<Value = Message> {
     let blob = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
     let kind =
         || prop_oneof![Just(0u8), Just(0x41), Just(0x42), Just(0xc1), Just(0xc2), Just(0x80), Just(0x81), any::<u8>()];
-    let object = (ids(), kind(), 0..20u8, proptest::option::of(ids()), 0..50u32, 0..50u32, blob()).prop_map(
-        |(id, kind, codec, base, raw_len, rest, payload)| Object { id, kind, codec, base, raw_len, rest, payload },
+    let bases = || {
+        prop_oneof![
+            Just(Bases::none()),
+            ids().prop_map(Bases::one),
+            (ids(), ids()).prop_map(|(first, second)| Bases::two(first, second))
+        ]
+    };
+    let object = (ids(), kind(), 0..20u8, bases(), 0..50u32, 0..50u32, blob()).prop_map(
+        |(id, kind, codec, bases, raw_len, rest, payload)| Object { id, kind, codec, bases, raw_len, rest, payload },
     );
     let squeezed = || (0..300u32, blob()).prop_map(|(raw_len, payload)| Squeezed { raw_len, payload });
     let moves = (proptest::option::of(ids()), proptest::option::of(ids()), any::<u8>())

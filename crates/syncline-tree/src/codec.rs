@@ -55,7 +55,7 @@ impl Codec for LeafCodec {
         false
     }
 
-    fn decode(&self, payload: &[u8], _: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
+    fn decode(&self, payload: &[u8], _: &[&[u8]], raw_len: usize) -> std::result::Result<Bytes, String> {
         read(payload, raw_len)
     }
 }

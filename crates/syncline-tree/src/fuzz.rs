@@ -201,9 +201,18 @@ pub fn leaf_patch(data: &[u8]) {
     assert_eq!(made.counts(), counts);
     assert_eq!(made.apply(&base).expect("it was just made"), target, "the patch makes another leaf");
     let payload = if choice % 2 == 0 { Bytes::copy_from_slice(rest) } else { input(data, |_| patch.to_vec()) };
-    if let Ok(applied) = PatchCodec.decode(&payload, Some(base.bytes()), target.len()) {
+    if let Ok(applied) = PatchCodec.decode(&payload, &[base.bytes()], target.len()) {
         assert_eq!(applied.len(), target.len());
         let _ = leaf::Leaf::parse(applied);
+    }
+    // On two leaves: what fits the first alone is still a patch, of the first rows.
+    let other = leaf::Leaf::parse(a_leaf(&mut rng, &schema)).expect("it was just made");
+    let bases = [&base.bytes()[..], &other.bytes()[..]];
+    for len in [target.len(), patch::join(&base, &other).map_or(0, |both| both.bytes().len())] {
+        if let Ok(applied) = PatchCodec.decode(&payload, &bases, len) {
+            assert_eq!(applied.len(), len);
+            let _ = leaf::Leaf::parse(applied);
+        }
     }
     if let Ok(patch) = LeafPatch::decode(payload) {
         let _ = (patch.before(&base, &schema, None), patch.after(&base, &schema, None));

@@ -326,6 +326,19 @@ impl LeafPatch {
     }
 }
 
+/// The rows of two leaves as one leaf: what a patch on two bases is made on.
+///
+/// # Errors
+/// `invalid` when they are not leaves of one table, or too long together.
+pub(crate) fn join(first: &Leaf, second: &Leaf) -> Result<Leaf> {
+    body::join(first, second).map_err(|fault| Error::invalid(format!("two leaves cannot be put together: {fault}")))
+}
+
+/// The payload of a patch that leaves its base as it is; its base is two leaves.
+pub(crate) fn unchanged() -> Bytes {
+    Bytes::from(payload::put(&body::Steps::default(), &[]))
+}
+
 /// Codec [`crate::codec::LEAF_PATCH`].
 #[derive(Debug)]
 pub(crate) struct PatchCodec;
@@ -339,8 +352,12 @@ impl syncline_store::Codec for PatchCodec {
         true
     }
 
-    fn decode(&self, payload: &[u8], base: Option<&[u8]>, raw_len: usize) -> std::result::Result<Bytes, String> {
-        let base = Leaf::read(Bytes::copy_from_slice(base.ok_or("a leaf's patch needs the leaf it is on")?))?;
+    fn decode(&self, payload: &[u8], bases: &[&[u8]], raw_len: usize) -> std::result::Result<Bytes, String> {
+        let mut bases = bases.iter().map(|base| Leaf::read(Bytes::copy_from_slice(base)));
+        let mut base = bases.next().ok_or("a leaf's patch needs the leaf it is on")??;
+        for more in bases {
+            base = body::join(&base, &more?)?;
+        }
         // Every new cell is part of the new leaf, but for padding.
         let budget = raw_len.saturating_mul(2).saturating_add(64 * 1024);
         let leaf = LeafPatch::open(Bytes::copy_from_slice(payload), budget)?.applied(&base)?;

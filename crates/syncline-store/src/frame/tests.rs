@@ -9,7 +9,11 @@ pub(crate) fn object(seed: u64, length: usize, depth: u8) -> Stored {
         id: Hash::of(&payload),
         codec: 17,
         depth,
-        base: if depth > 0 { seed } else { 0 },
+        bases: match depth {
+            0 => Bases::none(),
+            _ if seed % 3 == 0 => Bases::two(seed, !seed),
+            _ => Bases::one(seed),
+        },
         chain: if depth > 0 { 300 } else { 0 },
         raw_len: 70_000,
         payload: payload.into(),
@@ -45,6 +49,36 @@ fn repeated_ids_cost_little() {
     parent.payload = leaves.iter().take(100).flat_map(|leaf| *leaf.id.as_bytes()).collect::<Vec<_>>().into();
     let with_parent = build(&leaves.iter().cloned().chain([parent]).collect::<Vec<_>>()).unwrap().len;
     assert!(with_parent - alone < 1000, "{} bytes for a node that repeats 100 ids", with_parent - alone);
+}
+
+#[test]
+fn entries_are_as_documented() {
+    let two = Stored { bases: Bases::two(0x0807_0605_0403_0201, 0x1817_1615_1413_1211), ..object(3, 2, 5) };
+    let one = Stored { bases: Bases::one(9), ..object(4, 1, 1) };
+    let payload = [&two.payload[..], &one.payload].concat();
+    let mut want = vec![2];
+    want.extend_from_slice(two.id.as_bytes());
+    want.extend_from_slice(&[17, 0x85, 1, 2, 3, 4, 5, 6, 7, 8, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
+    want.extend_from_slice(&[0xac, 2, 0xf0, 0xa2, 4, 2]);
+    want.extend_from_slice(one.id.as_bytes());
+    want.extend_from_slice(&[17, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0xac, 2, 0xf0, 0xa2, 4, 1]);
+    want.extend_from_slice(&payload);
+    let built = joined(&build(&[two, one]).unwrap());
+    assert_eq!(built[HEADER..], want);
+    // A second base without a first one.
+    want[34] = 0x80;
+    assert!(read_body(&want.into()).is_err());
+}
+
+#[test]
+fn a_patch_of_an_inner_node_costs_little_beside_its_leaves() {
+    let leaves: Vec<Stored> = (0..400).map(|n| object(n, 6, 1)).collect();
+    let mut parent = object(9, 0, 1);
+    parent.payload = leaves.iter().flat_map(|leaf| *leaf.id.as_bytes()).collect::<Vec<_>>().into();
+    assert!(parent.payload.len() > SMALL && parent.is_small());
+    let alone = build(&leaves).unwrap().len;
+    let with_parent = build(&leaves.iter().cloned().chain([parent]).collect::<Vec<_>>()).unwrap().len;
+    assert!(with_parent - alone < 4000, "{} bytes for a node that repeats 400 ids", with_parent - alone);
 }
 
 #[test]

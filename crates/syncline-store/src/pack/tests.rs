@@ -10,7 +10,7 @@ fn object(n: u64, length: usize) -> Stored {
         id: Hash::of(&n.to_le_bytes()),
         codec: 0,
         depth: 0,
-        base: 0,
+        bases: crate::Bases::none(),
         chain: 0,
         raw_len: 9,
         payload: payload.into(),

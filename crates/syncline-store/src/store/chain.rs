@@ -12,6 +12,7 @@ use syncline_base::Hash;
 
 use super::write::{compress_with, raw_len};
 use super::{Inner, Store};
+use crate::bases::Bases;
 use crate::codec::{Encoded, ZSTD_PREFIX};
 use crate::error::Result;
 use crate::frame::MAX_DEPTH;
@@ -26,7 +27,7 @@ impl Store {
         let raw_len = raw_len(bytes.len())?;
         // A base that cannot be read is no reason not to store an object.
         let Ok(Some(below)) = self.inner.best_below(base) else { return Ok(None) };
-        let Ok(prefix) = self.get(&below) else { return Ok(None) };
+        let Ok(prefix) = self.joined(&below) else { return Ok(None) };
         let payload =
             compress_with(bytes, &prefix).filter(|payload| self.patch_room(&below, payload.len(), bytes.len()));
         Ok(payload.map(|payload| Encoded::patch(Hash::of(bytes), ZSTD_PREFIX, below, raw_len, payload.into())))
@@ -34,22 +35,24 @@ impl Store {
 }
 
 impl Inner {
-    /// The object below a full chain's top on which a new patch gives most depth for the bytes that it repeats.
-    fn best_below(&self, top: &Hash) -> Result<Option<Hash>> {
+    /// What lies below a full chain's top on which a new patch gives most depth for the bytes that it repeats.
+    fn best_below(&self, top: &Hash) -> Result<Option<Bases>> {
         let mut object = self.load_one(top)?;
         if object.depth < MAX_DEPTH {
             return Ok(None);
         }
         let mut skipped = 0;
-        let mut best: Option<(u64, u64, Hash)> = None;
+        let mut best: Option<(u64, u64, Bases)> = None;
         while object.depth > 0 {
             skipped += object.payload.len() as u64 + 1;
             let room = u64::from(MAX_DEPTH.saturating_sub(object.depth));
-            let below = self.base_of(&object)?;
+            let below = self.bases_of(&object)?;
             if best.is_none_or(|(most, bytes, _)| room * bytes > most * skipped) {
                 best = Some((room, skipped, below));
             }
-            object = self.load_one(&below)?;
+            // Two bases are one whole only together: there the way down ends.
+            let Some(below) = below.only() else { break };
+            object = self.load_one(below)?;
         }
         Ok(best.filter(|(room, ..)| *room > 0).map(|(_, _, below)| below))
     }

@@ -9,6 +9,7 @@ use syncline_base::{Hash, Kind};
 
 use super::tests::{noise, small};
 use super::*;
+use crate::Bases;
 use crate::backend::memory::Memory;
 use crate::backend::wrap::{Fault, Faults};
 use crate::error::{Error, Result};
@@ -39,7 +40,14 @@ fn work(store: &Store, model: &mut Model, rng: &mut Rng, steps: u64) -> Result<(
                 let Some(mut bytes) = known.cloned() else { continue };
                 let at = usize::try_from(rng.below(bytes.len() as u64)).unwrap();
                 bytes[at] ^= 0x55;
-                let id = store.put_with_base(&bytes, &base)?;
+                let mut bases = Bases::one(base);
+                if let Some((id, more)) = model.flushed.iter().next()
+                    && bytes.len() < 20_000
+                    && bases.push(*id).is_ok()
+                {
+                    bytes.extend_from_slice(more);
+                }
+                let id = store.put_with_bases(&bytes, bases)?;
                 model.put.insert(id, bytes);
                 model.last = Some(id);
             }

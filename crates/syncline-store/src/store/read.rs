@@ -10,6 +10,7 @@ use syncline_base::{Hash, Kind, task};
 
 use super::{Inner, Store};
 use crate::backend::Upload;
+use crate::bases::Bases;
 use crate::codec::Encoded;
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, MAX_DEPTH, SHARED, Stored};
@@ -137,9 +138,9 @@ impl Inner {
     }
 
     fn encoded(&self, object: Stored) -> Result<Encoded> {
-        let base = if object.depth == 0 { None } else { Some(self.base_of(&object)?) };
+        let bases = self.bases_of(&object)?;
         let Stored { id, codec, depth, raw_len, payload, .. } = object;
-        Ok(Encoded { id, codec, base, depth, raw_len, payload })
+        Ok(Encoded { id, codec, bases, depth, raw_len, payload })
     }
 
     fn objects_has(&self, id: &Hash) -> Result<bool> {
@@ -291,35 +292,63 @@ impl Inner {
         Ok(runs.into_iter().zip(read).collect())
     }
 
-    /// The id of the base of a patch.
-    pub(super) fn base_of(&self, object: &Stored) -> Result<Hash> {
-        let mut found = self.index.healing(|| self.index.with_prefix(object.base))?;
-        if found.is_empty() && self.index.refresh()? {
-            found = self.index.with_prefix(object.base)?;
+    /// The ids of the bases of a patch; none of a whole object.
+    pub(super) fn bases_of(&self, object: &Stored) -> Result<Bases> {
+        let candidates = object.bases.try_map(|prefix| self.named(object, *prefix))?;
+        if candidates.iter().all(|ids| ids.len() == 1) {
+            return candidates.try_map(|ids| Ok(ids[0]));
         }
-        match found.len() {
-            0 => Err(self.damaged(&object.id, None, format!("its base {:016x} is missing", object.base.swap_bytes()))),
-            1 => Ok(found[0]),
-            // Somebody has made ids that share eight bytes. Only the right base gives bytes that hash to the id.
-            _ => found
-                .into_iter()
-                .find(|base| self.decode_on(object, base).is_ok_and(|bytes| Hash::of(&bytes) == object.id))
-                .ok_or_else(|| self.damaged(&object.id, None, "none of the objects that could be its base is")),
+        // Somebody has made ids that share eight bytes. Only the right bases give bytes that hash to the id.
+        let mut all = vec![Bases::none()];
+        for ids in candidates.iter() {
+            let with = |bases: Bases| {
+                ids.iter().filter_map(move |id| {
+                    let mut more = bases;
+                    more.push(*id).ok().map(|()| more)
+                })
+            };
+            all = all.into_iter().flat_map(with).collect();
         }
+        all.into_iter()
+            .find(|bases| self.decode_on(object, bases).is_ok_and(|bytes| Hash::of(&bytes) == object.id))
+            .ok_or_else(|| self.damaged(&object.id, None, "none of the objects that could be its base is"))
     }
 
-    fn decode_on(&self, object: &Stored, base: &Hash) -> Result<Bytes> {
-        let below = self.load_one(base)?;
-        if below.depth >= object.depth {
+    /// All objects that a base's name may stand for: at least one.
+    fn named(&self, object: &Stored, prefix: u64) -> Result<Vec<Hash>> {
+        let mut found = self.index.healing(|| self.index.with_prefix(prefix))?;
+        if found.is_empty() && self.index.refresh()? {
+            found = self.index.with_prefix(prefix)?;
+        }
+        if found.is_empty() {
+            return Err(self.damaged(&object.id, None, format!("its base {:016x} is missing", prefix.swap_bytes())));
+        }
+        Ok(found)
+    }
+
+    fn decode_on(&self, object: &Stored, bases: &Bases) -> Result<Bytes> {
+        let below = self.lower(object, bases)?;
+        let decoded = self.decode_unchecked(below)?;
+        self.apply(object, bases, &decoded)
+    }
+
+    /// The bases of a patch as they are stored.
+    fn lower(&self, object: &Stored, bases: &Bases) -> Result<Vec<Stored>> {
+        let ids: Vec<Hash> = bases.iter().copied().collect();
+        let below = self.load(&ids)?;
+        if below.iter().any(|below| below.depth >= object.depth) {
             return Err(self.damaged(&object.id, None, "its base is not lower in the chain"));
         }
-        let decoded = self.decode_unchecked(vec![below])?;
-        self.apply(object, decoded.get(base).map(|bytes| &bytes[..]))
+        Ok(below)
     }
 
-    fn apply(&self, object: &Stored, base: Option<&[u8]>) -> Result<Bytes> {
+    /// Decodes an object whose bases are among `decoded`.
+    fn apply(&self, object: &Stored, bases: &Bases, decoded: &IdMap<Bytes>) -> Result<Bytes> {
+        let missing = || self.damaged(&object.id, None, "its base cannot be read");
+        let bytes = |base| decoded.get(base).map(|bytes| &bytes[..]).ok_or_else(missing);
+        let bases = bases.iter().map(bytes).collect::<Result<Vec<_>>>()?;
         // Raw payloads are copied too: a slice would keep the whole read alive that it came with.
-        let decoded = self.registry.decode(object.codec, &object.payload, base, object.raw_len as usize);
+        let decoded = self.registry.decode(object.codec, &object.payload, &bases, object.raw_len as usize);
         decoded.map_err(|reason| self.damaged(&object.id, None, reason))
     }
 
@@ -348,17 +377,9 @@ impl Inner {
         let mut last = self.damaged(id, None, "its bytes do not hash to its id");
         for loc in self.index.all(id)? {
             let attempt = self.load_at(id, &loc).and_then(|object| {
-                if object.depth == 0 {
-                    return self.apply(&object, None);
-                }
-                let base = self.base_of(&object)?;
-                let below = self.load_one(&base)?;
-                let bytes = if below.depth < object.depth {
-                    self.decode(vec![below])?.remove(&base)
-                } else {
-                    return Err(self.damaged(id, Some(&loc), "its base is not lower in the chain"));
-                };
-                self.apply(&object, bytes.as_deref())
+                let bases = self.bases_of(&object)?;
+                let below = self.lower(&object, &bases)?;
+                self.apply(&object, &bases, &self.decode(below)?)
             });
             match attempt {
                 Ok(bytes) if Hash::of(&bytes) == *id => return Ok(bytes),
@@ -372,7 +393,7 @@ impl Inner {
     /// Canonical bytes of `objects`. Objects that do not decode are left out; hashes are not checked.
     fn decode_unchecked(&self, objects: Vec<Stored>) -> Result<IdMap<Bytes>> {
         let wanted: Vec<Hash> = objects.iter().map(|object| object.id).collect();
-        let mut levels: BTreeMap<u8, Vec<(Stored, Option<Hash>)>> = BTreeMap::new();
+        let mut levels: BTreeMap<u8, Vec<(Stored, Bases)>> = BTreeMap::new();
         let mut done: IdMap<Bytes> = IdMap::default();
         let mut next = objects;
         let mut known: IdMap<()> = wanted.iter().map(|id| (*id, ())).collect();
@@ -380,16 +401,17 @@ impl Inner {
         for _ in 0..=MAX_DEPTH {
             let mut bases = Vec::new();
             for object in std::mem::take(&mut next) {
-                let base = if object.depth == 0 { None } else { Some(self.base_of(&object)?) };
-                if let Some(base) = base
-                    && known.insert(base, ()).is_none()
-                {
-                    match self.objects.get(&base) {
-                        Some(bytes) => drop(done.insert(base, bytes)),
-                        None => bases.push(base),
+                let on = self.bases_of(&object)?;
+                for base in on.iter() {
+                    if known.insert(*base, ()).is_some() {
+                        continue;
+                    }
+                    match self.objects.get(base) {
+                        Some(bytes) => drop(done.insert(*base, bytes)),
+                        None => bases.push(*base),
                     }
                 }
-                levels.entry(object.depth).or_default().push((object, base));
+                levels.entry(object.depth).or_default().push((object, on));
             }
             if bases.is_empty() {
                 break;
@@ -397,10 +419,7 @@ impl Inner {
             next = self.load(&bases)?;
         }
         for (_, level) in levels {
-            let apply = |(object, base): (Stored, Option<Hash>)| {
-                let base = base.map(|base| done.get(&base)).map_or(Some(None), |bytes| bytes.map(|b| Some(&b[..])))?;
-                Some((object.id, self.apply(&object, base).ok()?))
-            };
+            let apply = |(object, bases): (Stored, Bases)| Some((object.id, self.apply(&object, &bases, &done).ok()?));
             let decoded: Vec<_> =
                 if Store::wide(level.len()) { task::map(level, apply) } else { level.into_iter().map(apply).collect() };
             done.extend(decoded.into_iter().flatten());

@@ -3,6 +3,7 @@
 use syncline_base::Kind;
 
 use super::*;
+use crate::Bases;
 use crate::backend::directory::Directory;
 use crate::backend::memory::Memory;
 use crate::codec::Encoded;
@@ -173,19 +174,78 @@ fn chains_are_bounded_and_decode() {
         let again = Store::open(backend, small()).unwrap();
         assert_eq!(again.get_many(&ids).unwrap(), versions);
         let third = again.get_encoded(&ids[3]).unwrap();
-        assert_eq!((third.base, third.codec), (Some(ids[2]), crate::codec::ZSTD_PREFIX));
+        assert_eq!((third.bases, third.codec), (Bases::one(ids[2]), crate::codec::ZSTD_PREFIX));
         assert!(third.payload.len() < 200, "{}", third.payload.len());
     });
+}
+
+#[test]
+fn a_patch_has_its_bytes_from_two_bases() {
+    everywhere(|backend| {
+        let store = Store::create(Arc::clone(&backend), small()).unwrap();
+        let (one, two) = (noise(1, 20_000), noise(2, 30_000));
+        let bases = Bases::two(store.put(&one).unwrap(), store.put(&two).unwrap());
+        let both = [&one[9000..], b"between", &two[..20_000]].concat();
+        let id = store.put_with_bases(&both, bases).unwrap();
+        store.flush().unwrap();
+        for store in [store, Store::open(backend, small()).unwrap()] {
+            assert_eq!(store.get(&id).unwrap(), both);
+            let object = store.get_encoded(&id).unwrap();
+            assert_eq!((object.bases, object.depth), (bases, 1));
+            assert!(object.payload.len() < 100, "{}", object.payload.len());
+        }
+    });
+}
+
+/// How many patches have to be applied to get an object.
+fn patches(store: &Store, id: &Hash) -> u64 {
+    let object = store.get_encoded(id).unwrap();
+    let below: u64 = object.bases.iter().map(|base| patches(store, base)).sum();
+    assert_eq!(u64::from(object.depth), below + u64::from(!object.bases.is_empty()));
+    u64::from(object.depth)
+}
+
+#[test]
+fn patches_on_two_bases_stay_bounded() {
+    for seed in 0..4 {
+        let memory = Arc::new(Memory::new());
+        let store = Store::create(memory.clone(), small()).unwrap();
+        let mut rng = Rng::from_seed(seed);
+        let mut all: Vec<(Hash, Vec<u8>)> = Vec::new();
+        for n in 0..120 {
+            // Each is made of halves of two that were put before, mostly of late ones.
+            let pick = |rng: &mut Rng| all[all.len() - 1 - rng.below(all.len().min(6) as u64) as usize].clone();
+            let (id, bytes) = if n < 6 {
+                let bytes = noise(seed * 100 + n, 8000);
+                (store.put(&bytes).unwrap(), bytes)
+            } else {
+                let ((a, first), (b, second)) = (pick(&mut rng), pick(&mut rng));
+                let at = 1000 + rng.below(6000) as usize;
+                let bytes = [&first[at..], &noise(rng.next_u64(), 9)[..], &second[..at]].concat();
+                (store.put_with_bases(&bytes, Bases::two(a, b)).unwrap(), bytes)
+            };
+            assert!(patches(&store, &id) <= 16, "object {n}");
+            all.push((id, bytes));
+        }
+        let two = |id: &Hash| store.get_encoded(id).unwrap().bases.len() == 2;
+        assert!(all.iter().filter(|(id, _)| two(id)).count() > 10, "two bases are hardly ever used");
+        store.flush().unwrap();
+        let again = Store::open(memory, small()).unwrap();
+        assert!(all.iter().all(|(id, bytes)| again.get(id).unwrap() == bytes));
+    }
 }
 
 #[test]
 fn patches_without_room_or_base_are_refused() {
     let store = Store::create(Arc::new(Memory::new()), small()).unwrap();
     let base = store.put(&noise(1, 1000)).unwrap();
-    assert!(store.patch_room(&base, 400, 1000));
-    assert!(!store.patch_room(&base, 501, 1000));
-    assert!(!store.patch_room(&Hash::of(b"absent"), 1, 1000));
-    let patch = |base, len| Encoded::patch(Hash::of(b"x"), crate::codec::ZSTD_PREFIX, base, 1000, vec![0; len].into());
+    assert!(store.patch_room(&Bases::one(base), 400, 1000));
+    assert!(!store.patch_room(&Bases::one(base), 501, 1000));
+    assert!(!store.patch_room(&Bases::one(Hash::of(b"absent")), 1, 1000));
+    let patch = |base, len: usize| {
+        let payload = vec![0; len].into();
+        Encoded::patch(Hash::of(b"x"), crate::codec::ZSTD_PREFIX, Bases::one(base), 1000, payload)
+    };
     assert_eq!(store.put_encoded(patch(Hash::of(b"absent"), 10)).unwrap_err().kind(), Kind::NotFound);
     assert_eq!(store.put_encoded(patch(base, 600)).unwrap_err().kind(), Kind::Invalid);
     let unknown = Encoded::whole(Hash::of(b"x"), 99, 3, Bytes::from_static(b"abc"));

@@ -8,9 +8,10 @@ use syncline_base::{Hash, task};
 
 use super::{Inner, Store};
 use crate::backend::Upload;
+use crate::bases::Bases;
 use crate::codec::{Encoded, MAX_OBJECT, RAW, ZSTD, ZSTD_PREFIX, zstd_encode};
 use crate::error::{Error, Result};
-use crate::frame::{self, Built, MAX_DEPTH, MAX_SLOTS, SHARED, SMALL, Stored};
+use crate::frame::{self, Built, MAX_DEPTH, MAX_SLOTS, SHARED, Stored};
 use crate::index::{PACKS, Place};
 use crate::pack::{self, Loc};
 
@@ -118,21 +119,22 @@ impl Store {
     /// # Errors
     /// As `put`.
     pub fn put_with_base(&self, bytes: &[u8], base: &Hash) -> Result<Hash> {
+        self.put_with_bases(bytes, Bases::one(*base))
+    }
+
+    /// As `put_with_base`, on one base after the other; on one of them when there is no room for both.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn put_with_bases(&self, bytes: &[u8], bases: Bases) -> Result<Hash> {
         let id = Hash::of(bytes);
         if self.inner.holds(&id)? {
             return Ok(id);
         }
         let whole = Self::encode_as(id, bytes, || Bytes::copy_from_slice(bytes))?;
-        if let Ok(prefix) = self.get(base)
-            && let Some(payload) = compress_with(bytes, &prefix)
-            && payload.len() < whole.payload.len() - whole.payload.len() / 8
-        {
-            if self.patch_room(base, payload.len(), bytes.len()) {
-                self.put_new(Encoded::patch(id, ZSTD_PREFIX, *base, whole.raw_len, payload.into()))?;
-                return Ok(id);
-            }
-            let below = self.encode_below(&Bytes::copy_from_slice(bytes), base)?;
-            if let Some(patch) = below.filter(|patch| patch.payload.len() < whole.payload.len() / 2) {
+        let singly = bases.iter().filter(|_| bases.len() > 1).map(|base| Bases::one(*base));
+        for bases in std::iter::once(bases).chain(singly) {
+            if let Some(patch) = self.encode_on(bytes, bases, &whole)? {
                 self.put_new(patch)?;
                 return Ok(id);
             }
@@ -141,11 +143,36 @@ impl Store {
         Ok(id)
     }
 
-    /// Whether a patch of `patch_len` bytes may be stacked on `base` for an object of `raw_len` canonical bytes: at most 16
-    /// patches in a chain, of together at most half the object's length. False when the base is not there.
+    /// An object as a patch on `bases`, or below them; `None` when that does not pay or there is no room.
+    fn encode_on(&self, bytes: &[u8], bases: Bases, whole: &Encoded) -> Result<Option<Encoded>> {
+        let len = whole.payload.len();
+        // A base that cannot be read is no reason not to store an object.
+        let Ok(prefix) = self.joined(&bases) else { return Ok(None) };
+        let Some(payload) = compress_with(bytes, &prefix).filter(|payload| payload.len() < len - len / 8) else {
+            return Ok(None);
+        };
+        if self.patch_room(&bases, payload.len(), bytes.len()) {
+            return Ok(Some(Encoded::patch(whole.id, ZSTD_PREFIX, bases, whole.raw_len, payload.into())));
+        }
+        let Some(base) = bases.only() else { return Ok(None) };
+        let below = self.encode_below(&Bytes::copy_from_slice(bytes), base)?;
+        Ok(below.filter(|patch| patch.payload.len() < len / 2))
+    }
+
+    /// The canonical bytes of all bases, one after the other.
+    pub(super) fn joined(&self, bases: &Bases) -> Result<Bytes> {
+        if let Some(only) = bases.only() {
+            return self.get(only);
+        }
+        let ids: Vec<Hash> = bases.iter().copied().collect();
+        Ok(self.get_many(&ids)?.concat().into())
+    }
+
+    /// Whether a patch of `patch_len` bytes may be stacked on `bases` for an object of `raw_len` canonical bytes: at most 16
+    /// patches to be applied in all, of together at most half the object's length. False when a base is not there.
     #[must_use]
-    pub fn patch_room(&self, base: &Hash, patch_len: usize, raw_len: usize) -> bool {
-        let Ok(Some((depth, chain))) = self.inner.chain_of(base) else { return false };
+    pub fn patch_room(&self, bases: &Bases, patch_len: usize, raw_len: usize) -> bool {
+        let Ok(Some((depth, chain))) = self.inner.chains_of(bases) else { return false };
         depth < MAX_DEPTH && (chain as usize).saturating_add(patch_len) <= raw_len / 2
     }
 
@@ -206,18 +233,20 @@ impl Inner {
     /// Whether all bases of an object are there. A crash or a collection must not leave patches without them, but an object that
     /// is put now must be readable even if one did.
     fn chain_is_whole(&self, id: &Hash) -> bool {
-        let mut id = *id;
-        for _ in 0..=MAX_DEPTH {
+        // A lowest object has no chain; so many patches, each with two bases, are the most that a chain can have.
+        let mut left = vec![*id];
+        for _ in 0..=2 * usize::from(MAX_DEPTH) {
+            let Some(id) = left.pop() else { return true };
             match self.chain_of(&id) {
-                Ok(Some((0, _))) => return true,
-                Ok(Some(_)) => match self.load_one(&id).and_then(|object| self.base_of(&object)) {
-                    Ok(base) => id = base,
+                Ok(Some((0, _))) => {}
+                Ok(Some(_)) => match self.load_one(&id).and_then(|object| self.bases_of(&object)) {
+                    Ok(bases) => left.extend(bases.iter()),
                     Err(_) => return false,
                 },
                 _ => return false,
             }
         }
-        false
+        left.is_empty()
     }
 
     /// Depth and patch bytes of an object's chain.
@@ -233,32 +262,50 @@ impl Inner {
         })
     }
 
+    /// Depth and patch bytes of all bases together. `None` when one is not there, or numbers overflow.
+    fn chains_of(&self, bases: &Bases) -> Result<Option<(u8, u32)>> {
+        let mut all = (0_u8, 0_u32);
+        for base in bases.iter() {
+            let Some((depth, chain)) = self.chain_of(base)? else { return Ok(None) };
+            let Some(sum) = all.0.checked_add(depth).zip(all.1.checked_add(chain)) else { return Ok(None) };
+            all = sum;
+        }
+        Ok(Some(all))
+    }
+
     pub(super) fn stored(&self, object: Encoded) -> Result<Stored> {
         let invalid = |reason: String| Error::Invalid { action: "storing an encoded object", reason };
-        let Encoded { id, codec, base, raw_len, payload, .. } = object;
+        let Encoded { id, codec, bases, raw_len, payload, .. } = object;
         let needs = self.registry.needs_base(codec);
         let needs = needs.ok_or_else(|| invalid(format!("codec {codec} is not known here: use a newer program")))?;
-        if needs != base.is_some() {
+        if needs == bases.is_empty() {
             return Err(invalid(format!("codec {codec} {} a base", if needs { "needs" } else { "takes no" })));
         }
         if raw_len as usize > MAX_OBJECT || payload.len() > MAX_OBJECT {
             return Err(invalid(format!("{raw_len} bytes are more than an object may have")));
         }
-        let Some(base) = base else {
-            return Ok(Stored { id, codec, depth: 0, base: 0, chain: 0, raw_len, payload });
-        };
-        let (depth, chain) = self.chain_of(&base)?.ok_or_else(|| self.missing(&base))?;
-        let chain = u32::try_from(payload.len()).ok().and_then(|more| chain.checked_add(more));
-        match chain.filter(|&chain| depth < MAX_DEPTH && chain <= raw_len / 2) {
-            Some(chain) => Ok(Stored { id, codec, depth: depth + 1, base: base.prefix_u64(), chain, raw_len, payload }),
-            None => Err(invalid(format!("the chain of base {} has no room for another patch", base.short()))),
+        if bases.is_empty() {
+            return Ok(Stored { id, codec, depth: 0, bases: Bases::none(), chain: 0, raw_len, payload });
+        }
+        for base in bases.iter() {
+            self.chain_of(base)?.ok_or_else(|| self.missing(base))?;
+        }
+        let chains = self.chains_of(&bases)?;
+        let more = u32::try_from(payload.len()).ok();
+        let chain = chains.zip(more).and_then(|((depth, chain), more)| Some((depth, chain.checked_add(more)?)));
+        match chain.filter(|&(depth, chain)| depth < MAX_DEPTH && chain <= raw_len / 2) {
+            Some((depth, chain)) => {
+                let bases = bases.try_map(|base| Ok::<_, Error>(base.prefix_u64()))?;
+                Ok(Stored { id, codec, depth: depth + 1, bases, chain, raw_len, payload })
+            }
+            None => Err(invalid("the chains of its bases have no room for another patch".to_owned())),
         }
     }
 }
 
 impl Writer {
     fn add(&mut self, object: Stored) -> Result<()> {
-        if object.payload.len() > SMALL {
+        if !object.is_small() {
             if object.depth > 0 {
                 // Its base may be among the small ones, and must not come after it: a torn write would leave it hanging.
                 self.close_small()?;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use syncline_base::hash::IdSet;
 use syncline_base::{Hash, Kind, task};
-use syncline_store::Store;
+use syncline_store::{Bases, Store};
 use syncline_store::codec::{self, Encoded};
 
 use super::{Local, Served, Session, unexpected};
@@ -105,7 +105,7 @@ impl Fetcher {
                 id: object.id,
                 kind: 0,
                 codec: object.codec,
-                base: None,
+                bases: Bases::none(),
                 raw_len: object.raw_len,
                 rest,
                 payload: first,
@@ -147,7 +147,7 @@ impl Fetcher {
             wanted.remove(&object.id);
             self.objects += 1;
             self.bytes += object.payload.len() as u64;
-            if object.base.is_some() {
+            if !object.bases.is_empty() {
                 return Err(Error::protocol("objects", "a fetched object may not be a patch"));
             }
             got.push((object.id, graph::verify_whole(&registry, &object)?));

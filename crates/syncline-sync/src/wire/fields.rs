@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use syncline_base::{Hash, Kind};
+use syncline_store::Bases;
 use syncline_tree::TableRef;
 
 use super::reader::Reader;
@@ -125,7 +126,8 @@ pub(super) fn put_object(out: &mut BytesMut, object: &Object) {
     out.put_slice(object.id.as_bytes());
     out.put_u8(object.kind);
     out.put_u8(object.codec);
-    put_option(out, object.base);
+    put_uint(out, object.bases.len() as u64);
+    object.bases.iter().for_each(|base| out.put_slice(base.as_bytes()));
     put_uint(out, u64::from(object.raw_len));
     put_uint(out, u64::from(object.rest));
     put_bytes(out, &object.payload);
@@ -141,13 +143,22 @@ pub(super) fn objects(r: &mut Reader) -> Result<Vec<Object>> {
             id: r.hash("id")?,
             kind: r.u8("kind")?,
             codec: r.u8("codec")?,
-            base: r.option("base")?,
+            bases: bases(r)?,
             raw_len: r.u32("raw length")?,
             rest: r.u32("rest")?,
             payload: r.bytes("payload")?,
         });
     }
     Ok(objects)
+}
+
+fn bases(r: &mut Reader) -> Result<Bases> {
+    let mut bases = Bases::none();
+    for _ in 0..r.count("bases", Bases::<Hash>::MAX)? {
+        // The count has been checked.
+        let _ = bases.push(r.hash("base")?);
+    }
+    Ok(bases)
 }
 
 pub(super) fn items(r: &mut Reader) -> Result<Vec<(Hash, u8)>> {

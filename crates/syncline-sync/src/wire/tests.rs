@@ -38,12 +38,17 @@ fn want() -> impl Strategy<Value = Want> {
 }
 
 fn object() -> impl Strategy<Value = Object> {
-    let head = (hash(), any::<u8>(), any::<u8>(), proptest::option::of(hash()));
-    (head, any::<u32>(), any::<u32>(), blob()).prop_map(|((id, kind, codec, base), raw_len, rest, payload)| Object {
+    let bases = prop_oneof![
+        Just(Bases::none()),
+        hash().prop_map(Bases::one),
+        (hash(), hash()).prop_map(|(first, second)| Bases::two(first, second)),
+    ];
+    let head = (hash(), any::<u8>(), any::<u8>(), bases);
+    (head, any::<u32>(), any::<u32>(), blob()).prop_map(|((id, kind, codec, bases), raw_len, rest, payload)| Object {
         id,
         kind,
         codec,
-        base,
+        bases,
         raw_len,
         rest,
         payload,

@@ -119,6 +119,35 @@ fn a_source_that_fails_gives_its_error() {
     assert_eq!(error.kind(), Kind::Denied);
 }
 
+/// Bytes of all chunks as they are stored, those of `old` left out; and how many have two bases.
+fn stored(store: &Store, content: &ContentRef, old: &ContentRef) -> (usize, usize) {
+    let old = chunks(store, old);
+    let new = chunks(store, content).into_iter().filter(|chunk| !old.contains(chunk));
+    let objects: Vec<_> = new.map(|chunk| store.get_encoded(&chunk.id).unwrap()).collect();
+    let two = objects.iter().filter(|object| object.bases.len() == 2).count();
+    (objects.iter().map(|object| object.payload.len()).sum(), two)
+}
+
+#[test]
+fn an_overwrite_of_a_cut_costs_what_it_overwrites() {
+    let store = store();
+    let mut bytes = noise(6, 3 << 20);
+    let mut content = write_bytes(&store, &bytes, None).unwrap();
+    let mut joined = 0;
+    for round in 0..12 {
+        let lens: Vec<usize> = chunks(&store, &content).iter().map(|child| child.len as usize).collect();
+        let at: usize = lens[..2 + 2 * round].iter().sum::<usize>() - 2000;
+        bytes.splice(at..at + 4096, noise(100 + round as u64, 4096));
+        let next = write_bytes(&store, &bytes, Some(&content)).unwrap();
+        let (cost, two) = stored(&store, &next, &content);
+        assert!(cost < 4096 + 200, "{cost} bytes for an overwrite of 4 KiB");
+        joined += two;
+        check(&store, &bytes, &next);
+        content = next;
+    }
+    assert!(joined > 6, "{joined}");
+}
+
 /// One edit of a content.
 #[derive(Debug, Clone)]
 enum Edit {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use syncline_base::Hash;
 use syncline_base::hash::IdMap;
-use syncline_store::{Store, chunk};
+use syncline_store::{Bases, Store, chunk};
 
 use super::ContentRef;
 use super::node::{Child, ListNode};
@@ -13,6 +13,8 @@ use crate::Result;
 
 /// How many chunks ahead are known: 256 MiB of content, a few hundred kilobytes of memory.
 const WINDOW: usize = 4096;
+/// For fewer bytes a second base is not worth naming.
+const LITTLE: u64 = 256;
 
 /// A chunk of the previous version.
 #[derive(Debug, Clone)]
@@ -151,22 +153,30 @@ impl<'a> Track<'a> {
         self.window.front().map(|old| Arc::clone(&old.path))
     }
 
-    /// Of the chunks ahead, the one that has the most of the bytes `from..to`, counted from the first chunk ahead.
-    pub(super) fn covering(&self, from: u64, to: u64) -> Option<Hash> {
+    /// Of the chunks ahead, the two neighbours that have the most of the bytes `from..to`, counted from the first chunk ahead; one
+    /// when that has nearly all.
+    pub(super) fn covering(&self, from: u64, to: u64) -> Bases {
         let mut start = 0u64;
-        let mut best: Option<(u64, Hash)> = None;
+        let mut best = (0, Bases::none());
+        let mut last: Option<(u64, Hash)> = None;
         for old in self.window.iter().take(2 * WINDOW) {
             let end = start + old.len as u64;
             if start >= to {
                 break;
             }
             let shared = end.min(to).saturating_sub(start.max(from));
-            if shared > 0 && best.is_none_or(|(most, _)| shared > most) {
-                best = Some((shared, old.id));
+            if shared > best.0 {
+                best = (shared, Bases::one(old.id));
             }
+            if let Some((before, id)) = last.filter(|(before, _)| *before.min(&shared) >= LITTLE)
+                && before + shared > best.0
+            {
+                best = (before + shared, Bases::two(id, old.id));
+            }
+            last = Some((shared, old.id));
             start = end;
         }
-        best.map(|(_, id)| id)
+        best.1
     }
 }
 

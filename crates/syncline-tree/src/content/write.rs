@@ -9,7 +9,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use syncline_base::{Hash, task};
-use syncline_store::{Encoded, Store, chunk, codec};
+use syncline_store::{Bases, Encoded, Store, chunk, codec};
 
 use super::build::Builder;
 use super::node::Child;
@@ -220,7 +220,9 @@ impl Writer<'_> {
         }
         let try_bases = self.run.useless < 4;
         let store = self.store;
-        let stored = task::try_map(work, |(chunk, base)| store_chunk(store, &chunk, base.filter(|_| try_bases)))?;
+        let stored = task::try_map(work, |(chunk, bases)| {
+            store_chunk(store, &chunk, if try_bases { bases } else { Bases::none() })
+        })?;
         for (child, useful) in stored {
             self.run.useless = if useful { 0 } else { self.run.useless.saturating_add(1) };
             self.builder.push(child, path)?;
@@ -266,16 +268,16 @@ fn store_whole(store: &Store, chunks: Vec<Bytes>) -> Result<Vec<Child>> {
     Ok(children)
 }
 
-/// Stores one chunk, against an old one if there is one. The flag is false when an old one was of no use.
-fn store_chunk(store: &Store, chunk: &Bytes, base: Option<Hash>) -> Result<(Child, bool)> {
+/// Stores one chunk, against old ones if there are any. The flag is false when they were of no use.
+fn store_chunk(store: &Store, chunk: &Bytes, bases: Bases) -> Result<(Child, bool)> {
     let len = chunk.len() as u64;
-    let Some(base) = base else {
+    if bases.is_empty() {
         let object = Store::encode(chunk)?;
         let id = object.id;
         store.put_encoded(object)?;
         return Ok((Child { id, len }, false));
-    };
-    let id = store.put_with_base(chunk, &base)?;
+    }
+    let id = store.put_with_bases(chunk, bases)?;
     let useful = store.get_encoded(&id)?.codec == codec::ZSTD_PREFIX;
     Ok((Child { id, len }, useful))
 }

@@ -94,7 +94,7 @@ fn stored(sides: &Sides, group: &[Region]) -> Result<Vec<Option<Encoded>>> {
 
 /// The patch that an object is, when it is one on `base`.
 fn patch_on(object: Encoded, base: &Hash) -> Result<Option<LeafPatch>> {
-    if object.codec != LEAF_PATCH || object.base != Some(*base) {
+    if object.codec != LEAF_PATCH || object.bases.only() != Some(base) {
         return Ok(None);
     }
     LeafPatch::decode(object.payload).map(Some)

@@ -173,8 +173,8 @@ impl Codec for NodePatchCodec {
         true
     }
 
-    fn decode(&self, payload: &[u8], base: Option<&[u8]>, _: usize) -> std::result::Result<Bytes, String> {
-        let base = base.ok_or("a node patch needs a base")?;
+    fn decode(&self, payload: &[u8], bases: &[&[u8]], _: usize) -> std::result::Result<Bytes, String> {
+        let [base] = bases else { return Err("a node patch has one base".to_owned()) };
         let base = Node::parse(Bytes::copy_from_slice(base)).map_err(|e| e.to_string())?;
         decode_patch(payload, &base).map_err(|e| e.to_string())
     }

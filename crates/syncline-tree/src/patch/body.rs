@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::gather::{From, Runs, gather};
 use super::{Counts, PatchOp};
-use crate::leaf::layout::Node;
+use crate::leaf::layout::{MAX_LEAF, Node};
 use crate::leaf::wire::Fault;
 use crate::leaf::{self, ColumnNode, External, Leaf};
 
@@ -162,6 +162,7 @@ fn apply<'a>(base: &'a Leaf, steps: &Steps, cells: &[ColumnNode<Buffer>]) -> Res
     let touched: BTreeSet<u32> = steps.masks.iter().flatten().copied().collect();
     // Columns no update touches all move alike.
     let mut alike = None;
+    let mut room = MAX_LEAF;
     let mut out = Vec::with_capacity(ids.len());
     for id in ids.into_iter().filter(|id| !steps.dropped.contains(id)) {
         let old = old.binary_search_by_key(&id, |(id, _)| *id).ok().map(|i| &old[i].1);
@@ -181,6 +182,7 @@ fn apply<'a>(base: &'a Leaf, steps: &Steps, cells: &[ColumnNode<Buffer>]) -> Res
             if node.len != rows {
                 return Err(format!("column {id} has {} rows of {rows}", node.len));
             }
+            room = room.checked_sub(node.size()).ok_or("its columns are longer than a leaf")?;
             out.push((id, owned(node)));
         }
     }
@@ -194,6 +196,32 @@ pub(super) fn build(base: &Leaf, steps: &Steps, cells: &[ColumnNode<Buffer>]) ->
     let rows = steps.rows(base.rows())?;
     leaf::check_externals(&externals, &columns, rows)?;
     leaf::assemble(rows, &columns, &externals).map_err(|error| error.to_string())
+}
+
+/// The rows of `first`, then those of `second`, in canonical form.
+pub(super) fn join(first: &Leaf, second: &Leaf) -> Result<Leaf, Fault> {
+    let rows = first.rows() + second.rows();
+    u32::try_from(rows).map_err(|_| format!("{rows} rows are too many"))?;
+    let mut room = MAX_LEAF;
+    let mut runs = Runs::default();
+    runs.push(From::Base, 0, first.rows());
+    runs.push(From::Cells, 0, second.rows());
+    let [one, two]: [Vec<ColumnNode<&[u8]>>; 2] = [first.columns().collect(), second.columns().collect()];
+    let find = |columns: &[ColumnNode<&[u8]>], id: u32| columns.binary_search_by_key(&id, |(id, _)| *id).ok();
+    let ids: BTreeSet<u32> = one.iter().chain(&two).map(|(id, _)| *id).collect();
+    let mut columns: Columns<'_> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let sources = (find(&one, id).map(|i| &one[i].1), find(&two, id).map(|i| &two[i].1));
+        let Some(node) = gather(sources.0, sources.1, &runs)?.filter(|node| !node.all_null()) else { continue };
+        room = room.checked_sub(node.size()).ok_or("their columns are longer than a leaf")?;
+        columns.push((id, owned(node)));
+    }
+    let moved = |external: &External| External { row: external.row + first.rows() as u32, ..*external };
+    let mut externals: Vec<External> = first.externals().to_vec();
+    externals.extend(second.externals().iter().map(moved));
+    externals.sort_unstable();
+    leaf::check_externals(&externals, &columns, rows)?;
+    Leaf::read(leaf::assemble(rows, &columns, &externals).map_err(|error| error.to_string())?)
 }
 
 fn owned(node: Node<Vec<u8>>) -> Node<Cow<'static, [u8]>> {

@@ -4,7 +4,7 @@
 
 use arrow_buffer::{BooleanBufferBuilder, Buffer};
 
-use crate::leaf::layout::{Kind, Node, count_ones, offset};
+use crate::leaf::layout::{Kind, MAX_LEAF, Node, count_ones, offset};
 use crate::leaf::wire::Fault;
 
 /// Where a run's slots come from.
@@ -68,7 +68,22 @@ pub(super) fn gather(base: Source<'_>, cells: Source<'_>, runs: &Runs) -> Result
             return Err(format!("rows {} to {} wanted of {limit}", run.start, run.start + run.len));
         }
     }
+    // Rows without cells take no bytes in a leaf, so their number says nothing about its length.
+    if least(shape, runs.iter().map(|run| run.len).sum()) > MAX_LEAF {
+        return Err("a column is longer than a leaf".to_owned());
+    }
     Ok(Some(join([base.unwrap_or(shape), cells.unwrap_or(shape)], &runs)))
+}
+
+/// The fewest bytes that `len` slots of this shape can take.
+fn least(shape: &Node<&[u8]>, len: usize) -> usize {
+    match shape.kind {
+        Kind::Bits => len / 8,
+        Kind::Text | Kind::Bytes | Kind::List => len.saturating_mul(4),
+        Kind::Int(n) | Kind::UInt(n) | Kind::Float(n) | Kind::Opaque(n) => len.saturating_mul(1 << n),
+        Kind::FixedList(size) => least(&shape.children[0], len.saturating_mul(size as usize)),
+        Kind::Struct(_) => shape.children.iter().fold(0, |sum, child| least(child, len).saturating_add(sum)),
+    }
 }
 
 fn same_shape(a: &Node<&[u8]>, b: &Node<&[u8]>) -> Result<(), Fault> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_base::Hash;
-use syncline_store::Encoded;
+use syncline_store::{Bases, Encoded};
 
 use super::build::{Cutter, Slice, Stored, concat, whole};
 use super::change::{Batch, Op, Rows};
@@ -78,7 +78,7 @@ pub(crate) fn change(shared: &Shared, place: &Place, base: &Leaf, segments: &[Se
                 && let Some(last) = &place.last_key
             {
                 // The same keys have the same boundaries.
-                let object = edited_object(shared, &place.id, &leaf, patch)?;
+                let object = edited_object(shared, Bases::one(place.id), &leaf, patch)?;
                 let entry = Entry { id: object.id, rows: place.rows, last: last.clone() };
                 return changed(Outcome::Leaves(vec![Stored { entry, object }]), Some(leaf));
             }
@@ -174,7 +174,7 @@ fn cut(shared: &Shared, place: &Place, base: &Leaf, merged: &Bytes, patch: Bytes
         return Ok(Outcome::Open);
     }
     if slices.len() == 1 {
-        let object = edited_object(shared, &place.id, merged, patch)?;
+        let object = edited_object(shared, Bases::one(place.id), merged, patch)?;
         let last = Bytes::copy_from_slice(keys.get(keys.len() - 1));
         let entry = Entry { id: object.id, rows: keys.len() as u64, last };
         return Ok(Outcome::Leaves(vec![Stored { entry, object }]));
@@ -183,15 +183,16 @@ fn cut(shared: &Shared, place: &Place, base: &Leaf, merged: &Bytes, patch: Bytes
     Ok(Outcome::Leaves(stored.collect::<Result<_>>()?))
 }
 
-/// How a leaf that is `patch` on `base` is stored: as the patch when it is small and there is room; as a patch further down
-/// when the chain of `base` is full and that is small; else whole.
-pub(crate) fn edited_object(shared: &Shared, base: &Hash, canonical: &Bytes, patch: Bytes) -> Result<Encoded> {
+/// How a leaf that is `patch` on `bases` is stored: as the patch when it is small and there is room; as a patch further down
+/// when the chain of the only base is full and that is small; else whole.
+pub(crate) fn edited_object(shared: &Shared, bases: Bases, canonical: &Bytes, patch: Bytes) -> Result<Encoded> {
     let raw_len = canonical.len();
     if patch.len() > raw_len / 2 {
         return whole(canonical);
     }
-    if !shared.store.patch_room(base, patch.len(), raw_len) {
+    if !shared.store.patch_room(&bases, patch.len(), raw_len) {
         let whole = whole(canonical)?;
+        let Some(base) = bases.only() else { return Ok(whole) };
         let below = shared.store.encode_below(canonical, base)?;
         return Ok(below.filter(|below| below.payload.len() < whole.payload.len() / 2).unwrap_or(whole));
     }
@@ -201,28 +202,70 @@ pub(crate) fn edited_object(shared: &Shared, base: &Hash, canonical: &Bytes, pat
             return Ok(whole);
         }
     }
-    Ok(Encoded::patch(Hash::of(canonical), codec::LEAF_PATCH, *base, raw_len as u32, patch))
+    Ok(Encoded::patch(Hash::of(canonical), codec::LEAF_PATCH, bases, raw_len as u32, patch))
 }
 
-/// A new leaf as an edit of that base with which it shares most keys; `None` when that is less than half of its rows.
+/// An old leaf that has rows of a new one.
+struct Share<'a> {
+    id: Hash,
+    leaf: &'a Leaf,
+    keys: Keys,
+    common: usize,
+}
+
+/// A new leaf as an edit of those old ones with which it shares most keys: of two when there is room, else of one. `None`
+/// when that is less than half of its rows.
 pub(crate) fn as_edit(shared: &Shared, rows: &Rows, bases: &[(Hash, Leaf)]) -> Result<Option<Encoded>> {
-    let keys = shared.encoder.encode(&rows.batch)?;
-    let mut best: Option<(usize, &Hash, &Leaf, Keys)> = None;
-    for (id, base) in bases {
-        let old = keys_of(shared, base)?;
-        let common = common(&old, &keys);
-        if common * 2 >= keys.len() && best.as_ref().is_none_or(|(most, ..)| *most < common) {
-            best = Some((common, id, base, old));
-        }
+    let new = shared.encoder.encode(&rows.batch)?;
+    let mut shares = Vec::with_capacity(bases.len());
+    for (id, leaf) in bases {
+        let keys = keys_of(shared, leaf)?;
+        let common = common(&keys, &new);
+        shares.push(Share { id: *id, leaf, keys, common });
     }
-    let Some((_, id, base, old)) = best else { return Ok(None) };
-    let ops = replacing(&old, &keys);
+    shares.retain(|share| share.common > 0);
+    shares.sort_by_key(|share| std::cmp::Reverse(share.common));
+    if let [one, two, ..] = &shares[..]
+        && (one.common + two.common) * 2 >= new.len()
+        && let Some(object) = as_edit_of_two(shared, rows, &new, [one, two])?
+    {
+        return Ok(Some(object));
+    }
+    let Some(best) = shares.first().filter(|best| best.common * 2 >= new.len()) else { return Ok(None) };
+    let ops = replacing(&best.keys, &new);
     let edit = Edit { schema: &shared.schema, rows: &rows.batch, externals: &rows.externals, ops: &ops };
-    match patch::edit(base, &edit)? {
-        Edited::Changed { leaf, patch, .. } => Ok(Some(edited_object(shared, id, &leaf, patch)?)),
-        Edited::Unchanged => whole(base.bytes()).map(Some),
+    match patch::edit(best.leaf, &edit)? {
+        Edited::Changed { leaf, patch, .. } => edited_object(shared, Bases::one(best.id), &leaf, patch).map(Some),
+        Edited::Unchanged => whole(best.leaf.bytes()).map(Some),
         Edited::Empty => Ok(None),
     }
+}
+
+/// A new leaf as an edit of two old ones that follow each other; `None` when their chains have no room for it.
+fn as_edit_of_two(shared: &Shared, rows: &Rows, new: &Keys, shares: [&Share<'_>; 2]) -> Result<Option<Encoded>> {
+    let [mut first, mut second] = shares;
+    if first.keys.get(0) > second.keys.get(0) {
+        (first, second) = (second, first);
+    }
+    let bases = Bases::two(first.id, second.id);
+    let room = |patch: usize, raw: usize| shared.store.patch_room(&bases, patch, raw);
+    if !room(0, first.leaf.bytes().len().min(second.leaf.bytes().len())) {
+        return Ok(None);
+    }
+    // Two leaves may be too long together.
+    let Ok(base) = patch::join(first.leaf, second.leaf) else { return Ok(None) };
+    let old: Keys = first.keys.iter().chain(second.keys.iter()).collect();
+    let ops = replacing(&old, new);
+    let edit = Edit { schema: &shared.schema, rows: &rows.batch, externals: &rows.externals, ops: &ops };
+    let (leaf, patch) = match patch::edit(&base, &edit)? {
+        Edited::Changed { leaf, patch, .. } => (leaf, patch),
+        Edited::Unchanged => (base.bytes().clone(), patch::unchanged()),
+        Edited::Empty => return Ok(None),
+    };
+    if !room(patch.len(), leaf.len()) {
+        return Ok(None);
+    }
+    edited_object(shared, bases, &leaf, patch).map(Some)
 }
 
 /// Walks over two ascending key lists; `visit` gets the order of the next keys and their places.

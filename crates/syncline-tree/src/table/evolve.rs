@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use syncline_base::task;
+use syncline_store::Bases;
 
 use super::cursor::{Cursor, Place};
 use super::edit::edited_object;
@@ -101,7 +102,7 @@ impl Table {
 fn drop_from(shared: &Shared, place: Place, dropped: &[u32]) -> Result<Option<Splice>> {
     let leaf = shared.leaf(&place.id, place.rows)?;
     let Edited::Changed { leaf, patch, .. } = drop_columns(&leaf, dropped)? else { return Ok(None) };
-    let object = edited_object(shared, &place.id, &leaf, patch)?;
+    let object = edited_object(shared, Bases::one(place.id), &leaf, patch)?;
     let id = object.id;
     shared.store.put_encoded(object)?;
     let rows = place.start..place.end();

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use syncline_base::Hash;
-use syncline_store::Encoded;
+use syncline_store::{Bases, Encoded};
 
 use super::Shared;
 use super::cursor::Cursor;
@@ -110,9 +110,9 @@ fn put_node(shared: &Shared, level: u8, entries: &[Entry], base: Option<(Hash, &
     if let Some((base_id, base)) = base {
         let patch = node::encode_patch(base, entries);
         let pays = patch.len() < bytes.len() / 2 && base_id != id;
-        if pays && shared.store.patch_room(&base_id, patch.len(), bytes.len()) {
+        if pays && shared.store.patch_room(&Bases::one(base_id), patch.len(), bytes.len()) {
             let raw_len = bytes.len() as u32;
-            shared.store.put_encoded(Encoded::patch(id, NODE_PATCH, base_id, raw_len, patch.into()))?;
+            shared.store.put_encoded(Encoded::patch(id, NODE_PATCH, Bases::one(base_id), raw_len, patch.into()))?;
             return Ok(entry);
         }
         if pays

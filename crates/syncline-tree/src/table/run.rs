@@ -19,6 +19,8 @@ use crate::leaf::{self, Leaf};
 use crate::node::Entry;
 use crate::patch::Edited;
 
+/// A new leaf is looked for in so many old ones.
+const BASES: usize = 3;
 /// So many leaves are encoded side by side.
 const TOGETHER: usize = 16;
 
@@ -42,7 +44,7 @@ struct Run {
     cutter: Cutter,
     slices: Vec<Slice>,
     entries: Vec<Entry>,
-    /// The last two old leaves.
+    /// The last old leaves, newest first.
     bases: Vec<(Hash, Leaf)>,
 }
 
@@ -128,7 +130,7 @@ impl<'a> Assembler<'a> {
 
     fn remember(&mut self, id: Hash, leaf: Leaf) {
         if let Some(run) = &mut self.run {
-            run.bases.truncate(1);
+            run.bases.truncate(BASES - 1);
             run.bases.insert(0, (id, leaf));
         }
     }
@@ -151,7 +153,7 @@ impl<'a> Assembler<'a> {
         let Some(run) = &mut self.run else { return Ok(()) };
         run.end = place.end();
         if place.is_last {
-            run.slices.extend(run.cutter.finish());
+            run.slices.extend(run.cutter.finish().map(|slice| slice.with_bases(run.bases.clone())));
         }
         if run.cutter.is_aligned() {
             self.encode()?;

@@ -73,6 +73,68 @@ proptest! {
     }
 }
 
+/// What the leaves of a table that another one lacks are stored as: bytes, and how many are whole, on one base, on two.
+fn stored_leaves(table: &Table, before: &Table) -> (usize, [usize; 3]) {
+    let ids = |table: &Table| {
+        let mut nodes = vec![(table.root, table.height)];
+        let mut ids = std::collections::BTreeSet::new();
+        while let Some((id, height)) = nodes.pop() {
+            if height <= 1 {
+                ids.insert(id);
+                continue;
+            }
+            let node = table.shared.node(&id, height - 1).unwrap();
+            nodes.extend((0..node.len()).map(|i| (node.id(i), height - 1)));
+        }
+        ids
+    };
+    let (mut bytes, mut bases) = (0, [0; 3]);
+    for id in ids(table).difference(&ids(before)) {
+        let object = table.store().get_encoded(id).unwrap();
+        bytes += object.payload.len();
+        bases[object.bases.len()] += 1;
+    }
+    (bytes, bases)
+}
+
+#[test]
+fn leaves_whose_boundaries_move_are_patches() {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+
+    use crate::schema::{Field, Type};
+    let fields = vec![Field::new("id", Type::Int64, false), Field::new("text", Type::Utf8, true)];
+    let schema = Schema { leaf_rows: 64, ..Schema::new(fields, &["id"]).unwrap() };
+    let mut rng = rng(11);
+    let mut texts = |count: usize| -> Vec<String> {
+        (0..count).map(|_| (0..24).map(|_| format!("{:016x}", rng.next_u64())).collect()).collect()
+    };
+    let batch = |ids: Vec<i64>, texts: Vec<String>| {
+        let columns: [ArrayRef; 2] = [Arc::new(Int64Array::from(ids)), Arc::new(StringArray::from(texts))];
+        RecordBatch::try_new(schema.arrow(), columns.to_vec()).unwrap()
+    };
+    let rows = batch((0..9000).map(|id| id * 10).collect(), texts(9000));
+    let table = Table::create(&memory_store(), schema.clone()).unwrap().apply([Ok(Changes::insert(rows))]).unwrap().0;
+    // Row after row goes: now and then the one that ends a leaf.
+    let gone: Vec<i64> = (0..450).map(|n| n * 200 + 10 * (n % 7)).collect();
+    let rows = batch(gone.clone(), vec![String::new(); gone.len()]);
+    let deletes = Changes { ops: vec![Op::Delete; gone.len()], rows, externals: Vec::new() };
+    let (after, applied) = table.apply([Ok(deletes)]).unwrap();
+    assert_eq!(applied.deleted, 450);
+    let (bytes, [whole, _, two]) = stored_leaves(&after, &table);
+    assert!(bytes < 60 * 450, "{bytes} bytes of leaves for 450 deleted rows");
+    assert!(whole == 0 && two > 10, "{whole} leaves are whole, {two} on two bases");
+    // Row after row comes.
+    let ids: Vec<i64> = (0..450).map(|n| n * 200 + 10 * (n % 7) + 3).collect();
+    let inserts = Changes::insert(batch(ids, texts(450)));
+    let (inserted, _) = table.apply([Ok(inserts)]).unwrap();
+    let (bytes, [whole, _, two]) = stored_leaves(&inserted, &table);
+    // Of 384 hexadecimal digits half are left.
+    assert!(bytes < (200 + 60) * 450, "{bytes} bytes of leaves for 450 inserted rows");
+    assert!(whole == 0 && two > 10, "{whole} leaves are whole, {two} on two bases");
+}
+
 #[test]
 fn built_tables_are_read_back() {
     for (seed, count) in [(1, 0), (2, 1), (3, 15), (4, 17), (5, 5000)] {

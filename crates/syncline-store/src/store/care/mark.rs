@@ -52,23 +52,19 @@ impl<'a> Marker<'a> {
 
     /// Marks what an object is a patch on.
     pub(super) fn mark_bases(&mut self, id: &Hash) -> Result<()> {
-        let mut next = self.store.inner.load_one(id)?;
-        while next.depth > 0 {
-            let base = self.store.inner.base_of(&next)?;
-            let depth = match self.ordinal(&base)? {
-                Some((ordinal, depth)) => {
-                    if !set_bit(&mut self.bases, ordinal) {
-                        // Somebody has been here: the rest of the chain is marked too.
-                        break;
-                    }
-                    depth
+        let mut next = vec![*id];
+        while let Some(id) = next.pop() {
+            let object = self.store.inner.load_one(&id)?;
+            for base in self.store.inner.bases_of(&object)?.iter() {
+                let depth = match self.ordinal(base)? {
+                    // Unless somebody has been here: then the rest of the chain is marked too.
+                    Some((ordinal, depth)) => depth * u8::from(set_bit(&mut self.bases, ordinal)),
+                    None => self.depth_outside(base)?,
+                };
+                if depth > 0 {
+                    next.push(*base);
                 }
-                None => self.depth_outside(&base)?,
-            };
-            if depth == 0 {
-                break;
             }
-            next = self.store.inner.load_one(&base)?;
         }
         Ok(())
     }

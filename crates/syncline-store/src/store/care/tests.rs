@@ -7,6 +7,7 @@ use syncline_base::hash::IdSet;
 use syncline_base::{Clock, Hash};
 
 use super::*;
+use crate::Bases;
 use crate::backend::Backend;
 use crate::backend::memory::Memory;
 use crate::error::Error;
@@ -178,6 +179,26 @@ fn gc_keeps_what_is_marked_and_its_bases() {
         }
         store.flush().unwrap();
         assert!(all.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
+    }
+}
+
+#[test]
+fn gc_keeps_both_bases_of_a_patch() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let (one, two) = (noise(1, 20_000), noise(2, 30_000));
+    let bases = Bases::two(store.put(&one).unwrap(), store.put(&two).unwrap());
+    for n in 10..40 {
+        store.put(&noise(n, 20_000)).unwrap();
+    }
+    let both = [&one[9000..], &two[..20_000]].concat();
+    let id = store.put_with_bases(&both, bases).unwrap();
+    assert_eq!(store.get_encoded(&id).unwrap().bases, bases);
+    let report = collect(&store, 0, &[id]);
+    assert!(report.files_deleted > 0, "{report:?}");
+    for again in [store, Store::open(Arc::new(memory), small()).unwrap()] {
+        assert_eq!(again.get(&id).unwrap(), both);
+        assert_eq!(findings(&again, true), []);
     }
 }
 

@@ -159,14 +159,17 @@ impl Walk<'_> {
                     "the index does not know it: delete the files of the index, they are made again".to_owned(),
                 );
             }
-            if object.depth > 0 {
-                match inner.base_of(object).and_then(|base| inner.index.find(&base)) {
-                    Ok(Some(Place::At(loc))) if loc.depth < object.depth => {}
-                    Ok(Some(Place::Pending(base))) if base.depth < object.depth => {}
-                    // Another copy may be whole, or lie lower in its chain.
-                    Ok(_) | Err(_) if self.deep || self.store.get(&object.id).is_ok() => {}
-                    _ => return wrong("its base is missing, or not lower in the chain".to_owned()),
-                }
+            let lower = |base: &Hash| match inner.index.find(base) {
+                Ok(Some(Place::At(loc))) => loc.depth < object.depth,
+                Ok(Some(Place::Pending(base))) => base.depth < object.depth,
+                _ => false,
+            };
+            // If not, another copy may be whole, or lie lower in its chain.
+            if !inner.bases_of(object).is_ok_and(|bases| bases.iter().all(lower))
+                && !self.deep
+                && self.store.get(&object.id).is_err()
+            {
+                return wrong("its base is missing, or not lower in the chain".to_owned());
             }
             if !self.deep {
                 return Ok(None);

@@ -69,7 +69,7 @@ impl Receiver<'_> {
         let mut run: Vec<Object> = Vec::new();
         let mut in_run = IdSet::default();
         for object in objects {
-            if object.base.is_some_and(|base| in_run.contains(&base)) {
+            if object.bases.iter().any(|base| in_run.contains(base)) {
                 self.take_run(std::mem::take(&mut run))?;
                 in_run.clear();
             }
@@ -102,13 +102,13 @@ impl Receiver<'_> {
         }
         let bytes = object.payload.len();
         // The patch fitted the sender's chain; ours may be longer already.
-        let fits = object.base.is_none_or(|base| self.store.patch_room(&base, bytes, canonical.len()));
+        let fits = object.bases.is_empty() || self.store.patch_room(&object.bases, bytes, canonical.len());
         let encoded = if fits {
             Encoded {
                 id: object.id,
                 codec: object.codec,
-                base: object.base,
-                depth: u8::from(object.base.is_some()),
+                bases: object.bases,
+                depth: u8::from(!object.bases.is_empty()),
                 raw_len: object.raw_len,
                 payload: object.payload,
             }

@@ -67,7 +67,7 @@ impl Sender {
         let (store, sent) = (&self.store, &self.sent);
         let encoded = task::try_map(items, |(id, kind)| {
             let mut object = store.get_encoded(&id)?;
-            if object.base.is_some_and(|base| !sent.contains(&base)) {
+            if !object.bases.iter().all(|base| sent.contains(base)) {
                 object = graph::encode_whole(id, kind, &store.get(&id)?)?;
             }
             Ok::<_, crate::Error>((object, kind))
@@ -106,7 +106,7 @@ fn to_wire(object: Encoded, kind: ObjectKind, batch: &mut Vec<Object>) -> Vec<Me
         id: object.id,
         kind: kind_to_byte(kind),
         codec: object.codec,
-        base: object.base,
+        bases: object.bases,
         raw_len: object.raw_len,
         rest,
         payload: first,
