@@ -1,6 +1,6 @@
 //! Frames: the unit of writing, checking and reading.
 //!
-//! Layout: `docs/format/pack.md`. A frame holds one big object, or many small ones that are compressed together. Packs and
+//! Layout: `docs/format/pack.md`. Tables row by row, as the first programs wrote them, are read and not written. A frame holds one big object, or many small ones that are compressed together. Packs and
 //! journals are sequences of frames.
 //!
 //! Owns: nothing. After a crash: a frame is whole or its checksum is wrong; whoever reads one finds out here.
@@ -39,6 +39,8 @@ pub(crate) const MAX_DEPTH: u8 = 16;
 const MAGIC: [u8; 4] = *b"SLF1";
 const COMPRESSED: u8 = 1;
 const FOOTER: u8 = 2;
+/// The table of objects is by columns.
+const COLUMNS: u8 = 4;
 /// In an entry's depth: there is a second base.
 const SECOND: u8 = 0x80;
 
@@ -88,9 +90,10 @@ impl Header {
         let checksum = u64::from(word(16)) | u64::from(word(20)) << 32;
         let header = Self { flags: bytes[4], stored_len: word(8), body_len: word(12), checksum };
         let (stored, body) = (header.stored_len as usize, header.body_len as usize);
-        let sane = match header.flags {
+        let sane = match header.flags & !COLUMNS {
             COMPRESSED => stored < body && body <= MAX_COMPRESSED,
-            0 | FOOTER => stored == body && body <= MAX_BODY,
+            0 => stored == body && body <= MAX_BODY,
+            FOOTER if header.flags == FOOTER => stored == body && body <= MAX_BODY,
             _ => return Err(format!("flags {:#x} are not known here: use a newer program", header.flags)),
         };
         if sane { Ok(header) } else { Err(format!("lengths {stored} and {body} cannot be")) }
@@ -164,7 +167,7 @@ fn open(bytes: &Bytes) -> std::result::Result<(Header, Bytes), String> {
         return Err("the checksum of a frame is wrong".to_owned());
     }
     let stored = bytes.slice(HEADER..length);
-    if header.flags != COMPRESSED {
+    if header.flags & COMPRESSED == 0 {
         return Ok((header, stored));
     }
     let body = crate::codec::zstd_decode(&stored, None, header.body_len as usize)?;
@@ -180,7 +183,7 @@ pub(crate) fn parse(bytes: &Bytes) -> std::result::Result<Frame, String> {
     if header.is_footer() {
         return Err("there is a footer where objects should be".to_owned());
     }
-    read_body(&body)
+    read_body(&body, header.flags & COLUMNS != 0)
 }
 
 /// Reads the footer frame at the start of `bytes`: its body.
@@ -189,16 +192,19 @@ pub(crate) fn parse_footer(bytes: &Bytes) -> std::result::Result<Bytes, String> 
     if header.is_footer() { Ok(body) } else { Err("there are objects where a footer should be".to_owned()) }
 }
 
-fn read_body(body: &Bytes) -> std::result::Result<Frame, String> {
+fn read_body(body: &Bytes, columns: bool) -> std::result::Result<Frame, String> {
     let cut = || "the table of a frame is cut short".to_owned();
     let mut at = 0;
     let count = varint(body, &mut at).ok_or_else(cut)?;
     let count = usize::try_from(count).ok().filter(|&n| n > 0 && n <= MAX_SLOTS);
     let count = count.ok_or("a frame has too many objects, or none")?;
-    let mut objects = Vec::with_capacity(count);
-    let mut lengths = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (object, length) = read_entry(body, &mut at).ok_or_else(cut)?;
+    let table = if columns {
+        read_columns(body, &mut at, count)
+    } else {
+        (0..count).map(|_| read_entry(body, &mut at)).collect::<Option<Vec<_>>>()
+    };
+    let mut table = table.ok_or_else(cut)?;
+    for (object, _) in &table {
         if object.depth > MAX_DEPTH || object.raw_len as usize > MAX_OBJECT {
             return Err(format!(
                 "object {} claims depth {}, {} bytes",
@@ -207,11 +213,9 @@ fn read_body(body: &Bytes) -> std::result::Result<Frame, String> {
                 object.raw_len
             ));
         }
-        objects.push(object);
-        lengths.push(length);
     }
-    for (object, length) in objects.iter_mut().zip(lengths) {
-        let end = at.checked_add(length).filter(|&end| end <= body.len());
+    for (object, length) in &mut table {
+        let end = at.checked_add(*length).filter(|&end| end <= body.len());
         let end = end.ok_or("the payloads of a frame are longer than its body")?;
         object.payload = body.slice(at..end);
         at = end;
@@ -219,7 +223,53 @@ fn read_body(body: &Bytes) -> std::result::Result<Frame, String> {
     if at != body.len() {
         return Err("a frame has bytes after its last payload".to_owned());
     }
+    let objects = table.into_iter().map(|(object, _)| object).collect();
     Ok(Frame { objects, weight: body.len() + count * size_of::<Stored>() })
+}
+
+/// All entries of a table by columns, each with the length of its payload; `None` when it is cut short.
+fn read_columns(body: &[u8], at: &mut usize, count: usize) -> Option<Vec<(Stored, usize)>> {
+    let mut take = |len: usize| {
+        let part = body.get(*at..*at + len)?;
+        *at += len;
+        Some(part)
+    };
+    let (ids, codecs, depths) = (take(Hash::LEN * count)?, take(count)?, take(count)?);
+    let mut table = Vec::with_capacity(count);
+    for ((id, codec), depth) in ids.chunks_exact(Hash::LEN).zip(codecs).zip(depths) {
+        let id = Hash::from_slice(id)?;
+        let (depth, second) = (depth & !SECOND, depth & SECOND != 0);
+        let bases = Bases::none();
+        let object = Stored { id, codec: *codec, depth, bases, chain: 0, raw_len: 0, payload: Bytes::new() };
+        table.push((object, second, 0));
+    }
+    for (object, second, _) in &mut table {
+        *at = read_bases(body, *at, object, *second)?;
+    }
+    let number = |at: &mut usize| u32::try_from(varint(body, at)?).ok();
+    for (object, ..) in table.iter_mut().filter(|(object, ..)| object.depth > 0) {
+        object.chain = number(at)?;
+    }
+    for (object, ..) in &mut table {
+        object.raw_len = number(at)?;
+    }
+    for (_, _, length) in &mut table {
+        *length = number(at)? as usize;
+    }
+    Some(table.into_iter().map(|(object, _, length)| (object, length)).collect())
+}
+
+/// Reads the names of an object's bases, and says where they end.
+fn read_bases(body: &[u8], mut at: usize, object: &mut Stored, second: bool) -> Option<usize> {
+    if object.depth == 0 {
+        return (!second).then_some(at);
+    }
+    for _ in 0..1 + u8::from(second) {
+        let base = u64::from_le_bytes(*body.get(at..)?.first_chunk()?);
+        at += 8;
+        object.bases.push(base).ok()?;
+    }
+    Some(at)
 }
 
 fn read_entry(body: &[u8], at: &mut usize) -> Option<(Stored, usize)> {
@@ -227,20 +277,14 @@ fn read_entry(body: &[u8], at: &mut usize) -> Option<(Stored, usize)> {
     let id = Hash::from_slice(&fixed[..32])?;
     let (codec, depth, second) = (fixed[32], fixed[33] & !SECOND, fixed[33] & SECOND != 0);
     *at += 34;
-    let (mut bases, mut chain) = (Bases::none(), 0);
+    let mut object = Stored { id, codec, depth, bases: Bases::none(), chain: 0, raw_len: 0, payload: Bytes::new() };
+    *at = read_bases(body, *at, &mut object, second)?;
     if depth > 0 {
-        for _ in 0..1 + u8::from(second) {
-            let base = u64::from_le_bytes(*body.get(*at..)?.first_chunk()?);
-            *at += 8;
-            bases.push(base).ok()?;
-        }
-        chain = u32::try_from(varint(body, at)?).ok()?;
-    } else if second {
-        return None;
+        object.chain = u32::try_from(varint(body, at)?).ok()?;
     }
-    let raw_len = u32::try_from(varint(body, at)?).ok()?;
+    object.raw_len = u32::try_from(varint(body, at)?).ok()?;
     let length = usize::try_from(varint(body, at)?).ok()?;
-    Some((Stored { id, codec, depth, bases, chain, raw_len, payload: Bytes::new() }, length))
+    Some((object, length))
 }
 
 /// A frame that is ready to be written.
@@ -259,18 +303,7 @@ pub(crate) fn build(objects: &[Stored]) -> Result<Built> {
     debug_assert!(!objects.is_empty() && objects.len() <= MAX_SLOTS);
     let mut table = BytesMut::with_capacity(HEADER + 8 + objects.len() * 56);
     table.put_bytes(0, HEADER);
-    put_varint(&mut table, objects.len() as u64);
-    for object in objects {
-        table.put_slice(object.id.as_bytes());
-        let second = if object.bases.len() > 1 { SECOND } else { 0 };
-        table.put_slice(&[object.codec, object.depth | second]);
-        if object.depth > 0 {
-            object.bases.iter().for_each(|base| table.put_u64_le(*base));
-            put_varint(&mut table, u64::from(object.chain));
-        }
-        put_varint(&mut table, u64::from(object.raw_len));
-        put_varint(&mut table, object.payload.len() as u64);
-    }
+    put_table(&mut table, objects);
     let names = objects.iter().map(|object| (object.id, object.depth)).collect();
     if objects.iter().all(Stored::is_small) {
         return build_shared(table, objects, names);
@@ -278,11 +311,27 @@ pub(crate) fn build(objects: &[Stored]) -> Result<Built> {
     let mut sum_parts: Vec<&[u8]> = vec![&table[HEADER..]];
     sum_parts.extend(objects.iter().map(|object| &object.payload[..]));
     let length: usize = sum_parts.iter().map(|part| part.len()).sum();
-    let header = Header::write(0, length, length, &sum_parts)?;
+    let header = Header::write(COLUMNS, length, length, &sum_parts)?;
     table[..HEADER].copy_from_slice(&header);
     let mut parts = vec![table.freeze()];
     parts.extend(objects.iter().map(|object| object.payload.clone()));
     Ok(Built { parts, len: frame_len(length)?, objects: names })
+}
+
+/// By columns: ids next to each other are found where an inner node repeats them, and what is alike compresses.
+fn put_table(table: &mut BytesMut, objects: &[Stored]) {
+    put_varint(table, objects.len() as u64);
+    objects.iter().for_each(|object| table.put_slice(object.id.as_bytes()));
+    objects.iter().for_each(|object| table.put_u8(object.codec));
+    for object in objects {
+        table.put_u8(object.depth | if object.bases.len() > 1 { SECOND } else { 0 });
+    }
+    objects.iter().flat_map(|object| object.bases.iter()).for_each(|base| table.put_u64_le(*base));
+    for object in objects.iter().filter(|object| object.depth > 0) {
+        put_varint(table, u64::from(object.chain));
+    }
+    objects.iter().for_each(|object| put_varint(table, u64::from(object.raw_len)));
+    objects.iter().for_each(|object| put_varint(table, object.payload.len() as u64));
 }
 
 fn build_shared(mut table: BytesMut, objects: &[Stored], names: Vec<(Hash, u8)>) -> Result<Built> {
@@ -292,11 +341,11 @@ fn build_shared(mut table: BytesMut, objects: &[Stored], names: Vec<(Hash, u8)>)
     // Ids do not shrink, so a frame of few objects only wins when payloads repeat each other; zstd is quick to find out.
     let packed = crate::codec::zstd_encode(body).filter(|packed| packed.len() < body_len - body_len / 16);
     if let Some(packed) = packed.filter(|_| body_len <= MAX_COMPRESSED) {
-        let header = Header::write(COMPRESSED, packed.len(), body_len, &[&packed])?;
+        let header = Header::write(COMPRESSED | COLUMNS, packed.len(), body_len, &[&packed])?;
         let len = frame_len(packed.len())?;
         return Ok(Built { parts: vec![Bytes::copy_from_slice(&header), Bytes::from(packed)], len, objects: names });
     }
-    let header = Header::write(0, body_len, body_len, &[body])?;
+    let header = Header::write(COLUMNS, body_len, body_len, &[body])?;
     table[..HEADER].copy_from_slice(&header);
     Ok(Built { parts: vec![table.freeze()], len: frame_len(body_len)?, objects: names })
 }
@@ -319,6 +368,9 @@ pub(crate) fn sealed(flags: u8, body_len: u32, stored: &[u8]) -> Bytes {
     frame.extend_from_slice(&[flags, 0, 0, 0]);
     frame.extend_from_slice(&stored_len.to_le_bytes());
     frame.extend_from_slice(&body_len.to_le_bytes());
+    let mut start = [0; HEADER];
+    start[..16].copy_from_slice(&frame);
+    frame[5..8].copy_from_slice(&header_check(&start));
     let mut sum = Xxh3::new();
     sum.update(&frame);
     sum.update(stored);

@@ -28,11 +28,11 @@ pub fn frame(data: &[u8]) {
     let length = u32::try_from(rest.len()).expect("an input is short");
     let bytes = match choice % 3 {
         0 => Bytes::copy_from_slice(rest),
-        1 => frame::sealed(0, length, rest),
+        1 => frame::sealed(choice / 3 % 2 * 4, length, rest),
         // The body, compressed here, so that a claimed length can be wrong.
         _ => {
             let packed = crate::codec::zstd_encode(rest).unwrap_or_default();
-            frame::sealed(1, length.wrapping_add(u32::from(choice / 3 % 4)), &packed)
+            frame::sealed(1 + choice / 12 % 2 * 4, length.wrapping_add(u32::from(choice / 3 % 4)), &packed)
         }
     };
     let _ = frame::parse_footer(&bytes);
@@ -54,7 +54,7 @@ pub fn pack(data: &[u8]) {
         let size = u32::try_from(piece.len()).expect("at most 255");
         match choice % 4 {
             0 => file.extend_from_slice(piece),
-            1 => file.extend_from_slice(&frame::sealed(0, size, piece)),
+            1 => file.extend_from_slice(&frame::sealed(choice / 4 % 2 * 4, size, piece)),
             2 => file.extend_from_slice(&frame::sealed(2, size, piece)),
             _ => {
                 file.extend_from_slice(&u64::from(size).to_le_bytes());

@@ -1,7 +1,8 @@
 //! Stores that earlier programs wrote still read.
 //!
-//! `fixtures/store/1` was written by the first program of format 1. `SYNCLINE_BLESS=1` writes it anew: only when a format is
-//! new, never to make this test pass.
+//! `fixtures/store/1` was written by the first program of format 1, `fixtures/store/2` by the first one that made patches on two
+//! bases and tables by columns. `SYNCLINE_BLESS=1` writes the latest anew: only when a format is new, never to make this test
+//! pass.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,12 @@ use syncline_base::rng::Rng;
 use syncline_store::backend::Backend;
 use syncline_store::backend::directory::Directory;
 use syncline_store::backend::memory::Memory;
-use syncline_store::{Encoded, Options, Store, codec};
+use syncline_store::{Bases, Encoded, Options, Store, codec};
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/store/1")
+const LATEST: u32 = 2;
+
+fn fixture(number: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/store/{number}"))
 }
 
 fn options() -> Options {
@@ -24,8 +27,8 @@ fn options() -> Options {
     Options { fold_objects: 20, seed: Some(1), ..small }
 }
 
-/// What is in the fixture, in the order in which it was put: raw, compressed, patched, empty.
-fn contents() -> Vec<Vec<u8>> {
+/// What is in a fixture, in the order in which it was put: raw, compressed, patched, empty; in later ones also patched on two.
+fn contents(number: u32) -> Vec<Vec<u8>> {
     let mut rng = Rng::from_seed(7);
     let mut all = vec![Vec::new()];
     for n in 0..40usize {
@@ -42,16 +45,29 @@ fn contents() -> Vec<Vec<u8>> {
         all.push(version.clone());
         version[n * 100] ^= 1;
     }
+    for n in 0..if number > 1 { 2 } else { 0 } {
+        all.push([&all[ONE + n][2000..], &all[OTHER][..2000 + n]].concat());
+    }
     all
 }
+
+/// The two contents that others are made of, by their places; `FIRST_ON_TWO` is the place of the first of those.
+const ONE: usize = 44;
+const OTHER: usize = 39;
+const FIRST_ON_TWO: usize = 46;
 
 fn bless(to: &Path) {
     let _ = fs::remove_dir_all(to);
     let store = Store::create(Arc::new(Directory::new(to)), options()).unwrap();
-    let all = contents();
+    let all = contents(LATEST);
     let mut last = Hash::ZERO;
     for (n, bytes) in all.iter().enumerate() {
-        last = if n > 41 { store.put_with_base(bytes, &last) } else { store.put(bytes) }.unwrap();
+        last = match n {
+            0..=41 => store.put(bytes),
+            42..FIRST_ON_TWO => store.put_with_base(bytes, &last),
+            _ => store.put_with_bases(bytes, on_two(&all, n)),
+        }
+        .unwrap();
         if n % 5 == 0 {
             store.flush().unwrap();
         }
@@ -70,10 +86,14 @@ fn bless(to: &Path) {
     let _ = fs::remove_dir_all(to.join("lock"));
 }
 
-/// The files of the fixture in memory, so that reading them cannot change them.
-fn loaded(keep: impl Fn(&str) -> bool) -> Memory {
+fn on_two(all: &[Vec<u8>], n: usize) -> Bases {
+    Bases::two(Hash::of(&all[ONE + n - FIRST_ON_TWO]), Hash::of(&all[OTHER]))
+}
+
+/// The files of a fixture in memory, so that reading them cannot change them.
+fn loaded(number: u32, keep: impl Fn(&str) -> bool) -> Memory {
     let memory = Memory::new();
-    let files = Directory::new(fixture());
+    let files = Directory::new(fixture(number));
     for (name, size) in files.list("").unwrap() {
         if keep(&name) {
             memory.put(&name, files.read(&name, 0..size).unwrap()).unwrap();
@@ -85,25 +105,32 @@ fn loaded(keep: impl Fn(&str) -> bool) -> Memory {
 #[test]
 fn format_1_still_reads() {
     if std::env::var_os("SYNCLINE_BLESS").is_some() {
-        bless(&fixture());
+        bless(&fixture(LATEST));
     }
-    let whole = loaded(|_| true);
+    (1..=LATEST).for_each(reads);
+}
+
+fn reads(number: u32) {
+    let whole = loaded(number, |_| true);
     for folder in ["packs/", "journal/", "index/"] {
         assert!(!whole.list(folder).unwrap().is_empty(), "the fixture has nothing in {folder}");
     }
-    for memory in [whole, loaded(|name| !name.starts_with("index/"))] {
+    for memory in [whole, loaded(number, |name| !name.starts_with("index/"))] {
         let store = Store::open(Arc::new(memory), Options::default()).unwrap();
         let mut depths = Vec::new();
-        for bytes in contents() {
-            let id = Hash::of(&bytes);
+        let all = contents(number);
+        for (n, bytes) in all.iter().enumerate() {
+            let id = Hash::of(bytes);
             assert_eq!(store.get(&id).unwrap(), bytes);
-            depths.push(store.get_encoded(&id).unwrap().depth);
+            let object = store.get_encoded(&id).unwrap();
+            depths.push(object.depth);
+            assert!(n < FIRST_ON_TWO || object.bases == on_two(&all, n), "{n}: {:?}", object.bases);
         }
-        assert_eq!(depths[depths.len() - 5..], [0, 1, 2, 3, 4]);
+        assert_eq!(depths[FIRST_ON_TWO - 5..FIRST_ON_TWO], [0, 1, 2, 3, 4]);
         assert_eq!(store.head().unwrap().0, &b"the head of the fixture"[..]);
         let mut findings = Vec::new();
         store.verify(true, &mut |finding| findings.push(finding)).unwrap();
         assert_eq!(findings, []);
-        assert_eq!(store.usage().unwrap().objects, 49);
+        assert_eq!(store.usage().unwrap().objects, 3 + all.len() as u64);
     }
 }

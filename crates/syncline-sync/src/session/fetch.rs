@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use syncline_base::hash::IdSet;
 use syncline_base::{Hash, Kind, task};
-use syncline_store::{Bases, Store};
 use syncline_store::codec::{self, Encoded};
+use syncline_store::{Bases, Store};
 
 use super::{Local, Served, Session, unexpected};
 use crate::error::{Error, Result};
