@@ -274,7 +274,7 @@ impl Backend for Directory {
             }
             // The names after the data: what syncs the data has most often taken them along.
             if fresh {
-                sync_parent(&path)?
+                sync_parent(&path)?;
             }
             missing.iter().try_for_each(|directory| sync_parent(directory))
         };

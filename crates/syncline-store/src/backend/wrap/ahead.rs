@@ -50,6 +50,9 @@ fn is_kept(name: &str) -> bool {
 /// A file, the length of its blocks (as a position in `BLOCKS`), and where one starts.
 type Key = (Arc<str>, usize, u64);
 
+/// A file that is kept: its name, its size and its turn.
+type Kept = (Arc<str>, u64, Arc<Mutex<()>>);
+
 #[derive(Debug)]
 struct File {
     name: Arc<str>,
@@ -147,7 +150,7 @@ impl Ahead {
     }
 
     /// The file's name and size and its turn; `None` when it is not one to be kept, or is not there.
-    fn file(&self, name: &str) -> Result<Option<(Arc<str>, u64, Arc<Mutex<()>>)>> {
+    fn file(&self, name: &str) -> Result<Option<Kept>> {
         if !is_kept(name) {
             return Ok(None);
         }
