@@ -22,6 +22,7 @@ mod gather;
 mod payload;
 
 use body::Part;
+pub(crate) use edit::{Source, columns, edit_with};
 pub use edit::{drop_columns, edit};
 use payload::Opened;
 

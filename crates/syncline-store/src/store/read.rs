@@ -19,6 +19,8 @@ use crate::pack::Loc;
 
 /// Frames that lie this close to each other are read together.
 const GAP: u64 = 32 << 10;
+/// The same where a read is a call of the local system, which costs less than copying some pages.
+const LOCAL_GAP: u64 = 4 << 10;
 /// One read is at most this long, unless a single frame is longer.
 const READ: u64 = 4 << 20;
 
@@ -249,11 +251,12 @@ impl Inner {
                 None => drop(wanted.insert(key, loc.len)),
             }
         }
+        let gap = if self.backend.caps().append { LOCAL_GAP } else { GAP };
         let mut runs: Vec<Run> = Vec::new();
         for ((file, offset), len) in wanted {
             let (from, to) = (u64::from(offset), u64::from(offset) + u64::from(len));
             match runs.last_mut() {
-                Some(run) if run.file == file && from <= run.to + GAP && to.max(run.to) - run.from <= READ => {
+                Some(run) if run.file == file && from <= run.to + gap && to.max(run.to) - run.from <= READ => {
                     run.to = run.to.max(to);
                     run.frames.push((offset, len));
                 }

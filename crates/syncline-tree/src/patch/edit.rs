@@ -1,6 +1,6 @@
 //! From an edit to a patch: cells that do not change are dropped, what is left is put into steps.
 
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use bytes::Bytes;
 
@@ -10,6 +10,7 @@ use super::{ColumnSet, Edit, Edited, PatchOp, RowOp, payload};
 use crate::content::ContentRef;
 use crate::leaf::layout::Node;
 use crate::leaf::{self, ColumnNode, External, Leaf};
+use crate::schema::Schema;
 use crate::{Error, Result};
 
 /// Edits a leaf: its new canonical bytes and the patch that makes them, in one go.
@@ -18,8 +19,27 @@ use crate::{Error, Result};
 /// `invalid` when the steps are out of order or reach outside the leaf or the batch, or the batch is not conformed.
 pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
     let (first, count) = check(base, edit)?;
-    let columns = source_columns(edit, first, count)?;
-    let mut changed = changes(base, edit, &columns, first);
+    edited(base, edit, &source_columns(edit, first, count)?, first)
+}
+
+/// As [`edit`], with the columns of the whole batch as [`columns`] gives them: for a batch that many leaves share.
+pub(crate) fn edit_with(base: &Leaf, edit: &Edit<'_>, columns: &[Source]) -> Result<Edited> {
+    check(base, edit)?;
+    edited(base, edit, columns, 0)
+}
+
+/// A column of an edit's batch, by position in the schema.
+pub(crate) type Source = (usize, Node<Buffer>);
+
+/// All columns of a batch.
+pub(crate) fn columns(schema: &Schema, rows: &RecordBatch) -> Result<Vec<Source>> {
+    let columns = schema.columns.iter().zip(rows.columns()).enumerate();
+    columns.map(|(i, (column, array))| Ok((i, leaf::node_with_nulls(column, array)?))).collect()
+}
+
+/// `columns` begin at row `first` of the batch.
+fn edited(base: &Leaf, edit: &Edit<'_>, columns: &[Source], first: u32) -> Result<Edited> {
+    let mut changed = changes(base, edit, columns, first);
     let mut steps = Steps::default();
     let mut cells: Vec<Runs> = vec![Runs::default(); edit.schema.columns.len()];
     let mut changed = changed.drain(..);
@@ -48,8 +68,11 @@ pub fn edit(base: &Leaf, edit: &Edit<'_>) -> Result<Edited> {
         return Ok(Edited::Unchanged);
     }
     let mut nodes: Vec<ColumnNode<Buffer>> = Vec::new();
-    for (i, node) in &columns {
+    for (i, node) in columns {
         let (column, runs) = (&edit.schema.columns[*i], &cells[*i]);
+        if runs.0.is_empty() {
+            continue;
+        }
         let node = node.slices();
         place_externals(&mut steps.externals, edit.externals, column.id, first, runs);
         let node = gather(None, Some(&node), runs).map_err(Error::Corrupt)?;
@@ -131,7 +154,7 @@ fn check(base: &Leaf, edit: &Edit<'_>) -> Result<(u32, u32)> {
 }
 
 /// The columns (by position) that the steps use, of the part of the batch that they use.
-fn source_columns(edit: &Edit<'_>, first: u32, count: u32) -> Result<Vec<(usize, Node<Buffer>)>> {
+fn source_columns(edit: &Edit<'_>, first: u32, count: u32) -> Result<Vec<Source>> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -166,7 +189,7 @@ fn used(ops: &[RowOp]) -> Option<ColumnSet> {
 }
 
 /// For each update, the columns whose cell is another one.
-fn changes(base: &Leaf, edit: &Edit<'_>, columns: &[(usize, Node<Buffer>)], first: u32) -> Vec<ColumnSet> {
+fn changes(base: &Leaf, edit: &Edit<'_>, columns: &[Source], first: u32) -> Vec<ColumnSet> {
     let updates = || {
         edit.ops.iter().filter_map(|op| match op {
             RowOp::Update { row, source, columns } => Some((*row, *source, columns)),
@@ -177,7 +200,8 @@ fn changes(base: &Leaf, edit: &Edit<'_>, columns: &[(usize, Node<Buffer>)], firs
     if sets.is_empty() {
         return sets;
     }
-    for (i, node) in columns {
+    let used = used(edit.ops);
+    for (i, node) in columns.iter().filter(|(i, _)| used.as_ref().is_none_or(|used| used.contains(*i))) {
         let (i, id) = (*i, edit.schema.columns[*i].id);
         let new = node.slices();
         let old: Option<Node<&[u8]>> = base.column(id);

@@ -48,6 +48,7 @@ pub(crate) fn apply(
     check: bool,
 ) -> Result<(Root, Applied)> {
     let shared = &*table.shared;
+    let batches = batches.map(|batch| batch?.for_edits(shared));
     let cursor = Cursor::new(shared, &table.root, table.height, 0)?;
     let limit = PART * shared.schema.leaf_rows as usize;
     let mut touches = Touches { cursor, rows: table.rows, batches, current: None, continuing: false, limit };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use crate::key::{KeyEncoder, Keys};
 use crate::leaf::{External, externalise, internalise};
-use crate::patch::ColumnSet;
+use crate::patch::{self, ColumnSet};
 use crate::schema::Schema;
 use crate::{Error, Result, content};
 
@@ -173,9 +173,16 @@ pub(crate) struct Batch {
     pub(crate) rows: Rows,
     pub(crate) ops: Vec<Op>,
     pub(crate) keys: Keys,
+    /// The columns as leaves have them, when [`Batch::for_edits`] was asked.
+    pub(crate) columns: Vec<patch::Source>,
 }
 
 impl Batch {
+    /// The same, ready to edit many leaves.
+    pub(crate) fn for_edits(self, shared: &Shared) -> Result<Self> {
+        Ok(Self { columns: patch::columns(&shared.schema, &self.rows.batch)?, ..self })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
@@ -188,7 +195,7 @@ impl Batch {
         let stay: Vec<u32> = (0_u32..).zip(&self.ops).filter(|(_, op)| **op != Op::Delete).map(|(i, _)| i).collect();
         let keys = stay.iter().map(|i| self.keys.get(*i as usize)).collect();
         let ops = stay.iter().map(|i| self.ops[*i as usize].clone()).collect();
-        Ok(Self { rows: self.rows.select(stay)?, ops, keys })
+        Ok(Self { rows: self.rows.select(stay)?, ops, keys, columns: Vec::new() })
     }
 }
 
@@ -215,7 +222,7 @@ pub(crate) fn prepare(shared: &Shared, changes: Changes) -> Result<Batch> {
     if externals.windows(2).any(|pair| (pair[0].column, pair[0].row) >= (pair[1].column, pair[1].row)) {
         return Err(Error::invalid("external cells of changes are not in order, or one is given twice"));
     }
-    Ok(Batch { rows: Rows { batch, externals }, ops, keys })
+    Ok(Batch { rows: Rows { batch, externals }, ops, keys, columns: Vec::new() })
 }
 
 /// Sees to it that keys ascend over all batches.

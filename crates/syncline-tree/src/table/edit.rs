@@ -54,7 +54,7 @@ pub(crate) fn rows_of(shared: &Shared, leaf: &Leaf) -> Result<Rows> {
 }
 
 /// The changes of all segments as one.
-fn joined(segments: &[Segment]) -> Result<Segment> {
+fn joined(shared: &Shared, segments: &[Segment]) -> Result<Segment> {
     if let [only] = segments {
         return Ok(only.clone());
     }
@@ -62,7 +62,8 @@ fn joined(segments: &[Segment]) -> Result<Segment> {
     let ops = segments.iter().flat_map(|(batch, range)| batch.ops[range.clone()].iter().cloned()).collect::<Vec<_>>();
     let keys = segments.iter().flat_map(|(batch, range)| range.clone().map(|i| batch.keys.get(i))).collect();
     let all = 0..ops.len();
-    Ok((Arc::new(Batch { rows: concat(&parts)?, ops, keys }), all))
+    let batch = Batch { rows: concat(&parts)?, ops, keys, columns: Vec::new() };
+    Ok((Arc::new(batch.for_edits(shared)?), all))
 }
 
 /// Applies changes (for this leaf and no other) to a leaf.
@@ -90,11 +91,11 @@ pub(crate) fn change(shared: &Shared, place: &Place, base: &Leaf, segments: &[Se
 
 /// Applies changes to a leaf without looking at boundaries.
 pub(crate) fn merge(shared: &Shared, base: &Leaf, segments: &[Segment]) -> Result<(Edited, Applied)> {
-    let (batch, range) = joined(segments)?;
+    let (batch, range) = joined(shared, segments)?;
     let keys = keys_of(shared, base)?;
     let (all, ops) = (range.len() as u64, steps(shared, &keys, &batch, range)?);
     let edit = Edit { schema: &shared.schema, rows: &batch.rows.batch, externals: &batch.rows.externals, ops: &ops };
-    let edited = patch::edit(base, &edit)?;
+    let edited = patch::edit_with(base, &edit, &batch.columns)?;
     let counts = match &edited {
         Edited::Unchanged => Counts::default(),
         Edited::Empty => Counts { deleted: base.rows() as u64, ..Counts::default() },
