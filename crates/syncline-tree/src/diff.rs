@@ -18,8 +18,10 @@ use crate::table::stream::{Stream, stream};
 use crate::table::{Changes, Rows, Table};
 use crate::{Error, Result};
 
-/// Regions that one task compares. A region of one side only counts for several.
+/// At most how many regions one task compares. A region of one side only counts for several.
 const GROUP: usize = 64;
+/// About how many bytes of leaves a task compares, when they are long.
+const GROUP_BYTES: usize = 4 << 20;
 const ONE_SIDED: usize = 8;
 
 /// How a row differs.
@@ -78,7 +80,9 @@ impl Sides {
         let mut regions = Regions::new(&self.old, &self.new)?;
         Ok(std::iter::from_fn(move || {
             let (mut group, mut weight) = (Vec::new(), 0);
-            while weight < GROUP {
+            let [old, new] = [&self.old, &self.new].map(|table| table.shared.leaf_size.fit(GROUP_BYTES, GROUP));
+            // A side of which no leaf was read yet says one; both sides are much alike.
+            while weight < old.max(new) {
                 match regions.next() {
                     None => break,
                     Some(Err(error)) => return Some(Err(error)),

@@ -18,6 +18,7 @@ mod scan;
 pub(crate) mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,25 @@ pub(crate) struct Shared {
     pub(crate) encoder: KeyEncoder,
     leaf_rule: Rule,
     node_rule: Rule,
+    pub(crate) leaf_size: LeafSize,
+}
+
+/// How long the leaves of a table are, learned from those that are read: what is known before are rows, which say nothing about
+/// bytes where cells are long. Leaves are worked on in groups of about so many bytes.
+#[derive(Debug, Default)]
+pub(crate) struct LeafSize(AtomicUsize);
+
+impl LeafSize {
+    /// Takes a leaf's length into account. Large ones count at once, small ones little by little.
+    pub(crate) fn note(&self, bytes: usize) {
+        let seen = self.0.load(Ordering::Relaxed);
+        self.0.store(bytes.max(seen - seen / 16), Ordering::Relaxed);
+    }
+
+    /// How many leaves take about `bytes`, 1 to `most`; one as long as nothing is known.
+    pub(crate) fn fit(&self, bytes: usize, most: usize) -> usize {
+        bytes.checked_div(self.0.load(Ordering::Relaxed)).unwrap_or(1).clamp(1, most)
+    }
 }
 
 impl Shared {
@@ -79,6 +99,7 @@ impl Shared {
             encoder: KeyEncoder::new(&schema)?,
             leaf_rule: Rule::new(schema.leaf_rows),
             node_rule: Rule::new(NODE_ENTRIES),
+            leaf_size: LeafSize::default(),
             schema,
         })
     }
@@ -95,7 +116,13 @@ impl Shared {
 
     /// A leaf, which must have so many rows.
     pub(crate) fn leaf(&self, id: &Hash, rows: u64) -> Result<Leaf> {
-        leaf_with(id, self.store.get(id)?, rows)
+        self.leaf_from(id, self.store.get(id)?, rows)
+    }
+
+    /// A leaf that was read already.
+    pub(crate) fn leaf_from(&self, id: &Hash, bytes: Bytes, rows: u64) -> Result<Leaf> {
+        self.leaf_size.note(bytes.len());
+        leaf_with(id, bytes, rows)
     }
 }
 

@@ -102,6 +102,8 @@ pub struct Sender {
     objects: u64,
     bytes: u64,
     deltas: u64,
+    /// About the length of the longest objects that were sent lately, or 0.
+    longest: usize,
 }
 
 impl std::fmt::Debug for Sender {
@@ -192,6 +194,7 @@ impl Sender {
             proposed: None,
             outbox: VecDeque::new(),
             objects: 0,
+            longest: 0,
             bytes: 0,
             deltas: 0,
         })

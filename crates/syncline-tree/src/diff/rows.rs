@@ -88,7 +88,9 @@ fn single<'r>(sides: &Sides, region: &'r Region) -> Option<(&'r Entry, &'r Entry
 /// For each region of one new leaf for one old one: the new leaf as it is stored. Read together.
 fn stored(sides: &Sides, group: &[Region]) -> Result<Vec<Option<Encoded>>> {
     let ids: Vec<Hash> = group.iter().filter_map(|region| Some(single(sides, region)?.1.id)).collect();
-    let mut objects = sides.new.store().get_encoded_many(&ids)?.into_iter();
+    let objects = sides.new.store().get_encoded_many(&ids)?;
+    objects.iter().for_each(|object| sides.new.shared.leaf_size.note(object.raw_len as usize));
+    let mut objects = objects.into_iter();
     Ok(group.iter().map(|region| single(sides, region).and_then(|_| objects.next())).collect())
 }
 

@@ -13,12 +13,14 @@ use super::cursor::{Cursor, Place};
 use super::edit::{self, Changed, Segment, lower_bound};
 use super::levels::{self, Root};
 use super::run::Assembler;
-use super::{Shared, Table, leaf_with};
+use super::{Shared, Table};
 use crate::Result;
 use crate::leaf::Leaf;
 
-/// Leaves that are read together and changed by one task.
+/// At most how many leaves are read together and changed by one task.
 const GROUP: usize = 16;
+/// About how many bytes of leaves a task changes, when they are long.
+const GROUP_BYTES: usize = 1 << 20;
 /// Changes for one leaf beyond so many times its mean number of rows come in parts.
 const PART: usize = 64;
 
@@ -53,7 +55,8 @@ pub(crate) fn apply(
     let limit = PART * shared.schema.leaf_rows as usize;
     let mut touches = Touches { cursor, rows: table.rows, batches, current: None, continuing: false, limit };
     let groups = std::iter::from_fn(|| {
-        let group: Result<Vec<_>> = std::iter::from_fn(|| touches.next().transpose()).take(GROUP).collect();
+        let size = shared.leaf_size.fit(GROUP_BYTES, GROUP);
+        let group: Result<Vec<_>> = std::iter::from_fn(|| touches.next().transpose()).take(size).collect();
         group.map(|group| (!group.is_empty()).then_some(group)).transpose()
     });
     let mut assembler = Assembler::new(table)?;
@@ -77,7 +80,7 @@ fn change_group(shared: &Shared, group: Vec<Touch>, check: bool) -> Result<Vec<D
     let one = |touch: Touch| {
         let bytes = if whole(&touch) { leaves.next() } else { None };
         let Some(bytes) = bytes else { return Ok(Done { touch, changed: None, base: None }) };
-        let base = leaf_with(&touch.place.id, bytes, touch.place.rows)?;
+        let base = shared.leaf_from(&touch.place.id, bytes, touch.place.rows)?;
         let changed = edit::change(shared, &touch.place, &base, &touch.segments)?;
         Ok(Done { touch, changed: Some(changed), base: Some(base) })
     };

@@ -272,3 +272,17 @@ fn rows_of_megabytes_are_kept_in_small_leaves_and_scanned_in_small_batches() {
     let back = edited.apply([Ok(Changes::upsert(rows(7..8, 0.0)))]).unwrap().0;
     assert_eq!(back.to_ref(), table.to_ref());
 }
+
+#[test]
+fn groups_of_leaves_follow_how_long_leaves_are() {
+    let size = crate::table::LeafSize::default();
+    assert_eq!(size.fit(1 << 20, 16), 1, "nothing is known");
+    size.note(32 << 10);
+    assert_eq!((size.fit(1 << 20, 16), size.fit(1 << 18, 16)), (16, 8));
+    size.note(4 << 20);
+    assert_eq!(size.fit(1 << 20, 16), 1, "one long leaf counts at once");
+    (0..200).for_each(|_| size.note(32 << 10));
+    assert_eq!(size.fit(1 << 20, 16), 16, "and is forgotten");
+    size.note(usize::MAX);
+    assert_eq!(size.fit(usize::MAX, 16), 1);
+}

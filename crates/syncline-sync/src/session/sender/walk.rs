@@ -13,8 +13,12 @@ use crate::wire::{self, FRAME_BYTES, MAX_IDS, Message, Object, PART_BYTES};
 
 /// How many objects are opened at once. Inner nodes and lists are small, leaves are read one by one.
 const OPEN_BATCH: usize = 512;
-/// How many objects are read at once to be sent: some megabytes.
+/// At most how many objects are read at once to be sent.
 const SEND_BATCH: usize = 64;
+/// About how many bytes of them, when they are long.
+const SEND_BYTES: usize = 8 << 20;
+/// How many are read before it is known how long they are.
+const FIRST_BATCH: usize = 8;
 
 impl Sender {
     /// Asks about these, or takes it that the receiver lacks them.
@@ -58,8 +62,9 @@ impl Sender {
 
     /// Sends these as they are stored, where the receiver can read that.
     pub(super) fn send(&mut self, mut items: Vec<Item>) -> Result<()> {
-        if items.len() > SEND_BATCH {
-            let rest = items.split_off(SEND_BATCH);
+        let most = SEND_BYTES.checked_div(self.longest).map_or(FIRST_BATCH, |fit| fit.clamp(1, SEND_BATCH));
+        if items.len() > most {
+            let rest = items.split_off(most);
             self.stack.push(Task::Send { items: rest });
         }
         let mut seen = IdSet::default();
@@ -74,6 +79,8 @@ impl Sender {
         })?;
         let mut batch = Vec::new();
         let mut bytes = 0;
+        let longest = encoded.iter().map(|(object, _)| object.raw_len as usize).max().unwrap_or(0);
+        self.longest = longest.max(self.longest - self.longest / 16);
         for (object, kind) in encoded {
             self.sent.insert(object.id, kind);
             self.objects += 1;
