@@ -48,11 +48,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     let secure = settings.tls.is_some();
     let running = syncline_server::start(&settings, Arc::new(hub))?;
+    // Before the answer: who reads it may ask the node to end at once.
+    let signals = running.signals()?;
     let url = running.url(secure);
     // Told even when quiet: with port 0 nobody else knows where it listens.
     let report = json!({ "url": url, "data": args.data, "pid": std::process::id() });
     context.out.answer(&report, |page| page.line(format!("serving {} at {url}; stop with Ctrl-C", args.data)))?;
-    running.run()?;
+    running.run(signals)?;
     Ok(None)
 }
 

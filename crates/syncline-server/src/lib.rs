@@ -16,4 +16,4 @@ pub mod remote;
 
 pub use error::{Error, Result};
 pub use hub::Hub;
-pub use listen::{Running, Settings, Tls, start};
+pub use listen::{Running, Settings, Signals, Tls, start};

@@ -184,16 +184,31 @@ impl Running {
         self.shut_down(GRACE);
     }
 
-    /// Serves until the process is interrupted or asked to end, then stops.
+    /// Watches for Ctrl-C and for a termination signal from now on.
+    ///
+    /// To be called before anybody is told that the node runs: a signal that nobody watches ends the process at once.
+    ///
+    /// # Errors
+    /// The operating system's when the signals cannot be watched.
+    pub fn signals(&self) -> Result<Signals> {
+        let _inside = self.runtime.as_ref().map(Runtime::enter);
+        Signals::watch().map_err(|error| Error::Listen {
+            address: self.address.to_string(),
+            reason: format!("watching for the signals that end it: {error}"),
+            kind: Kind::of_io(&error),
+        })
+    }
+
+    /// Serves until one of the signals comes, then stops.
     ///
     /// # Errors
     /// `Unavailable` when serving ended by itself.
-    pub fn run(mut self) -> Result<()> {
+    pub fn run(mut self, mut signals: Signals) -> Result<()> {
         let (Some(runtime), Some(mut serving)) = (&self.runtime, self.serving.take()) else { return Ok(()) };
         let failed = runtime.block_on(async {
             tokio::select! {
                 outcome = &mut serving => Some(outcome),
-                () = interrupted() => None,
+                () = signals.asked() => None,
             }
         });
         match failed {
@@ -230,23 +245,37 @@ impl Drop for Running {
     }
 }
 
-/// Waits for Ctrl-C or a termination signal.
-async fn interrupted() {
+/// The signals that ask a node to end, watched since this was made.
+#[derive(Debug)]
+pub struct Signals {
     #[cfg(unix)]
-    {
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn watch() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => {
-                let _ = tokio::signal::ctrl_c().await;
-            }
-        }
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
+
+    #[cfg(windows)]
+    fn watch() -> std::io::Result<Self> {
+        Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
+    }
+
+    /// Waits for the first of them.
+    async fn asked(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(windows)]
+        self.interrupt.recv().await;
     }
 }
