@@ -1,11 +1,12 @@
 //! What the product can do: replicas in directories and buckets, and one function per verb over them.
 //!
 //! [`ops`] is the whole list of verbs. Below it: `import` and `export` (formats), `sort` (external merge sort),
-//! `worktree` (files on disk), `work` (keeping files and refs in step), `change` (what differs, and the guard),
+//! `worktree` (files on disk), `work` (keeping files and refs in step), `change` (what differs, and the guard), `blend` (merged files),
 //! `part` (what a partial replica holds), `contents` (bringing what it left elsewhere), `reach` (what a version needs), `local` (a replica as transfer sessions see it).
 //!
 //! Not here: gRPC, HTTP, terminals.
 
+mod blend;
 pub mod change;
 mod contents;
 pub mod error;

@@ -84,3 +84,102 @@ fn an_open_conflict_stops_the_commit_and_a_resolution_lets_it_pass() {
         assert_eq!((row["a"].as_str(), row["b"].as_str()), (Some(expected), Some("new")));
     }
 }
+
+/// Two branches: `ours` was done on main, `theirs` on the side.
+fn apart(ours: impl FnOnce(&Place), theirs: impl FnOnce(&Place)) -> Place {
+    let place = Place::new();
+    place.write("run.sh/x", "x");
+    place.commit("base");
+    on_branch(&place, "side");
+    theirs(&place);
+    place.commit("theirs");
+    switch(&place, "main");
+    ours(&place);
+    place.commit("ours");
+    place
+}
+
+/// The merge is refused and says why; nothing has changed, and all goes on.
+fn is_refused(place: &Place, why: &str) {
+    let before = place.root();
+    let error = place.merge("side").expect_err("the two do not fit together");
+    assert_eq!(error.kind(), syncline_base::Kind::Conflict);
+    assert!(error.to_string().contains(why), "{error}");
+    assert_eq!(place.root(), before);
+    let status = syncline_node::ops::status::run(&place.replica, &Default::default(), &syncline_node::progress::Silent);
+    assert!(status.expect("the directory is as it was").files.is_empty());
+}
+
+#[test]
+fn a_file_does_not_meet_a_folder() {
+    let place = apart(|here| here.write("t/u", "folder"), |there| there.write("t", "file"));
+    is_refused(&place, "\"t\" is a file and the folder of \"t/u\"");
+    std::fs::rename(place.path().join("t"), place.path().join("t2")).expect("it is there");
+    place.commit("renamed");
+    assert_eq!(place.merge("side").expect("they fit now").outcome, merge::Outcome::Merged);
+    assert_eq!([place.read("t"), place.read("t2/u")], ["file", "folder"].map(|text| Some(text.to_owned())));
+}
+
+#[test]
+fn names_that_some_systems_cannot_tell_apart_do_not_meet() {
+    let place = apart(|here| here.write("readme", "a"), |there| there.write("README", "b"));
+    is_refused(&place, "\"README\" and \"readme\"");
+}
+
+#[test]
+fn an_empty_folder_that_the_other_side_filled_is_just_a_folder() {
+    let empty = |here: &Place| std::fs::create_dir(here.path().join("d")).expect("it is not there");
+    let place = apart(empty, |there| there.write("d/f", "x"));
+    assert_eq!(place.merge("side").expect("they fit").outcome, merge::Outcome::Merged);
+    assert_eq!(place.diff("side", "HEAD").trees.len(), 0, "nothing is left of the mark");
+}
+
+#[test]
+fn their_file_is_not_put_below_our_link() {
+    let place = apart(
+        |here| {
+            std::fs::remove_dir_all(here.path().join("run.sh")).expect("it is there");
+            here.write("run.sh", "a file now");
+        },
+        |there| there.write("run.sh/x", "changed"),
+    );
+    assert_eq!(place.merge("side").expect("one row is in conflict").conflicts, 1);
+    let take = |side| conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side });
+    let error = take(Side::Theirs).expect_err("a file is in the way");
+    assert!(error.to_string().contains("\"run.sh\" is a file"), "{error}");
+    take(Side::Ours).expect("ours can stay");
+    assert!(place.commit("merged").committed);
+    assert_eq!(place.read("run.sh").as_deref(), Some("a file now"));
+}
+
+#[test]
+fn their_cells_are_taken_by_column_and_not_by_name() {
+    use syncline_node::ops::alter;
+    let rename = |place: &Place, steps: &[(&str, &str)]| {
+        for (old, new) in steps {
+            let rename = vec![((*old).to_owned(), (*new).to_owned())];
+            let message = Some("columns".into());
+            let request = alter::Request { table: "t".into(), rename, message, ..alter::Request::default() };
+            alter::run(&place.replica, &request).expect("the name is free");
+        }
+    };
+    let place = Place::new();
+    place.upsert("id,a,b\n1,x,y\n2,x,y\n", "base");
+    on_branch(&place, "side");
+    place.upsert("id,a,b\n1,SIDE,y\n", "side");
+    switch(&place, "main");
+    place.upsert("id,a,b\n1,MAIN,y\n", "main");
+    // The two change names, and the key gets another.
+    rename(&place, &[("a", "c"), ("b", "a"), ("c", "b"), ("id", "ident")]);
+    assert_eq!(place.merge("side").expect("one row is in conflict").conflicts, 1);
+    let found = conflicts::run(&place.replica, 10).expect("it can be read").conflicts.remove(0);
+    assert_eq!(found.columns, ["b"]);
+    let theirs = found.theirs.expect("they have it");
+    assert_eq!((theirs["ident"].to_string(), &theirs["b"], &theirs["a"]), ("1".into(), &"SIDE".into(), &"y".into()));
+    conflicts::resolve(&place.replica, &Resolve { tree: None, key: Some("1".into()), side: Side::Theirs })
+        .expect("it is in conflict");
+    place.commit("merged");
+    let rows = place.diff("HEAD~1", "HEAD").rows;
+    let row = rows.first().and_then(|row| row.after.clone()).expect("row 1 differs");
+    assert_eq!((&row["b"], &row["a"]), (&"SIDE".into(), &"y".into()));
+}

@@ -4,6 +4,7 @@
 //! into rows and back, and holds the rules for paths. Layout: `docs/format/files.md`.
 //! Owns: nothing. Not here: the bytes of large files (`crate::content`), folders on disk (`syncline-node`).
 
+pub mod clash;
 pub mod collide;
 pub mod path;
 mod query;

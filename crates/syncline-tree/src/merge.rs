@@ -10,6 +10,8 @@
 mod join;
 mod schema;
 
+use std::collections::BTreeMap;
+
 use self::join::Join;
 pub use self::schema::merge_schemas;
 use crate::Result;
@@ -77,6 +79,51 @@ pub fn merge(base: &Table, ours: &Table, theirs: &Table) -> Result<Merged> {
     let rows = base.into_iter().zip(ours).zip(theirs);
     let conflict = |((key, columns), ((base, ours), theirs))| Conflict { key, base, ours, theirs, columns };
     Ok(Merged { table, conflicts: found.into_iter().zip(rows).map(conflict).collect() })
+}
+
+/// Rows of the versions that are merged as rows of what they are merged to.
+#[derive(Debug, Clone)]
+pub struct Lift {
+    schema: Schema,
+    renumbered: BTreeMap<u32, u32>,
+}
+
+impl Lift {
+    /// For these three versions of a table; without a `base` nothing is common to both.
+    ///
+    /// # Errors
+    /// `conflict` when the sides changed the schema in ways that exclude each other.
+    pub fn of(base: Option<&Schema>, ours: &Schema, theirs: &Schema) -> Result<Self> {
+        let (schema, renumbered) = merge_schemas(base.unwrap_or(ours), ours, theirs)?;
+        Ok(Self { schema, renumbered })
+    }
+
+    /// The schema of the merged table.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Rows of the base or of our side.
+    ///
+    /// # Errors
+    /// `invalid` when a value does not fit its column's type.
+    pub fn rows(&self, from: &Schema, rows: &Rows) -> Result<Rows> {
+        under(from, &self.schema, rows)
+    }
+
+    /// Rows of their side.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    pub fn their_rows(&self, from: &Schema, rows: &Rows) -> Result<Rows> {
+        let mut rows = rows.clone();
+        for external in &mut rows.externals {
+            external.column = self.renumbered.get(&external.column).copied().unwrap_or(external.column);
+        }
+        rows.externals.sort_unstable();
+        under(&schema::renumber(from, &self.renumbered), &self.schema, &rows)
+    }
 }
 
 /// Changes under one schema as changes under another, columns matched by id.

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_tree::conflicts::Item;
+use syncline_tree::merge::Lift;
 use syncline_tree::refs::{self, Merging};
 use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName};
 
 use crate::replica::Replica;
-use crate::{Error, Result, rows, work};
+use crate::{Error, Result, blend, rows, work};
 
 /// A row (or a whole tree) in conflict, with its three versions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,16 +74,24 @@ impl Sides {
         let open =
             |root: &DatasetRoot| root.tree(&item.tree).map(|tree| Table::open(replica.store(), tree)).transpose();
         let (base, ours, theirs) = (open(&self.base)?, open(&self.ours)?, open(&self.theirs)?);
-        let row = |table: &Option<Table>| -> Result<Option<serde_json::Value>> {
-            match table {
-                Some(table) if !bytes.is_empty() => match table.get_rows(&bytes)? {
-                    Some(row) => Ok(rows::rows_to_json(table.schema(), &row)?.into_iter().next()),
-                    None => Ok(None),
-                },
-                _ => Ok(None),
-            }
+        let schemas = [&base, &ours, &theirs].map(|table| table.as_ref().map(Table::schema));
+        // All three under the merged columns: each side may call them by other names.
+        let lift = match schemas {
+            [base, Some(ours), Some(theirs)] => Some(Lift::of(base, ours, theirs)?),
+            _ => None,
         };
-        let schema = ours.as_ref().or(theirs.as_ref()).or(base.as_ref()).map(Table::schema);
+        let row = |table: &Option<Table>, is_theirs: bool| -> Result<Option<serde_json::Value>> {
+            let Some(table) = table.as_ref().filter(|_| !bytes.is_empty()) else { return Ok(None) };
+            let Some(row) = table.get_rows(&bytes)? else { return Ok(None) };
+            let shown = match &lift {
+                Some(lift) if is_theirs => rows::rows_to_json(lift.schema(), &lift.their_rows(table.schema(), &row)?),
+                Some(lift) => rows::rows_to_json(lift.schema(), &lift.rows(table.schema(), &row)?),
+                None => rows::rows_to_json(table.schema(), &row),
+            };
+            Ok(shown?.into_iter().next())
+        };
+        let [of_base, of_ours, of_theirs] = schemas;
+        let schema = lift.as_ref().map(Lift::schema).or(of_ours).or(of_theirs).or(of_base);
         let name_of = |id: &u32| {
             let found = schema.and_then(|schema| schema.columns.iter().find(|column| column.id == *id));
             found.map_or_else(|| format!("column {id}"), |column| column.name.clone())
@@ -95,9 +104,9 @@ impl Sides {
             tree: item.tree.clone(),
             key,
             columns: item.columns.iter().map(name_of).collect(),
-            base: row(&base)?,
-            ours: row(&ours)?,
-            theirs: row(&theirs)?,
+            base: row(&base, false)?,
+            ours: row(&ours, false)?,
+            theirs: row(&theirs, true)?,
         })
     }
 }
@@ -171,6 +180,9 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<Resolved> {
         for tree in DatasetRoot::names([&sides.ours, &sides.theirs, &sides.base]) {
             take_theirs(replica, &sides, &tree, &chosen, &mut after)?;
         }
+        let advice = "take ours for them; or drop the merge with `syncline checkout --force HEAD`, rename or remove one of \
+                      each, commit, and merge again";
+        blend::settle(store, [&sides.ours, &sides.theirs], &mut after, "taking their files", advice)?;
     }
     let resolved = chosen.len();
     let left = open.len();
@@ -209,7 +221,11 @@ fn take_theirs(
     let open = |side: &DatasetRoot| -> Result<Option<Table>> {
         Ok(side.tree(tree).map(|table| Table::open(replica.store(), table)).transpose()?)
     };
-    let (Some(staged), Some(theirs)) = (open(root)?, open(&sides.theirs)?) else { return Ok(()) };
+    let (Some(staged), Some(ours), Some(theirs)) = (open(root)?, open(&sides.ours)?, open(&sides.theirs)?) else {
+        return Ok(());
+    };
+    let base = open(&sides.base)?;
+    let lift = Lift::of(base.as_ref().map(Table::schema), ours.schema(), theirs.schema())?;
     let schema = staged.schema();
     let mut changes = Vec::with_capacity(items.len());
     for item in items {
@@ -223,6 +239,7 @@ fn take_theirs(
                     }
                     _ => Op::Upsert,
                 };
+                let row = lift.their_rows(theirs.schema(), &row)?;
                 Changes { rows: schema.conform(&row.batch)?, ops: vec![op], externals: row.externals }
             }
             None => Changes::delete(schema, [&key[..]])?,

@@ -10,7 +10,7 @@ use syncline_tree::{Conflicts, DatasetRoot, commit as graph, dataset};
 use super::commit::{self, NewCommit};
 use crate::change::{self, TreeChange};
 use crate::replica::Replica;
-use crate::{Error, Result, revision, work};
+use crate::{Error, Result, blend, revision, work};
 
 /// What `merge` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -96,7 +96,10 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         if base == Some(ours) {
             plan.fast_forward(replica, &theirs_root, &mut report)?;
         } else {
-            let (merged, items) = dataset::merge_roots(store, &base_root, &plan.ours_root, &theirs_root)?;
+            let (mut merged, items) = dataset::merge_roots(store, &base_root, &plan.ours_root, &theirs_root)?;
+            let what = format!("merging {:?}", request.name);
+            let advice = "rename or remove one of each here, commit, and merge again";
+            blend::settle(store, [&plan.ours_root, &theirs_root], &mut merged, &what, advice)?;
             plan.finish(replica, merged, items, &mut report)?;
         }
     }
