@@ -315,6 +315,10 @@ impl Writer {
             return Ok(());
         }
         self.small_bytes += object.payload.len() + 48;
+        if self.small.capacity() == 0 {
+            // At once: each step of growing would touch fresh memory.
+            self.small.reserve(MAX_SLOTS);
+        }
         self.small.push(object);
         if self.small_bytes >= SHARED || self.small.len() == MAX_SLOTS { self.close_small() } else { Ok(()) }
     }

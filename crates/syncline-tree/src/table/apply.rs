@@ -15,7 +15,6 @@ use super::levels::{self, Root};
 use super::run::Assembler;
 use super::{Shared, Table};
 use crate::Result;
-use crate::leaf::Leaf;
 
 /// At most how many leaves are read together and changed by one task.
 const GROUP: usize = 16;
@@ -40,7 +39,6 @@ pub(crate) struct Touch {
 pub(crate) struct Done {
     pub(crate) touch: Touch,
     pub(crate) changed: Option<Changed>,
-    pub(crate) base: Option<Leaf>,
 }
 
 /// Applies changes to a table that has rows. `check`: whether the leaves that are changed are checked against their hashes.
@@ -79,10 +77,10 @@ fn change_group(shared: &Shared, group: Vec<Touch>, check: bool) -> Result<Vec<D
     let mut leaves = if check { store.get_many_once(&ids)? } else { store.get_many_unchecked(&ids)? }.into_iter();
     let one = |touch: Touch| {
         let bytes = if whole(&touch) { leaves.next() } else { None };
-        let Some(bytes) = bytes else { return Ok(Done { touch, changed: None, base: None }) };
+        let Some(bytes) = bytes else { return Ok(Done { touch, changed: None }) };
         let base = shared.leaf_from(&touch.place.id, bytes, touch.place.rows)?;
-        let changed = edit::change(shared, &touch.place, &base, &touch.segments)?;
-        Ok(Done { touch, changed: Some(changed), base: Some(base) })
+        let changed = edit::change(shared, &touch.place, base, &touch.segments)?;
+        Ok(Done { touch, changed: Some(changed) })
     };
     group.into_iter().map(one).collect()
 }

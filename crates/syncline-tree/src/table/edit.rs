@@ -38,9 +38,18 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Changed {
     pub(crate) outcome: Outcome,
+    /// What it needs to be cut anew with a leaf before it. Not kept when keys are the same, as after most edits: then that
+    /// is rare, and memory that lives no longer than a task is warm.
+    pub(crate) kept: Option<Kept>,
+    pub(crate) applied: Applied,
+}
+
+/// A leaf before and after its changes.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) base: Leaf,
     /// All rows as one leaf, of any length; `None` when no row is left.
     pub(crate) merged: Option<Bytes>,
-    pub(crate) applied: Applied,
 }
 
 /// Keys of a leaf's rows.
@@ -67,12 +76,12 @@ fn joined(shared: &Shared, segments: &[Segment]) -> Result<Segment> {
 }
 
 /// Applies changes (for this leaf and no other) to a leaf.
-pub(crate) fn change(shared: &Shared, place: &Place, base: &Leaf, segments: &[Segment]) -> Result<Changed> {
-    let (edited, applied) = merge(shared, base, segments)?;
-    let changed = |outcome, merged| Ok(Changed { outcome, merged, applied });
+pub(crate) fn change(shared: &Shared, place: &Place, base: Leaf, segments: &[Segment]) -> Result<Changed> {
+    let (edited, applied) = merge(shared, &base, segments)?;
+    let changed = |outcome, kept| Ok(Changed { outcome, kept, applied });
     match edited {
-        Edited::Unchanged => changed(Outcome::Same, Some(base.bytes().clone())),
-        Edited::Empty => changed(Outcome::Leaves(Vec::new()), None),
+        Edited::Unchanged => changed(Outcome::Same, None),
+        Edited::Empty => changed(Outcome::Leaves(Vec::new()), Some(Kept { base, merged: None })),
         Edited::Changed { leaf, patch, .. } => {
             if applied.inserted == 0
                 && applied.deleted == 0
@@ -81,12 +90,23 @@ pub(crate) fn change(shared: &Shared, place: &Place, base: &Leaf, segments: &[Se
                 // The same keys have the same boundaries.
                 let object = edited_object(shared, Bases::one(place.id), &leaf, patch)?;
                 let entry = Entry { id: object.id, rows: place.rows, last: last.clone() };
-                return changed(Outcome::Leaves(vec![Stored { entry, object }]), Some(leaf));
+                return changed(Outcome::Leaves(vec![Stored { entry, object }]), None);
             }
-            let outcome = cut(shared, place, base, &leaf, patch)?;
-            changed(outcome, Some(leaf))
+            let outcome = cut(shared, place, &base, &leaf, patch)?;
+            changed(outcome, Some(Kept { base, merged: Some(leaf) }))
         }
     }
+}
+
+/// A leaf before and after its changes, made again.
+pub(crate) fn keep(shared: &Shared, place: &Place, segments: &[Segment]) -> Result<Kept> {
+    let base = shared.leaf(&place.id, place.rows)?;
+    let merged = match merge(shared, &base, segments)?.0 {
+        Edited::Unchanged => Some(base.bytes().clone()),
+        Edited::Empty => None,
+        Edited::Changed { leaf, .. } => Some(leaf),
+    };
+    Ok(Kept { base, merged })
 }
 
 /// Applies changes to a leaf without looking at boundaries.

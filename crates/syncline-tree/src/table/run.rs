@@ -10,7 +10,7 @@ use super::apply::{Done, Touch};
 use super::build::{Cutter, Slice, Stored};
 use super::change::{Applied, Op, Rows};
 use super::cursor::{Cursor, Place};
-use super::edit::{Outcome, keys_of, merge, rows_of};
+use super::edit::{Outcome, keep, keys_of, merge, rows_of};
 use super::levels::Splice;
 use super::{Shared, Table};
 use crate::Result;
@@ -77,8 +77,8 @@ impl<'a> Assembler<'a> {
         {
             self.feed_old(run.end)?;
         }
-        let Done { touch, changed, base } = done;
-        let Some((changed, base)) = changed.zip(base) else { return self.take_part(&touch) };
+        let Done { touch, changed } = done;
+        let Some(changed) = changed else { return self.take_part(&touch) };
         self.applied.add(&changed.applied);
         let adjoins = self.run.is_some();
         match changed.outcome {
@@ -89,9 +89,13 @@ impl<'a> Assembler<'a> {
                 Ok(())
             }
             _ => {
+                let kept = match changed.kept {
+                    Some(kept) => kept,
+                    None => keep(self.shared, &touch.place, &touch.segments)?,
+                };
                 self.begin(&touch.place);
-                self.remember(touch.place.id, base);
-                if let Some(merged) = changed.merged {
+                self.remember(touch.place.id, kept.base);
+                if let Some(merged) = kept.merged {
                     self.feed_leaf(&Leaf::parse(merged)?)?;
                 }
                 self.end_of(&touch.place)
