@@ -183,3 +183,28 @@ fn their_cells_are_taken_by_column_and_not_by_name() {
     let row = rows.first().and_then(|row| row.after.clone()).expect("row 1 differs");
     assert_eq!((&row["b"], &row["a"]), (&"SIDE".into(), &"y".into()));
 }
+
+#[test]
+fn tables_made_apart_meet_column_by_column() {
+    let place = Place::new();
+    place.write("f", "x");
+    place.commit("base");
+    on_branch(&place, "side");
+    place.upsert("id,city,name\n1,c1,theirs\n2,c2,n2\n", "theirs");
+    switch(&place, "main");
+    place.upsert("id,name,city\n1,ours,c1\n3,n3,c3\n", "ours");
+    let done = place.merge("side").expect("nothing is in the way");
+    assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Conflicts, 1));
+    let found = conflicts::run(&place.replica, 10).expect("it can be read").conflicts.remove(0);
+    assert_eq!(found.columns, ["name"]);
+    let theirs = found.theirs.expect("they have it");
+    assert_eq!((&theirs["name"], &theirs["city"]), (&"theirs".into(), &"c1".into()));
+    conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side: Side::Theirs }).expect("it is open");
+    place.commit("merged");
+    let rows = place.diff("HEAD~1", "HEAD").rows;
+    let cells = |row: &syncline_node::ops::diff::Row| {
+        let after = row.after.as_ref().expect("no row goes");
+        [&after["id"], &after["name"], &after["city"]].map(ToString::to_string).join(" ")
+    };
+    assert_eq!(rows.iter().map(cells).collect::<Vec<_>>(), [r#"1 "theirs" "c1""#, r#"2 "n2" "c2""#]);
+}

@@ -106,7 +106,7 @@ fn merges(table: &Table, all: &RecordBatch, rng: &mut Rng) {
     let (ours, theirs) = (branch(), branch());
     table.store().flush().unwrap();
     time("merge", || {
-        let merged = merge::merge(table, &ours, &theirs).unwrap();
+        let merged = merge::merge(Some(table), &ours, &theirs).unwrap();
         table.store().flush().unwrap();
         println!("{:<24} {:>10}", "conflicts", merged.conflicts.len());
     });

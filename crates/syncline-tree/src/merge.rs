@@ -45,17 +45,19 @@ pub struct Merged {
     pub conflicts: Vec<Conflict>,
 }
 
-/// Merges what `theirs` changed since `base` into `ours`. All three are in one store.
+/// Merges what `theirs` changed since `base` into `ours`. All are in one store. Without a `base` the two were made apart:
+/// then columns are matched by name, and all rows of both are new.
 ///
 /// # Errors
 /// `conflict` when the sides changed the schema in ways that exclude each other; the store's.
-pub fn merge(base: &Table, ours: &Table, theirs: &Table) -> Result<Merged> {
-    let (schema, renumbered) = merge_schemas(base.schema(), ours.schema(), theirs.schema())?;
+pub fn merge(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result<Merged> {
+    let (schema, renumbered) = merge_schemas(base.map(Table::schema), ours.schema(), theirs.schema())?;
     let ours = ours.with_schema(schema)?;
-    if ours.to_ref() == theirs.to_ref() || base.to_ref() == theirs.to_ref() {
+    let is_base = |table: &Table| base.is_some_and(|base| base.to_ref() == table.to_ref());
+    if ours.to_ref() == theirs.to_ref() || is_base(theirs) {
         return Ok(Merged { table: ours, conflicts: Vec::new() });
     }
-    if base.to_ref() == ours.to_ref() && renumbered.is_empty() {
+    if is_base(&ours) && renumbered.is_empty() {
         let table = theirs.with_schema(ours.schema().clone())?;
         return Ok(Merged { table, conflicts: Vec::new() });
     }
@@ -71,11 +73,13 @@ pub fn merge(base: &Table, ours: &Table, theirs: &Table) -> Result<Merged> {
             lifted(&from, &to, changes)
         }
     };
-    let mut join = Join::new(&ours, changes(base, &ours)?, changes(base, theirs)?.map(lift))?;
+    let since = |side: &Table| changes(base.unwrap_or(&side.emptied()), side);
+    let mut join = Join::new(&ours, since(&ours)?, since(theirs)?.map(lift))?;
     let table = ours.apply(&mut join)?.0;
     let found = join.finish();
     let keys: Keys = found.iter().map(|(key, _)| &key[..]).collect();
-    let (base, ours, theirs) = (base.get_many(&keys)?, ours.get_many(&keys)?, theirs.get_many(&keys)?);
+    let base = base.map_or_else(|| Ok(vec![None; keys.len()]), |base| base.get_many(&keys))?;
+    let (ours, theirs) = (ours.get_many(&keys)?, theirs.get_many(&keys)?);
     let rows = base.into_iter().zip(ours).zip(theirs);
     let conflict = |((key, columns), ((base, ours), theirs))| Conflict { key, base, ours, theirs, columns };
     Ok(Merged { table, conflicts: found.into_iter().zip(rows).map(conflict).collect() })
@@ -89,12 +93,12 @@ pub struct Lift {
 }
 
 impl Lift {
-    /// For these three versions of a table; without a `base` nothing is common to both.
+    /// For these three versions of a table; without a `base` the two were made apart.
     ///
     /// # Errors
     /// `conflict` when the sides changed the schema in ways that exclude each other.
     pub fn of(base: Option<&Schema>, ours: &Schema, theirs: &Schema) -> Result<Self> {
-        let (schema, renumbered) = merge_schemas(base.unwrap_or(ours), ours, theirs)?;
+        let (schema, renumbered) = merge_schemas(base, ours, theirs)?;
         Ok(Self { schema, renumbered })
     }
 

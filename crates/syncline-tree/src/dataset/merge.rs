@@ -8,7 +8,7 @@ use syncline_store::Store;
 use super::{DatasetRoot, TreeName};
 use crate::conflicts::{Item, to_hex};
 use crate::table::{Table, TableRef};
-use crate::{Result, merge};
+use crate::{Error, Result, merge};
 
 /// Merges `theirs` into `ours`, both made from `base` (an empty root when the histories are unrelated). Returns what
 /// is merged, with our side in every conflict, and the conflicts in tree and key order.
@@ -54,11 +54,10 @@ fn merge_tree(
     let (Some(ours), Some(theirs)) = (open(ours)?, open(theirs)?) else {
         unreachable!("the caller passes both sides");
     };
-    let base = match open(base)? {
-        Some(base) => base,
-        None => Table::create(store, ours.schema().clone())?,
-    };
-    let merged = merge::merge(&base, &ours, &theirs)?;
+    let merged = merge::merge(open(base)?.as_ref(), &ours, &theirs).map_err(|error| match error {
+        Error::Conflict(why) => Error::Conflict(format!("{name}: {why}")),
+        other => other,
+    })?;
     conflicts.extend(merged.conflicts.into_iter().map(|conflict| Item {
         tree: name.clone(),
         key: to_hex(&conflict.key),

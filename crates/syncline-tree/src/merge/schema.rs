@@ -1,5 +1,7 @@
 //! One schema out of three: what both sides did to the columns.
 //!
+//! Ids say which columns are the same when both sides come from one table. Tables that were made apart gave their ids
+//! independently: there, names say it.
 //! Owns nothing.
 
 use std::collections::BTreeMap;
@@ -8,11 +10,13 @@ use crate::schema::{Column, Schema};
 use crate::{Error, Result};
 
 /// The schema with what both sides changed since `base`, and new ids for columns of `theirs` that were given ids which mean
-/// other columns here. A column that both added under one name with one type is one column.
+/// other columns here. A column that both added under one name with one type is one column. Without a `base` the two tables
+/// were made apart, and the result has the columns of both, matched by name.
 ///
 /// # Errors
-/// `conflict` when the sides changed one column differently.
-pub fn merge_schemas(base: &Schema, ours: &Schema, theirs: &Schema) -> Result<(Schema, BTreeMap<u32, u32>)> {
+/// `conflict` when the sides changed one column differently, or made tables that cannot be one.
+pub fn merge_schemas(base: Option<&Schema>, ours: &Schema, theirs: &Schema) -> Result<(Schema, BTreeMap<u32, u32>)> {
+    let Some(base) = base else { return join_schemas(ours, theirs) };
     let mut renumbered = BTreeMap::new();
     if theirs == base || theirs == ours {
         return Ok((ours.clone(), renumbered));
@@ -56,6 +60,67 @@ pub fn merge_schemas(base: &Schema, ours: &Schema, theirs: &Schema) -> Result<(S
     merged.set_next_id(next);
     merged.check().map_err(|error| Error::Conflict(format!("merging two versions of a table: {error}")))?;
     Ok((merged, renumbered))
+}
+
+/// The columns of two tables that were made apart, and what those of `theirs` are called by here.
+fn join_schemas(ours: &Schema, theirs: &Schema) -> Result<(Schema, BTreeMap<u32, u32>)> {
+    let mut renumbered = BTreeMap::new();
+    if theirs == ours {
+        return Ok((ours.clone(), renumbered));
+    }
+    let (our_key, their_key) = (key_names(ours), key_names(theirs));
+    if our_key != their_key {
+        let (ours, theirs) = (our_key.join(", "), their_key.join(", "));
+        return Err(apart(&format!("the key is ({ours}) here and ({theirs}) there")));
+    }
+    let lacking = |column: &Column, place: &str| {
+        apart(&format!("column {:?} may not be null, and rows {place} do not have it", column.name))
+    };
+    let mut columns = ours.columns.clone();
+    for column in &mut columns {
+        match theirs.column(&column.name) {
+            Some(other) if other.ty == column.ty => column.nullable |= other.nullable,
+            Some(other) => {
+                return Err(apart(&format!("column {:?} is {} here and {} there", column.name, column.ty, other.ty)));
+            }
+            None if column.nullable => {}
+            None => return Err(lacking(column, "there")),
+        }
+    }
+    let mut next = ours.next_id().max(theirs.next_id());
+    for column in &theirs.columns {
+        let id = match ours.column(&column.name) {
+            Some(ours) => ours.id,
+            None if !column.nullable => return Err(lacking(column, "here")),
+            // An id that we never gave is free.
+            None if column.id >= ours.next_id() => column.id,
+            None => {
+                next = next.saturating_add(1);
+                next - 1
+            }
+        };
+        if ours.column(&column.name).is_none() {
+            columns.push(Column { id, ..column.clone() });
+        }
+        if id != column.id {
+            renumbered.insert(column.id, id);
+        }
+    }
+    columns.sort_unstable_by_key(|column| column.id);
+    let mut joined = Schema { columns, ..ours.clone() };
+    joined.set_next_id(next);
+    joined.check().map_err(|error| apart(&error.to_string()))?;
+    Ok((joined, renumbered))
+}
+
+fn key_names(schema: &Schema) -> Vec<&str> {
+    schema.key_positions().into_iter().map(|i| &*schema.columns[i].name).collect()
+}
+
+fn apart(why: &str) -> Error {
+    Error::Conflict(format!(
+        "merging two tables that were made apart under one name: {why}; make them alike, or import one of them under another name"
+    ))
 }
 
 fn by_id(schema: &Schema, id: u32) -> Option<&Column> {

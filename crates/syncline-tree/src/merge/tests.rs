@@ -82,7 +82,7 @@ proptest! {
         for percent in [1, 10, 50] {
             let (ours, our_rows) = branch(&mut rng, &base, &base_rows, percent);
             let (theirs, their_rows) = branch(&mut rng, &base, &base_rows, percent);
-            let merged = merge(&base, &ours, &theirs).unwrap();
+            let merged = merge(Some(&base), &ours, &theirs).unwrap();
             let (rows, conflicts) = expected(&base_rows, &our_rows, &their_rows);
             model::check(&merged.table, &rows);
             prop_assert_eq!(merged.conflicts.len(), conflicts.len());
@@ -114,7 +114,7 @@ proptest! {
             table.apply([Ok(Changes { rows: batch, ops, externals: Vec::new() })]).unwrap().0
         };
         let (ours, theirs) = (change(&ours, &mut rng), change(&theirs, &mut rng));
-        let merged = merge(&base, &ours, &theirs).unwrap();
+        let merged = merge(Some(&base), &ours, &theirs).unwrap();
         let names: Vec<_> = merged.table.schema().columns[schema.columns.len()..].iter().map(|c| c.name.clone()).collect();
         prop_assert_eq!(names, ["both", "ours", "theirs"]);
         let column = |table: &Table, name: &str| {
@@ -136,12 +136,12 @@ fn schemas_that_exclude_each_other_are_a_conflict() {
     let with = |schema: Schema| base.with_schema(schema).unwrap();
     let ours = with(schema.add_column("new", Type::Int32).unwrap());
     let theirs = with(schema.add_column("new", Type::Utf8).unwrap());
-    assert_eq!(merge(&base, &ours, &theirs).unwrap_err().kind(), syncline_base::Kind::Conflict);
+    assert_eq!(merge(Some(&base), &ours, &theirs).unwrap_err().kind(), syncline_base::Kind::Conflict);
     let ours = with(schema.rename_column("c0", "x").unwrap());
     let theirs = with(schema.rename_column("c0", "y").unwrap());
-    assert_eq!(merge(&base, &ours, &theirs).unwrap_err().kind(), syncline_base::Kind::Conflict);
+    assert_eq!(merge(Some(&base), &ours, &theirs).unwrap_err().kind(), syncline_base::Kind::Conflict);
     let theirs = with(schema.drop_column("c0").unwrap());
-    assert!(merge(&base, &ours, &theirs).unwrap().table.schema().column("x").is_none());
+    assert!(merge(Some(&base), &ours, &theirs).unwrap().table.schema().column("x").is_none());
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_column_that_replaced_one_that_went_is_another_column() {
     let ops = vec![Op::Patch([last].into_iter().collect()); ids.len()];
     let theirs = base.apply([Ok(Changes { rows, ops, externals: Vec::new() })]).unwrap().0;
     for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
-        let merged = merge(&base, ours, theirs).unwrap();
+        let merged = merge(Some(&base), ours, theirs).unwrap();
         assert!(merged.conflicts.is_empty());
         let schema = merged.table.schema();
         assert!(schema.column("old").is_none() && schema.column("new").unwrap().id > old);
@@ -172,8 +172,98 @@ fn a_column_that_replaced_one_that_went_is_another_column() {
         assert_eq!(cells.column(0).null_count(), 200, "cells of the old column stand in the new one");
     }
     // Ids that a side has given and taken back stay taken.
-    let merged = merge_schemas(&schema, gone.schema(), &schema.add_column("x", Type::Bool).unwrap()).unwrap().0;
+    let merged = merge_schemas(Some(&schema), gone.schema(), &schema.add_column("x", Type::Bool).unwrap()).unwrap().0;
     assert_eq!(merged.column("x").unwrap().id, old + 1);
-    let merged = merge_schemas(&schema, gone.schema(), &schema.rename_column("old", "older").unwrap()).unwrap().0;
+    let merged = merge_schemas(Some(&schema), gone.schema(), &schema.rename_column("old", "older").unwrap()).unwrap().0;
     assert_eq!((merged.next_id(), merged.column("older")), (old + 1, None));
+}
+
+/// A table whose first column is the key; cells are text.
+fn made(store: &syncline_store::Store, columns: &[(&str, Type, bool)], rows: &[&[&str]]) -> Table {
+    let fields = columns.iter().map(|(name, ty, nullable)| crate::schema::Field::new(*name, ty.clone(), *nullable));
+    let schema = Schema::new(fields.collect(), &[columns[0].0]).unwrap();
+    let arrow = schema.arrow();
+    let cells = (0..columns.len()).map(|at| {
+        let text = arrow_array::StringArray::from_iter_values(rows.iter().map(|row| row[at]));
+        arrow_cast::cast(&text, arrow.field(at).data_type()).unwrap()
+    });
+    let batch = RecordBatch::try_new(arrow.clone(), cells.collect()).unwrap();
+    Table::create(store, schema).unwrap().apply([Ok(Changes::insert(batch))]).unwrap().0
+}
+
+/// The rows of a table as text, cells in this order of columns.
+fn cells_of(table: &Table, names: &[&str]) -> Vec<String> {
+    let rows = model::read(table, crate::table::Scan::default());
+    let cell = |row: usize, name: &&str| {
+        let at = table.schema().columns.iter().position(|column| column.name == **name).expect("it has the column");
+        arrow_cast::display::array_value_to_string(rows.column(at), row).unwrap()
+    };
+    (0..rows.num_rows()).map(|row| names.iter().map(|name| cell(row, name)).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn tables_made_apart_are_matched_by_the_names_of_their_columns() {
+    let store = memory_store();
+    let text = |name| (name, Type::Utf8, true);
+    let number = ("id", Type::Int64, false);
+    let first = made(&store, &[number.clone(), text("name"), text("city")], &[&["1", "n1", "c1"], &["3", "n3", "c3"]]);
+    // In another order.
+    let second = made(&store, &[number.clone(), text("city"), text("name")], &[&["2", "c2", "n2"], &["3", "c3", "n3"]]);
+    for (ours, theirs) in [(&first, &second), (&second, &first)] {
+        let merged = merge(None, ours, theirs).unwrap();
+        assert!(merged.conflicts.is_empty());
+        assert_eq!(cells_of(&merged.table, &["id", "name", "city"]), ["1 n1 c1", "2 n2 c2", "3 n3 c3"]);
+        assert_eq!(merged.table.schema(), ours.schema());
+    }
+    // One in conflict: columns are told by our ids.
+    let third = made(&store, &[number.clone(), text("city"), text("name")], &[&["3", "c3", "other"]]);
+    for (ours, theirs) in [(&first, &third), (&third, &first)] {
+        let merged = merge(None, ours, theirs).unwrap();
+        let name = ours.schema().column("name").unwrap().id;
+        assert_eq!(merged.conflicts.iter().map(|c| &c.columns[..]).collect::<Vec<_>>(), [&[name][..]]);
+        assert!(merged.conflicts[0].base.is_none());
+        assert_eq!(cells_of(&merged.table, &["id", "city"]), ["1 c1", "3 c3"]);
+    }
+    // Columns that one side has only, whatever their place and the leaves' sizes.
+    let titled = made(&store, &[number.clone(), text("title")], &[&["2", "t2"]]);
+    for (ours, theirs) in [(&first, &titled), (&titled, &first)] {
+        let merged = merge(None, ours, theirs).unwrap().table;
+        assert_eq!(cells_of(&merged, &["id", "name", "city", "title"]), ["1 n1 c1 ", "2   t2", "3 n3 c3 "]);
+    }
+    let more = made(&store, &[number.clone(), text("name"), text("city"), text("title")], &[&["2", "n2", "c2", "t2"]]);
+    let more = Table::create(&store, more.schema().clone().with_leaf_rows(first.schema().leaf_rows).unwrap())
+        .unwrap()
+        .apply(changes(&more.emptied(), &more).unwrap())
+        .unwrap()
+        .0;
+    for (ours, theirs) in [(&first, &more), (&more, &first)] {
+        let merged = merge(None, ours, theirs).unwrap().table;
+        assert_eq!(cells_of(&merged, &["id", "name", "city", "title"]), ["1 n1 c1 ", "2 n2 c2 t2", "3 n3 c3 "]);
+        assert_eq!(merged.schema().column("title").unwrap().id, 3);
+    }
+}
+
+#[test]
+fn tables_made_apart_that_cannot_be_one_are_a_conflict() {
+    let store = memory_store();
+    let id = ("id", Type::Int64, false);
+    let table = |columns: &[(&str, Type, bool)]| made(&store, columns, &[&vec!["9007199254740993"; columns.len()]]);
+    let number = table(&[id.clone(), ("n", Type::Int64, true)]);
+    let float = table(&[id.clone(), ("n", Type::Float64, true)]);
+    let other_key = table(&[("n", Type::Int64, false), ("id", Type::Int64, true)]);
+    let other_key_type = table(&[("id", Type::Utf8, false), ("n", Type::Int64, true)]);
+    let strict = table(&[id.clone(), ("n", Type::Int64, true), ("must", Type::Utf8, false)]);
+    for (other, why) in [
+        (&float, "column \"n\" is "),
+        (&other_key, "the key is ("),
+        (&other_key_type, "column \"id\" is "),
+        (&strict, "column \"must\" may not be null"),
+    ] {
+        for (ours, theirs) in [(&number, other), (other, &number)] {
+            let error = merge(None, ours, theirs).unwrap_err();
+            assert_eq!(error.kind(), syncline_base::Kind::Conflict);
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(Lift::of(None, ours.schema(), theirs.schema()).is_err());
+        }
+    }
 }
