@@ -1,9 +1,13 @@
 //! Branches and merges on one replica.
 
-use syncline_node::ops::conflicts::{self, Resolve, Side};
-use syncline_node::ops::{branch, checkout, merge};
+use std::path::Path;
 
-use crate::support::Place;
+use syncline_node::ops::conflicts::{self, Resolve, Side};
+use syncline_node::ops::{branch, checkout, commit, diff, merge, transfer};
+use syncline_node::progress::Silent;
+use syncline_node::{Replica, loopback};
+
+use crate::support::{Place, env, open};
 
 fn on_branch(place: &Place, name: &str) {
     let create = branch::Action::Create { name: name.into(), at: None, force: false };
@@ -207,4 +211,61 @@ fn tables_made_apart_meet_column_by_column() {
         [&after["id"], &after["name"], &after["city"]].map(ToString::to_string).join(" ")
     };
     assert_eq!(rows.iter().map(cells).collect::<Vec<_>>(), [r#"1 "theirs" "c1""#, r#"2 "n2" "c2""#]);
+}
+
+fn copy(of: &Path, to: &Path, bare: bool) -> Replica {
+    let url = of.display().to_string();
+    let request = transfer::CloneRequest { url, dir: to.to_owned(), bare, tables: None, depth: None, paths: None };
+    let mut transport = loopback::connect(open(of)).expect("it was made before");
+    transfer::clone(&request, env(), &mut *transport, &Silent).expect("it is new");
+    open(to)
+}
+
+/// Merges the two of [`apart`], which are in conflict about the file `run.sh/x` alone, in a replica with and without a
+/// directory, and takes each side. What comes out is that side's tree, and it can be read.
+fn one_side_or_the_other(place: &Place) {
+    for (bare, side) in [(true, Side::Ours), (true, Side::Theirs), (false, Side::Ours), (false, Side::Theirs)] {
+        let dir = tempfile::tempdir().expect("the system has room for a directory");
+        let path = dir.path().join("merged");
+        let replica = copy(&place.path(), &path, bare);
+        let request = merge::Request { name: "origin/side".into(), ..merge::Request::default() };
+        let done = merge::run(&replica, &request).expect("what fits is staged");
+        assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Conflicts, 1));
+        conflicts::resolve(&replica, &Resolve { tree: None, key: None, side }).expect("one is open");
+        let request = commit::Request { message: "merged".into(), ..commit::Request::default() };
+        commit::run(&replica, &request, &Silent).expect("all is decided");
+        let taken = if side == Side::Ours { "HEAD~1" } else { "origin/side" };
+        let request = diff::Request { from: Some(taken.into()), to: Some("HEAD".into()), tree: None, rows: 10 };
+        assert_eq!(diff::run(&replica, &request).expect("both can be read").trees.len(), 0, "bare {bare}, {side:?}");
+        copy(&path, &dir.path().join("again"), false);
+    }
+}
+
+#[test]
+fn a_file_that_both_changed_is_of_one_side() {
+    for (ours, theirs) in [("2", "10"), ("10", "2"), ("20", "10")] {
+        let write = |text: &'static str| move |place: &Place| place.write("run.sh/x", text);
+        one_side_or_the_other(&apart(write(ours), write(theirs)));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_does_not_take_the_mode_of_a_file() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let chmod = |place: &Place| {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(place.path().join("run.sh/x"), mode).expect("it is ours");
+    };
+    let link = |place: &Place| {
+        std::fs::remove_file(place.path().join("run.sh/x")).expect("it is there");
+        symlink("y", place.path().join("run.sh/x")).expect("the name is free");
+    };
+    one_side_or_the_other(&apart(chmod, link));
+    one_side_or_the_other(&apart(link, chmod));
+    // A mode by itself goes with any content.
+    let place = apart(chmod, |there| there.write("run.sh/x", "more"));
+    assert_eq!(place.merge("side").expect("they fit").outcome, merge::Outcome::Merged);
+    let mode = std::fs::metadata(place.path().join("run.sh/x")).expect("it is there").permissions().mode();
+    assert_eq!((place.read("run.sh/x").as_deref(), mode & 0o111), (Some("more"), 0o111));
 }

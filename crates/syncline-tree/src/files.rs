@@ -11,7 +11,8 @@ mod query;
 mod rows;
 
 pub use query::{Difference, Each, Listed, diff, differences, get, key, list, path_of, paths, scan};
-pub use rows::{Edit, changes, entries, schema};
+pub(crate) use rows::contested;
+pub use rows::{Edit, changes, entries, schema, taken_with};
 
 use bytes::Bytes;
 

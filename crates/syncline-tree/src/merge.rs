@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 
 use self::join::Join;
 pub use self::schema::merge_schemas;
-use crate::Result;
 use crate::diff::changes;
 use crate::key::Keys;
 use crate::patch::ColumnSet;
 use crate::schema::Schema;
 use crate::table::{Changes, Op, Rows, Table, under};
+use crate::{Result, files};
 
 /// A row that the merge could not decide.
 #[derive(Debug, Clone)]
@@ -51,6 +51,21 @@ pub struct Merged {
 /// # Errors
 /// `conflict` when the sides changed the schema in ways that exclude each other; the store's.
 pub fn merge(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result<Merged> {
+    merge_by(base, ours, theirs, |_, _| ColumnSet::new())
+}
+
+/// As [`merge`], for files: what a path holds is of one side, whole.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_files(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result<Merged> {
+    merge_by(base, ours, theirs, files::contested)
+}
+
+/// The cells of a row that go together, given those that each side changed: either side's, or in conflict.
+type Contested = fn(&ColumnSet, &ColumnSet) -> ColumnSet;
+
+fn merge_by(base: Option<&Table>, ours: &Table, theirs: &Table, contested: Contested) -> Result<Merged> {
     let (schema, renumbered) = merge_schemas(base.map(Table::schema), ours.schema(), theirs.schema())?;
     let ours = ours.with_schema(schema)?;
     let is_base = |table: &Table| base.is_some_and(|base| base.to_ref() == table.to_ref());
@@ -74,7 +89,7 @@ pub fn merge(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result<Merge
         }
     };
     let since = |side: &Table| changes(base.unwrap_or(&side.emptied()), side);
-    let mut join = Join::new(&ours, since(&ours)?, since(theirs)?.map(lift))?;
+    let mut join = Join::new(&ours, contested, since(&ours)?, since(theirs)?.map(lift))?;
     let table = ours.apply(&mut join)?.0;
     let found = join.finish();
     let keys: Keys = found.iter().map(|(key, _)| &key[..]).collect();

@@ -5,7 +5,7 @@ use syncline_base::Hash;
 use syncline_tree::conflicts::Item;
 use syncline_tree::merge::Lift;
 use syncline_tree::refs::{self, Merging};
-use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName};
+use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName, files};
 
 use crate::replica::Replica;
 use crate::{Error, Result, blend, rows, work};
@@ -233,13 +233,14 @@ fn take_theirs(
         changes.push(match theirs.get_rows(&key)? {
             Some(row) => {
                 let position = |id: &u32| schema.columns.iter().position(|column| column.id == *id);
+                let row = lift.their_rows(theirs.schema(), &row)?;
                 let op = match staged.get_rows(&key)? {
-                    Some(_) if !item.columns.is_empty() => {
-                        Op::Patch(item.columns.iter().filter_map(position).collect())
+                    Some(here) if !item.columns.is_empty() => {
+                        let cells = item.columns.iter().filter_map(position).collect();
+                        Op::Patch(if *tree == TreeName::Files { files::taken_with(cells, &here, &row) } else { cells })
                     }
                     _ => Op::Upsert,
                 };
-                let row = lift.their_rows(theirs.schema(), &row)?;
                 Changes { rows: schema.conform(&row.batch)?, ops: vec![op], externals: row.externals }
             }
             None => Changes::delete(schema, [&key[..]])?,

@@ -54,7 +54,8 @@ fn merge_tree(
     let (Some(ours), Some(theirs)) = (open(ours)?, open(theirs)?) else {
         unreachable!("the caller passes both sides");
     };
-    let merged = merge::merge(open(base)?.as_ref(), &ours, &theirs).map_err(|error| match error {
+    let by = if *name == TreeName::Files { merge::merge_files } else { merge::merge };
+    let merged = by(open(base)?.as_ref(), &ours, &theirs).map_err(|error| match error {
         Error::Conflict(why) => Error::Conflict(format!("{name}: {why}")),
         other => other,
     })?;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{Content, Entry, FileKind, INLINE_MAX, path};
 use crate::content::ContentRef;
 use crate::leaf::External;
+use crate::patch::ColumnSet;
 use crate::schema::{Field, Schema, Type};
 use crate::table::{Changes, Op, Rows};
 use crate::{Error, Result};
@@ -45,6 +46,26 @@ const KIND: usize = 1;
 const MODE: usize = 2;
 const SIZE: usize = 3;
 const CONTENT: usize = 4;
+
+/// The cells that say what a path holds: its size is that of its content, and its kind says what that means. A mode belongs to
+/// the kind, and goes by itself where that is the same.
+fn held(with_mode: bool) -> ColumnSet {
+    [KIND, SIZE, CONTENT].into_iter().chain(with_mode.then_some(MODE)).collect()
+}
+
+/// The cells of a path that two sides cannot share out, when these are the cells that each changed.
+pub(crate) fn contested(ours: &ColumnSet, theirs: &ColumnSet) -> ColumnSet {
+    let held = held(ours.contains(KIND) || theirs.contains(KIND));
+    let touched = |side: &ColumnSet| side.iter().any(|position| held.contains(position));
+    if touched(ours) && touched(theirs) { held } else { ColumnSet::new() }
+}
+
+/// These cells of a path, and those that have to be taken with them from `theirs` into `ours` (one row each).
+#[must_use]
+pub fn taken_with(cells: ColumnSet, ours: &Rows, theirs: &Rows) -> ColumnSet {
+    let held = held(ours.batch.columns().get(KIND) != theirs.batch.columns().get(KIND));
+    if cells.iter().any(|cell| held.contains(cell)) { cells.iter().chain(held.iter()).collect() } else { cells }
+}
 
 /// What is to become of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use arrow_array::Array;
 
+use super::Contested;
 use crate::Result;
 use crate::key::{KeyEncoder, Keys};
 use crate::leaf::External;
@@ -25,6 +26,7 @@ struct Side<I> {
 #[derive(Debug)]
 pub(super) struct Join<O, T> {
     schema: Schema,
+    contested: Contested,
     encoder: KeyEncoder,
     ours: Side<O>,
     theirs: Side<T>,
@@ -61,11 +63,12 @@ where
     O: Iterator<Item = Result<Changes>>,
     T: Iterator<Item = Result<Changes>>,
 {
-    pub(super) fn new(table: &Table, ours: O, theirs: T) -> Result<Self> {
+    pub(super) fn new(table: &Table, contested: Contested, ours: O, theirs: T) -> Result<Self> {
         let schema = table.schema().clone();
         Ok(Self {
             encoder: KeyEncoder::new(&schema)?,
             schema,
+            contested,
             ours: Side { changes: ours, current: None },
             theirs: Side { changes: theirs, current: None },
             conflicts: Vec::new(),
@@ -112,7 +115,7 @@ where
             if keys.get(*at) != key {
                 break;
             }
-            let verdict = verdict(&self.schema, (ours, *at), (theirs, row));
+            let verdict = verdict(&self.schema, self.contested, (ours, *at), (theirs, row));
             *at += 1;
             return Ok(match verdict {
                 Verdict::Keep => None,
@@ -140,14 +143,25 @@ where
     }
 }
 
-fn verdict(schema: &Schema, (ours, i): (&Changes, usize), (theirs, j): (&Changes, usize)) -> Verdict {
+fn verdict(
+    schema: &Schema,
+    contested: Contested,
+    (ours, i): (&Changes, usize),
+    (theirs, j): (&Changes, usize),
+) -> Verdict {
     let differs = |position: &usize| !same_cell(schema, *position, (ours, i), (theirs, j));
     match (&ours.ops[i], &theirs.ops[j]) {
         (Op::Delete, Op::Delete) => Verdict::Keep,
         (Op::Delete, _) | (_, Op::Delete) => Verdict::Conflict(Vec::new(), None),
         (Op::Patch(mine), Op::Patch(other)) => {
-            let columns: Vec<usize> = other.iter().filter(|p| mine.contains(*p)).filter(differs).collect();
-            let rest: ColumnSet = other.iter().filter(|p| !mine.contains(*p)).collect();
+            let contested = contested(mine, other);
+            let disputed = |p: &usize| match (mine.contains(*p), other.contains(*p)) {
+                (true, true) => differs(p),
+                // One side has the cell of the base.
+                (changed, more) => changed != more && contested.contains(*p),
+            };
+            let columns: Vec<usize> = (0..schema.columns.len()).filter(disputed).collect();
+            let rest: ColumnSet = other.iter().filter(|p| !mine.contains(*p) && !contested.contains(*p)).collect();
             let rest = (!rest.is_empty()).then_some(Op::Patch(rest));
             match (columns.is_empty(), rest) {
                 (true, None) => Verdict::Keep,
