@@ -2,10 +2,12 @@
 //!
 //! Owns no state. Not here: the sessions (`syncline-sync`), the verbs that start one (`crate::ops::transfer`).
 
+use bytes::Bytes;
+use syncline_base::hash::IdSet;
 use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_sync::{Error as SyncError, Local, Part, RefMove};
-use syncline_tree::{DatasetRoot, Refs, commit as graph, refs};
+use syncline_tree::{Commit, DatasetRoot, Refs, commit as graph, refs};
 
 use crate::replica::Replica;
 use crate::{Error, Result, change, reach, work};
@@ -45,7 +47,12 @@ impl Local for Replica {
     }
 
     fn given_up(&self) -> syncline_sync::Result<Vec<Hash>> {
-        Ok(Self::refs(self).map_err(to_sync)?.dropped.into_iter().collect())
+        let refs = Self::refs(self).map_err(to_sync)?;
+        Ok(reach::given_up(self.store(), &refs).map_err(to_sync)?.into_iter().collect())
+    }
+
+    fn keep_past(&self, past: &[(Hash, Commit, Bytes)]) -> syncline_sync::Result<()> {
+        keep_past(self, past).map_err(to_sync)
     }
 
     fn move_ref(&self, request: &RefMove) -> syncline_sync::Result<()> {
@@ -56,6 +63,23 @@ impl Local for Replica {
             }
         }
     }
+}
+
+/// Notes first that the data of these commits is not here: one that is stored without that note counts as complete.
+fn keep_past(replica: &Replica, past: &[(Hash, Commit, Bytes)]) -> Result<()> {
+    let inside: IdSet = past.iter().map(|(id, ..)| *id).collect();
+    let parents: IdSet = past.iter().flat_map(|(_, commit, _)| &commit.parents).copied().collect();
+    let given_up = reach::given_up(replica.store(), &replica.refs()?)?;
+    refs::update(replica.store(), |refs| {
+        refs.dropped.extend(inside.difference(&parents));
+        refs.held.extend(parents.iter().filter(|id| !inside.contains(*id) && !given_up.contains(*id)));
+        Ok(())
+    })?;
+    for (.., record) in past {
+        replica.store().put(record)?;
+    }
+    replica.store().flush()?;
+    Ok(())
 }
 
 enum Outcome {

@@ -121,8 +121,62 @@ fn a_replica_that_gave_up_old_versions_is_cloned_pulled_from_and_pushed() {
     let second = Place::new();
     push(&fresh, &second).expect("there is no history that it has to join");
     copy(&second);
-    // Whose version was given up there cannot be brought forward; it loses nothing and is told.
-    let told = pull(&old, &hub).expect_err("the versions between are gone");
-    assert!(told.to_string().contains("parent"), "{told}");
-    assert_ne!(old.root(), hub.root());
+    // Whose version was given up there moves forward over what is gone.
+    let done = pull(&old, &hub).expect("the records of what is between are left");
+    assert_eq!(done.merged, Some(merge::Outcome::FastForward));
+    copy(&old);
+    let third = Place::new();
+    pull(&third, &old).expect("it gives what it has");
+    copy(&third);
+}
+
+#[test]
+fn what_was_changed_here_is_merged_with_what_follows_on_versions_given_up_there() {
+    let (hub, mine, full) = (Place::new(), Place::new(), Place::new());
+    let rows = |salt: &str| (0..4_000).fold("id,a,b\n".to_owned(), |text, id| text + &format!("{id},{salt} {id},\n"));
+    hub.upsert(&rows("first"), "first");
+    pull(&mine, &hub).expect("the hub has a version");
+    mine.upsert("id,b\n5,mine\n", "mine");
+    for salt in ["b", "c", "d"] {
+        hub.upsert(&rows(salt), salt);
+    }
+    pull(&full, &hub).expect("the hub has versions");
+    let give_up = |place: &Place| {
+        for _ in 0..2 {
+            let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+            gc::run(&place.replica, &keep, &Silent).expect("nothing is in the way");
+        }
+    };
+    give_up(&hub);
+    assert_eq!(pull(&mine, &hub).expect("they have the first version in common").merged, Some(merge::Outcome::Merged));
+    push(&mine, &hub).expect("it follows");
+    assert_eq!(mine.root(), hub.root());
+    let sound = |place: &Place| {
+        let seen = verify::run(&place.replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
+        assert!(seen.sound, "{seen:?}");
+    };
+    sound(&mine);
+    sound(&hub);
+    // A branch that stands on a version which is only a record here.
+    let at = branch::Action::Create { name: "side".into(), at: Some("HEAD~1".into()), force: false };
+    branch::run(&full.replica, branch::Sort::Branch, &at).expect("it has all versions");
+    let to_side = syncline_node::ops::checkout::Request { name: "side".into(), force: false };
+    syncline_node::ops::checkout::run(&full.replica, &to_side).expect("it is there");
+    full.upsert("id,b\n9,side\n", "on the side");
+    push(&full, &hub).expect("it comes as objects");
+    pull(&mine, &hub).expect("the branch is new");
+    sound(&mine);
+    sound(&hub);
+    // The other way round: what was given up before it was pushed.
+    let (late, far) = (Place::new(), Place::new());
+    late.upsert(&rows("first"), "first");
+    push(&late, &far).expect("it is empty");
+    for salt in ["b", "c", "d"] {
+        late.upsert(&rows(salt), salt);
+    }
+    give_up(&late);
+    push(&late, &far).expect("the records of what is between are left");
+    assert_eq!(late.root(), far.root());
+    sound(&late);
+    sound(&far);
 }

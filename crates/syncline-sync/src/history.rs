@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) commits: Vec<Hash>,
     /// Commits the receiver has, on which the first of `commits` stand.
     pub(crate) common: IdSet,
+    /// Commits between the two that only their record is left of.
+    pub(crate) past: Vec<Hash>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,11 +34,13 @@ struct Mark {
 }
 
 /// The commits in the history of `wants` that are not in the history of `heads`, at most `depth` from a want.
-/// Heads that this store does not have are passed over. What is in `ends` or further back is not sent.
+/// Heads that this store does not have are passed over. Of what is in `gone` only the records can be sent: that joins the
+/// histories of both sides when there is something common before it; otherwise nothing from there on back is sent.
 ///
 /// # Errors
 /// The store's. A parent that is missing ends the walk there: a shallow replica sends what it has.
-pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<u32>, ends: &IdSet) -> Result<Plan> {
+pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<u32>, gone: &IdSet) -> Result<Plan> {
+    let joins = depth.is_none() && !heads.is_empty();
     let depth = depth.unwrap_or(u32::MAX);
     let mut walk = Walk { store, marks: BTreeMap::new(), heap: BinaryHeap::new(), pending: 0 };
     for want in wants {
@@ -53,10 +57,13 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
         if send {
             walk.pending -= 1;
             // Commits come by generation: by now it is known whether the receiver has this one.
-            if ends.contains(&id) {
+            if !gone.contains(&id) {
+                plan.commits.push(id);
+            } else if joins {
+                plan.past.push(id);
+            } else {
                 continue;
             }
-            plan.commits.push(id);
         }
         let distance = mark.distance.saturating_add(1);
         if send && distance >= depth {
@@ -69,6 +76,10 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
     plan.commits.reverse();
     // Both sides' histories meet in these; most of them were never taken from the heap.
     plan.common = walk.marks.iter().filter(|(_, mark)| mark.wanted && mark.known).map(|(id, _)| *id).collect();
+    if plan.common.is_empty() && !plan.past.is_empty() {
+        return self::plan(store, wants, &[], None, gone);
+    }
+    plan.past.reverse();
     Ok(plan)
 }
 

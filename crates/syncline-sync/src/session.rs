@@ -13,10 +13,11 @@ mod server;
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
-use syncline_tree::TreeName;
+use syncline_tree::{Commit, TreeName};
 
 use crate::error::{Error, Result};
 use crate::graph;
@@ -58,12 +59,22 @@ pub trait Local: Send + Sync {
         Ok(None)
     }
 
-    /// Commits whose data, and whose ancestors' data, was given up here: nobody can be sent them.
+    /// Commits whose data was given up here: nobody can be sent it.
     ///
     /// # Errors
     /// Whatever keeps it from reading them.
     fn given_up(&self) -> Result<Vec<Hash>> {
         Ok(Vec::new())
+    }
+
+    /// Keeps the records of commits whose data was given up on the other side, and notes that their data is not here,
+    /// before it stores the first. Parents are among them or here.
+    ///
+    /// # Errors
+    /// Whatever keeps it from writing; `invalid` where nothing can be given up.
+    fn keep_past(&self, past: &[(Hash, Commit, Bytes)]) -> Result<()> {
+        let why = format!("{} versions were given up on the other side, and this side cannot be without", past.len());
+        Err(Error::Invalid(why))
     }
 
     /// Moves a ref.

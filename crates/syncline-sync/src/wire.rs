@@ -15,8 +15,8 @@ use syncline_store::Bases;
 
 use crate::error::{Error, Result};
 use fields::{
-    fault, items, objects, put_fault, put_ids, put_items, put_object, put_option, put_refs, put_squeezed, put_text,
-    put_trees, put_uint, put_want, refs, squeezed, trees, want,
+    fault, items, objects, past, put_bytes, put_fault, put_ids, put_items, put_object, put_option, put_refs,
+    put_squeezed, put_text, put_trees, put_uint, put_want, refs, squeezed, trees, want,
 };
 use reader::Reader;
 use syncline_tree::TableRef;
@@ -169,6 +169,8 @@ pub enum Message {
         /// How many.
         commits: u64,
     },
+    /// Sender: records of commits whose data it has given up, between what the receiver has and what will come.
+    Past(Vec<Bytes>),
     /// Sender: objects, children before parents.
     Objects(Vec<Object>),
     /// Sender: more of the payload of the last object.
@@ -253,6 +255,7 @@ const PROPOSE: u8 = 18;
 const QUERY: u8 = 19;
 const ANSWER: u8 = 20;
 const SETTLED: u8 = 21;
+const PAST: u8 = 22;
 
 impl Message {
     /// Its name, for messages about it.
@@ -264,6 +267,7 @@ impl Message {
             Self::AskHaves => "ask-haves",
             Self::Haves(_) => "haves",
             Self::Plan { .. } => "plan",
+            Self::Past(_) => "past",
             Self::Objects(_) => "objects",
             Self::Part(_) => "part",
             Self::Offer(_) => "offer",
@@ -304,6 +308,7 @@ impl Message {
         match self {
             Self::Objects(objects) => objects.iter().map(|object| object.payload.len() + 80).sum(),
             Self::Part(bytes) | Self::Lack(bytes) => bytes.len() + 8,
+            Self::Past(records) => records.iter().map(|record| record.len() + 8).sum(),
             Self::Offer(items) => items.len() * Hash::LEN + 64,
             Self::Haves(ids) => ids.len() * Hash::LEN + 16,
             Self::Query { body, .. } | Self::Answer { body, .. } => body.len() + 16,
@@ -331,6 +336,7 @@ impl Message {
             Self::AskHaves => ASK_HAVES,
             Self::Haves(_) => HAVES,
             Self::Plan { .. } => PLAN,
+            Self::Past(_) => PAST,
             Self::Objects(_) => OBJECTS,
             Self::Part(_) => PART,
             Self::Offer(_) => OFFER,
@@ -372,6 +378,7 @@ impl Message {
                 out.reserve(self.size_hint());
                 objects.iter().for_each(|object| put_object(out, object));
             }
+            Self::Past(records) => records.iter().for_each(|record| put_bytes(out, record)),
             Self::Part(bytes) | Self::Lack(bytes) => out.put_slice(bytes),
             Self::Offer(items) => put_items(out, items),
             Self::Delta { tree, frame } => {
@@ -420,6 +427,7 @@ impl Message {
             ASK_HAVES => Self::AskHaves,
             HAVES => Self::Haves(r.ids("haves")?),
             PLAN => Self::Plan { commits: r.uint("commits")? },
+            PAST => Self::Past(past(&mut r)?),
             OBJECTS => Self::Objects(objects(&mut r)?),
             PART => Self::Part(r.rest()),
             OFFER => Self::Offer(items(&mut r)?),

@@ -8,6 +8,7 @@
 
 mod compare;
 mod objects;
+mod past;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,6 +27,7 @@ use crate::history;
 use crate::wire::{self, Message, Move, Want, Welcome};
 use compare::{Compared, Comparing};
 use objects::Assembly;
+use past::Past;
 
 /// After so many bytes what has arrived is made durable and acknowledged.
 const FLUSH_BYTES: usize = 32 << 20;
@@ -81,6 +83,8 @@ pub struct Receiver<'a> {
     /// have to join.
     partial: bool,
     shallow: BTreeSet<Hash>,
+    /// Commits that come without their data.
+    past: Past,
     outbox: VecDeque<Message>,
 }
 
@@ -183,6 +187,7 @@ impl<'a> Receiver<'a> {
             applied: 0,
             commits: 0,
             shallow: BTreeSet::new(),
+            past: Past::default(),
             outbox: VecDeque::new(),
         })
     }
@@ -265,6 +270,7 @@ impl<'a> Receiver<'a> {
         if self.assembly.is_some() || !self.deltas.is_empty() || self.comparing.is_some() {
             return Err(Error::protocol("finish", "an object or a delta is still open"));
         }
+        self.keep_past()?;
         self.flush()?;
         match &mut self.purpose {
             Purpose::Pull { result } => {
@@ -338,6 +344,7 @@ impl Session for Receiver<'_> {
                 Ok(())
             }
             (Phase::Stream, Message::Plan { .. }) => Ok(()),
+            (Phase::Stream, Message::Past(records)) => self.past(&records),
             (Phase::Stream, Message::Objects(objects)) => self.objects(objects),
             (Phase::Stream, Message::Part(bytes)) => self.part(&bytes),
             (Phase::Stream, Message::Offer(items)) => self.offer(&items),

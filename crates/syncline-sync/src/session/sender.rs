@@ -42,6 +42,8 @@ enum Task {
     Propose { trees: Vec<(TreeName, TableRef)> },
     /// Send the row delta of a tree.
     Delta { tree: String, frames: VecDeque<Bytes> },
+    /// Send the records of the commits that are given up here, from this one on.
+    Past(usize),
     /// Begin the commit of this number.
     Commit(usize),
     /// Send the commit of this number: everything under it has been sent.
@@ -81,8 +83,8 @@ pub struct Sender {
     /// What is here, when that is not everything.
     part: Option<Part>,
     depth: Option<u32>,
-    /// Commits that cannot be sent, nor what is before them.
-    ends: IdSet,
+    /// Commits whose data is not here any more.
+    gone: IdSet,
     wants: Vec<Hash>,
     /// The receiver has nothing: nothing needs to be asked, and nothing is sent as a delta.
     empty: bool,
@@ -182,7 +184,7 @@ impl Sender {
             outline: false,
             part: local.part()?,
             depth: None,
-            ends: local.given_up()?.into_iter().collect(),
+            gone: local.given_up()?.into_iter().collect(),
             wants,
             empty: false,
             plan: Plan::default(),
@@ -257,7 +259,7 @@ impl Sender {
 
     /// Finds out what is missing, now that some of the receiver's commits are known.
     fn begin(&mut self, heads: &[Hash], empty: bool) -> Result<()> {
-        self.plan = history::plan(&self.store, &self.wants, heads, self.depth, &self.ends)?;
+        self.plan = history::plan(&self.store, &self.wants, heads, self.depth, &self.gone)?;
         self.position = self.plan.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         self.empty = empty;
         if self.plan.common.is_empty()
@@ -274,6 +276,7 @@ impl Sender {
             self.outbox.push_back(Message::Plan { commits: self.plan.commits.len() as u64 });
         }
         self.stack.push(Task::Commit(0));
+        self.stack.push(Task::Past(0));
         Ok(())
     }
 
@@ -352,6 +355,7 @@ impl Sender {
                 }
                 Ok(())
             }
+            Task::Past(at) => self.past(at),
             Task::Commit(at) => self.commit(at),
             Task::Step(at) => self.step(at),
             Task::Finish => {
@@ -362,10 +366,28 @@ impl Sender {
         }
     }
 
-    /// Which of a commit's parents the receiver has when the commit arrives.
+    /// Which of a commit's parents both sides have when the commit arrives.
     fn base_of(&self, at: usize, commit: &Commit) -> Option<Hash> {
         let sent = |id: &Hash| self.position.get(id).is_some_and(|position| *position < at);
-        commit.parents.iter().find(|id| self.plan.common.contains(*id) || sent(id)).copied()
+        let known = |id: &Hash| self.plan.common.contains(id) || sent(id);
+        commit.parents.iter().find(|id| known(id) && !self.gone.contains(*id)).copied()
+    }
+
+    fn past(&mut self, at: usize) -> Result<()> {
+        let (mut records, mut bytes, mut next) = (Vec::new(), 0, at);
+        while let Some(id) =
+            self.plan.past.get(next).filter(|_| bytes < wire::FRAME_BYTES && records.len() < wire::MAX_IDS)
+        {
+            let record = self.store.get(id)?;
+            bytes += record.len();
+            records.push(record);
+            next += 1;
+        }
+        if !records.is_empty() {
+            self.outbox.push_back(Message::Past(records));
+            self.stack.push(Task::Past(next));
+        }
+        Ok(())
     }
 
     fn commit(&mut self, at: usize) -> Result<()> {
@@ -413,7 +435,8 @@ impl Sender {
         let bytes = self.store.get(&id)?;
         let commit = Commit::decode(&bytes)?;
         let root_bytes = self.store.get(&commit.root)?;
-        let base = self.base_of(at, &commit);
+        // What was done again may lack the base's records, too.
+        let base = self.base_of(at, &commit).filter(|_| !self.redone.contains(&at));
         let (base_bytes, base_root) = match base {
             Some(base) => {
                 let bytes = self.store.get(&base)?;

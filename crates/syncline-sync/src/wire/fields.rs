@@ -1,6 +1,6 @@
 //! Fields of messages that are more than a number or a text, there and back.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::{Hash, Kind};
 use syncline_store::Bases;
 use syncline_tree::TableRef;
@@ -131,6 +131,17 @@ pub(super) fn put_object(out: &mut BytesMut, object: &Object) {
     put_uint(out, u64::from(object.raw_len));
     put_uint(out, u64::from(object.rest));
     put_bytes(out, &object.payload);
+}
+
+pub(super) fn past(r: &mut Reader) -> Result<Vec<Bytes>> {
+    let mut records = Vec::new();
+    while !r.is_empty() {
+        if records.len() == MAX_IDS {
+            return Err(Error::protocol("past", format!("more than {MAX_IDS} in one message")));
+        }
+        records.push(r.bytes("record")?);
+    }
+    Ok(records)
 }
 
 pub(super) fn objects(r: &mut Reader) -> Result<Vec<Object>> {

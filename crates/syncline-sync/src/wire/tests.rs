@@ -72,6 +72,7 @@ fn message() -> impl Strategy<Value = Message> {
         Just(Message::AskHaves),
         ids().prop_map(Message::Haves),
         any::<u64>().prop_map(|commits| Message::Plan { commits }),
+        proptest::collection::vec(blob(), 0..4).prop_map(Message::Past),
         proptest::collection::vec(object(), 0..4).prop_map(Message::Objects),
         blob().prop_map(Message::Part),
         proptest::collection::vec((hash(), 0..3u8), 0..9).prop_map(Message::Offer),

@@ -31,7 +31,14 @@ enum Rebuilt {
 
 impl Receiver<'_> {
     pub(super) fn step(&mut self, step: &Step) -> Result<()> {
-        let base = self.base(step)?;
+        let base = match self.base(step) {
+            // Its record is here and its data was given up.
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.ask_again();
+                return Ok(());
+            }
+            base => base?,
+        };
         let root_prefix = squeeze::root_prefix(base.as_ref().map(|base| &base.root_bytes[..]));
         let root_bytes = squeeze::unsqueeze("a dataset root", &step.root, &root_prefix)?;
         let root = DatasetRoot::decode(&root_bytes)?;
@@ -45,9 +52,7 @@ impl Receiver<'_> {
         }
         self.check_parents(id, &commit)?;
         if let Rebuilt::Different = self.trees(base.as_ref(), &root)? {
-            self.outbox.push_back(Message::Redo { step: self.steps });
-            self.redo = Some(self.steps);
-            self.forget_deltas();
+            self.ask_again();
             return Ok(());
         }
         if !self.deltas.is_empty() {
@@ -71,6 +76,13 @@ impl Receiver<'_> {
         self.stored(step.root.payload.len() + step.commit.payload.len())
     }
 
+    /// The step as objects.
+    fn ask_again(&mut self) {
+        self.outbox.push_back(Message::Redo { step: self.steps });
+        self.redo = Some(self.steps);
+        self.forget_deltas();
+    }
+
     fn base(&mut self, step: &Step) -> Result<Option<Base>> {
         let Some(id) = step.base else { return Ok(None) };
         if !self.have.has_commit(id)? {
@@ -87,7 +99,9 @@ impl Receiver<'_> {
     fn check_parents(&mut self, id: Hash, commit: &Commit) -> Result<()> {
         let mut generation = 0;
         for parent in &commit.parents {
-            if self.have.has_commit(*parent)? {
+            if let Some(past) = self.past.generation(parent) {
+                generation = generation.max(past);
+            } else if self.have.has_commit(*parent)? {
                 generation = generation.max(Commit::load(&self.store, parent)?.generation);
             } else if self.partial {
                 self.shallow.insert(id);
