@@ -5,10 +5,10 @@
 use bytes::Bytes;
 use syncline_base::Hash;
 use syncline_store::codec::{Encoded, Registry};
-use syncline_store::{Store, codec};
+use syncline_store::{Store, chunk, codec};
 use syncline_tree::leaf::External;
 pub use syncline_tree::walk::ObjectKind;
-use syncline_tree::{TableRef, TreeName, walk};
+use syncline_tree::{TableRef, TreeName, content, record, walk};
 
 use crate::error::{Error, Result};
 use crate::wire::Object;
@@ -124,6 +124,24 @@ pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: &Bytes) -> Result<Enc
         return Ok(Encoded::whole(id, syncline_tree::codec::LEAF, raw_len, payload.into()));
     }
     Ok(Store::encode(canonical)?)
+}
+
+/// Refuses an object that claims to be longer than any of its kind, before it is decoded.
+///
+/// # Errors
+/// `Corrupt` when it does; `Invalid` for a kind that is not known.
+pub(crate) fn check_length(object: &Object) -> Result<()> {
+    let longest = match kind_of_byte(object.kind)? {
+        ObjectKind::Schema => record::MAX_LEN,
+        ObjectKind::Content { height: 0 } => chunk::MAX,
+        ObjectKind::Content { .. } => content::MAX_LIST,
+        ObjectKind::Tree { .. } | ObjectKind::Outline { .. } => codec::MAX_OBJECT,
+    };
+    if object.raw_len as usize <= longest {
+        return Ok(());
+    }
+    let why = format!("it claims {} bytes, objects of its kind have {longest} at most", object.raw_len);
+    Err(Error::Damaged { id: object.id, why })
 }
 
 /// Decodes an object that arrived, and checks that its bytes are what its id says.

@@ -154,41 +154,45 @@ fn exchange(
     round_trips: &mut u64,
 ) -> Result<()> {
     let mut asked = false;
+    let mut incoming = wire::Messages::default();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
     loop {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
+        // One by one: answers to what came in one frame go out before they pile up.
+        if let Some(message) = incoming.next() {
+            session.receive(message?)?;
+        }
         while bytes < FRAME_BYTES {
             let Some(message) = session.next()? else { break };
             asked |= message.asks();
             bytes += message.size_hint();
             batch.push(message);
         }
-        let idle = bytes < FRAME_BYTES;
+        let full = bytes >= FRAME_BYTES;
+        if !full && !incoming.is_empty() {
+            continue;
+        }
         if !batch.is_empty() {
-            transport.send(wire::encode_frame(&batch))?;
-            let (objects, bytes) = session.progress();
-            watch.progress(objects, bytes);
+            transport.send(wire::encode_frame(&std::mem::take(&mut batch)))?;
+            bytes = 0;
+        }
+        let (objects, passed) = session.progress();
+        watch.progress(objects, passed);
+        if !incoming.is_empty() {
+            continue;
         }
         if session.is_over() {
             return Ok(());
         }
         // While there is more to say, listen without waiting.
-        let frame = if idle { transport.receive()? } else { transport.try_receive()? };
-        match frame {
+        match if full { transport.try_receive()? } else { transport.receive()? } {
             Some(frame) => {
-                if idle && std::mem::take(&mut asked) {
+                if !full && std::mem::take(&mut asked) {
                     *round_trips += 1;
                 }
-                for message in wire::decode_frame(frame)? {
-                    session.receive(message)?;
-                }
-                let (objects, bytes) = session.progress();
-                watch.progress(objects, bytes);
-                if session.is_over() {
-                    return Ok(());
-                }
+                incoming = wire::messages(frame);
             }
-            None if idle => {
+            None if full => {}
+            None => {
                 return Err(Error::Transport {
                     kind: syncline_base::Kind::Unavailable,
                     message: format!(
@@ -197,7 +201,6 @@ fn exchange(
                     ),
                 });
             }
-            None => {}
         }
     }
 }

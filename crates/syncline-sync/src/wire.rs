@@ -455,18 +455,52 @@ impl Message {
     }
 }
 
-/// The messages of a frame.
+/// The messages of a frame, each decoded when it is asked for: a frame of 16 MiB may hold millions, and a decoded
+/// message takes far more than the two bytes of the shortest.
+#[derive(Debug, Default)]
+pub struct Messages(Reader);
+
+/// The messages of a frame, one by one.
+#[must_use]
+pub fn messages(frame: Bytes) -> Messages {
+    Messages(Reader::new(frame))
+}
+
+impl Messages {
+    /// Whether there are no more.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn read(&mut self) -> Result<Message> {
+        let tag = self.0.u8("tag")?;
+        Message::decode_body(tag, self.0.bytes("message")?)
+    }
+}
+
+impl Iterator for Messages {
+    /// `Invalid` when the bytes are no message; it is the last one then.
+    type Item = Result<Message>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_empty() {
+            return None;
+        }
+        let message = self.read();
+        if message.is_err() {
+            self.0 = Reader::default();
+        }
+        Some(message)
+    }
+}
+
+/// All messages of a frame at once: for frames that are known to hold few. What a peer sends is taken by [`messages`].
 ///
 /// # Errors
 /// `Invalid` when the bytes are no messages.
 pub fn decode_frame(frame: Bytes) -> Result<Vec<Message>> {
-    let mut r = Reader::new(frame);
-    let mut messages = Vec::new();
-    while !r.is_empty() {
-        let tag = r.u8("tag")?;
-        messages.push(Message::decode_body(tag, r.bytes("message")?)?);
-    }
-    Ok(messages)
+    messages(frame).collect()
 }
 
 /// The bytes of a frame.

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use syncline_base::{Hash, Kind};
-use syncline_store::Bases;
 use syncline_store::codec::RAW;
+use syncline_store::{Bases, Store, chunk};
+use syncline_sync::run::drive;
 use syncline_sync::session::{Receiver, Sender, Server, Session};
-use syncline_sync::wire::{Message, Object, Squeezed, Step, Want, Welcome};
-use syncline_sync::{Error, Local, PullRequest};
+use syncline_sync::wire::{self, Message, Object, Squeezed, Step, Want, Welcome};
+use syncline_sync::{Counters, Error, Local, PullRequest, Transport};
 
 use syncline_tree::TableRef;
 
@@ -63,6 +64,101 @@ fn lengths_that_cannot_be_are_refused() {
         let error = session.receive(Message::Objects(vec![bad])).unwrap_err();
         assert!(matches!(error.kind(), Kind::Corrupt | Kind::Invalid), "{error}");
     }
+}
+
+#[test]
+fn a_chunk_that_is_longer_than_a_chunk_is_refused() {
+    let client = World::new();
+    for (len, fits) in [(chunk::MAX, true), (chunk::MAX + 1, false)] {
+        let mut session = pulling(&client);
+        session.receive(Message::Welcome(Welcome::default())).unwrap();
+        let encoded = Store::encode(&Bytes::from(vec![0; len])).unwrap();
+        assert!(encoded.payload.len() < 1000);
+        let mut chunk = object(encoded.id, CHUNK, b"");
+        (chunk.codec, chunk.raw_len, chunk.payload) = (encoded.codec, encoded.raw_len, encoded.payload);
+        assert_eq!(session.receive(Message::Objects(vec![chunk])).is_ok(), fits);
+    }
+    assert_eq!(client.store.usage().unwrap().objects, 1);
+}
+
+/// Answers each message with one that is much longer.
+#[derive(Default)]
+struct Echo {
+    heard: usize,
+    backlog: usize,
+    worst: usize,
+}
+
+impl Session for Echo {
+    fn receive(&mut self, _: Message) -> Result<(), Error> {
+        self.heard += 1;
+        self.backlog += 1;
+        self.worst = self.worst.max(self.backlog);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<Message>, Error> {
+        if self.backlog == 0 {
+            return Ok(None);
+        }
+        self.backlog -= 1;
+        Ok(Some(Message::Part(Bytes::from(vec![0; 64 << 10]))))
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+/// Delivers one frame.
+struct Flood {
+    frame: Option<Bytes>,
+    longest: usize,
+}
+
+impl Transport for Flood {
+    fn peer(&self) -> String {
+        "the peer".into()
+    }
+
+    fn send(&mut self, message: Bytes) -> Result<(), Error> {
+        self.longest = self.longest.max(message.len());
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Option<Bytes>, Error> {
+        Ok(self.frame.take())
+    }
+
+    fn try_receive(&mut self) -> Result<Option<Bytes>, Error> {
+        Ok(None)
+    }
+
+    fn finish(&mut self) {}
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+#[test]
+fn many_short_messages_in_one_frame_are_taken_one_by_one() {
+    let frame = wire::encode_frame(&vec![Message::Finish; 1000]);
+    assert_eq!(frame.len(), 2000);
+    let (mut echo, mut flood) = (Echo::default(), Flood { frame: Some(frame), longest: 0 });
+    let error = drive(&mut echo, &mut flood, &mut ()).unwrap_err();
+    // All were answered before the connection was found to be closed.
+    assert_eq!((error.kind(), echo.heard, echo.worst), (Kind::Unavailable, 1000, 1));
+    assert!(flood.longest < 2 << 20, "a frame of {} bytes", flood.longest);
+    // What follows is not looked at before its turn, so it cannot have been decoded into memory.
+    let mut messages = wire::messages(Bytes::from_static(&[15, 0, 99, 0, 15, 0]));
+    assert_eq!(messages.next().unwrap().unwrap(), Message::Finish);
+    assert_eq!(messages.next().unwrap().unwrap_err().kind(), Kind::Invalid);
+    assert!(messages.next().is_none());
 }
 
 #[test]

@@ -154,8 +154,7 @@ fn read(payload: &[u8], raw_len: usize) -> Result<Bytes, Fault> {
     };
     let shapes = leaf::shapes(&head.columns);
     // Sizes are known and checked before memory for them is taken.
-    let size = leaf::head_len(shapes.len(), head.externals.len())
-        + head.columns.iter().map(|(_, node)| node.size()).sum::<usize>();
+    let size = canonical_len(&head, shapes.len());
     if size != raw_len || size > MAX_LEAF {
         return Err(format!("its columns take {size} bytes, {raw_len} are wanted"));
     }
@@ -175,6 +174,10 @@ fn read(payload: &[u8], raw_len: usize) -> Result<Bytes, Fault> {
         Ok(())
     })?;
     Ok(Bytes::from(out))
+}
+
+fn canonical_len(head: &Head, shapes: usize) -> usize {
+    leaf::head_len(shapes, head.externals.len()) + head.columns.iter().map(|(_, node)| node.size()).sum::<usize>()
 }
 
 /// What stands in front of the columns.
@@ -247,6 +250,14 @@ impl Columns {
         match &self.0 {
             Form::Raw(leaf) => leaf.rows(),
             Form::Stored { head, .. } => head.rows,
+        }
+    }
+
+    /// How many bytes the canonical leaf has: known before anything is decoded.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Form::Raw(leaf) => leaf.bytes().len(),
+            Form::Stored { head, .. } => canonical_len(head, leaf::shapes(&head.columns).len()),
         }
     }
 

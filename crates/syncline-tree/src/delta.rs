@@ -18,6 +18,8 @@ use crate::{Error, Result};
 
 /// The longest frame a receiver accepts, in bytes on the wire.
 pub const MAX_FRAME: usize = 8 << 20;
+/// The most memory that a frame may ask for, as `docs/format/delta.md` counts it.
+pub const MAX_WEIGHT: usize = 64 << 20;
 /// Frames are closed at about so many bytes of rows.
 const FRAME: usize = 256 << 10;
 

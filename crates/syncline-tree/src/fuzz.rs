@@ -292,7 +292,12 @@ pub fn delta(data: &[u8]) {
     });
     let schema = schema.unwrap_or_else(|| model::schema(&mut Rng::from_seed(u64::from(data.len() as u8))));
     if let Ok(changes) = decode_frame(&schema, &bytes) {
-        let written = encode_frame(&schema, &changes).expect("they were just read");
+        let written = match encode_frame(&schema, &changes) {
+            Ok(written) => written,
+            // Cells that were left out are written as nulls: near the limits of a frame that may be too much.
+            Err(_) if changes.rows.get_array_memory_size() > 1 << 20 => return,
+            Err(error) => panic!("they were just read: {error}"),
+        };
         let again = decode_frame(&schema, &written).expect("it was just written");
         assert_eq!(again.ops, changes.ops);
         assert_eq!(again.rows.num_rows(), changes.rows.num_rows());

@@ -54,6 +54,8 @@ pub struct Session {
     /// Local rows of `ours`, by token.
     tokens: Vec<Token>,
     rows: Vec<Rows>,
+    /// Bytes of `rows`.
+    held: usize,
 }
 
 /// A local row, found by what is hashed of it.
@@ -105,6 +107,7 @@ impl Session {
             wanted: Vec::new(),
             tokens: Vec::new(),
             rows: Vec::new(),
+            held: 0,
         };
         session.advance()?;
         Ok(session)
@@ -164,6 +167,7 @@ impl Session {
                 if rows.num_rows() != wanted {
                     return Err(wrong("it has other rows than were asked for"));
                 }
+                self.held += rows.get_array_memory_size();
                 self.rows.push(Rows { batch: rows, externals });
                 count
             }
@@ -181,6 +185,13 @@ impl Session {
     #[must_use]
     pub fn leaves(&self) -> (usize, usize) {
         (self.theirs.len(), self.ours.len())
+    }
+
+    /// About how many bytes the rows that came take in memory. They are kept until the end, and what is compressed well comes
+    /// in few bytes: give up when this is too much.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// The changes that make the remote table out of the local one, in key order. The caller applies them and compares the

@@ -7,6 +7,7 @@ use super::{MAX_IDS, MAX_NAMES, MAX_TEXT};
 use crate::error::{Error, Result};
 
 /// Bytes that are read from front to back.
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     bytes: Bytes,
 }

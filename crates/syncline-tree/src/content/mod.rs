@@ -16,7 +16,7 @@ mod write;
 use syncline_base::{Hash, Kind};
 
 use node::MAX_HEIGHT;
-pub use node::{Child, ListNode};
+pub use node::{Child, ListNode, MAX_LIST};
 pub use read::{Reader, copy, read, read_all, same};
 pub use write::{write, write_bytes};
 

@@ -15,6 +15,8 @@ const MASK: u64 = 63;
 const MIN_CHILDREN: usize = 64;
 /// No node has more children, whatever their ids.
 pub(super) const MAX_CHILDREN: usize = 640;
+/// No list node has more bytes.
+pub const MAX_LIST: usize = HEADER + MAX_CHILDREN * (Hash::LEN + 8);
 /// No tree is higher: 64 children in each of 10 levels, with the shortest chunks, are more than 2^64 bytes.
 pub(super) const MAX_HEIGHT: u8 = 10;
 

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow_schema::DataType;
 use arrow_select::take::take;
 use bytes::Bytes;
 
-use super::MAX_FRAME;
+use super::{MAX_FRAME, MAX_WEIGHT};
 use crate::codec::{self, Columns};
 use crate::leaf::wire::{Fault, Reader, put_varint};
 use crate::leaf::{self, External};
@@ -22,6 +23,10 @@ use crate::{Error, Result};
 const VERSION: u8 = 1;
 /// More rows than any sender puts in a frame.
 const MAX_ROWS: usize = 1 << 22;
+
+/// Bytes that a row of a frame weighs besides its cells, and a leaf's column.
+const ROW: usize = 64;
+const COLUMN: usize = 256;
 
 /// An operation and the positions of the cells it comes with, keys left out.
 type Group = (u8, Vec<usize>);
@@ -41,7 +46,7 @@ fn group_of(op: &Op, width: usize, is_key: &ColumnSet) -> Group {
 /// The frame for some changes.
 ///
 /// # Errors
-/// `invalid` when the changes are not of this schema.
+/// `invalid` when the changes are not of this schema, or too much for one frame.
 pub fn encode_frame(schema: &Schema, changes: &Changes) -> Result<Bytes> {
     let (width, is_key) = (schema.columns.len(), schema.key_positions().into_iter().collect::<ColumnSet>());
     let mut numbers: BTreeMap<(u8, ColumnSet), usize> = BTreeMap::new();
@@ -78,10 +83,11 @@ pub fn encode_frame(schema: &Schema, changes: &Changes) -> Result<Bytes> {
     }
     let mut keys = schema.key_positions();
     keys.sort_unstable();
-    put_leaf(&mut out, schema, &keys, changes, None)?;
+    let mut weight = Weight::of(schema, changes.ops.len()).map_err(Error::invalid)?;
+    put_leaf(&mut out, schema, &keys, changes, None, &mut weight)?;
     for ((_, (_, cells)), rows) in groups.iter().zip(members) {
         if !cells.is_empty() {
-            put_leaf(&mut out, schema, cells, changes, Some(rows))?;
+            put_leaf(&mut out, schema, cells, changes, Some(rows), &mut weight)?;
         }
     }
     if out.len() > MAX_FRAME {
@@ -125,6 +131,7 @@ fn put_leaf(
     positions: &[usize],
     changes: &Changes,
     rows: Option<Vec<u32>>,
+    weight: &mut Weight,
 ) -> Result<()> {
     let all = changes.ops.len();
     let (arrays, externals) = match rows.filter(|rows| rows.len() < all) {
@@ -147,7 +154,9 @@ fn put_leaf(
     let batch = RecordBatch::try_new_with_options(Arc::new(arrow_schema::Schema::new(fields)), arrays, &options)
         .map_err(|error| Error::invalid(format!("making a delta: {error}")))?;
     let externals: Vec<_> = externals.into_iter().filter(|e| part.position(e.column).is_some()).collect();
-    let payload = codec::encode(&leaf::encode(&part, &batch, &externals)?)?;
+    let leaf = leaf::encode(&part, &batch, &externals)?;
+    weight.add(leaf.len(), positions.len()).map_err(Error::invalid)?;
+    let payload = codec::encode(&leaf)?;
     put_varint(out, payload.len() as u64);
     out.extend_from_slice(&payload);
     Ok(())
@@ -163,11 +172,12 @@ pub fn decode_frame(schema: &Schema, frame: &Bytes) -> Result<Changes> {
     }
     let fault = |why: Fault| Error::corrupt(format!("reading a delta frame: {why}"));
     let mut reader = Reader::new(frame);
-    let (rows, groups, members, ops) = head(schema, &mut reader).map_err(fault)?;
+    let (rows, groups, members, ops, mut weight) = head(schema, &mut reader).map_err(fault)?;
     let mut keys = schema.key_positions();
     keys.sort_unstable();
     let is_key: ColumnSet = keys.iter().copied().collect();
-    let mut parts = vec![Part::read(schema, frame, &mut reader, &keys, &(0..rows as u32).collect::<Vec<_>>())?];
+    let all: Vec<u32> = (0..rows as u32).collect();
+    let mut parts = vec![Part::read(schema, frame, &mut reader, &keys, &all, &mut weight)?];
     let mut slots = vec![(0, 0); rows];
     for (op, members) in groups.iter().zip(members) {
         let (_, cells) = group_of(op, schema.columns.len(), &is_key);
@@ -177,7 +187,7 @@ pub fn decode_frame(schema: &Schema, frame: &Bytes) -> Result<Changes> {
         for (i, row) in members.iter().enumerate() {
             slots[*row as usize] = (parts.len(), i);
         }
-        parts.push(Part::read(schema, frame, &mut reader, &cells, &members)?);
+        parts.push(Part::read(schema, frame, &mut reader, &cells, &members, &mut weight)?);
     }
     if reader.left() > 0 {
         return Err(fault("bytes are left over".to_owned()));
@@ -185,15 +195,57 @@ pub fn decode_frame(schema: &Schema, frame: &Bytes) -> Result<Changes> {
     assemble(schema, &is_key, &parts, &slots, ops)
 }
 
-type Head = (usize, Vec<Op>, Vec<Vec<u32>>, Vec<Op>);
+/// What a frame takes in memory, at most: see `docs/format/delta.md`. Counted before memory is taken.
+struct Weight(usize);
 
-/// Number of rows, the groups, the rows of each, and each row's operation.
+impl Weight {
+    /// Of the rows alone: what is kept of each, and a null for each cell.
+    fn of(schema: &Schema, rows: usize) -> Result<Self, Fault> {
+        let nulls = schema.columns.iter().map(|column| null_width(&column.ty.arrow()));
+        let row = nulls.fold(ROW + schema.columns.len() / 8, usize::saturating_add);
+        Self(0).plus(row.saturating_mul(rows))
+    }
+
+    /// Adds a leaf of `columns` columns with this many canonical bytes.
+    fn add(&mut self, leaf: usize, columns: usize) -> Result<(), Fault> {
+        *self = Self(self.0).plus(leaf.saturating_add(columns * COLUMN))?;
+        Ok(())
+    }
+
+    fn plus(self, bytes: usize) -> Result<Self, Fault> {
+        let sum = self.0.saturating_add(bytes);
+        if sum > MAX_WEIGHT {
+            return Err(format!("a frame may take {MAX_WEIGHT} bytes of memory, this one takes {sum} or more"));
+        }
+        Ok(Self(sum))
+    }
+}
+
+/// Bytes that a null takes in an array.
+fn null_width(data_type: &DataType) -> usize {
+    let inside = match data_type {
+        DataType::FixedSizeList(item, size) => {
+            null_width(item.data_type()).saturating_mul(usize::try_from(*size).unwrap_or(0))
+        }
+        DataType::Struct(fields) => {
+            fields.iter().fold(0, |sum: usize, field| sum.saturating_add(null_width(field.data_type())))
+        }
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).unwrap_or(0),
+        other => other.primitive_width().unwrap_or(4),
+    };
+    inside.saturating_add(1)
+}
+
+type Head = (usize, Vec<Op>, Vec<Vec<u32>>, Vec<Op>, Weight);
+
+/// Number of rows, the groups, the rows of each, each row's operation, and what all rows weigh.
 fn head(schema: &Schema, reader: &mut Reader<'_>) -> Result<Head, Fault> {
     match reader.byte()? {
         VERSION => {}
         other => return Err(format!("its version is {other}, this program knows {VERSION}: use a newer one")),
     }
     let rows = reader.count(MAX_ROWS)?;
+    let weight = Weight::of(schema, rows)?;
     let count = reader.count(reader.left().min(rows))?;
     let mut groups = Vec::with_capacity(count);
     for _ in 0..count {
@@ -220,7 +272,7 @@ fn head(schema: &Schema, reader: &mut Reader<'_>) -> Result<Head, Fault> {
         members[number].extend(first..=first + run as u32);
         ops.extend(std::iter::repeat_n(groups[number].clone(), run + 1));
     }
-    Ok((rows, groups, members, ops))
+    Ok((rows, groups, members, ops, weight))
 }
 
 fn ids(schema: &Schema, reader: &mut Reader<'_>) -> Result<ColumnSet, Fault> {
@@ -248,6 +300,7 @@ impl Part {
         reader: &mut Reader<'_>,
         positions: &[usize],
         rows: &[u32],
+        weight: &mut Weight,
     ) -> Result<Self> {
         let fault = |why: Fault| Error::corrupt(format!("reading a delta frame: {why}"));
         let len = reader.count(reader.left()).map_err(fault)?;
@@ -257,6 +310,7 @@ impl Part {
         if columns.rows() != rows.len() {
             return Err(fault(format!("cells of {} rows where there are {}", columns.rows(), rows.len())));
         }
+        weight.add(columns.len(), positions.len()).map_err(fault)?;
         let part = part_of(schema, positions);
         let batch = columns.batch(&part, None)?;
         let arrays = positions.iter().copied().zip(batch.columns().iter().cloned()).collect();
@@ -298,12 +352,7 @@ fn one_part(parts: &[Part], slots: &[(usize, usize)], position: usize) -> Option
 }
 
 /// A column put together from the cells of several parts.
-fn scattered(
-    data_type: &arrow_schema::DataType,
-    parts: &[Part],
-    slots: &[(usize, usize)],
-    position: usize,
-) -> Result<ArrayRef> {
+fn scattered(data_type: &DataType, parts: &[Part], slots: &[(usize, usize)], position: usize) -> Result<ArrayRef> {
     let null = new_null_array(data_type, 1);
     let mut arrays: Vec<&dyn arrow_array::Array> = vec![&null];
     let mut number = vec![0; parts.len()];
@@ -321,3 +370,6 @@ fn scattered(
     arrow_select::interleave::interleave(&arrays, &picks)
         .map_err(|error| Error::corrupt(format!("reading a delta frame: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

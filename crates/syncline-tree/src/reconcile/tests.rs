@@ -13,7 +13,10 @@ fn run(local: &Table, remote: &Table) -> (Table, usize, usize) {
     while let Some(request) = session.request().unwrap() {
         let reply = serve(remote.store(), &request).unwrap();
         (trips, bytes) = (trips + 1, bytes + request.len() + reply.len());
+        let held = session.held();
         session.reply(&reply).unwrap();
+        // 3 asks for rows: those that came are held.
+        assert_eq!(session.held() > held, request[0] == 3);
     }
     let changes = session.finish().unwrap();
     (local.apply(changes.into_iter().map(Ok)).unwrap().0, trips, bytes)

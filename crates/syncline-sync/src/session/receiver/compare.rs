@@ -19,6 +19,8 @@ use crate::wire::{MAX_IDS, Message};
 const FEW_LEAVES: usize = 64;
 /// The most bytes of answers about one tree.
 const ANSWER_BYTES: usize = 32 << 20;
+/// The most bytes of rows of one tree in memory.
+const HELD_BYTES: usize = 64 << 20;
 /// How many local refs are looked at for a tree to compare with.
 const LOCAL_HEADS: usize = 4;
 
@@ -105,7 +107,9 @@ impl Receiver<'_> {
         let Some((name, table)) = comparing.trees.get(at as usize) else { return Ok(()) };
         let leaf_rows = u64::from(comparison.base.schema().leaf_rows).max(1);
         let quarter = usize::try_from(table.rows / leaf_rows / 4).unwrap_or(usize::MAX);
-        let many = comparison.session.leaves().0 > quarter.max(FEW_LEAVES) || comparison.bytes > ANSWER_BYTES;
+        let many = comparison.session.leaves().0 > quarter.max(FEW_LEAVES)
+            || comparison.bytes > ANSWER_BYTES
+            || comparison.session.held() > HELD_BYTES;
         if !many && let Some(body) = comparison.session.request()? {
             self.outbox.push_back(Message::Query { tree: at, body });
             return Ok(());

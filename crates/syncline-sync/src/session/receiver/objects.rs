@@ -1,5 +1,8 @@
 //! Objects as they arrive: checked in parallel, stored in order.
 
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
 use bytes::Bytes;
 use syncline_base::hash::IdSet;
 use syncline_base::{Hash, task};
@@ -15,6 +18,38 @@ use crate::wire::{self, Object};
 pub(super) struct Assembly {
     object: Object,
     payload: Vec<u8>,
+}
+
+/// Objects are decoded side by side as long as they are not longer than this together. One alone may be longer.
+const RUN_BYTES: usize = 32 << 20;
+
+/// The objects of a message in runs: what is decoded at once is bounded, and an object that is a patch on one in the same
+/// message waits until that one is stored. A kind's longest object is checked before anything is decoded.
+struct Runs {
+    rest: Peekable<IntoIter<Object>>,
+}
+
+impl Iterator for Runs {
+    type Item = Result<Vec<Object>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut run: Vec<Object> = Vec::new();
+        let mut in_run = IdSet::default();
+        let mut bytes = 0;
+        while let Some(object) = self.rest.peek() {
+            if let Err(error) = graph::check_length(object) {
+                return Some(Err(error));
+            }
+            bytes += object.raw_len as usize;
+            let waits = bytes > RUN_BYTES || object.bases.iter().any(|base| in_run.contains(base));
+            if waits && !run.is_empty() {
+                break;
+            }
+            in_run.insert(object.id);
+            run.extend(self.rest.next());
+        }
+        (!run.is_empty()).then_some(Ok(run))
+    }
 }
 
 /// An object that has been checked.
@@ -65,18 +100,11 @@ impl Receiver<'_> {
     }
 
     fn take(&mut self, objects: Vec<Object>) -> Result<()> {
-        // An object that is a patch on one in the same message has to wait until that one is stored.
-        let mut run: Vec<Object> = Vec::new();
-        let mut in_run = IdSet::default();
-        for object in objects {
-            if object.bases.iter().any(|base| in_run.contains(base)) {
-                self.take_run(std::mem::take(&mut run))?;
-                in_run.clear();
-            }
-            in_run.insert(object.id);
-            run.push(object);
+        let mut runs = Runs { rest: objects.into_iter().peekable() };
+        while let Some(run) = runs.next().transpose()? {
+            self.take_run(run)?;
         }
-        self.take_run(run)
+        Ok(())
     }
 
     fn take_run(&mut self, run: Vec<Object>) -> Result<()> {
@@ -122,3 +150,6 @@ impl Receiver<'_> {
         self.stored(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;
