@@ -28,6 +28,14 @@ pub use receiver::Receiver;
 pub use sender::Sender;
 pub use server::Server;
 
+/// The most bytes of row deltas that wait for their step at the receiver.
+const DELTA_BYTES: usize = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+
+/// What a frame of a row delta counts for: a short one is kept in memory, too.
+fn frame_cost(frame: &Bytes) -> usize {
+    frame.len().max(64)
+}
+
 /// The replica that a session works on. The node implements it; a test has its own.
 ///
 /// `move_ref` is the only change that a session makes apart from adding objects: atomic, durable when it returns, and
@@ -243,3 +251,6 @@ pub fn of_fault(fault: Fault) -> Error {
 fn unexpected(message: &Message, when: &str) -> Error {
     Error::protocol("a message out of turn", format!("{} while {when}", message.name()))
 }
+
+#[cfg(test)]
+mod tests;

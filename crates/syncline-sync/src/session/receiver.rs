@@ -19,7 +19,7 @@ use syncline_store::Store;
 use syncline_store::codec::Registry;
 use syncline_tree::TreeName;
 
-use super::{Local, Moved, PullRequest, Pulled, RefMove, Served, Session, unexpected};
+use super::{DELTA_BYTES, Local, Moved, PullRequest, Pulled, RefMove, Served, Session, frame_cost, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::have::Have;
@@ -31,8 +31,6 @@ use past::Past;
 
 /// After so many bytes what has arrived is made durable and acknowledged.
 const FLUSH_BYTES: usize = 32 << 20;
-/// The most bytes of row deltas that wait for their step.
-const DELTA_BYTES: usize = 64 << 20;
 /// How many of our commits a peer is told unasked.
 const HEADS_MAX: usize = 64;
 
@@ -240,7 +238,7 @@ impl<'a> Receiver<'a> {
 
     fn delta(&mut self, tree: &str, frame: Bytes) -> Result<()> {
         let name = graph::tree_of_text(tree)?;
-        self.delta_bytes += frame.len().max(64);
+        self.delta_bytes += frame_cost(&frame);
         if self.delta_bytes > DELTA_BYTES {
             return Err(Error::protocol("delta", format!("more than {DELTA_BYTES} bytes for one commit")));
         }

@@ -404,6 +404,7 @@ impl Sender {
         self.stack.push(Task::Step(at));
         let mut whole = Vec::new();
         let mut tasks = Vec::new();
+        let mut room = delta::DELTAS_MAX;
         // What the receiver has under other commits may be nearly the same: let it compare, once per tree.
         let compare = !self.empty && base.is_none() && !self.redone.contains(&at);
         for (name, tree) in root.trees() {
@@ -416,7 +417,7 @@ impl Sender {
             }
             let by_delta = !self.empty && !self.redone.contains(&at);
             match old.filter(|_| by_delta) {
-                Some(old) if self.plan_delta(&name, old, tree, &mut tasks)? => {}
+                Some(old) if self.plan_delta(&name, (old, tree), &mut room, &mut tasks)? => {}
                 _ => whole.push((name, *tree)),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use syncline_base::Kind;
 use syncline_tree::content::ContentRef;
 use syncline_tree::key::KeyEncoder;
 use syncline_tree::leaf::External;
@@ -11,21 +12,41 @@ use syncline_tree::{Changes, Table, TableRef, TreeName, delta, diff};
 use super::{Sender, Task};
 use crate::error::Result;
 use crate::graph;
+use crate::session::{DELTA_BYTES, frame_cost};
 
 /// A longer delta is not worth it: the receiver is faster with the nodes themselves.
-const DELTA_MAX: usize = 24 << 20;
+pub(super) const DELTA_MAX: usize = if cfg!(test) { 24 << 10 } else { 24 << 20 };
+/// The deltas of one commit are not longer together: both sides hold them, and a receiver refuses more than
+/// [`DELTA_BYTES`].
+pub(super) const DELTAS_MAX: usize = 2 * DELTA_MAX;
+const _: () = assert!(DELTAS_MAX < DELTA_BYTES, "what is sent has to be taken");
 /// New content up to this size is sent without asking whether the receiver has it under another name.
 const UNASKED_MAX: u64 = 256 << 10;
 /// The most chunks of an old file that are remembered as known to the receiver.
 const KNOWN_CONTENT_MAX: u64 = 256 << 30;
 
 impl Sender {
-    /// Plans to send `new` as a delta on `old`. False when objects are the better way.
+    /// Plans to send `new` as a delta on `old`, of at most `room` bytes, and takes those from it. False when objects are
+    /// the better way.
     pub(super) fn plan_delta(
         &mut self,
         name: &TreeName,
-        old: &TableRef,
-        new: &TableRef,
+        (old, new): (&TableRef, &TableRef),
+        room: &mut usize,
+        tasks: &mut Vec<Task>,
+    ) -> Result<bool> {
+        match self.try_delta(name, (old, new), room, tasks) {
+            // The old version may have been given up here, or a frame have become too large.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt | Kind::Invalid) => Ok(false),
+            planned => planned,
+        }
+    }
+
+    fn try_delta(
+        &mut self,
+        name: &TreeName,
+        (old, new): (&TableRef, &TableRef),
+        room: &mut usize,
         tasks: &mut Vec<Task>,
     ) -> Result<bool> {
         if old.rows == 0 || new.rows == 0 {
@@ -50,8 +71,8 @@ impl Sender {
                 self.long_cells(&base, &changes, &mut long)?;
             }
             let frame = delta::encode_frame(new_table.schema(), &changes)?;
-            bytes += frame.len();
-            if bytes > DELTA_MAX || frame.len() > delta::MAX_FRAME {
+            bytes += frame_cost(&frame);
+            if bytes > DELTA_MAX.min(*room) {
                 return Ok(false);
             }
             frames.push_back(frame);
@@ -61,6 +82,7 @@ impl Sender {
         }
         tasks.append(&mut long);
         self.deltas += 1;
+        *room -= bytes;
         tasks.push(Task::Delta { tree: graph::tree_to_text(name), frames });
         Ok(true)
     }

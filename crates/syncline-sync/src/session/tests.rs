@@ -1,0 +1,111 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+use syncline_base::rng::Rng;
+use syncline_base::{Hlc, SystemClock};
+use syncline_store::backend::memory::Memory;
+use syncline_tree::schema::{Field, Schema, Type};
+use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef};
+
+use super::*;
+
+const MAIN: &str = "branches/main";
+
+struct Replica {
+    store: Store,
+    main: Mutex<Option<Hash>>,
+}
+
+impl Replica {
+    fn new() -> Self {
+        let store = syncline_tree::open_store(Arc::new(Memory::new()), true, Arc::new(SystemClock)).unwrap();
+        Self { store, main: Mutex::default() }
+    }
+
+    /// A table with noise of its own in rows with these ids.
+    fn edit(&self, table: &Table, ids: std::ops::Range<i64>, rng: &mut Rng) -> TableRef {
+        let mut cell = vec![0; 1 << 10];
+        let cells: BinaryArray = ids.clone().map(|_| (rng.fill(&mut cell), Some(cell.clone())).1).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(ids.collect::<Int64Array>()), Arc::new(cells)];
+        let rows = RecordBatch::try_new(table.schema().arrow(), columns).unwrap();
+        table.apply([Ok(Changes::upsert(rows))]).unwrap().0.to_ref()
+    }
+
+    fn commit(&self, tables: BTreeMap<String, TableRef>) -> Hash {
+        let root = DatasetRoot { tables, ..DatasetRoot::default() }.put(&self.store).unwrap();
+        let mut main = self.main.lock().unwrap();
+        let generation = main.map_or(1, |id| Commit::load(&self.store, &id).unwrap().generation + 1);
+        let (parents, hlc) = (main.into_iter().collect(), Hlc::from_ms(generation));
+        let (author, message, meta) = ("ada".to_owned(), String::new(), BTreeMap::new());
+        let commit = Commit { parents, generation, root, author, hlc, message, meta };
+        let id = commit.put(&self.store).unwrap();
+        self.store.flush().unwrap();
+        *main = Some(id);
+        id
+    }
+}
+
+impl Local for Replica {
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn refs(&self) -> Result<Vec<(String, Hash)>> {
+        Ok(self.main.lock().unwrap().iter().map(|id| (MAIN.to_owned(), *id)).collect())
+    }
+
+    fn head(&self) -> Result<Option<String>> {
+        Ok(Some(MAIN.to_owned()))
+    }
+
+    fn move_ref(&self, request: &RefMove) -> Result<()> {
+        *self.main.lock().unwrap() = request.target;
+        Ok(())
+    }
+}
+
+/// Pushes main; how many trees went as deltas.
+fn push(from: &Replica, to: &Replica) -> Result<u64> {
+    let target = from.refs()?[0].1;
+    let (name, expected) = (MAIN.to_owned(), None);
+    let step = RefMove { name, expected, target: Some(target), force: false, allow_mass_delete: true };
+    let mut ours = Sender::push(from, PushRequest { moves: vec![step] })?;
+    let mut theirs = Server::new(to);
+    while !(ours.is_over() && theirs.is_over()) {
+        while let Some(message) = ours.next()? {
+            theirs.receive(message)?;
+        }
+        while let Some(message) = theirs.next()? {
+            ours.receive(message)?;
+        }
+    }
+    Ok(ours.pushed().unwrap().deltas)
+}
+
+#[test]
+fn a_commit_arrives_whose_deltas_are_too_long_together() {
+    let (client, server, mut rng) = (Replica::new(), Replica::new(), Rng::from_seed(1));
+    let schema =
+        Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("blob", Type::Binary, true)], &["id"])
+            .unwrap();
+    let names = ["a", "b", "c", "d"];
+    let empty = Table::create(&client.store, schema).unwrap();
+    let tables: BTreeMap<_, _> = names.iter().map(|n| (n.to_string(), client.edit(&empty, 0..200, &mut rng))).collect();
+    client.commit(tables.clone());
+    push(&client, &server).unwrap();
+    // Each is a little shorter than a delta may be, and all are longer than the receiver takes.
+    let edited = |(name, table): (String, TableRef)| {
+        let table = Table::open(&client.store, &table).unwrap();
+        (name, client.edit(&table, 50..72, &mut rng))
+    };
+    let edited: BTreeMap<_, _> = tables.into_iter().map(edited).collect();
+    let tip = client.commit(edited.clone());
+    // What fits goes as deltas, the others as objects.
+    assert_eq!(push(&client, &server).unwrap(), 2);
+    assert_eq!(server.refs().unwrap(), [(MAIN.to_owned(), tip)]);
+    for table in edited.values() {
+        let rows = Table::open(&server.store, table).unwrap().scan_rows(Default::default()).unwrap();
+        assert_eq!(rows.map(|rows| rows.unwrap().batch.num_rows()).sum::<usize>(), 200);
+    }
+}
