@@ -16,6 +16,7 @@ use crate::key::Keys;
 use crate::leaf::{self, Leaf};
 use crate::node::Entry;
 use crate::patch::{self, ColumnSet, Counts, Edit, Edited, LeafPatch, PatchOp};
+use crate::schema::Schema;
 use crate::table::edit::{keys_of, replacing, rows_of};
 use crate::table::{Op, concat};
 use crate::{Error, Result};
@@ -55,14 +56,15 @@ pub(crate) fn count(sides: &Sides, group: &[Region]) -> Result<Counts> {
 }
 
 fn count_one(sides: &Sides, region: &Region, object: Option<Encoded>) -> Result<Counts> {
+    let schema = sides.new.schema();
     match (&region.old[..], &region.new[..]) {
         ([], new) => return Ok(Counts { inserted: new.iter().map(|entry| entry.rows).sum(), ..Counts::default() }),
         (old, []) => return Ok(Counts { deleted: old.iter().map(|entry| entry.rows).sum(), ..Counts::default() }),
         ([old], [new]) if sides.compatible => {
-            if let Some(patch) = object.clone().map(|object| patch_on(object, &old.id)).transpose()?.flatten() {
+            if let Some(patch) = object.clone().map(|object| patch_on(schema, object, &old.id)).transpose()?.flatten() {
                 return Ok(patch.counts());
             }
-            if let Some(patch) = patch_on(sides.old.store().get_encoded(&old.id)?, &new.id)? {
+            if let Some(patch) = patch_on(schema, sides.old.store().get_encoded(&old.id)?, &new.id)? {
                 let Counts { inserted, updated, deleted } = patch.counts();
                 return Ok(Counts { inserted: deleted, updated, deleted: inserted });
             }
@@ -94,12 +96,36 @@ fn stored(sides: &Sides, group: &[Region]) -> Result<Vec<Option<Encoded>>> {
     Ok(group.iter().map(|region| single(sides, region).and_then(|_| objects.next())).collect())
 }
 
-/// The patch that an object is, when it is one on `base`.
-fn patch_on(object: Encoded, base: &Hash) -> Result<Option<LeafPatch>> {
+/// The patch that an object is, when it is one on `base` and says row by row how the two differ.
+fn patch_on(schema: &Schema, object: Encoded, base: &Hash) -> Result<Option<LeafPatch>> {
     if object.codec != LEAF_PATCH || object.bases.only() != Some(base) {
         return Ok(None);
     }
-    LeafPatch::decode(object.payload).map(Some)
+    let patch = LeafPatch::decode(object.payload)?;
+    Ok(tells_rows(schema, &patch).then_some(patch))
+}
+
+/// Whether the rows that a patch inserts, updates and deletes are those that differ by key. A patch that a peer made is kept as
+/// it came, and the leaf that it gives is all that its hash vouches for: one that writes a key into a row, or that inserts
+/// where it deletes (perhaps the same key), gives a right leaf in steps that mean something else.
+fn tells_rows(schema: &Schema, patch: &LeafPatch) -> bool {
+    let is_plain = |id: &u32| !schema.key.contains(id) && schema.position(*id).is_some();
+    let (mut inserted, mut deleted) = (None, None);
+    let step = |op: &PatchOp| match *op {
+        PatchOp::Update { mask, .. } => {
+            let mask = patch.mask(mask);
+            !mask.is_empty() && mask.iter().all(is_plain)
+        }
+        PatchOp::Insert { at, .. } => {
+            inserted = Some(at);
+            deleted != Some(at)
+        }
+        PatchOp::Delete { row, count } => {
+            deleted = Some(row + count);
+            inserted != Some(row)
+        }
+    };
+    patch.dropped().is_empty() && patch.ops().iter().all(step)
 }
 
 /// How the rows of each region differ.
@@ -131,7 +157,7 @@ fn moves(patch: &LeafPatch) -> bool {
 
 fn find_one(sides: &Sides, region: &Region, object: Option<Encoded>) -> Result<Found> {
     if let Some(((old, _), object)) = single(sides, region).zip(object)
-        && let Some(patch) = patch_on(object, &old.id)?
+        && let Some(patch) = patch_on(sides.new.schema(), object, &old.id)?
     {
         return Ok(Found::Edited(Box::new(patch), Base::Stored(old.clone(), None)));
     }

@@ -2,10 +2,16 @@ use std::collections::BTreeMap;
 
 use arrow_array::{Int64Array, RecordBatch};
 use proptest::prelude::*;
+use syncline_base::Hash;
 use syncline_base::rng::Rng;
+use syncline_store::{Bases, Encoded, Store};
 
 use super::*;
+use crate::codec::LEAF_PATCH;
+use crate::leaf::Leaf;
 use crate::leaf::arbitrary::rng;
+use crate::patch::{self, Edit, Edited, RowOp};
+use crate::schema::Schema;
 use crate::table::model::{self, Model};
 use crate::table::{Op, Scan};
 use crate::tests_support::memory_store;
@@ -149,4 +155,62 @@ fn changes_say_only_what_differs() {
     let new = old.apply([Changes::delete(&schema, [&model::key(&schema, 7)[..]])]).unwrap().0;
     let all: Vec<_> = changes(&old, &new).unwrap().map(Result::unwrap).collect();
     assert_eq!((all.len(), &all[0].ops[..], id(&all[0].rows, 0)), (1, &[Op::Delete][..], 7));
+}
+
+/// Rows with other cells than those of the same ids in `model`, which may have them or not.
+fn others(rng: &mut Rng, schema: &Schema, model: &Model, id: i64) -> RecordBatch {
+    std::iter::repeat_with(|| model::rows(rng, schema, &[id]))
+        .find(|row| model.get(&id).is_none_or(|old| (1..row.num_columns()).all(|c| old.column(c) != row.column(c))))
+        .expect("chance makes others")
+}
+
+#[test]
+fn the_steps_of_a_foreign_patch_are_not_taken_for_differences() {
+    let mut rng = rng(11);
+    let schema = Schema { leaf_rows: 8192, ..model::schema(&mut rng) };
+    let before: Model = [1, 3, 5, 8].into_iter().map(|id| (id, model::rows(&mut rng, &schema, &[id]))).collect();
+    let insert = |at| RowOp::Insert { at, source: 0, count: 1 };
+    let delete = RowOp::Delete { row: 2, count: 1 };
+    let cases = [
+        (6, vec![RowOp::Update { row: 2, source: 0, columns: None }]),
+        (5, vec![insert(2), delete.clone()]),
+        (5, vec![delete, insert(3)]),
+    ];
+    for (id, ops) in cases {
+        // Row 5 becomes row 6, or gets other cells; told by steps that nobody here would write.
+        let row = others(&mut rng, &schema, &before, id);
+        let mut after = before.clone();
+        after.remove(&5);
+        after.insert(id, row.clone());
+        let honest = memory_store();
+        let new_ref = model::build(&honest, &schema, &after).to_ref();
+        let store = memory_store();
+        let old = model::build(&store, &schema, &before);
+        assert_eq!((old.height(), new_ref.height), (1, 1));
+        let base = Leaf::parse(store.get(&old.root()).unwrap()).unwrap();
+        let edit = Edit { schema: &schema, rows: &row, externals: &[], ops: &ops };
+        let Edited::Changed { leaf, patch, .. } = patch::edit(&base, &edit).unwrap() else {
+            panic!("it changes row 5")
+        };
+        assert_eq!(Hash::of(&leaf), new_ref.root);
+        let bases = Bases::one(old.root());
+        store.put_encoded(Encoded::patch(new_ref.root, LEAF_PATCH, bases, leaf.len() as u32, patch)).unwrap();
+        let new = Table::open(&store, &new_ref).unwrap();
+        let (old, new) = ((old, before.clone()), (new, after.clone()));
+        check(&old, &new);
+        check(&new, &old);
+        // A merge is that of whole leaves.
+        let mut mine = before.clone();
+        mine.insert(8, others(&mut rng, &schema, &before, 8));
+        let merged = |store: &Store, theirs: &Table| {
+            let (base, ours) = (model::build(store, &schema, &before), model::build(store, &schema, &mine));
+            crate::merge::merge(Some(&base), &ours, theirs).unwrap()
+        };
+        let mut expected = after.clone();
+        expected.insert(8, mine[&8].clone());
+        let found = merged(&store, &new.0);
+        model::check(&found.table, &expected);
+        assert_eq!(found.conflicts.len(), 0);
+        assert_eq!(found.table.to_ref(), merged(&honest, &Table::open(&honest, &new_ref).unwrap()).table.to_ref());
+    }
 }
