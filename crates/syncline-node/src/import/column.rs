@@ -158,7 +158,7 @@ fn explained<T: ArrowPrimitiveType, E: Display>(
 
 /// For everything but text: an empty field is null even when it is quoted, as many programs quote every field.
 fn is_null(kind: Kind, text: &[u8]) -> bool {
-    matches!(kind, Kind::Null | Kind::Absent) || kind == Kind::Quoted && text.is_empty()
+    kind.is_null() || kind == Kind::Quoted && text.is_empty()
 }
 
 fn boolean(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
@@ -242,7 +242,7 @@ fn strings(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
         let valid = match kind {
             // Text can be empty without being null; where null is not allowed, that is what an empty field is.
             Kind::Null if !source.nullable && source.grid.empty_is_text => true,
-            Kind::Null | Kind::Absent => {
+            Kind::Null | Kind::NullText | Kind::Absent => {
                 source.null(bad, record, kind);
                 false
             }
@@ -305,7 +305,7 @@ fn json(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
 fn binary(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
     let mut bytes = Bytes::new(source);
     for (record, (kind, text)) in source.cells().enumerate() {
-        let null = matches!(kind, Kind::Null | Kind::Absent);
+        let null = kind.is_null();
         if null {
             source.null(bad, record, kind);
         } else if scalar::unhex(text, &mut bytes.values).is_none() {

@@ -157,8 +157,10 @@ fn split_record(grid: &mut Grid, block: &[u8], mut at: usize, dialect: &Dialect)
                 fault = Some("has text behind a closing quote");
             }
             push_quoted(grid, block, start + 1, close);
-        } else if start == end || dialect.null.as_deref() == Some(&block[start..end]) {
+        } else if start == end {
             grid.push_empty(Kind::Null);
+        } else if dialect.null.as_deref() == Some(&block[start..end]) {
+            grid.push_empty(Kind::NullText);
         } else {
             grid.push_range(start, end, Kind::Text);
         }

@@ -8,6 +8,8 @@
 pub(super) enum Kind {
     /// Nothing: an empty CSV field, a JSON null.
     Null,
+    /// A CSV field with the text that means null, which an empty text does not.
+    NullText,
     /// Not in this record at all: a key that a JSON object does not have.
     Absent,
     /// Text whose type is for the column to say: a CSV field, a JSON string.
@@ -16,6 +18,13 @@ pub(super) enum Kind {
     Quoted,
     /// JSON as it is written: a number, a boolean, or any value for columns that keep JSON.
     Json,
+}
+
+impl Kind {
+    /// Whether there is no value, however that is written.
+    pub(super) fn is_null(self) -> bool {
+        matches!(self, Self::Null | Self::NullText | Self::Absent)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

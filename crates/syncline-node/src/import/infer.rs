@@ -41,7 +41,7 @@ pub(super) struct Guess {
 impl Guess {
     fn see(&mut self, kind: Kind, text: &[u8]) {
         match kind {
-            Kind::Null | Kind::Absent => {}
+            Kind::Null | Kind::NullText | Kind::Absent => {}
             // An empty quoted field says nothing: many programs quote everything.
             Kind::Quoted if text.is_empty() => {}
             Kind::Text | Kind::Quoted if self.seen & TEXT == 0 => self.seen |= csv_class(text),

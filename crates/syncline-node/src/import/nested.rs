@@ -68,7 +68,7 @@ pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> Arra
 fn texts<'a>(source: &Source<'a>, bad: &mut OnBad<'_>) -> Vec<Option<&'a str>> {
     let mut texts = Vec::with_capacity(source.grid.len());
     for (record, (kind, text)) in source.grid.column(source.column).enumerate() {
-        let null = matches!(kind, Kind::Null | Kind::Absent) || kind == Kind::Quoted && text.is_empty();
+        let null = kind.is_null() || kind == Kind::Quoted && text.is_empty();
         if null {
             source.null(bad, record, kind);
         }

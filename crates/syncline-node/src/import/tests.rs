@@ -126,6 +126,23 @@ fn tsv_without_header_and_with_a_text_for_null() {
 }
 
 #[test]
+fn the_text_for_null_is_never_an_empty_text() {
+    let null = Options { null: Some("NA".to_owned()), ..options() };
+    let error = text("t.csv", "code,name\nDE,Germany\nNA,Namibia\n", &null, None, &["code"]).unwrap_err().to_string();
+    assert!(error.contains("t.csv:3: column `code` may not be null"), "{error}");
+    let declared =
+        read_schema(r#"[{"name":"id","type":"int64","nullable":false},{"name":"v","type":"utf8","nullable":false}]"#);
+    let strict = Options { schema: Some(declared.unwrap()), ..null.clone() };
+    let error = text("t.csv", "id,v\n1,\n2,NA\n", &strict, None, &["id"]).unwrap_err().to_string();
+    assert!(error.contains("t.csv:3: column `v` may not be null"), "{error}");
+    // An empty field is an empty text there, and a quoted one is what it says.
+    let got = text("t.csv", "id,v\n1,\n2,\"NA\"\n", &strict, None, &["id"]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": 1, "v": ""}), json!({"id": 2, "v": "NA"})]);
+    let got = text("t.csv", "id,v\n1,\n2,NA\n", &null, None, &["id"]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": 1, "v": null}), json!({"id": 2, "v": null})]);
+}
+
+#[test]
 fn ndjson_infers_and_keeps_json() {
     let content = r#"{"id":"b","n":1,"f":1,"tags":["x","y"],"o":{"a":[1,{"b":null}]},"esc":"a\"\u00e9\n"}
 {"id":"a","f":2.5,"tags":[],"o":[1],"extra":true}
