@@ -172,7 +172,9 @@ fn exchange(
             continue;
         }
         if !batch.is_empty() {
-            transport.send(wire::encode_frame(&std::mem::take(&mut batch)))?;
+            if let Err(error) = transport.send(wire::encode_frame(&std::mem::take(&mut batch))) {
+                return Err(last_words(transport, incoming, error));
+            }
             bytes = 0;
         }
         let (objects, passed) = session.progress();
@@ -204,3 +206,24 @@ fn exchange(
         }
     }
 }
+
+/// Why a peer that takes nothing any more has left, when it has said so.
+fn last_words(transport: &mut dyn Transport, mut heard: wire::Messages, error: Error) -> Error {
+    loop {
+        for message in heard {
+            match message {
+                Ok(Message::Fault(fault)) => return session::of_fault(fault),
+                Ok(_) => {}
+                Err(_) => return error,
+            }
+        }
+        heard = match transport.try_receive() {
+            Ok(Some(frame)) => wire::messages(frame),
+            Err(told @ Error::Peer { .. }) => return told,
+            Ok(None) | Err(_) => return error,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;
