@@ -1,5 +1,6 @@
 //! What went wrong, as people and scripts read it: one block of text, or one JSON object; the exit code is its kind.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -41,11 +42,12 @@ impl Fault {
 
     /// Shows the fault and gives the exit code.
     pub(crate) fn show(&self, verb: &str, json: bool) -> ExitCode {
-        if json {
-            println!("{}", self.to_json(verb));
+        // The exit code tells it where nobody can read it: a full disk, a reader that has gone.
+        let _ = if json {
+            writeln!(std::io::stdout().lock(), "{}", self.to_json(verb))
         } else {
-            eprint!("{}", self.to_text(verb));
-        }
+            write!(std::io::stderr().lock(), "{}", self.to_text(verb))
+        };
         ExitCode::from(exit_code(self.kind))
     }
 

@@ -23,6 +23,22 @@ fn invalid_is_two() {
     let report = replica.json(["import", &bad, "--table", "t", "-m", "x", "--reject", &reject]);
     assert_eq!(report["read"]["rejected"], 1);
     assert!(dir.read("rejected.ndjson").contains("many"));
+    // A source is not written over.
+    replica.run(["import", &bad, "--table", "t", "-m", "x", "--reject", &bad]).ends(2);
+    assert!(dir.read("bad.csv").starts_with("id,price"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_fault_that_nobody_can_read_has_its_exit_code() {
+    use std::process::Stdio;
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").expect("Linux has it"));
+    let end = |words: &[&str]| {
+        let mut command = crate::support::binary();
+        command.args(words).stdout(full()).stderr(full()).status().expect("it runs").code()
+    };
+    assert_eq!(end(&["-C", "/nowhere", "root", "--json"]), Some(3));
+    assert_eq!(end(&["-C", "/nowhere", "root"]), Some(3));
 }
 
 #[test]

@@ -435,3 +435,25 @@ fn the_log_of_a_shallow_clone_shows_every_line_of_a_merge() {
     let short = log::Request { at: Some(side.to_string()[..10].to_owned()), limit: None };
     assert_eq!(told(&log::run(&shallow, &short).expect("the commit is here")), ["side 1", "base"]);
 }
+
+#[test]
+fn files_that_a_checkout_staged_are_shown_even_where_nothing_can_be_written() {
+    let place = Place::new();
+    place.write("a", "one");
+    place.commit("one");
+    place.write("a", "two");
+    place.write("b", "two");
+    place.commit("two");
+    let older = checkout::Request { name: "HEAD~1".into(), force: false };
+    checkout::run(&place.replica, &older).expect("nothing is in the way");
+    let look = || status::run(&place.replica, &status::Request::default(), &Silent).expect("it can be read");
+    let seen = look();
+    let staged: Vec<_> = seen.staged.iter().map(|change| (change.updated, change.deleted)).collect();
+    assert_eq!((staged, seen.files.len(), seen.clean), (vec![(1, 1)], 0, false));
+    // As on a full disk: the clock of the status cache cannot be written.
+    let clock = place.path().join(".syncline/clock");
+    std::fs::remove_file(&clock).expect("a commit has made it");
+    std::fs::create_dir(&clock).expect("it is gone");
+    place.write("c", "new");
+    assert_eq!(look().files.len(), 1);
+}

@@ -209,6 +209,9 @@ fn read_into(
     if request.mode == Mode::Delete && existing.is_none() {
         return Err(Error::not_found(format!("table {:?}", request.table), "there is nothing to delete from"));
     }
+    if let Some(reject) = &request.reject {
+        check_reject(reject, &inputs)?;
+    }
     let mut options = options(replica, request, progress)?;
     options.known = old.cloned().map(|table| -> import::Known { Arc::new(move |keys| Ok(table.contains(keys)?)) });
     progress.stage("importing", 0, Unit::Bytes);
@@ -242,6 +245,18 @@ fn read_into(
         applied.unchanged = table.rows().saturating_sub(counts.inserted + counts.updated);
     }
     Ok(Done { table, read, applied })
+}
+
+/// Bad rows are not written over what they are read from.
+fn check_reject(reject: &Path, inputs: &[Input]) -> Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let Some(target) = real(reject) else { return Ok(()) };
+    let read = |input: &Input| matches!(input, Input::Path(path) if real(path).as_ref() == Some(&target));
+    if inputs.iter().any(read) {
+        let what = format!("writing bad rows to {}", reject.display());
+        return Err(Error::invalid(what, "it is a source of this import; name another file with --reject"));
+    }
+    Ok(())
 }
 
 fn options(replica: &Replica, request: &Request, progress: &Arc<dyn Progress>) -> Result<import::Options> {

@@ -75,9 +75,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     let commit = refs.head_commit();
     let head = replica.head_root(&refs)?;
     let working = replica.working_root(&refs)?;
-    let mut staged = change::between(replica, &head, &working)?;
-    // Files are never staged ahead: they are compared with the directory below.
-    staged.retain(|change| refs.merging.is_some() || change.tree != syncline_tree::TreeName::Files);
+    let staged = change::between(replica, &head, &working)?;
     let seen = work::compare(replica, &working, request.checksum, progress)?;
     let merging = match &refs.merging {
         Some(merging) => Some((merging.name.clone(), Conflicts::load(store, &merging.conflicts)?.items.len())),

@@ -31,7 +31,8 @@ pub(crate) struct Status {
     pub warnings: Vec<String>,
 }
 
-/// Compares; changes nothing but the status cache.
+/// Compares; changes nothing but the status cache. Where that cannot be written (a full disk, a directory that may only
+/// be read) the next look takes longer.
 ///
 /// # Errors
 /// The file system's and the store's.
@@ -43,12 +44,13 @@ pub(crate) fn status(
     checksum: bool,
     advance: &(dyn Fn(u64) + Sync),
 ) -> Result<Status> {
-    let since = cache::now(meta)?;
+    let now = cache::now(meta);
+    let (since, may_note) = (*now.as_ref().unwrap_or(&i64::MIN), now.is_ok());
     let reader = cache::Reader::open(meta);
     let vouched = reader.as_ref().map(|reader| reader.table) == base.map(Table::to_ref);
     let mut compare = Compare::new(root, reader, base, checksum)?;
     // Without a cache for this version one is made along the way; with one only if there is something to note.
-    let mut fresh = if vouched || base.is_none() { None } else { Some(cache::Writer::begin(meta)?) };
+    let mut fresh = if vouched || base.is_none() || !may_note { None } else { cache::Writer::begin(meta).ok() };
     let mut noted: Vec<Found> = Vec::new();
     let mut changes = Vec::new();
     loop {
@@ -74,7 +76,7 @@ pub(crate) fn status(
                 Step::Suspect(found, _) => match equal {
                     Some(stat) => {
                         let found = Found { stat, ..found };
-                        if fresh.is_none() && noted.len() < NOTED {
+                        if vouched && may_note && noted.len() < NOTED {
                             noted.push(found.clone());
                         }
                         Seen { racy: is_racy(&stat, since), found }
@@ -85,15 +87,18 @@ pub(crate) fn status(
                     }
                 },
             };
-            if let Some(fresh) = &mut fresh {
-                fresh.push(&seen)?;
+            if fresh.as_mut().is_some_and(|fresh| fresh.push(&seen).is_err()) {
+                fresh = None;
             }
         }
     }
-    match (fresh, base) {
-        (Some(fresh), Some(base)) => fresh.finish(&base.to_ref(), i64::MAX)?,
-        (None, Some(base)) if !noted.is_empty() => note(meta, base, noted, since)?,
-        _ => {}
+    let written = match (fresh, base) {
+        (Some(fresh), Some(base)) => fresh.finish(&base.to_ref(), i64::MAX),
+        (None, Some(base)) if !noted.is_empty() => note(meta, base, noted, since),
+        _ => Ok(()),
+    };
+    if let Err(error) = written {
+        tracing::warn!(%error, "the status cache was not saved");
     }
     Ok(Status { changes, warnings: compare.finish().0 })
 }
