@@ -116,7 +116,7 @@ impl Client {
         let dial = Dial { peer: target.peer(), meter: Arc::clone(&meter) };
         let channel = runtime
             .block_on(endpoint.connect_with_connector(dial))
-            .map_err(|error| Error::Connect { peer: target.peer(), reason: advice(causes(&error)) })?;
+            .map_err(|error| refused(target.peer(), causes(&error)))?;
         let cap = options.limits.message_bytes.saturating_add(1 << 10);
         let node = NodeClient::new(channel).max_decoding_message_size(cap).max_encoding_message_size(cap);
         Ok(Self { target, options, node, authorization, meter, fresh: AtomicBool::new(true), runtime: Some(runtime) })
@@ -334,6 +334,10 @@ fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
         return Ok(endpoint);
     }
     let mut tls = match &options.authority {
+        Some(authority) if !authority.windows(PEM.len()).any(|part| part == PEM) => {
+            let why = "the file of --ca (SYNCLINE_CA) has no certificate in PEM form";
+            return Err(Error::Settings(format!("connecting to {target}: {why}")));
+        }
         Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
         None => ClientTlsConfig::new().with_native_roots(),
     };
@@ -345,6 +349,9 @@ fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
         None => Error::Settings(format!("connecting to {target}: {error}; {NAME_AUTHORITY}")),
     })
 }
+
+/// How a certificate begins in PEM form.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// HTTP/2 flow control: how much may be in flight towards us on one stream, and on the connection.
 pub const STREAM_WINDOW: u32 = 8 << 20;
@@ -370,14 +377,20 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+const NEW_CERTIFICATE: &str =
+    "the node needs a certificate that is valid now and for this name (--server-name gives another)";
 const NAME_AUTHORITY: &str = "name the certificate of the authority that signed the node's, with --ca or SYNCLINE_CA";
 
-/// What to do about a certificate that nobody vouches for.
-fn advice(reason: String) -> String {
-    if !reason.contains("UnknownIssuer") {
-        return reason;
+/// Why there is no connection: nobody there, somebody who cannot be trusted, or somebody who speaks without TLS.
+fn refused(peer: String, reason: String) -> Error {
+    if reason.contains("InvalidContentType") {
+        return Error::Scheme { peer, reason: "what answers does not speak TLS".to_owned(), other: "http" };
     }
-    format!("{reason}; {NAME_AUTHORITY}")
+    if !reason.contains("invalid peer certificate") {
+        return Error::Connect { peer, reason };
+    }
+    let advice = if reason.contains("UnknownIssuer") { NAME_AUTHORITY } else { NEW_CERTIFICATE };
+    Error::Untrusted { peer, reason: format!("{reason}; {advice}") }
 }
 
 /// Opens metered TCP connections.

@@ -32,6 +32,24 @@ pub enum Error {
         /// What the operating system or TLS said.
         reason: String,
     },
+    /// Something answers there, and it cannot be trusted to be the node.
+    #[error("connecting to {peer}: {reason}")]
+    Untrusted {
+        /// Host and port.
+        peer: String,
+        /// What is wrong with its certificate, and what to do.
+        reason: String,
+    },
+    /// Something answers there, in the clear or not as the address says.
+    #[error("connecting to {peer}: {reason}; is it {other}://{peer}?")]
+    Scheme {
+        /// Host and port.
+        peer: String,
+        /// What shows it.
+        reason: String,
+        /// The other scheme.
+        other: &'static str,
+    },
     /// The peer is connected and silent.
     #[error("{peer} {what} for {seconds} s: the transfer was given up; what has arrived is kept, run it again")]
     Stalled {
@@ -76,7 +94,12 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Peer { kind, .. } => *kind,
-            Self::Target { .. } | Self::Settings(_) | Self::TooLong { .. } | Self::Version { .. } => Kind::Invalid,
+            Self::Target { .. }
+            | Self::Settings(_)
+            | Self::Scheme { .. }
+            | Self::TooLong { .. }
+            | Self::Version { .. } => Kind::Invalid,
+            Self::Untrusted { .. } => Kind::Denied,
             Self::Connect { .. } | Self::Stalled { .. } | Self::Closed { .. } => Kind::Unavailable,
         }
     }

@@ -82,12 +82,17 @@ pub fn to_grpc(kind: Kind, message: &str) -> Status {
 #[must_use]
 pub fn from_grpc(peer: &str, status: &Status) -> Error {
     let kind = kind_of_grpc(status.code());
-    let known = row(kind).grpc == status.code();
+    // A cause beside it: no peer has sent it, it was made here of what broke.
+    let known = row(kind).grpc == status.code() && std::error::Error::source(status).is_none();
     let message = status.message();
     // A status that our table never sends did not come from a node's own code: say which it was.
     let message = match (known, message.is_empty()) {
         (true, false) => message.to_owned(),
         (true, true) => format!("{peer} answered {kind} without a reason"),
+        // What a TLS port does to a request in the clear.
+        (false, _) if message == "transport error" => {
+            format!("the connection to {peer} broke; if the node has a certificate, its address is https://{peer}")
+        }
         (false, _) => format!("the connection to {peer} broke: {message} ({})", status.code()),
     };
     Error::Peer { kind, message }
@@ -122,5 +127,11 @@ mod tests {
             let ours = TABLE.iter().any(|row| row.grpc == code);
             assert_eq!(error.to_string().contains("hub:1"), !ours, "{code:?}");
         }
+        // Nobody has sent this one.
+        let mut broken = Status::new(Code::Unavailable, "Connection refused");
+        broken.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
+        let error = from_grpc("hub:1", &broken);
+        assert!(error.to_string().contains("hub:1"), "{error}");
+        assert_eq!(error.kind(), Kind::Unavailable);
     }
 }

@@ -37,7 +37,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let hub = Hub::open(&Location::parse(&args.data)?, context.env())?;
     let settings = Settings {
         listen: args.listen,
         tls: tls(args)?,
@@ -46,6 +45,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         sessions: args.sessions,
         ..Settings::default()
     };
+    // Before the directory is made.
+    settings.check()?;
+    let hub = Hub::open(&Location::parse(&args.data)?, context.env())?;
     let secure = settings.tls.is_some();
     let running = syncline_server::start(&settings, Arc::new(hub))?;
     // Before the answer: who reads it may ask the node to end at once.

@@ -79,7 +79,10 @@ impl std::fmt::Debug for Settings {
 
 impl Settings {
     /// Refuses what would put data on the network unprotected.
-    fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Invalid`, with what is lacking.
+    pub fn check(&self) -> Result<()> {
         if self.token.as_deref().is_some_and(|token| token.len() < 16) {
             return Err(Error::Settings("the token is too short to be safe: use 16 characters or more".into()));
         }
@@ -105,6 +108,18 @@ pub struct Running {
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<std::result::Result<(), tonic::transport::Error>>>,
     runtime: Option<Runtime>,
+}
+
+/// The innermost reason: what is around it says only "transport error".
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    match error.to_string().as_str() {
+        "transport error" => "they are no PEM files, or do not belong together".to_owned(),
+        reason => reason.to_owned(),
+    }
 }
 
 /// How long running requests may go on after a stop.
@@ -152,9 +167,9 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
         .max_concurrent_streams(Some(64));
     if let Some(tls) = &settings.tls {
         let identity = Identity::from_pem(&tls.certificate, &tls.key);
-        server = server
-            .tls_config(ServerTlsConfig::new().identity(identity))
-            .map_err(|error| Error::Settings(format!("the certificate or the key cannot be used: {error}")))?;
+        server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(|error| {
+            Error::Settings(format!("the certificate or the key cannot be used: {}", cause(&error)))
+        })?;
     }
     let router = server.add_service(InterceptedService::new(service, Auth::new(settings.token.as_deref())));
     let (stop, mut stopped) = watch::channel(false);

@@ -64,9 +64,22 @@ fn with_both_the_whole_way_is_safe_and_works() {
     // Another authority, none at all, and no TLS.
     let (_, other) = certificate();
     let wrong = Options { authority: Some(other), ..options(Some(TOKEN)) };
-    assert_eq!(Client::connect(target(), wrong).unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(Client::connect(target(), wrong).unwrap_err().kind(), Kind::Denied, "trying again does not help");
     let none = Options { authority: None, ..options(Some(TOKEN)) };
     assert!(Client::connect(target(), none).unwrap_err().to_string().contains("--ca"));
+    let key = Options { authority: Some(b"-----BEGIN PRIVATE KEY-----".to_vec()), ..options(Some(TOKEN)) };
+    assert!(Client::connect(target(), key).unwrap_err().to_string().contains("no certificate"));
+    let name = Options { server_name: Some("elsewhere.example".into()), ..options(Some(TOKEN)) };
+    assert_eq!(Client::connect(target(), name).unwrap_err().kind(), Kind::Denied);
+    // The other scheme than the node's.
+    let clear = Target::parse(&format!("http://localhost:{}/d", node.running.address().port())).unwrap();
+    let error = Client::connect(clear, options(Some(TOKEN))).and_then(|client| client.datasets()).unwrap_err();
+    assert!(error.to_string().contains("https://localhost"), "{error}");
+    let plain = Node::new();
+    let safe = Target::parse(&format!("https://localhost:{}/d", plain.running.address().port())).unwrap();
+    let error = Client::connect(safe, options(None)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.to_string().contains("http://localhost"), "{error}");
 }
 
 #[test]
