@@ -3,7 +3,7 @@
 use syncline_node::ops::alter::{self, Report, Request};
 
 use crate::context::Context;
-use crate::fault::Outcome;
+use crate::fault::{Fault, Outcome};
 use crate::output::{Align, Page, Table};
 use crate::units;
 
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(long, short = 't')]
     table: String,
     /// Add a column, for example `currency:utf8` or `amount:decimal(12, 2)`; may be given several times
-    #[arg(long, value_name = "COLUMN:TYPE", value_parser = typed, required_unless_present_any = ["drop", "rename", "widen"])]
+    #[arg(long, value_name = "COLUMN:TYPE", value_parser = typed)]
     add: Vec<(String, String)>,
     /// Drop a column; may be given several times
     #[arg(long, value_name = "COLUMN")]
@@ -51,6 +51,9 @@ fn two(parts: Option<(&str, &str)>, otherwise: &str) -> Result<(String, String),
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if [&args.add, &args.rename, &args.widen].iter().all(|steps| steps.is_empty()) && args.drop.is_empty() {
+        return Err(Fault::invalid("alter: nothing to do\nname a change with --add, --drop, --rename or --widen"));
+    }
     let request = Request {
         table: args.table.clone(),
         rename: args.rename.clone(),

@@ -36,13 +36,22 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "path")]
     lazy: bool,
     /// Only the newest N commits of each branch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     depth: Option<u32>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let url = peer::lasting(&args.url)?;
-    let dir = args.dir.clone().map_or_else(|| name_of(&url), Ok)?;
+    let dir = match (&args.dir, context.given()) {
+        (_, (_, Some(on))) => {
+            return Err(Fault::invalid(format!(
+                "clone with --on {on}: it makes a copy in a directory\nname that as the second word: syncline clone {url} DIR"
+            )));
+        }
+        (Some(dir), _) => dir.clone(),
+        (None, (Some(dir), _)) => PathBuf::from(dir),
+        (None, _) => name_of(&url)?,
+    };
     let request = CloneRequest {
         url: url.clone(),
         dir,

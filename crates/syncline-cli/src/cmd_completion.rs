@@ -1,10 +1,8 @@
 //! `syncline completion`: a completion script for a shell.
 
-use std::io::Write;
-
-use anyhow::Context as _;
 use clap::CommandFactory;
 use clap_complete::Shell;
+use serde_json::json;
 
 use crate::args::Cli;
 use crate::context::Context;
@@ -23,9 +21,11 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(_: &Context, args: &Args) -> Outcome {
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "syncline", &mut script);
-    std::io::stdout().lock().write_all(&script).context("writing to standard output")?;
+    let script = String::from_utf8_lossy(&script);
+    let report = json!({ "shell": args.shell.to_string(), "script": script });
+    context.out.answer(&report, |page| page.line(script.trim_end()))?;
     Ok(None)
 }

@@ -38,7 +38,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         rows: if args.rows { args.limit } else { 0 },
     };
     let report = context.ask("diff", &request, |replica, _| diff::run(replica, &request))?;
-    context.out.answer(&report, |page| show(page, &report))?;
+    context.out.answer(&report, |page| {
+        show(page, &report);
+        if report.equal && args.to.is_none() {
+            page.line("files that were edited and are not committed: see `syncline status`");
+        }
+    })?;
     Ok(None)
 }
 

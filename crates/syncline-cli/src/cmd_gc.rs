@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             "removed {} ({}), {} wait for the grace to pass, in {}",
             units::counted(report.files_deleted, "file", "files"),
             units::bytes(report.bytes_deleted),
-            units::count(report.files_condemned),
+            units::count(if args.grace.is_zero() { 0 } else { report.files_condemned }),
             units::seconds(report.seconds),
         ));
     })?;

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// The table
     #[arg(long, short = 't')]
     table: String,
-    /// The key; several key columns are separated by commas
+    /// The key; several key columns are separated by commas (`\,` is a comma inside a value)
     #[arg(long, short = 'k', value_name = "KEY")]
     key: String,
     /// Where to start; the current branch when absent
@@ -37,7 +37,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 fn show(page: &mut Page, report: &Report) {
     let commits = units::counted(report.commits, "commit", "commits");
     if report.events.is_empty() {
-        page.line(format!("no row of {} ever had key {} ({commits} looked at)", report.table, report.key));
+        page.line(if report.cut {
+            format!(
+                "no version that is here changed the row of {} with key {} ({commits} looked at); older ones are not here",
+                report.table, report.key
+            )
+        } else {
+            format!("no row of {} ever had key {} ({commits} looked at)", report.table, report.key)
+        });
         return;
     }
     let mut table = Table::new([
@@ -63,6 +70,9 @@ fn show(page: &mut Page, report: &Report) {
     }
     page.line(format!("{} key {} ({commits} looked at)", report.table, report.key));
     page.table(&table);
+    if report.cut {
+        page.line("what was before is not known: older versions are not here");
+    }
 }
 
 /// The cells that an event is about: those that changed, or all of an inserted row.

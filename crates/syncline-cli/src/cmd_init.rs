@@ -14,16 +14,21 @@ use crate::fault::{Fault, Outcome};
 #[command(after_help = "Examples:\n  syncline init prices\n  syncline init /srv/prices --bare\n  \
                         syncline init http://127.0.0.1:7070/prices")]
 pub(crate) struct Args {
-    /// The directory, created when it is not there; or http(s)://HOST:PORT/DATASET on a node, or s3://bucket/prefix
-    #[arg(value_name = "DIR", default_value = ".")]
-    dir: String,
+    /// The directory, created when it is not there; or http(s)://HOST:PORT/DATASET on a node, or s3://bucket/prefix; else
+    /// what -C or --on names, or this directory
+    #[arg(value_name = "DIR", conflicts_with_all = ["replica", "on"])]
+    dir: Option<String>,
     /// No working directory: only the store
     #[arg(long)]
     bare: bool,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    match Location::parse(&args.dir)? {
+    let (place, location) = match &args.dir {
+        Some(dir) => (dir.clone(), Location::parse(dir)?),
+        None => context.named()?,
+    };
+    match location {
         Location::Node(url) => {
             let client = context.client(&url)?;
             let name = client.target().dataset.clone();
@@ -39,8 +44,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
         location @ Location::Bucket(_) => {
             Replica::create(&location, context.env())?;
-            context.out.done(&json!({ "url": args.dir, "bare": true }), |page| {
-                page.line(format!("made an empty dataset at {}", args.dir));
+            context.out.done(&json!({ "url": place, "bare": true }), |page| {
+                page.line(format!("made an empty dataset at {place}"));
             })?;
         }
         Location::Path(dir) => {

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     theirs: bool,
     #[command(flatten)]
     tree: TreeArgs,
-    /// Only the row with this key; several key columns are separated by commas
+    /// Only the row with this key; several key columns are separated by commas (`\,` is a comma inside a value)
     #[arg(long, short = 'k', value_name = "KEY")]
     key: Option<String>,
 }

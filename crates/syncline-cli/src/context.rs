@@ -65,10 +65,20 @@ impl Context {
         limits(&self.global)
     }
 
-    /// A path as the user means it: relative to `-C`, when that is a directory.
+    /// The dataset that `-C` or `--on` names, else the one of this directory.
     pub(crate) fn location(&self) -> Result<Location> {
+        Ok(self.named()?.1)
+    }
+
+    /// As [`Self::location`], with the words that name it.
+    pub(crate) fn named(&self) -> Result<(String, Location)> {
         let text = self.global.on.as_deref().or(self.global.dir.as_deref()).unwrap_or(".");
-        Ok(Location::parse(text)?)
+        Ok((text.to_owned(), Location::parse(text)?))
+    }
+
+    /// The directory or the address of `-C` or `--on`, when one was given.
+    pub(crate) fn given(&self) -> (Option<&str>, Option<&str>) {
+        (self.global.dir.as_deref(), self.global.on.as_deref())
     }
 
     /// The replica that this process can open; some verbs need one.

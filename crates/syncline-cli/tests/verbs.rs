@@ -318,7 +318,70 @@ fn completion_and_help() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(syncline(["completion", shell]).ok().stdout.contains("rollback"), "{shell}");
     }
+    assert_eq!(syncline(["completion", "fish", "--json"]).ok().json()["shell"], "fish");
     assert!(syncline(["--help"]).ok().stdout.contains("rollback"));
     assert!(syncline(["import", "--help"]).ok().stdout.contains("Examples"));
     assert!(syncline(["--version"]).ok().stdout.starts_with("syncline "));
+}
+
+#[test]
+fn a_dataset_is_made_where_the_options_say() {
+    let dir = Dir::new();
+    syncline(["init", "-C", &dir.text("a")]).ok();
+    assert!(dir.path("a/.syncline").is_dir());
+    syncline(["init", "--on", &dir.text("b")]).ok();
+    assert!(dir.path("b/.syncline").is_dir());
+    syncline(["init", "-C", &dir.text("a"), &dir.text("c")]).ends(2);
+    let url = dir.text("a");
+    syncline(["clone", &url, "-C", &dir.text("d")]).ok();
+    assert!(dir.path("d/.syncline").is_dir());
+    assert!(syncline(["clone", &url, "--on", &url]).ends(2).stderr.contains("DIR"));
+    syncline(["clone", &url, &dir.text("e"), "--depth", "0"]).ends(2);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_made() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    assert!(replica.run(["alter", "--table", "t"]).ends(2).stderr.contains("--widen"));
+    let words = ["up", "--listen", "0.0.0.0:0", "--data", &dir.text("data")];
+    assert!(syncline(words).ends(2).stderr.contains("--tls-cert"));
+    assert!(!dir.path("data").exists());
+    let run = syncline(["clone", &dir.text("a"), &dir.text("b"), "--table", "mispelt"]).ends(3);
+    assert!(run.stderr.contains("[\"t\"]"), "{}", run.stderr);
+    assert!(!dir.path("b").exists());
+    assert!(replica.run(["history", "--table", "u", "--key", "1"]).ends(3).stderr.contains("[\"t\"]"));
+}
+
+#[test]
+fn a_shallow_clone_says_where_its_history_ends() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    dir.write("a/file", "x");
+    replica.json(["commit", "-m", "file"]);
+    syncline(["clone", &dir.text("a"), &dir.text("b"), "--depth", "1"]).ok();
+    let shallow = crate::support::Replica(dir.path("b"));
+    let told = shallow.run(["history", "--table", "t", "--key", "1"]).ok().stdout;
+    assert!(told.contains("older ones are not here") && !told.contains("ever"), "{told}");
+    assert!(shallow.run(["diff", "HEAD~1"]).ends(3).stderr.contains("shallow"));
+}
+
+#[test]
+fn a_key_is_shown_as_it_is_given() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let import = |rows: &str| {
+        let file = dir.write("rows.csv", rows);
+        replica.json(["import", &file, "--table", "t", "--key", "a,b", "-m", "x"]);
+    };
+    import("a,b,v\nx,\"1,\\2\",1\n");
+    import("a,b,v\nx,\"1,\\2\",2\n");
+    let diff = replica.json(["diff", "HEAD~1", "HEAD", "--rows"]);
+    let key = diff["rows"][0]["key"].as_str().expect("a key");
+    assert_eq!(key, r"x,1\,\\2");
+    let history = replica.json(["history", "--table", "t", "--key", key]);
+    assert_eq!(history["events"].as_array().expect("events").len(), 2);
+    assert!(replica.run(["history", "--table", "t", "--key", "x,1,2"]).ends(2).stderr.contains(r"\,"));
 }

@@ -27,7 +27,7 @@ use crate::part::Part;
 
 /// The directory inside a working directory that holds the store.
 pub const META_DIR: &str = ".syncline";
-const MARKER: &str = "replica.json";
+pub(crate) const MARKER: &str = "replica.json";
 const MARKER_TEXT: &str = "{\"syncline\":\"replica/1\"}\n";
 
 /// Reaches other replicas.

@@ -27,9 +27,14 @@ pub fn resolve(replica: &Replica, refs: &Refs, text: &str) -> Result<Hash> {
         }
         for _ in 0..count {
             let parents = Commit::load(replica.store(), &commit)?.parents;
-            commit = *parents.first().ok_or_else(|| {
+            let parent = *parents.first().ok_or_else(|| {
                 Error::not_found(format!("version {text:?}"), format!("{} has no parent", commit.short()))
             })?;
+            if !replica.store().contains(&parent)? {
+                let why = format!("what is before {} is not in this replica; it is a shallow clone", commit.short());
+                return Err(Error::not_found(format!("version {text:?}"), why));
+            }
+            commit = parent;
         }
         steps = rest;
     }

@@ -22,13 +22,16 @@ pub fn to_json(batch: &RecordBatch) -> Result<Vec<Value>> {
     Ok(rows.into_iter().map(Value::Object).collect())
 }
 
-/// A key as text, the way `--key` takes it: the key columns' values, separated by commas.
+/// A key as text, the way `--key` takes it: the key columns' values, separated by commas. Where there are several, `\,` is
+/// a comma inside a value and `\\` a backslash.
 ///
 /// # Errors
 /// `corrupt` when the bytes are not a key of this schema.
 pub fn key_text(schema: &Schema, key: &[u8]) -> Result<String> {
     let members: Map<String, Value> = key::to_json(schema, key)?;
+    let several = members.len() > 1;
     let text = members.values().map(|value| match value {
+        Value::String(text) if several => text.replace('\\', "\\\\").replace(',', "\\,"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     });

@@ -113,7 +113,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         }
     }
     if !known {
-        return Err(Error::no_such_table(&request.table, Some(start), &[]));
+        let root = replica.root_of(&start)?;
+        return Err(Error::no_such_table(&request.table, Some(start), &root.tables.keys().collect::<Vec<_>>()));
     }
     Ok(report)
 }

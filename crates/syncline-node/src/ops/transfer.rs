@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use syncline_base::Hash;
-use syncline_sync::{PullRequest, PushRequest, RefMove, Traffic, Transport, Watch};
+use syncline_base::{Hash, Kind};
+use syncline_sync::{PullRequest, Pulled, PushRequest, RefMove, Traffic, Transport, Watch};
 use syncline_tree::refs::Scope;
 use syncline_tree::{DatasetRoot, refs};
 
@@ -17,7 +17,7 @@ use crate::change::{self, TreeChange};
 use crate::local::{BRANCHES, TAGS};
 use crate::part::Part;
 use crate::progress::{Progress, Unit};
-use crate::replica::{Env, Replica};
+use crate::replica::{Env, MARKER, META_DIR, Replica};
 use crate::{Error, Result, contents, reach, work};
 
 /// The name under which a replica remembers the peer that it was cloned from.
@@ -126,13 +126,29 @@ pub fn clone(
     let clock = env.clock.clone();
     let started = clock.monotonic();
     Part::of(request.scope().as_ref())?;
-    let replica = start_clone(request, env)?;
+    let was_there = request.dir.exists();
+    let (replica, is_new) = start_clone(request, env)?;
     let mut cost = Cost::default();
     let part = replica.part()?;
-    let ask = ask(request.scope().as_ref(), request.depth);
-    progress.stage("receiving", 0, Unit::Bytes);
-    let (pulled, traffic) = syncline_sync::pull(&replica, transport, &ask, &mut Told::new(progress))?;
-    cost.add(traffic);
+    let pulled = match receive(&replica, request, transport, progress, &mut cost) {
+        Ok(pulled) => pulled,
+        Err(error) => {
+            // What has arrived is kept for the next try. Where nothing has, the directory is free for another one.
+            if is_new && replica.store().usage()?.objects == 0 {
+                drop(replica);
+                remove_clone(request, was_there);
+            }
+            return Err(error);
+        }
+    };
+    let unknown = unknown_table(&replica, request, &pulled)?;
+    if let Some(error) = unknown {
+        if is_new {
+            drop(replica);
+            remove_clone(request, was_there);
+        }
+        return Err(error);
+    }
     let head = pulled.head.as_deref().and_then(|name| name.strip_prefix(BRANCHES)).unwrap_or("main").to_owned();
     let tip = pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&head)).map(|(_, id)| *id);
     let after = tip.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
@@ -168,8 +184,49 @@ pub fn clone(
     Ok(Cloned { dir: request.dir.clone(), branch: head, commit: tip, root, objects, cost })
 }
 
-/// Makes the replica that is cloned into, or opens the one that an earlier clone left unfinished.
-fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
+fn receive(
+    replica: &Replica,
+    request: &CloneRequest,
+    transport: &mut dyn Transport,
+    progress: &dyn Progress,
+    cost: &mut Cost,
+) -> Result<Pulled> {
+    let ask = ask(request.scope().as_ref(), request.depth);
+    progress.stage("receiving", 0, Unit::Bytes);
+    let (pulled, traffic) = syncline_sync::pull(replica, transport, &ask, &mut Told::new(progress))?;
+    cost.add(traffic);
+    Ok(pulled)
+}
+
+/// A table that no version has is more likely misspelt than to come.
+fn unknown_table(replica: &Replica, request: &CloneRequest, pulled: &Pulled) -> Result<Option<Error>> {
+    if request.tables.is_none() || pulled.refs.is_empty() {
+        return Ok(None);
+    }
+    let mut there = BTreeSet::new();
+    for (_, id) in &pulled.refs {
+        there.extend(replica.root_of(id)?.tables.into_keys());
+    }
+    let unknown = request.tables.iter().flatten().find(|name| *name != "files" && !there.contains(*name));
+    Ok(unknown.map(|name| {
+        let there: Vec<&String> = there.iter().collect();
+        let why = format!("looked in all branches and tags there; they have {there:?}");
+        Error::not_found(format!("table {name:?}"), why)
+    }))
+}
+
+/// Takes away a replica that nothing was cloned into. What cannot be removed is told to nobody: the fault is.
+fn remove_clone(request: &CloneRequest, was_there: bool) {
+    let meta = if request.bare { request.dir.clone() } else { request.dir.join(META_DIR) };
+    let _ = std::fs::remove_file(meta.join(MARKER));
+    let _ = std::fs::remove_dir_all(if request.bare { meta.join("store") } else { meta });
+    if !was_there {
+        let _ = std::fs::remove_dir(&request.dir);
+    }
+}
+
+/// Makes the replica that is cloned into, or opens the one that an earlier clone left unfinished. True when it is new.
+fn start_clone(request: &CloneRequest, env: Env) -> Result<(Replica, bool)> {
     let note_origin = |replica: &Replica| {
         refs::update(replica.store(), |refs| {
             refs.remotes.entry(ORIGIN.into()).or_default().url.clone_from(&request.url);
@@ -179,7 +236,7 @@ fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
         Ok(())
     };
     match Replica::init_with(&request.dir, request.bare, env.clone(), note_origin) {
-        Err(error) if error.kind() == syncline_base::Kind::Conflict => {
+        Err(error) if error.kind() == Kind::Conflict => {
             let Ok(replica) = Replica::open(&crate::Location::Path(request.dir.clone()), env) else {
                 return Err(error);
             };
@@ -189,9 +246,9 @@ fn start_clone(request: &CloneRequest, env: Env) -> Result<Replica> {
             // It was cut off before its refs moved, or since then before its files were in place.
             let nothing_else = refs.history.iter().all(|step| step.why == CLONE);
             let unfinished = refs.branches.is_empty() || (nothing_else && work::is_unfinished(&replica));
-            if ours && unfinished { Ok(replica) } else { Err(error) }
+            if ours && unfinished { Ok((replica, false)) } else { Err(error) }
         }
-        made => made,
+        made => Ok((made?, true)),
     }
 }
 
@@ -352,7 +409,6 @@ impl<'a> Exchange<'a> {
             force: self.request.force,
             allow_mass_delete: self.request.allow_mass_delete,
         };
-        // Tags travel with the branch; one that the peer has already stays there as it is.
         self.progress.stage("sending", 0, Unit::Bytes);
         let ask = PushRequest { moves: vec![step] };
         let (pushed, traffic) = syncline_sync::push(self.replica, transport, &ask, &mut Told::new(self.progress))?;
@@ -471,7 +527,7 @@ pub fn sync(
         }
         match exchange.push(&mut *connect()?) {
             Ok(()) => return exchange.close(),
-            Err(error) if error.kind() == syncline_base::Kind::Conflict && tries < SYNC_TRIES => {}
+            Err(error) if error.kind() == Kind::Conflict && tries < SYNC_TRIES => {}
             Err(error) => return Err(error),
         }
     }

@@ -67,7 +67,9 @@ pub fn parse_key(schema: &Schema, text: &str) -> Result<Vec<u8>> {
     if values.len() != encoder.columns.len() {
         let names: Vec<_> = encoder.columns.iter().map(|(_, column)| column.name.as_str()).collect();
         let (has, names) = (values.len(), names.join(", "));
-        return Err(Error::invalid(format!("the key {text:?} has {has} values, this table's key is ({names})")));
+        let several = if has > 1 && encoder.columns.len() > 1 { "; write \\, for a comma inside a value" } else { "" };
+        let why = format!("the key '{text}' has {has} values, this table's key is ({names}){several}");
+        return Err(Error::invalid(why));
     }
     let cells = encoder.columns.iter().zip(&values).map(|((_, column), value)| parse_cell(column, value));
     let batch = RecordBatch::try_new(encoder.arrow.clone(), cells.collect::<Result<_>>()?)
