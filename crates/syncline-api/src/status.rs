@@ -90,7 +90,7 @@ pub fn from_grpc(peer: &str, status: &Status) -> Error {
         (true, false) => message.to_owned(),
         (true, true) => format!("{peer} answered {kind} without a reason"),
         // What a TLS port does to a request in the clear.
-        (false, _) if message == "transport error" => {
+        (false, _) if message == "transport error" || message.contains("http2 error") => {
             format!("the connection to {peer} broke; if the node has a certificate, its address is https://{peer}")
         }
         (false, _) => format!("the connection to {peer} broke: {message} ({})", status.code()),

@@ -54,7 +54,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             page.line(format!("rewrote {} without damage", units::counted(report.rewritten, "file", "files")));
         }
         for id in report.lost.iter().take(LOST_SHOWN) {
-            page.line(format!("not there either: {id}"));
+            let needed = if report.left.sound { ", and no version needs it" } else { "" };
+            page.line(format!("not there either{needed}: {id}"));
         }
         if report.lost.len() > LOST_SHOWN {
             page.line(format!("and {} more", report.lost.len() - LOST_SHOWN));

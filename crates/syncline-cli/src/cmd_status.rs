@@ -46,8 +46,12 @@ fn show(page: &mut Page, report: &Report, all: bool) {
         page.line(format!("partial replica: {held}"));
     }
     if let Some((name, open)) = &report.merging {
-        let open = units::counted(*open as u64, "conflict is", "conflicts are");
-        page.line(format!("merging {name}: {open} open; see `syncline conflicts`"));
+        page.line(if *open == 0 {
+            format!("merging {name}: no conflict is open; finish it with `syncline commit -m MSG`")
+        } else {
+            let open = units::counted(*open as u64, "conflict is", "conflicts are");
+            format!("merging {name}: {open} open; see `syncline conflicts`")
+        });
     }
     let mut tables = Table::new([("table", Align::Left), ("rows", Align::Right)]);
     for (name, rows) in &report.tables {

@@ -8,6 +8,8 @@ use crate::fault::Outcome;
 use crate::output::Page;
 use crate::units;
 
+/// How many damaged places are listed.
+const DAMAGE_SHOWN: usize = 50;
 /// How many touched places are listed.
 const TOUCHED_SHOWN: usize = 20;
 
@@ -46,9 +48,12 @@ pub(crate) fn show(page: &mut Page, report: &Report) {
         let contents = units::counted(report.absent, "content of a file is", "contents of files are");
         page.line(format!("{contents} elsewhere by intention: this is a partial replica"));
     }
-    for damage in &report.damage {
+    for damage in report.damage.iter().take(DAMAGE_SHOWN) {
         let objects = units::counted(damage.objects.len() as u64, "object", "objects");
         page.line(format!("damaged: {}: {} ({objects})", damage.file, damage.reason));
+    }
+    if report.damage.len() > DAMAGE_SHOWN {
+        page.line(format!("and {} more; --json lists them", report.damage.len() - DAMAGE_SHOWN));
     }
     for touched in report.touched.iter().take(TOUCHED_SHOWN) {
         let tree = touched.tree.as_ref().map_or_else(|| "the version itself".to_owned(), ToString::to_string);
@@ -60,5 +65,23 @@ pub(crate) fn show(page: &mut Page, report: &Report) {
     }
     if !report.sound {
         page.line("mend it with `syncline repair --from URL`, where URL is another copy");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_node::ops::verify::Damage;
+
+    use super::*;
+
+    #[test]
+    fn much_damage_is_counted_and_not_listed() {
+        let one = Damage { file: "packs/1".into(), reason: "it is gone".into(), objects: Vec::new() };
+        let report = Report { damage: vec![one; DAMAGE_SHOWN + 7], ..Report::default() };
+        let mut page = Page::default();
+        show(&mut page, &report);
+        let text = page.finish();
+        assert_eq!(text.matches("packs/1").count(), DAMAGE_SHOWN);
+        assert!(text.contains("and 7 more"), "{text}");
     }
 }

@@ -40,7 +40,8 @@ pub(crate) enum Place {
 impl Context {
     pub(crate) fn new(global: Global) -> Result<Self> {
         let out = Output { json: global.json, quiet: global.quiet };
-        let author = global.author.clone().unwrap_or_else(|| author(|name| std::env::var(name).ok()));
+        let named = global.author.clone().filter(|author| !author.trim().is_empty());
+        let author = named.unwrap_or_else(|| author(|name| std::env::var(name).ok()));
         let connect = Arc::new(Reach::new(options(&global), global.ca.clone()));
         Ok(Self { global, env: Env { clock: Arc::new(SystemClock), author, connect }, out })
     }

@@ -4,7 +4,7 @@
 //! report. `context` finds the dataset that a command works on, `output` shows reports, `fault` shows what went wrong.
 //!
 //! Owns nothing that survives the process. Not here: any rule about data; a capability that only this program has.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a terminal")]
+#![expect(clippy::print_stderr, reason = "a command line talks to a terminal")]
 
 /// Leaves are buffers of some tens of kilobytes made on one thread and freed on another. The system's allocator returns
 /// such memory at once and takes it back at once: a fifth of the time of a small commit to a large table.

@@ -311,6 +311,8 @@ fn pages_are_readable() {
     assert!(show.contains("price") && show.contains("import"), "{show}");
     assert_eq!(replica.run(["-q", "commit", "-m", "x"]).ok().stdout, "");
     assert_eq!(replica.run(["-q", "root"]).ok().stdout, root, "what was asked for is no noise");
+    replica.json(["commit", "--allow-empty", "-m", "x", "--author", ""]);
+    assert_ne!(replica.json(["log"])["commits"][0]["author"], "", "somebody makes each commit");
 }
 
 #[test]
