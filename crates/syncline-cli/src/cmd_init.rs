@@ -16,7 +16,7 @@ use crate::fault::{Fault, Outcome};
 pub(crate) struct Args {
     /// The directory, created when it is not there; or http(s)://HOST:PORT/DATASET on a node, or s3://bucket/prefix; else
     /// what -C or --on names, or this directory
-    #[arg(value_name = "DIR", conflicts_with_all = ["replica", "on"])]
+    #[arg(value_name = "DIR")]
     dir: Option<String>,
     /// No working directory: only the store
     #[arg(long)]
@@ -24,9 +24,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let (place, location) = match &args.dir {
-        Some(dir) => (dir.clone(), Location::parse(dir)?),
-        None => context.named()?,
+    let (place, location) = match (&args.dir, context.given()) {
+        (Some(dir), (None, None)) => (dir.clone(), Location::parse(dir)?),
+        (Some(dir), (at, on)) => {
+            let other = at.or(on).unwrap_or_default();
+            return Err(Fault::invalid(format!(
+                "init {dir}: -C or --on names another place, {other}\nname one of them"
+            )));
+        }
+        (None, _) => context.named()?,
     };
     match location {
         Location::Node(url) => {
