@@ -3,10 +3,14 @@
 //! Two shapes cover what the layers above need: `map` for a batch that is already in memory, and `pipeline` for a
 //! stream that is not. Both keep the order of their input, so results never depend on how threads were scheduled.
 
+mod room;
+
 use std::collections::VecDeque;
 use std::sync::mpsc;
 
 use rayon::prelude::*;
+
+pub use room::Room;
 
 /// How many threads are worth using.
 #[must_use]
@@ -51,7 +55,7 @@ pub fn pipeline<T, R, E, S>(
     source: S,
     ahead: usize,
     work: impl Fn(T) -> Result<R, E> + Send + Sync,
-    mut sink: impl FnMut(R) -> Result<(), E>,
+    sink: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E>
 where
     T: Send,
@@ -59,22 +63,47 @@ where
     E: Send,
     S: Iterator<Item = Result<T, E>>,
 {
+    pipeline_within(source.map(|item| Ok((item?, 0))), (ahead, usize::MAX), work, sink)
+}
+
+/// As [`pipeline`], for items that may be large: each comes with its weight (bytes, about), and in flight are at most so
+/// many items of at most so much weight together, or one.
+///
+/// # Errors
+/// As [`pipeline`].
+pub fn pipeline_within<T, R, E, S>(
+    source: S,
+    (ahead, most): (usize, usize),
+    work: impl Fn(T) -> Result<R, E> + Send + Sync,
+    mut sink: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E>
+where
+    T: Send,
+    R: Send,
+    E: Send,
+    S: Iterator<Item = Result<(T, usize), E>>,
+{
     let work = &work;
     rayon::in_place_scope(|scope| {
-        let mut in_flight: VecDeque<mpsc::Receiver<Result<R, E>>> = VecDeque::new();
+        let mut in_flight: VecDeque<(mpsc::Receiver<Result<R, E>>, usize)> = VecDeque::new();
+        let mut held = 0_usize;
         for item in source {
-            let item = item?;
-            if in_flight.len() >= ahead.max(1) {
-                sink(wait(in_flight.pop_front().expect("checked to be non-empty"))?)?;
+            let (item, weight) = item?;
+            while (in_flight.len() >= ahead.max(1) || held.saturating_add(weight) > most)
+                && let Some((receiver, done)) = in_flight.pop_front()
+            {
+                sink(wait(receiver)?)?;
+                held -= done;
             }
             let (send, receive) = mpsc::sync_channel(1);
             scope.spawn(move |_| {
                 // A receiver that is gone means that the pipeline has failed already: nobody wants the result.
                 let _ = send.send(work(item));
             });
-            in_flight.push_back(receive);
+            in_flight.push_back((receive, weight));
+            held += weight;
         }
-        in_flight.into_iter().try_for_each(|receiver| sink(wait(receiver)?))
+        in_flight.into_iter().try_for_each(|(receiver, _)| sink(wait(receiver)?))
     })
 }
 
@@ -111,6 +140,8 @@ pub fn spawn<R: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -130,6 +161,30 @@ mod tests {
 
         let failed = pipeline((0..1000).map(Ok), 8, |n| if n == 10 { Err(n) } else { Ok(n) }, |_| Ok(()));
         assert_eq!(failed, Err(10));
+    }
+
+    #[test]
+    fn a_pipeline_holds_items_of_bounded_weight() {
+        let held = AtomicUsize::new(0);
+        let source = (0..200_usize).map(|n| {
+            let weight = if n % 50 == 49 { 500 } else { n % 50 };
+            // What is in flight now, this one not yet among it.
+            assert!(held.load(Ordering::Relaxed) <= 500, "before {n}");
+            Ok::<_, ()>(((n, weight), weight))
+        });
+        let mut next = 0;
+        let work = |(n, weight): (usize, usize)| {
+            let now = held.fetch_add(weight, Ordering::Relaxed) + weight;
+            assert!(now <= 100.max(weight), "{now} at {n}");
+            Ok((n, weight))
+        };
+        let done = pipeline_within(source, (8, 100), work, |(n, weight)| {
+            held.fetch_sub(weight, Ordering::Relaxed);
+            assert_eq!(n, next);
+            next += 1;
+            Ok(())
+        });
+        assert_eq!((done, next), (Ok(()), 200));
     }
 
     #[test]

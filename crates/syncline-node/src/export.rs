@@ -19,8 +19,13 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Clock, Kind, SystemClock};
 
+use syncline_tree::table::batch_bytes;
+
 use crate::import::Format;
 pub(crate) use file::Out;
+
+/// About how many bytes of rows are formatted at once.
+const PART_BYTES: usize = 2 << 20;
 
 /// Where an export goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +123,7 @@ pub fn write<E: From<Error> + Send>(
     let format = format_of(target, options)?;
     let mut out = Out::create(target)?;
     let mut rows = 0;
-    let counted = batches.inspect(|batch| {
+    let counted = batches.flat_map(parts).inspect(|batch| {
         rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
     });
     match format {
@@ -132,6 +137,20 @@ pub fn write<E: From<Error> + Send>(
     let bytes = out.publish()?;
     let seconds = options.clock.monotonic().saturating_sub(started).as_secs_f64();
     Ok(Report { rows, bytes, seconds })
+}
+
+/// The rows of a batch in parts of some bytes, or of one row: a scan's batches are leaves, which are large when rows are long.
+fn parts<E>(batch: Result<RecordBatch, E>) -> impl Iterator<Item = Result<RecordBatch, E>> {
+    let (batch, error) = match batch {
+        Ok(batch) => (Some(batch), None),
+        Err(error) => (None, Some(error)),
+    };
+    let slices = batch.into_iter().flat_map(|batch| {
+        let (rows, each) = (batch.num_rows(), batch_bytes(&batch) / batch.num_rows().max(1));
+        let size = (PART_BYTES / each.max(1)).max(1);
+        (0..rows).step_by(size).map(move |start| batch.slice(start, size.min(rows - start)))
+    });
+    slices.map(Ok).chain(error.map(Err))
 }
 
 /// Rows as JSON objects, one member per column, for showing to people. Decimals are text.

@@ -34,6 +34,9 @@ use run::{Open, Run};
 /// How many runs are merged at once.
 pub(crate) const FAN_IN: usize = 64;
 
+/// Rows of so many bytes are long.
+const LONG_ROW: usize = 2 << 10;
+
 /// The keys of a batch's rows.
 pub(crate) type KeysOf = Arc<dyn Fn(&RecordBatch) -> Result<Keys> + Send + Sync>;
 
@@ -46,6 +49,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Bytes that are collected before they are written. Half of that for long rows: what an allocator keeps of such memory
+    /// is as much again, and there are few of them to be sorted.
+    fn buffer(&self, row: usize) -> usize {
+        if row < LONG_ROW { self.bytes / 2 } else { self.bytes / 4 }
+    }
+
     /// Bytes that are copied into one batch, about: rows may have megabytes.
     fn gathered(&self) -> usize {
         self.bytes / 32
@@ -95,6 +104,11 @@ struct Buffer {
 }
 
 impl Buffer {
+    /// About how many bytes a row has.
+    fn row_bytes(&self) -> usize {
+        self.bytes / self.rows.max(1)
+    }
+
     fn push(&mut self, batch: RecordBatch, keys: Keys) {
         let last = self.keys.last().map(|keys| keys.get(keys.len() - 1));
         self.out_of_order |= !in_order(&keys) || last.is_some_and(|last| last > keys.get(0));
@@ -125,7 +139,7 @@ impl Sorter {
             return Ok(());
         }
         self.buffer.push(batch, keys);
-        if self.buffer.bytes >= self.shared.limits.bytes / 2 {
+        if self.buffer.bytes >= self.shared.limits.buffer(self.buffer.row_bytes()) {
             self.spill()?;
         }
         Ok(())
@@ -197,7 +211,7 @@ pub(crate) struct Output {
 impl Spills {
     fn write(&mut self, shared: &Shared, buffer: Buffer) -> Result<()> {
         let was_sorted = buffer.out_of_order;
-        let row_bytes = buffer.bytes / buffer.rows.max(1);
+        let row_bytes = buffer.row_bytes();
         // All runs of a merge together must fit into half of the budget.
         let rows = shared.limits.bytes / 2 / FAN_IN / row_bytes.max(1);
         let rows = rows.clamp(1, shared.limits.batch_rows);
@@ -243,7 +257,7 @@ impl Buffer {
             order.extend((0u32..).zip(keys.iter()).map(|(row, key)| Entry { prefix: prefix(key), batch, row }));
         }
         sort_entries(&mut order, &self.keys, task::width());
-        let most = shared.limits.gathered() / (self.bytes / self.rows.max(1)).max(1);
+        let most = shared.limits.gathered() / self.row_bytes().max(1);
         let rows = most.clamp(1, shared.limits.batch_rows);
         Box::new(Gather { buffer: self, order, next: 0, rows, shared: shared.clone() })
     }

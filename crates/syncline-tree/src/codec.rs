@@ -66,7 +66,11 @@ thread_local! {
 
 /// Runs `work` with this thread's scratch.
 pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
-    SCRATCH.with_borrow_mut(work)
+    SCRATCH.with_borrow_mut(|scratch| {
+        let done = work(scratch);
+        scratch.shrink();
+        done
+    })
 }
 
 /// The stored form of a canonical leaf. Never longer than the leaf plus two bytes.
@@ -85,16 +89,22 @@ pub fn encode_leaf(leaf: &Leaf) -> Vec<u8> {
     if !columns.iter().all(|(_, node)| node.is_zero_under_nulls()) {
         return [&[VERSION, RAW], &leaf.bytes()[..]].concat();
     }
-    encode_columns(leaf.rows(), &columns, leaf.externals(), leaf.bytes())
+    let raw = leaf.bytes();
+    let stored = encode_columns(leaf.rows(), &columns, leaf.externals(), raw.len(), || Ok(raw.clone()));
+    stored.expect("bytes that are there need not be made")
 }
 
-/// As [`encode_leaf`], of the columns that `raw` was put together from.
+/// As [`encode_leaf`], of the columns that its `len` canonical bytes were put together from. `raw` gives those bytes.
+///
+/// # Errors
+/// That of `raw`.
 pub(crate) fn encode_columns(
     rows: usize,
     columns: &[ColumnNode<&[u8]>],
     externals: &[External],
-    raw: &[u8],
-) -> Vec<u8> {
+    len: usize,
+    raw: impl FnOnce() -> Result<Bytes>,
+) -> Result<Vec<u8>> {
     with_scratch(|scratch| {
         // Streams are as long as what they come from at times: memory for them is kept, and the result is made to measure.
         let mut streams = std::mem::take(&mut scratch.streams);
@@ -111,13 +121,13 @@ pub(crate) fn encode_columns(
         }
         head.extend_from_slice(&leaf::shapes(columns));
         leaf::put_externals(&mut head, externals);
-        let out = if head.len() + lengths.len() + streams.len() < raw.len() {
-            [&head[..], &lengths, &streams].concat()
-        } else {
-            [&[VERSION, RAW], raw].concat()
-        };
+        let shorter = head.len() + lengths.len() + streams.len() < len;
+        let out = shorter.then(|| [&head[..], &lengths, &streams].concat());
         scratch.streams = streams;
-        out
+        Ok(match out {
+            Some(out) => out,
+            None => [&[VERSION, RAW], &raw()?[..]].concat(),
+        })
     })
 }
 

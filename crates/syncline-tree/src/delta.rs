@@ -30,7 +30,7 @@ const FRAME: usize = 256 << 10;
 /// `invalid` when the tables have different keys; the store's.
 pub fn encode(base: &Table, new: &Table) -> Result<Stream<Bytes>> {
     let (changes, new) = (diff::changes(base, new)?, new.clone());
-    stream("delta", 4, move |sink| {
+    stream("delta", 4, Bytes::len, move |sink| {
         let work = |changes: Changes| encode_frame(new.schema(), &changes);
         task::pipeline(Portions::new(changes), 2 * task::width(), work, sink)
     })

@@ -15,7 +15,7 @@ use self::rows::Both;
 use crate::key::Keys;
 use crate::patch::{ColumnSet, Counts};
 use crate::table::stream::{Stream, stream};
-use crate::table::{Changes, Rows, Table};
+use crate::table::{Changes, FLIGHT_BYTES, Rows, Table, batch_bytes};
 use crate::{Error, Result};
 
 /// At most how many regions one task compares. A region of one side only counts for several.
@@ -76,7 +76,8 @@ impl Sides {
         Ok(Self { old: old.clone(), new: new.clone(), compatible })
     }
 
-    fn regions(&self) -> Result<impl Iterator<Item = Result<Vec<Region>>> + '_> {
+    /// The regions that differ in groups for a task, each with what it weighs.
+    fn regions(&self) -> Result<impl Iterator<Item = Result<(Vec<Region>, usize)>> + '_> {
         let mut regions = Regions::new(&self.old, &self.new)?;
         Ok(std::iter::from_fn(move || {
             let (mut group, mut weight) = (Vec::new(), 0);
@@ -93,7 +94,11 @@ impl Sides {
                     }
                 }
             }
-            (!group.is_empty()).then_some(Ok(group))
+            let leaves = |of: fn(&Region) -> usize| group.iter().map(of).sum::<usize>();
+            let (old, new) = (leaves(|region| region.old.len()), leaves(|region| region.new.len()));
+            let weight = |table: &Table, leaves| if leaves == 0 { 0 } else { table.shared.leaf_size.weight(leaves) };
+            let both = weight(&self.old, old).saturating_add(weight(&self.new, new));
+            (!group.is_empty()).then_some(Ok((group, both)))
         }))
     }
 
@@ -125,10 +130,11 @@ impl Sides {
 /// `invalid` when the tables have different keys; the store's.
 pub fn diff(old: &Table, new: &Table) -> Result<Stream<DiffBatch>> {
     let sides = Sides::new(old, new)?;
-    stream("diff", 2, move |sink| {
-        task::pipeline(
+    let weigh = |batch: &DiffBatch| batch_bytes(&batch.before.batch) + batch_bytes(&batch.after.batch);
+    stream("diff", 2, weigh, move |sink| {
+        task::pipeline_within(
             sides.regions()?,
-            2 * task::width(),
+            (2 * task::width(), FLIGHT_BYTES),
             |group| sides.batch(&group),
             |batch| {
                 if batch.kinds.is_empty() { Ok(()) } else { sink(batch) }
@@ -145,7 +151,7 @@ pub fn diff_counts(old: &Table, new: &Table) -> Result<Counts> {
     let sides = Sides::new(old, new)?;
     let mut total = Counts::default();
     let count = |group: Vec<Region>| rows::count(&sides, &group);
-    task::pipeline(sides.regions()?, 2 * task::width(), count, |counts| {
+    task::pipeline_within(sides.regions()?, (2 * task::width(), FLIGHT_BYTES), count, |counts| {
         total.inserted += counts.inserted;
         total.updated += counts.updated;
         total.deleted += counts.deleted;
@@ -171,10 +177,11 @@ pub fn deleted_at_most(old: &Table, new: &Table) -> Result<u64> {
 /// As [`diff`].
 pub fn changes(old: &Table, new: &Table) -> Result<Stream<Changes>> {
     let sides = Sides::new(old, new)?;
-    stream("changes", 4, move |sink| {
-        task::pipeline(
+    let weigh = |changes: &Changes| batch_bytes(&changes.rows);
+    stream("changes", 4, weigh, move |sink| {
+        task::pipeline_within(
             sides.regions()?,
-            2 * task::width(),
+            (2 * task::width(), FLIGHT_BYTES),
             |group| sides.changes(&group),
             |changes| {
                 if changes.ops.is_empty() { Ok(()) } else { sink(changes) }

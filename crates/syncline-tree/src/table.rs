@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_store::Store;
 
+pub use build::batch_bytes;
 pub(crate) use build::concat;
 pub(crate) use change::Batch;
 pub use change::{Applied, Changes, Op, Rows};
@@ -61,6 +62,9 @@ pub struct Table {
     height: u8,
 }
 
+/// About how many bytes of leaves all tasks of one operation work on together. Leaves of long rows may have tens of megabytes.
+pub(crate) const FLIGHT_BYTES: usize = 32 << 20;
+
 /// What all versions of a table with one schema have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -83,6 +87,14 @@ impl LeafSize {
     pub(crate) fn note(&self, bytes: usize) {
         let seen = self.0.load(Ordering::Relaxed);
         self.0.store(bytes.max(seen - seen / 16), Ordering::Relaxed);
+    }
+
+    /// The weight of so many leaves among what is in flight ([`FLIGHT_BYTES`]): all of it as long as nothing is known.
+    pub(crate) fn weight(&self, leaves: usize) -> usize {
+        match self.0.load(Ordering::Relaxed) {
+            0 => FLIGHT_BYTES,
+            bytes => bytes.saturating_mul(leaves),
+        }
     }
 
     /// How many leaves take about `bytes`, 1 to `most`; one as long as nothing is known.

@@ -8,12 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use syncline_base::task;
+use syncline_base::task::{self, Room};
 
 /// The items of an iterator that runs on its own thread, at most `depth` items ahead.
 #[derive(Debug)]
 pub(crate) struct Ahead<T> {
-    items: Receiver<T>,
+    items: Receiver<(T, usize)>,
+    room: Arc<Room>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -23,28 +24,51 @@ pub(crate) fn ahead<T: Send + 'static>(
     depth: usize,
     source: impl Iterator<Item = T> + Send + 'static,
 ) -> io::Result<Ahead<T>> {
+    ahead_within(name, (depth, usize::MAX), |_| 0, source)
+}
+
+/// As [`ahead`], for items that may be large: those that wait weigh at most so much together, or are one.
+pub(crate) fn ahead_within<T: Send + 'static>(
+    name: &str,
+    (depth, most): (usize, usize),
+    weigh: impl Fn(&T) -> usize + Send + 'static,
+    source: impl Iterator<Item = T> + Send + 'static,
+) -> io::Result<Ahead<T>> {
     let (send, items) = sync_channel(depth);
+    let room = Arc::new(Room::new(most));
+    let enter = Arc::clone(&room);
     let thread = task::spawn(name, move || {
         for item in source {
-            if send.send(item).is_err() {
+            let weight = weigh(&item);
+            enter.enter(weight);
+            if send.send((item, weight)).is_err() {
                 return;
             }
         }
     })?;
-    Ok(Ahead { items, thread: Some(thread) })
+    Ok(Ahead { items, room, thread: Some(thread) })
 }
 
 impl<T> Iterator for Ahead<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        let item = self.items.recv().ok();
+        let item = self.items.recv().ok().map(|(item, weight)| {
+            self.room.leave(weight);
+            item
+        });
         if item.is_none()
             && let Some(thread) = self.thread.take()
         {
             thread.join().expect("the thread that reads ahead does not panic");
         }
         item
+    }
+}
+
+impl<T> Drop for Ahead<T> {
+    fn drop(&mut self) {
+        self.room.close();
     }
 }
 
@@ -118,6 +142,22 @@ mod tests {
             parallel("test", (3, 4), source, |n| Ok(n * 2)).unwrap().take(701).collect();
         assert_eq!(results[..700], (0..700).map(|n| Ok(n * 2)).collect::<Vec<_>>());
         assert_eq!(results[700], Err(700));
+    }
+
+    #[test]
+    fn large_items_do_not_wait_in_numbers() {
+        let (made, count) = sync_channel::<usize>(100);
+        let source = (0..20_usize).inspect(move |n| made.send(*n).unwrap());
+        let mut items = ahead_within("test", (10, 100), |_| 60, source).unwrap();
+        // One waits; the next has been made and finds no room, and nothing is made before it does.
+        assert_eq!((count.recv(), count.recv()), (Ok(0), Ok(1)));
+        for n in 0..18 {
+            assert!(count.try_recv().is_err(), "{n}");
+            assert_eq!(items.next(), Some(n));
+            assert_eq!(count.recv(), Ok(n + 2));
+        }
+        drop(items);
+        assert!(count.recv().is_err(), "its thread ends although it waits for room");
     }
 
     #[test]

@@ -222,7 +222,9 @@ impl Bytes {
         let records = source.grid.len();
         let mut offsets = Vec::with_capacity(records + 1);
         offsets.push(0);
-        Self { offsets, values: Vec::with_capacity(records * 16), nulls: NullBufferBuilder::new(records) }
+        // Made to measure: what a buffer that grows leaves behind is more than the texts, when they are long.
+        let bytes = source.grid.column_bytes(source.column);
+        Self { offsets, values: Vec::with_capacity(bytes), nulls: NullBufferBuilder::new(records) }
     }
 
     fn end(&mut self, valid: bool) {

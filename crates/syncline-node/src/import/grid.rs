@@ -124,6 +124,11 @@ impl Grid {
         (0..self.len()).map(move |record| self.get(record, column))
     }
 
+    /// How many bytes the cells of one column have together.
+    pub(super) fn column_bytes(&self, column: usize) -> usize {
+        self.cells.iter().skip(column).step_by(self.width.max(1)).map(|cell| cell.len as usize).sum()
+    }
+
     /// A record's text as it is in the source.
     pub(super) fn text(&self, record: &Record) -> String {
         String::from_utf8_lossy(&self.block[record.start as usize..record.end as usize]).into_owned()

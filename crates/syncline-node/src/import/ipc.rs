@@ -10,6 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::concat::concat;
+use syncline_tree::table::batch_bytes;
 
 use super::fit::FitPlan;
 use super::order::Order;
@@ -18,6 +19,8 @@ use super::source::{Counter, Source};
 use super::{Error, Result};
 
 const BUFFER: usize = 1 << 18;
+/// Batches with more bytes come in parts of about so many.
+const PART_BYTES: usize = 4 << 20;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
@@ -91,7 +94,7 @@ impl Ipc {
         Order::of(batches.map(|batch| batch.map_err(failed)), &narrow).map(Some)
     }
 
-    /// The batches, the large ones in parts of at most this many rows.
+    /// The batches, the large ones in parts of at most this many rows and some megabytes.
     pub(super) fn batches(
         self,
         rows: usize,
@@ -111,8 +114,14 @@ impl Ipc {
         };
         Ok(batches.flat_map(move |batch| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
             match batch {
-                Ok(batch) if batch.num_rows() <= rows => Box::new(std::iter::once(Ok(batch))),
-                Ok(batch) => Box::new(parts(batch, rows.max(1))),
+                Ok(batch) => {
+                    let each = batch_bytes(&batch) / batch.num_rows().max(1);
+                    let rows = (PART_BYTES / each.max(1)).min(rows).max(1);
+                    if batch.num_rows() <= rows {
+                        return Box::new(std::iter::once(Ok(batch)));
+                    }
+                    Box::new(parts(batch, rows))
+                }
                 Err(error) => Box::new(std::iter::once(Err(Error::source(&name, error)))),
             }
         }))

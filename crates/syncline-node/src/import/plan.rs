@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use syncline_base::task;
 use syncline_tree::key::KeyEncoder;
 use syncline_tree::schema::{Field, Schema};
+use syncline_tree::table::batch_bytes;
 
-use super::ahead::{ahead, parallel};
+use super::ahead::{ahead_within, parallel};
 use super::chunk::{Chunk, Shapes};
 use super::csv::{self, Dialect};
 use super::fit::FitPlan;
@@ -20,6 +22,9 @@ use super::{Error, Format, Mode, Options, Result, ndjson, nested};
 
 /// How much of a stream that cannot be read twice is kept to look at.
 const KEPT_BYTES: u64 = 16 << 20;
+
+/// Batches of Arrow IPC that wait to be used have at most so many bytes together, or are one.
+const IPC_BYTES: usize = 16 << 20;
 
 /// A source that has been looked at.
 #[derive(Debug)]
@@ -411,7 +416,9 @@ impl Planned {
             }
             Seen::Ipc(ipc) => {
                 let name = ipc.name.clone();
-                let batches = ahead("arrow-ipc", 4, ipc.batches(options.batch_rows, &common.counter)?);
+                let weigh = |batch: &Result<RecordBatch>| batch.as_ref().map_or(0, batch_bytes);
+                let batches = ipc.batches(options.batch_rows, &common.counter)?;
+                let batches = ahead_within("arrow-ipc", (4, IPC_BYTES), weigh, batches);
                 Ok(fitted(batches.map_err(|source| Error::Read { name, source })?, fit))
             }
         }
@@ -442,7 +449,7 @@ fn text_chunks(name: &str, blocks: Blocks, plan: TextPlan) -> Result<Chunks> {
     Ok(Box::new(chunks.map_err(|source| Error::Read { name: name.to_owned(), source })?))
 }
 
-fn fitted(batches: impl Iterator<Item = Result<arrow_array::RecordBatch>> + Send + 'static, plan: FitPlan) -> Chunks {
+fn fitted(batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static, plan: FitPlan) -> Chunks {
     let mut next = 1;
     Box::new(batches.map(move |batch| {
         let batch = batch?;

@@ -87,7 +87,7 @@ fn batches_of_long_rows_are_short() {
     let mut rows = numbered((0..300).map(|i| i * 7 % 300));
     rows.iter_mut().for_each(|(text, _)| *text = "x".repeat(20_000));
     // In memory, and merged from many runs.
-    for bytes in [32 << 20, 1 << 20] {
+    for bytes in [64 << 20, 1 << 20] {
         let dir = tempfile::tempdir().unwrap();
         let encoder = KeyEncoder::new(&schema()).unwrap();
         let keys_of: KeysOf = {

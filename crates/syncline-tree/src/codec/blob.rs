@@ -12,6 +12,8 @@ const ZSTD: u8 = 1;
 const LEVEL: i32 = 1;
 /// Shorter strings are not worth a frame.
 const MIN_ZSTD: usize = 48;
+/// Longer buffers are not kept for the next leaf.
+const KEPT: usize = 1 << 20;
 /// How many bytes a probe looks at.
 const PROBE: usize = 1024;
 /// How many of them stand next to each other.
@@ -48,6 +50,18 @@ impl Scratch {
             frame: Vec::new(),
             compressor,
             decompressor,
+        }
+    }
+
+    /// Gives back what a long leaf has taken: there is one of these for each thread.
+    pub(super) fn shrink(&mut self) {
+        for bytes in [&mut self.streams, &mut self.bytes, &mut self.frame] {
+            if bytes.capacity() > KEPT {
+                *bytes = Vec::new();
+            }
+        }
+        if self.numbers.capacity() > KEPT / size_of::<u64>() {
+            self.numbers = Vec::new();
         }
     }
 }

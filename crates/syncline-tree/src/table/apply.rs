@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use syncline_base::task;
 
+use super::build::batch_bytes;
 use super::change::{Applied, Batch};
 use super::cursor::{Cursor, Place};
 use super::edit::{self, Changed, Segment, lower_bound};
 use super::levels::{self, Root};
 use super::run::Assembler;
-use super::{Shared, Table};
+use super::{FLIGHT_BYTES, Shared, Table};
 use crate::Result;
 
 /// At most how many leaves are read together and changed by one task.
@@ -55,12 +56,12 @@ pub(crate) fn apply(
     let groups = std::iter::from_fn(|| {
         let size = shared.leaf_size.fit(GROUP_BYTES, GROUP);
         let group: Result<Vec<_>> = std::iter::from_fn(|| touches.next().transpose()).take(size).collect();
-        group.map(|group| (!group.is_empty()).then_some(group)).transpose()
+        group.map(|group| (!group.is_empty()).then(|| weighed(shared, group))).transpose()
     });
     let mut assembler = Assembler::new(table)?;
-    task::pipeline(
+    task::pipeline_within(
         groups,
-        4 * task::width(),
+        (4 * task::width(), FLIGHT_BYTES),
         |group| change_group(shared, group, check),
         |done| done.into_iter().try_for_each(|done| assembler.take(done)),
     )?;
@@ -68,6 +69,16 @@ pub(crate) fn apply(
     let Assembler { splices, applied, .. } = assembler;
     let root = levels::update(shared, &table.root, table.height, table.rows, splices)?;
     Ok((root, applied))
+}
+
+/// A group with what it weighs: its leaves and what there is to change in them.
+fn weighed(shared: &Shared, group: Vec<Touch>) -> (Vec<Touch>, usize) {
+    let part = |(batch, range): &Segment| batch_bytes(&batch.rows.slice(range.start, range.len()).batch);
+    // Few changes weigh nothing beside the leaves.
+    let large = |(_, range): &&Segment| range.len() > 1;
+    let changes: usize = group.iter().flat_map(|touch| &touch.segments).filter(large).map(part).sum();
+    let weight = shared.leaf_size.weight(group.len()).saturating_add(changes);
+    (group, weight)
 }
 
 fn change_group(shared: &Shared, group: Vec<Touch>, check: bool) -> Result<Vec<Done>> {

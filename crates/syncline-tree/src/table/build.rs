@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use syncline_base::{Hash, task};
@@ -12,7 +12,7 @@ use syncline_store::Encoded;
 
 use super::change::{Applied, Batch, Op, Rows};
 use super::levels::{Levels, Root};
-use super::{Shared, edit};
+use super::{FLIGHT_BYTES, Shared, edit};
 use crate::boundary::{Rule, key_hash};
 use crate::key::Keys;
 use crate::leaf::{self, External, Leaf};
@@ -25,6 +25,8 @@ const GROUP: usize = 8;
 /// About how many bytes of rows make a task, when leaves are large.
 const GROUP_BYTES: usize = 512 << 10;
 
+/// The canonical bytes of a longer leaf are made again when they are needed after all: that is rare.
+const KEPT: usize = 1 << 20;
 /// A leaf ready to be stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
@@ -95,25 +97,35 @@ impl Slice {
 
     /// Encodes the leaf: as an edit of one of its bases when they have much in common, else whole.
     pub(crate) fn encode(self, shared: &Shared) -> Result<Stored> {
-        let rows = match &self.parts[..] {
-            [only] => only.clone(),
-            parts => concat(parts)?,
-        };
-        let made = |object: Encoded| Stored {
-            entry: Entry { id: object.id, rows: self.rows as u64, last: self.last.clone() },
-            object,
-        };
-        if !self.bases.is_empty()
-            && let Some(object) = edit::as_edit(shared, &rows, &self.bases)?
+        let Self { mut parts, rows: count, last, bases } = self;
+        let rows = if parts.len() == 1 { parts.remove(0) } else { concat(&parts)? };
+        // Long rows take much memory: what is not needed any more goes at once.
+        drop(parts);
+        let made = |object: Encoded| Stored { entry: Entry { id: object.id, rows: count as u64, last }, object };
+        if !bases.is_empty()
+            && let Some(object) = edit::as_edit(shared, &rows, &bases)?
         {
             return Ok(made(object));
         }
         let columns = leaf::nodes_of(&shared.schema, &rows.batch)?;
-        let canonical = leaf::assemble(self.rows, &columns, &rows.externals)?;
-        let columns: Vec<_> = columns.iter().map(|(id, node)| (*id, node.slices())).collect();
-        let payload = codec::encode_columns(self.rows, &columns, &rows.externals, &canonical);
-        Ok(made(Encoded::whole(Hash::of(&canonical), codec::LEAF, canonical.len() as u32, payload.into())))
+        let canonical = leaf::assemble(count, &columns, &rows.externals)?;
+        let (id, len) = (Hash::of(&canonical), canonical.len());
+        let raw = (len <= KEPT).then_some(canonical);
+        let slices: Vec<_> = columns.iter().map(|(id, node)| (*id, node.slices())).collect();
+        let payload = codec::encode_columns(count, &slices, &rows.externals, len, || match raw {
+            Some(raw) => Ok(raw),
+            None => leaf::assemble(count, &columns, &rows.externals),
+        })?;
+        Ok(made(Encoded::whole(id, codec::LEAF, len as u32, payload.into())))
     }
+}
+
+/// About how many bytes the rows of a batch have, be it a slice of another one or not.
+#[must_use]
+pub fn batch_bytes(batch: &RecordBatch) -> usize {
+    // What an array is counted with that cannot tell is all the memory that it holds on to.
+    let bytes = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(array.get_array_memory_size());
+    batch.columns().iter().map(bytes).sum()
 }
 
 /// A leaf stored by itself.
@@ -145,13 +157,14 @@ pub(crate) fn build(shared: &Shared, batches: impl Iterator<Item = Result<Batch>
         cutter: Cutter::default(),
         ready: VecDeque::new(),
         group: GROUP,
+        row: 0,
         applied: Applied::default(),
         done: false,
     };
     let mut levels = Levels::new(shared, 1);
-    task::pipeline(
+    task::pipeline_within(
         &mut slices,
-        4 * task::width(),
+        (4 * task::width(), FLIGHT_BYTES),
         |group| group.into_iter().map(|slice| slice.encode(shared)).collect::<Result<Vec<_>>>(),
         |leaves| {
             leaves.into_iter().try_for_each(|leaf| {
@@ -170,6 +183,8 @@ struct Slices<'a, I> {
     ready: VecDeque<Slice>,
     /// How many leaves make a task.
     group: usize,
+    /// About how many bytes a row has, by the last batch.
+    row: usize,
     applied: Applied,
     done: bool,
 }
@@ -182,8 +197,8 @@ impl<I: Iterator<Item = Result<Batch>>> Slices<'_, I> {
         let all = batch.ops.len() as u64;
         let batch = batch.without_deletes()?;
         let rows = batch.ops.len() as u64;
-        let row = batch.rows.batch.get_array_memory_size() / batch.ops.len().max(1);
-        let leaf = row.saturating_mul(self.shared.schema.leaf_rows as usize);
+        self.row = batch_bytes(&batch.rows.batch) / batch.ops.len().max(1);
+        let leaf = self.row.saturating_mul(self.shared.schema.leaf_rows as usize);
         self.group = (GROUP_BYTES / leaf.max(1)).clamp(1, GROUP);
         self.applied.inserted += rows;
         self.applied.unchanged += all - rows;
@@ -193,12 +208,14 @@ impl<I: Iterator<Item = Result<Batch>>> Slices<'_, I> {
 }
 
 impl<I: Iterator<Item = Result<Batch>>> Iterator for Slices<'_, I> {
-    type Item = Result<Vec<Slice>>;
+    type Item = Result<(Vec<Slice>, usize)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if self.ready.len() >= self.group || self.done && !self.ready.is_empty() {
-                return Some(Ok(self.ready.drain(..self.group.min(self.ready.len())).collect()));
+                let group: Vec<_> = self.ready.drain(..self.group.min(self.ready.len())).collect();
+                let rows: usize = group.iter().map(|slice| slice.rows).sum();
+                return Some(Ok((group, rows.saturating_mul(self.row))));
             }
             if self.done {
                 return None;

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, make_array, new_null_array};
+use arrow_data::transform::MutableArrayData;
+use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,9 @@ use crate::leaf::{External, externalise, internalise};
 use crate::patch::{self, ColumnSet};
 use crate::schema::Schema;
 use crate::{Error, Result, content};
+
+/// Memory that is not worth getting back.
+const SMALL: usize = 4 << 10;
 
 /// Rows with the cells that lie outside of them: those read as empty in `batch`.
 #[derive(Debug, Clone)]
@@ -214,8 +219,9 @@ pub(crate) fn prepare(shared: &Shared, changes: Changes) -> Result<Batch> {
         return Err(Error::invalid(format!("a batch has {has} columns, the schema {needs}: conform it first")));
     }
     let keys = shared.encoder.encode(&rows)?;
-    let (batch, moved) = externalise(&shared.schema, &rows, |cell| write_content(shared, cell))?;
+    let (mut batch, moved) = externalise(&shared.schema, &rows, |cell| write_content(shared, cell))?;
     if !moved.is_empty() {
+        batch = detached(&batch)?;
         externals.extend(moved);
         externals.sort_unstable();
     }
@@ -223,6 +229,24 @@ pub(crate) fn prepare(shared: &Shared, changes: Changes) -> Result<Batch> {
         return Err(Error::invalid("external cells of changes are not in order, or one is given twice"));
     }
     Ok(Batch { rows: Rows { batch, externals }, ops, keys, columns: Vec::new() })
+}
+
+/// The batch without the memory that its columns hold on to and do not use: as read from a file they are parts of one buffer, in
+/// which the long cells are too.
+fn detached(batch: &RecordBatch) -> Result<RecordBatch> {
+    let failed = |error: &ArrowError| Error::invalid(format!("rows cannot be copied out of their batch: {error}"));
+    let own = |array: &ArrayRef| {
+        let data = array.to_data();
+        let used = data.get_slice_memory_size().unwrap_or(usize::MAX);
+        if array.get_array_memory_size() / 2 <= used.max(SMALL) {
+            return Ok(Arc::clone(array));
+        }
+        let mut copy = MutableArrayData::new(vec![&data], false, data.len());
+        copy.try_extend(0, 0, data.len()).map_err(|error| failed(&error))?;
+        Ok(make_array(copy.freeze()))
+    };
+    let columns = batch.columns().iter().map(own).collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(batch.schema(), columns).map_err(|error| failed(&error))
 }
 
 /// Sees to it that keys ascend over all batches.

@@ -9,11 +9,11 @@ use arrow_array::RecordBatch;
 use syncline_base::task;
 use syncline_store::Encoded;
 
-use super::build::concat;
+use super::build::{batch_bytes, concat};
 use super::cursor::{Cursor, Place};
 use super::edit::{keys_of, lower_bound, rows_of};
 use super::stream::{collected, stream};
-use super::{Rows, Shared, Table, leaf_with};
+use super::{FLIGHT_BYTES, Rows, Shared, Table, leaf_with};
 use crate::codec::{Columns, LEAF};
 use crate::key::Keys;
 use crate::{Error, Result};
@@ -255,7 +255,8 @@ impl Plan {
         if self.rows.end - self.rows.start <= few || self.limit <= few && self.prune.is_empty() {
             return collected(|sink| self.run(sink));
         }
-        stream("scan", 2 * task::width(), move |sink| self.run(sink))
+        let weigh = |rows: &Rows| batch_bytes(&rows.batch);
+        stream("scan", 2 * task::width(), weigh, move |sink| self.run(sink))
     }
 
     /// Reads everything and gives it to `sink`, in order.
@@ -267,8 +268,9 @@ impl Plan {
         let mut cursor = Cursor::new(shared, &self.table.root, self.table.height, 0)?;
         cursor.seek_row(self.rows.start)?;
         let (mut more, mut left) = (true, self.limit);
-        let leaves = self.leaves_at_once(&cursor.place(self.table.rows))?;
+        let (leaves, few) = self.leaves_at_once(&cursor.place(self.table.rows))?;
         let groups = std::iter::from_fn(|| {
+            let leaves = if few { leaves } else { shared.leaf_size.fit(GROUP_BYTES, leaves) };
             let mut group = Vec::with_capacity(leaves);
             while more && group.len() < leaves {
                 let place = cursor.place(self.table.rows);
@@ -282,11 +284,12 @@ impl Plan {
                     }
                 }
             }
-            (!group.is_empty()).then_some(Ok(group))
+            let weight = shared.leaf_size.weight(group.len());
+            (!group.is_empty()).then_some(Ok((group, weight)))
         });
-        task::pipeline(
+        task::pipeline_within(
             groups,
-            2 * task::width(),
+            (2 * task::width(), FLIGHT_BYTES),
             |group| self.read_group(shared, &group),
             |rows| {
                 let Some(rows) = rows else { return Ok(()) };
@@ -301,20 +304,22 @@ impl Plan {
         )
     }
 
-    /// How many leaves one task reads, by the first of a scan that reads some.
-    fn leaves_at_once(&self, first: &Place) -> Result<usize> {
+    /// How many leaves one task reads at most, and whether that is all of the scan. When it is not, the first leaf is read, to
+    /// know how long they are.
+    fn leaves_at_once(&self, first: &Place) -> Result<(usize, bool)> {
         let leaves = (BATCH_ROWS / self.table.shared.schema.leaf_rows).clamp(1, GROUP as u32) as usize;
-        if leaves == 1 || self.rows.end - self.rows.start <= first.rows * leaves as u64 {
-            return Ok(leaves);
+        let few = self.rows.end - self.rows.start <= first.rows * leaves as u64;
+        if !few {
+            self.table.shared.leaf(&first.id, first.rows)?;
         }
-        let bytes = self.table.shared.leaf(&first.id, first.rows)?.bytes().len();
-        Ok(leaves.min((GROUP_BYTES / bytes.max(1)).max(1)))
+        Ok((leaves, few))
     }
 
     /// The wanted rows of neighbouring leaves as one batch; `None` when there are none.
     fn read_group(&self, shared: &Shared, group: &[Place]) -> Result<Option<Rows>> {
         let ids: Vec<_> = group.iter().map(|place| place.id).collect();
         let objects = shared.store.get_encoded_many(&ids)?;
+        objects.iter().for_each(|object| shared.leaf_size.note(object.raw_len as usize));
         let mut parts = Vec::with_capacity(group.len());
         for (place, object) in group.iter().zip(objects) {
             parts.extend(self.read(shared, place, object)?);

@@ -2,32 +2,64 @@
 //!
 //! Owns: the thread, which ends when its work is done or its reader goes away.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-use syncline_base::task;
+use syncline_base::task::{self, Room};
 
 use crate::{Error, Result};
 
 /// An iterator that can be handed to another thread.
 pub(crate) type Stream<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
 
-/// Runs `make` on its own thread. It gives items to the function that it gets, which fails when nobody reads any more.
+/// The items that wait for a reader have at most so many bytes together, or are one.
+const WAITING_BYTES: usize = 16 << 20;
+
+/// Runs `make` on its own thread. It gives items to the function that it gets, which fails when nobody reads any more. At most
+/// `ahead` items wait for the reader; `weigh` says how many bytes one has, about.
 pub(crate) fn stream<T: Send + 'static>(
     name: &str,
     ahead: usize,
+    weigh: impl Fn(&T) -> usize + Send + 'static,
     make: impl FnOnce(&mut dyn FnMut(T) -> Result<()>) -> Result<()> + Send + 'static,
 ) -> Result<Stream<T>> {
-    let (send, receive) = mpsc::sync_channel(ahead);
+    let (send, items) = mpsc::sync_channel(ahead);
+    let room = Arc::new(Room::new(WAITING_BYTES));
+    let reader = Reader { items, room: Arc::clone(&room) };
     let work = move || {
         let gone = || Error::invalid("nobody reads any more");
-        let result = make(&mut |item| send.send(Ok(item)).map_err(|_| gone()));
+        let result = make(&mut |item| {
+            let weight = weigh(&item);
+            room.enter(weight);
+            send.send((Ok(item), weight)).map_err(|_| gone())
+        });
         if let Err(error) = result {
             // When the reader is gone there is nobody left to tell.
-            let _ = send.send(Err(error));
+            let _ = send.send((Err(error), 0));
         }
     };
     task::spawn(name, work).map_err(|error| Error::Unavailable(format!("starting a thread for {name}: {error}")))?;
-    Ok(Box::new(receive.into_iter()))
+    Ok(Box::new(reader))
+}
+
+struct Reader<T> {
+    items: mpsc::Receiver<(Result<T>, usize)>,
+    room: Arc<Room>,
+}
+
+impl<T> Iterator for Reader<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (item, weight) = self.items.recv().ok()?;
+        self.room.leave(weight);
+        Some(item)
+    }
+}
+
+impl<T> Drop for Reader<T> {
+    fn drop(&mut self) {
+        self.room.close();
+    }
 }
 
 /// Runs `make` at once and keeps its items: for few of them.
@@ -41,3 +73,6 @@ pub(crate) fn collected<T: Send + 'static>(
     })?;
     Ok(Box::new(items.into_iter()))
 }
+
+#[cfg(test)]
+mod tests;
