@@ -4,6 +4,8 @@ mod buckets;
 mod faults;
 mod full;
 mod kills;
+#[cfg(target_os = "linux")]
+mod memory;
 mod peers;
 mod support;
 mod verbs;

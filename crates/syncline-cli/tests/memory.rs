@@ -1,0 +1,97 @@
+//! Memory: commands on tables of long rows stay below a limit that does not grow with the table. The size of the input, the length of
+//! the rows and the limit are such that whoever holds some of the leaves too many goes over it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use syncline_base::rng::Rng;
+use syncline_base::{Clock as _, SystemClock};
+
+use crate::support::{Dir, Replica, binary};
+
+/// No command may take more. What is written here takes up to 260 MiB; with leaves bounded by number an upsert took 390 MiB.
+const LIMIT: u64 = 330 << 20;
+
+/// A CSV of rows of prose, keys not in order.
+fn prose(path: &Path, rows: u64, bytes: usize) {
+    let mut rng = Rng::from_seed(11);
+    let pool: String =
+        (0..200_000).map(|_| ["ab", "cde ", "f", "gh ", "ijk", "l m", "nop", " q"][rng.below(8) as usize]).collect();
+    let mut out = BufWriter::new(File::create(path).expect("a file"));
+    out.write_all(b"id,text\n").expect("room for it");
+    for row in 0..rows {
+        write!(out, "{},", row * 7919 % rows).expect("room for it");
+        for _ in 0..bytes / 100 {
+            let at = rng.below(pool.len() as u64 - 100) as usize;
+            out.write_all(&pool.as_bytes()[at..at + 100]).expect("room for it");
+        }
+        out.write_all(b".\n").expect("room for it");
+    }
+    out.flush().expect("room for it");
+}
+
+/// Runs a command that has to succeed. The most memory that it had, as far as one can see who looks all the time.
+#[track_caller]
+fn peak(command: &mut Command) -> u64 {
+    let line = format!("{command:?}");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let code = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = high.unwrap_or(peak);
+        if let Some(code) = child.try_wait().expect("a child of ours") {
+            break code;
+        }
+        SystemClock.sleep(Duration::from_millis(2));
+    };
+    assert!(code.success(), "{line}: {code}");
+    assert!(peak > 0, "{line}: its memory was not seen");
+    peak << 10
+}
+
+#[track_caller]
+fn bounded(what: &str, command: &mut Command) {
+    let peak = peak(command);
+    assert!(peak < LIMIT, "{what} took {} MiB, more than {} MiB", peak >> 20, LIMIT >> 20);
+}
+
+/// Imports, exports, changes and clones a table.
+fn every_job(rows: u64, bytes: usize) {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    prose(&dir.path("rows.csv"), rows, bytes);
+    let csv = dir.text("rows.csv");
+    bounded("import", &mut replica.command(["import", csv.as_str(), "--table", "t", "--key", "id", "-m", "first"]));
+    for format in ["csv", "ndjson", "arrow", "parquet"] {
+        let file = dir.text(&format!("out.{format}"));
+        bounded(format, &mut replica.command(["export", "--table", "t", "-o", file.as_str()]));
+        let copy = dir.replica(format);
+        bounded(format, &mut copy.command(["import", file.as_str(), "--table", "t", "--key", "id", "-m", "first"]));
+        assert_eq!(copy.root(), replica.root(), "{format}");
+    }
+    prose(&dir.path("rows.csv"), rows - 1, bytes);
+    bounded("import of changes", &mut replica.command(["import", csv.as_str(), "--table", "t"]));
+    bounded("commit", &mut replica.command(["commit", "-m", "second"]));
+    bounded("diff", &mut replica.command(["diff", "main~1", "main"]));
+    let (from, to) = (dir.text("a"), dir.text("b"));
+    let mut clone = binary();
+    bounded("clone", clone.args(["clone", from.as_str(), to.as_str()]));
+    let copy = Replica(dir.path("b"));
+    assert_eq!(copy.root(), replica.root());
+    bounded("verify", &mut copy.command(["verify", "--deep"]));
+}
+
+#[test]
+fn rows_of_many_kilobytes_take_bounded_memory() {
+    every_job(8_000, 10_000);
+}
+
+#[test]
+fn rows_of_a_megabyte_take_bounded_memory() {
+    every_job(60, 1_000_000);
+}
