@@ -1,7 +1,8 @@
 //! Contents of files that a partial replica left elsewhere: brought when they are needed, many at a time.
 //!
-//! A content is a tree of chunks. Its lists are kept back until everything below them is stored and durable, so a content
-//! whose root is here is here whole, wherever a transfer was cut.
+//! A content is a tree of chunks. Its lists are kept back until everything below them is stored and durable, wherever a
+//! transfer is cut. That a list is here still says nothing about what is below it: a collection keeps no children of a list
+//! that nothing needs, which may itself stay for long in a file with others. So what is below is looked at, too.
 //!
 //! State: a tally for reports. Memory: a batch of lists per level. Not here: what is needed (`crate::work`, `crate::part`).
 
@@ -87,12 +88,50 @@ impl Source {
         }
     }
 
-    /// Those that are not in the store, each once.
+    /// Those that are not in the store with everything below them, each once.
     fn lacking(&self, items: Vec<Item>) -> Result<Vec<Item>> {
-        let missing: IdSet =
-            self.store.missing(&items.iter().map(|(id, _)| *id).collect::<Vec<_>>())?.into_iter().collect();
         let mut seen = IdSet::default();
-        Ok(items.into_iter().filter(|(id, _)| missing.contains(id) && seen.insert(*id)).collect())
+        let items: Vec<Item> = items.into_iter().filter(|(id, _)| seen.insert(*id)).collect();
+        let mut lacks = vec![false; items.len()];
+        // Level by level, as deep as the highest content: lists of one level are read together.
+        let mut level = self.here(items.iter().copied().enumerate().collect(), &mut lacks)?;
+        while !level.is_empty() {
+            let mut below = Vec::new();
+            for batch in level.chunks(LISTS) {
+                let children = self.children(batch, &mut lacks);
+                below.extend(self.here(children, &mut lacks)?);
+            }
+            level = below;
+        }
+        Ok(items.into_iter().zip(lacks).filter(|(_, lacks)| *lacks).map(|(item, _)| item).collect())
+    }
+
+    /// Of items, each with the place in `lacks` of what it belongs to, the lists that are here; notes those that are not.
+    fn here(&self, items: Vec<(usize, Item)>, lacks: &mut [bool]) -> Result<Vec<(usize, Item)>> {
+        let ids: Vec<Hash> = items.iter().map(|(_, (id, _))| *id).collect();
+        let absent: IdSet = self.store.lacking(&ids)?.into_iter().collect();
+        for (of, (id, _)) in &items {
+            lacks[*of] |= absent.contains(id);
+        }
+        Ok(items.into_iter().filter(|(of, (_, height))| *height > 0 && !lacks[*of]).collect())
+    }
+
+    /// What lists refer to. One that cannot be read is as good as none: it is brought again.
+    fn children(&self, lists: &[(usize, Item)], lacks: &mut [bool]) -> Vec<(usize, Item)> {
+        let ids: Vec<Hash> = lists.iter().map(|(_, (id, _))| *id).collect();
+        let read: Vec<Option<Bytes>> = match self.store.get_many(&ids) {
+            Ok(read) => read.into_iter().map(Some).collect(),
+            Err(_) => ids.iter().map(|id| self.store.get(id).ok()).collect(),
+        };
+        let mut children = Vec::new();
+        for ((of, (_, height)), bytes) in lists.iter().zip(read) {
+            let kind = ObjectKind::Content { height: *height };
+            match bytes.and_then(|bytes| walk::children(kind, &bytes).ok()) {
+                Some(below) => children.extend(below.into_iter().map(|(id, _)| (*of, (id, height - 1)))),
+                None => lacks[*of] = true,
+            }
+        }
+        children
     }
 
     /// Stores these and everything below them, what is below first. As deep as the highest content, no deeper.

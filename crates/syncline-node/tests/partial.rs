@@ -9,6 +9,8 @@ use syncline_node::ops::{checkout, commit, export, fetch, gc, import, repair, ro
 use syncline_node::progress::Silent;
 use syncline_node::sync::Transport;
 use syncline_node::{Connect, Error, Location, Replica, Result, loopback};
+use syncline_tree::Table;
+use syncline_tree::files::{self, Content};
 use tempfile::TempDir;
 
 use crate::support::{Place, env, silent};
@@ -231,6 +233,28 @@ fn lazy_files_come_when_they_are_fetched_and_stay_up_to_date() {
     checkout::run(&lazy.replica, &back).expect("nothing is in the way");
     assert_eq!(lazy.read("docs/long.bin"), Some(noise(3, 9_000_000)));
     assert_eq!(lazy.read("images/a.bin"), None);
+}
+
+#[test]
+fn a_list_that_is_here_without_its_chunks_is_not_taken_for_a_content() {
+    let hub = hub();
+    let lazy = by_path(&hub, &[]);
+    let refs = hub.replica.refs().expect("it can be read");
+    let files = hub.replica.head_root(&refs).expect("it can be read").files.expect("there are files");
+    let table = Table::open(hub.replica.store(), &files).expect("it can be read");
+    let mut lists = 0;
+    for entry in files::scan(&table).expect("it can be read") {
+        let Content::Chunks(content) = entry.expect("it can be read").content else { continue };
+        if content.height > 0 {
+            // What a collection leaves that took the chunks and not the file that holds the list.
+            lazy.replica.store().put(&hub.replica.store().get(&content.root).expect("it is whole")).expect("room");
+            lists += 1;
+        }
+    }
+    lazy.replica.store().flush().expect("there is room");
+    assert!(lists >= 2, "{lists}");
+    lazy.fetch("docs/*").expect("the hub is there");
+    assert_eq!(lazy.read("docs/long.bin"), Some(noise(3, 9_000_000)));
 }
 
 #[test]

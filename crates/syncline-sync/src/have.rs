@@ -2,7 +2,8 @@
 //!
 //! That an object is in the store says nothing about what it refers to: a killed transfer or a collection may have left
 //! a node without its leaves. So an object counts as had only when everything below it has been seen: it is reachable
-//! from a local ref, it arrived in this session (children first), or its whole subtree was walked just now.
+//! from a local ref, it arrived in this session (children first), or its whole subtree was walked just now. What a collection
+//! is about to remove is not here, and what was found here the store keeps an eye on until it is flushed.
 //!
 //! State: addresses found complete in this session, the last ones of leaves and lists (see [`crate::seen`]); chunks are not
 //! remembered, the store's index has them.
@@ -79,7 +80,7 @@ impl Have {
     pub(crate) fn lacks(&mut self, items: &[(Hash, ObjectKind)]) -> Result<Vec<bool>> {
         self.seed()?;
         let unsure: Vec<Hash> = items.iter().filter(|(id, kind)| !self.knows(id, *kind)).map(|(id, _)| *id).collect();
-        let missing: IdSet = self.store.missing(&unsure)?.into_iter().collect();
+        let missing: IdSet = self.store.lacking(&unsure)?.into_iter().collect();
         let mut lacks = Vec::with_capacity(items.len());
         for (id, kind) in items {
             lacks.push(missing.contains(id) || !self.complete(*id, *kind)?);
@@ -90,7 +91,7 @@ impl Have {
     /// Whether all of these are here with everything below them.
     pub(crate) fn has_all(&mut self, items: &[(Hash, ObjectKind)]) -> Result<bool> {
         let ends: Vec<Hash> = items.iter().filter(|(_, kind)| is_end(*kind)).map(|(id, _)| *id).collect();
-        if !self.store.missing(&ends)?.is_empty() {
+        if !self.store.lacking(&ends)?.is_empty() {
             return Ok(false);
         }
         for (id, kind) in items.iter().filter(|(_, kind)| !is_end(*kind)) {
@@ -107,7 +108,7 @@ impl Have {
         if self.knows(&id, kind) {
             return Ok(true);
         }
-        if !self.store.contains(&id)? {
+        if !self.store.lacking(&[id])?.is_empty() {
             return Ok(false);
         }
         if is_end(kind) {
@@ -138,13 +139,13 @@ impl Have {
         while let Some((id, kind)) = stack.pop() {
             let (ObjectKind::Tree { height } | ObjectKind::Outline { height }) = kind else { continue };
             // A partial replica has refs to trees that it does not hold.
-            if self.knows(&id, kind) || !self.store.contains(&id)? {
+            if self.knows(&id, kind) || !self.store.lacking(&[id])?.is_empty() {
                 continue;
             }
             if height > 1 {
                 let Ok(bytes) = self.store.get(&id) else { continue };
                 let Ok(below) = children(kind, &bytes) else { continue };
-                if height == 2 && !self.store.missing(&below.iter().map(|(id, _)| *id).collect::<Vec<_>>())?.is_empty()
+                if height == 2 && !self.store.lacking(&below.iter().map(|(id, _)| *id).collect::<Vec<_>>())?.is_empty()
                 {
                     continue;
                 }
@@ -155,3 +156,6 @@ impl Have {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,11 +116,25 @@ impl Store {
     /// # Errors
     /// The backend's.
     pub fn missing(&self, ids: &[Hash]) -> Result<Vec<Hash>> {
+        self.absent(ids, |id| Ok(self.inner.index.find(id)?.is_some()))
+    }
+
+    /// Those of `ids` that have to be stored before something may be built on them, in order: as [`Self::missing`], but what a
+    /// collection is about to remove counts as absent, and should one remove the others before it is seen that they are
+    /// needed, the next `flush` fails with `Conflict`. For who tells somebody else what need not be sent.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn lacking(&self, ids: &[Hash]) -> Result<Vec<Hash>> {
+        self.absent(ids, |id| self.inner.index.holds(id))
+    }
+
+    fn absent(&self, ids: &[Hash], is_there: impl Fn(&Hash) -> Result<bool>) -> Result<Vec<Hash>> {
         let index = &self.inner.index;
         let absent = |ids: &[Hash]| {
             let mut absent = Vec::new();
             for id in ids {
-                if !self.inner.objects_has(id)? {
+                if !is_there(id)? {
                     absent.push(*id);
                 }
             }
@@ -143,10 +157,6 @@ impl Inner {
         let bases = self.bases_of(&object)?;
         let Stored { id, codec, depth, raw_len, payload, .. } = object;
         Ok(Encoded { id, codec, bases, depth, raw_len, payload })
-    }
-
-    fn objects_has(&self, id: &Hash) -> Result<bool> {
-        Ok(self.index.find(id)?.is_some())
     }
 
     fn damaged(&self, id: &Hash, loc: Option<&Loc>, reason: impl Into<String>) -> Error {
