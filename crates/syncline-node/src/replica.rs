@@ -75,7 +75,7 @@ pub struct Replica {
     /// Where the marker, the status cache and `tmp/` are; `None` in a bucket.
     meta: Option<PathBuf>,
     env: Env,
-    hlc: HlcClock,
+    hlc: Arc<HlcClock>,
     brought: Arc<Mutex<Brought>>,
 }
 
@@ -124,7 +124,7 @@ impl Replica {
         };
         let worktree = (!bare).then(|| dir.to_owned());
         let replica =
-            Self { store, worktree, meta: Some(meta.clone()), env, hlc: HlcClock::new(), brought: Arc::default() };
+            Self { store, worktree, meta: Some(meta.clone()), env, hlc: Arc::default(), brought: Arc::default() };
         first(&replica)?;
         // The marker comes last and at once: a directory with a marker has a whole store.
         match write_marker(&meta.join(MARKER), &objects.join("tmp")) {
@@ -147,7 +147,7 @@ impl Replica {
                     return Err(Error::conflict(format!("making a dataset at {url}"), why));
                 }
                 let store = syncline_tree::open_store(location::bucket(url, &env)?, true, env.clock.clone())?;
-                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new(), brought: Arc::default() })
+                Ok(Self { store, worktree: None, meta: None, env, hlc: Arc::default(), brought: Arc::default() })
             }
             Location::Node(url) => Err(Error::invalid(format!("making {url} as a directory"), "it is a node")),
         }
@@ -169,7 +169,7 @@ impl Replica {
                     ),
                     _ => error.into(),
                 })?;
-                Ok(Self { store, worktree: None, meta: None, env, hlc: HlcClock::new(), brought: Arc::default() })
+                Ok(Self { store, worktree: None, meta: None, env, hlc: Arc::default(), brought: Arc::default() })
             }
             Location::Node(url) => {
                 Err(Error::invalid(format!("opening {url} as a directory"), "it is a node; use --on URL or clone it"))
@@ -190,12 +190,26 @@ impl Replica {
             };
             check_marker(&meta.join(MARKER))?;
             let store = syncline_tree::open_store(directory(&meta.join("store"))?, false, env.clock.clone())?;
-            return Ok(Self { store, worktree, meta: Some(meta), env, hlc: HlcClock::new(), brought: Arc::default() });
+            return Ok(Self { store, worktree, meta: Some(meta), env, hlc: Arc::default(), brought: Arc::default() });
         }
         Err(Error::not_found(
             format!("a replica at {}", start.display()),
             "looked there and in every directory above; make one with `syncline init DIR` or `syncline clone URL DIR`",
         ))
+    }
+
+    /// The same replica for another piece of work: whoever shares one among sessions and verbs gives each its own, so that each
+    /// is told by itself when a collection has taken what it had stored and not named yet ([`Store::work`]).
+    #[must_use]
+    pub fn for_work(&self) -> Self {
+        Self {
+            store: self.store.work(),
+            worktree: self.worktree.clone(),
+            meta: self.meta.clone(),
+            env: self.env.clone(),
+            hlc: Arc::clone(&self.hlc),
+            brought: Arc::default(),
+        }
     }
 
     /// The store under it.

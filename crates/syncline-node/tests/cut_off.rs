@@ -73,7 +73,7 @@ fn gc_after_a_checkout_that_was_cut_off_leaves_nothing_stuck() {
     rollback::run(&place.replica, &back).expect("the version is there");
     cut_off(&place.path(), &[new, old.clone()], "new");
     // It may remove the version that the note starts from.
-    let only_last = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+    let only_last = gc::Request { keep_last: Some(1), grace_ms: 0, ..gc::Request::default() };
     gc::run(&place.replica, &only_last, &Silent).expect("nothing is in the way");
     assert_eq!(place.read("notes.txt").as_deref(), Some("old"));
     assert!(!place.path().join(NOTE).exists());

@@ -306,7 +306,7 @@ fn what_gc_was_told_to_give_up_is_no_damage_and_hinders_no_later_gc() {
         place.upsert(&rows(version), version);
     }
     let keep = |last: Option<u64>| {
-        gc::run(&place.replica, &gc::Request { keep_last: last, ..gc::Request::default() }, &Silent)
+        gc::run(&place.replica, &gc::Request { keep_last: last, grace_ms: 0, ..gc::Request::default() }, &Silent)
     };
     let report = keep(Some(1)).expect("nothing is in the way");
     assert_eq!((report.versions_kept, report.versions_dropped), (1, 3));
@@ -369,11 +369,12 @@ fn a_tag_holds_its_version_whatever_gc_gives_up_around_it() {
     }
     name(&place, branch::Sort::Tag, "old", "HEAD~3");
     for round in 0..3 {
-        let request = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        let request = gc::Request { keep_last: Some(1), grace_ms: 0, ..gc::Request::default() };
         let report = gc::run(&place.replica, &request, &Silent).expect("nothing is in the way");
         assert_eq!((report.versions_kept, report.versions_dropped), (2, 3), "round {round}");
     }
-    gc::run(&place.replica, &gc::Request::default(), &Silent).expect("nothing is in the way");
+    gc::run(&place.replica, &gc::Request { grace_ms: 0, ..gc::Request::default() }, &Silent)
+        .expect("nothing is in the way");
     let seen = verify::run(&place.reopen(), &verify::Request { deep: true }, &Silent).expect("it can be read");
     assert!(seen.sound, "{seen:?}");
     assert_eq!((seen.versions, seen.dropped), (2, 3));
@@ -392,7 +393,7 @@ fn what_an_older_branch_keeps_is_kept_by_every_later_gc() {
     // Of this branch two versions are kept, below two of main that are not.
     name(&place, branch::Sort::Branch, "old", "HEAD~4");
     for keep_last in [Some(2), Some(2), None, Some(2), None] {
-        let request = gc::Request { keep_last, ..gc::Request::default() };
+        let request = gc::Request { keep_last, grace_ms: 0, ..gc::Request::default() };
         let report = gc::run(&place.replica, &request, &Silent).expect("nothing is in the way");
         assert_eq!((report.versions_kept, report.versions_dropped), (4, 2), "{keep_last:?}");
     }

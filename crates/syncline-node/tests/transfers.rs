@@ -79,7 +79,7 @@ fn what_was_given_up_does_not_come_back_with_a_name() {
     }
     pull(&a, &hub).expect("the hub has versions");
     for _ in 0..2 {
-        let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        let keep = gc::Request { keep_last: Some(1), grace_ms: 0, ..gc::Request::default() };
         gc::run(&a.replica, &keep, &Silent).expect("nothing is in the way");
     }
     let old = branch::Action::Create { name: "old".into(), at: Some("HEAD~2".into()), force: false };
@@ -104,7 +104,7 @@ fn a_replica_that_gave_up_old_versions_is_cloned_pulled_from_and_pushed() {
         hub.upsert(&rows(salt), salt);
     }
     for _ in 0..2 {
-        let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        let keep = gc::Request { keep_last: Some(1), grace_ms: 0, ..gc::Request::default() };
         gc::run(&hub.replica, &keep, &Silent).expect("nothing is in the way");
     }
     // One without history, and the copy that has it ends up with it.

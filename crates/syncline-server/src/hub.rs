@@ -1,6 +1,6 @@
 //! The datasets of a node: bare replicas in the directories of one data directory, or below one prefix of a bucket.
 //!
-//! State: which replicas are open; each is opened once and shared by all sessions. After a crash: the replicas recover
+//! State: which replicas are open; each is opened once, and every session or verb works on it with a handle of its own. After a crash: the replicas recover
 //! themselves when they are opened.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct Hub {
     /// For files that live as long as one request.
     scratch: Scratch,
     env: Env,
-    open: Mutex<BTreeMap<String, Arc<Replica>>>,
+    open: Mutex<BTreeMap<String, Replica>>,
 }
 
 impl Hub {
@@ -68,12 +68,11 @@ impl Hub {
         if open.contains_key(name) || place.is_dataset(&self.env)? {
             return Err(Error::Taken(name.to_owned()));
         }
-        let replica = Arc::new(Replica::create(&place, self.env.clone())?);
-        open.insert(name.to_owned(), Arc::clone(&replica));
-        Ok(replica)
+        let replica = Replica::create(&place, self.env.clone())?;
+        Ok(Self::keep(&mut open, name, replica))
     }
 
-    /// A dataset by name.
+    /// A dataset by name, for one session or verb.
     ///
     /// # Errors
     /// `NotFound` when there is none, `Invalid` when it is no name.
@@ -81,16 +80,21 @@ impl Hub {
         check_name(name).map_err(Error::Name)?;
         let mut open = self.open.lock().expect("no code panics while it holds the table of replicas");
         if let Some(replica) = open.get(name) {
-            return Ok(Arc::clone(replica));
+            return Ok(Arc::new(replica.for_work()));
         }
         let place = self.data.below(name);
         if !place.is_dataset(&self.env)? {
             drop(open);
             return Err(self.no_dataset(name));
         }
-        let replica = Arc::new(Replica::open(&place, self.env.clone())?);
-        open.insert(name.to_owned(), Arc::clone(&replica));
-        Ok(replica)
+        let replica = Replica::open(&place, self.env.clone())?;
+        Ok(Self::keep(&mut open, name, replica))
+    }
+
+    fn keep(open: &mut BTreeMap<String, Replica>, name: &str, replica: Replica) -> Arc<Replica> {
+        let work = Arc::new(replica.for_work());
+        open.insert(name.to_owned(), replica);
+        work
     }
 
     fn no_dataset(&self, name: &str) -> Error {

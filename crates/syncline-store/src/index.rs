@@ -20,7 +20,7 @@ pub(crate) mod segment;
 
 pub(crate) use refresh::{read_note, write_note};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use syncline_base::rng::Rng;
@@ -149,8 +149,6 @@ pub(crate) struct Index {
     maintenance: Mutex<()>,
     /// Entries in the tail beyond which it becomes a segment.
     fold_at: usize,
-    /// Files in which objects lie that were not stored again when they were put.
-    relied_on: Mutex<BTreeSet<u32>>,
     /// For names that no other process takes.
     names: Mutex<Rng>,
 }
@@ -158,8 +156,7 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(backend: Arc<dyn Backend>, fold_at: usize, names: Rng) -> Self {
         let (state, maintenance) = (RwLock::default(), Mutex::new(()));
-        let (relied_on, names) = (Mutex::default(), Mutex::new(names));
-        Self { backend, state, maintenance, fold_at: fold_at.max(1), relied_on, names }
+        Self { backend, state, maintenance, fold_at: fold_at.max(1), names: Mutex::new(names) }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -207,33 +204,18 @@ impl Index {
         Ok(found)
     }
 
-    /// Whether an object is there, and will stay: what lies in condemned files only does not count.
-    pub(crate) fn holds(&self, id: &Hash) -> Result<bool> {
+    /// Whether an object is there, and will stay: what lies in condemned files only does not count. With the file that it lies
+    /// in, unless it still waits for one.
+    pub(crate) fn holds(&self, id: &Hash) -> Result<Option<Option<u32>>> {
         Ok(match self.find(id)? {
-            None => false,
-            Some(Place::Pending(_)) => true,
+            None => None,
+            Some(Place::Pending(_)) => Some(None),
             Some(Place::At(loc)) => {
                 let stays = |loc: &&Loc| !self.read().files[loc.file as usize].condemned;
                 let all = if stays(&&loc) { vec![loc] } else { self.all(id)? };
-                let kept = all.iter().find(stays);
-                if let Some(loc) = kept {
-                    self.relied_on.lock().expect("no code panics while it holds the files").insert(loc.file);
-                }
-                kept.is_some()
+                all.iter().find(stays).map(|loc| Some(loc.file))
             }
         })
-    }
-
-    /// Forgets on which files `holds` has relied since the last call, and says whether all of them still stay.
-    pub(crate) fn relied_on_stay(&self) -> bool {
-        let files = std::mem::take(&mut *self.relied_on.lock().expect("no code panics while it holds the files"));
-        let state = self.read();
-        files.iter().all(|&file| !state.files[file as usize].gone && !state.files[file as usize].condemned)
-    }
-
-    /// Whether `holds` has relied on any file since the last `relied_on_stay`.
-    pub(crate) fn has_relied(&self) -> bool {
-        !self.relied_on.lock().expect("no code panics while it holds the files").is_empty()
     }
 
     /// The ids that start with these eight bytes. More than one only if somebody made them so.

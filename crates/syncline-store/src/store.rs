@@ -18,6 +18,7 @@ mod flush;
 pub(crate) mod head;
 mod open;
 mod read;
+mod work;
 mod write;
 
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod crash_tests;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,10 +83,12 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadVersion(pub(crate) Option<Version>);
 
-/// Objects by hash, and one mutable document. Cheap to clone; all clones are one store.
+/// Objects by hash, and one mutable document. Cheap to clone; all clones are one store, and one piece of work ([`Store::work`]).
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// What this handle and its clones count on until they set the head.
+    work: Arc<work::Work>,
 }
 
 struct Inner {
@@ -106,6 +109,8 @@ struct Inner {
     marks: Mutex<head::Marks>,
     /// When this process last looked for collections.
     looked: Mutex<Duration>,
+    /// What is being done with this store.
+    works: Mutex<Vec<Weak<work::Work>>>,
     names: Mutex<Rng>,
 }
 

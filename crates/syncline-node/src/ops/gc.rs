@@ -12,7 +12,7 @@ use crate::replica::Replica;
 use crate::{Error, Result, reach, work};
 
 /// What `gc` is asked for.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
     /// Of each branch keep the last so many versions; all when absent. Older commits stay in the log, without their data.
     #[serde(default)]
@@ -20,10 +20,20 @@ pub struct Request {
     /// Keep every version made within so many milliseconds.
     #[serde(default)]
     pub keep_within_ms: Option<u64>,
-    /// What is found dead is removed by a later `gc`, at least so many milliseconds after. Protects writers that are
-    /// at work now.
-    #[serde(default)]
+    /// What is found dead is removed by a later `gc`, at least so many milliseconds after; an hour when absent. Protects
+    /// writers that are at work now: 0 is for when there is none.
+    #[serde(default = "hour")]
     pub grace_ms: u64,
+}
+
+const fn hour() -> u64 {
+    60 * 60 * 1000
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { keep_last: None, keep_within_ms: None, grace_ms: hour() }
+    }
 }
 
 /// What `gc` did.

@@ -56,7 +56,7 @@ fn on_faults(dir: &Path, plan: impl FnMut(&Call<'_>) -> Fault + Send + 'static) 
     let faults: Arc<dyn Backend> = Arc::new(Faults::new(directory(&meta.join("store"))?, plan));
     let store = syncline_tree::open_store(faults, false, env().clock)?;
     let worktree = dir.join(META_DIR).exists().then(|| dir.to_owned());
-    Ok(Replica { store, worktree, meta: Some(meta), env: env(), hlc: HlcClock::new(), brought: Arc::default() })
+    Ok(Replica { store, worktree, meta: Some(meta), env: env(), hlc: Arc::default(), brought: Arc::default() })
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -166,7 +166,7 @@ const CASES: &[Case] = &[
         name: "gc",
         before: another_version,
         run: |replica, _| {
-            let request = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+            let request = gc::Request { keep_last: Some(1), grace_ms: 0, ..gc::Request::default() };
             gc::run(&replica, &request, &Silent).map(|_| replica)
         },
         faulty: "one",
@@ -376,7 +376,7 @@ impl Replica {
             worktree: self.worktree.clone(),
             meta: self.meta.clone(),
             env,
-            hlc: HlcClock::new(),
+            hlc: Arc::default(),
             brought: Arc::default(),
         }
     }

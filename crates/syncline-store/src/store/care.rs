@@ -50,7 +50,7 @@ impl Store {
         let mut ids = Vec::new();
         let mut frames = Vec::new();
         for bytes in objects {
-            let stored = self.inner.stored(Self::encode(bytes)?)?;
+            let stored = self.stored(Self::encode(bytes)?)?;
             ids.push(stored.id);
             frames.push(crate::frame::build(&[stored])?);
         }

@@ -4,9 +4,7 @@
 //! all. The journal is shared by the processes that write to a place, one at a time, under the lock `writer`.
 
 use bytes::Bytes;
-use syncline_base::{Hash, Kind};
-
-use std::time::Duration;
+use syncline_base::Hash;
 
 use super::Store;
 use super::head::Mark;
@@ -14,9 +12,6 @@ use crate::error::{Error, Result};
 use crate::frame::Built;
 use crate::index::{FileInfo, JOURNALS};
 use crate::pack::{self, Loc};
-
-/// How often a store that goes on writing looks for collections of other processes.
-const LOOK: Duration = Duration::from_secs(60);
 
 /// Whose turn it is.
 #[derive(Debug, Default)]
@@ -54,8 +49,15 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable` when another process keeps the lock or the place is full; the backend's. What was put stays in memory, and a
-    /// later flush tries again.
+    /// later flush tries again. `Conflict` when a collection has taken what this work counts on ([`Store::work`]): start over.
     pub fn flush(&self) -> Result<()> {
+        self.flush_all()?;
+        // Last: the head is moved next.
+        self.check_work()
+    }
+
+    /// As `flush`, for whoever only wants what was put to lie in files.
+    pub(super) fn flush_all(&self) -> Result<()> {
         let inner = &self.inner;
         let lock = || inner.flushing.lock().expect("no code panics while it holds the turns");
         let mut turns = lock();
@@ -86,35 +88,7 @@ impl Store {
         result
     }
 
-    /// Objects that were there already were not stored again. Another process may have collected them since this one last
-    /// looked: then whatever was built on them must be built again.
-    fn check_relied(&self) -> Result<()> {
-        let inner = &self.inner;
-        if !inner.index.has_relied() {
-            return Ok(());
-        }
-        // What was not condemned at the last look stays for a grace period from then on, which is far longer than this.
-        let now = inner.options.clock.monotonic();
-        let due = {
-            let mut looked = inner.looked.lock().expect("no code panics while it holds the time");
-            let due = now.saturating_sub(*looked) >= LOOK;
-            if due {
-                *looked = now;
-            }
-            due
-        };
-        if due {
-            inner.index.refresh()?;
-        }
-        if inner.index.relied_on_stay() {
-            return Ok(());
-        }
-        let reason = "objects that were there when they were put again have been collected meanwhile: start over";
-        Err(Error::backend(Kind::Conflict, "flushing", "packs", &inner.place, reason))
-    }
-
     fn flush_now(&self) -> Result<()> {
-        self.check_relied()?;
         let mut writer = self.writer();
         let packed = writer.close()?;
         if writer.frames.is_empty() && !packed {
@@ -123,7 +97,7 @@ impl Store {
         if packed || !self.inner.backend.caps().append {
             // Under the writer's lock: what is put meanwhile must not end up in a pack that is being closed.
             if !writer.frames.is_empty() {
-                writer.spill(self)?;
+                self.inner.note_written(writer.spill(self)?);
             }
             writer.finish_packs(self)?;
             drop(writer);
@@ -153,6 +127,7 @@ impl Store {
         inner.backend.append(&position.name, position.len, &parts).inspect_err(|_| {
             inner.index.write().files[position.file as usize].finished = true;
         })?;
+        inner.note_written(position.file);
         let from = position.len;
         let mut state = inner.index.write();
         for built in frames {

@@ -96,7 +96,7 @@ impl Store {
         self.inner.names.lock().expect("no code panics while it draws a name").fill(&mut id);
         let mark = self.newest_mark();
         let document = build(id, mark.as_ref(), bytes);
-        let swapped = self.inner.backend.swap(NAME, expect.0.as_ref(), document);
+        let swapped = self.inner.backend.swap(NAME, expect.0.as_ref(), document).inspect(|_| self.work.settle());
         swapped.map(|version| HeadVersion(Some(version))).map_err(|error| match error {
             Error::Backend { kind: Kind::Conflict, action, name, place, .. } => {
                 let reason = "somebody else has moved the head since it was read: read it again".to_owned();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use syncline_base::rng::Rng;
 use syncline_base::{Kind, task};
 
+use super::work::Work;
 use super::{Inner, Options, Store, flush, write};
 use crate::backend::{Backend, Guard};
 use crate::cache::Cache;
@@ -63,24 +64,25 @@ impl Store {
     fn start(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
         let mut rng = options.seed.map_or_else(Rng::from_os, Rng::from_seed);
         let index = Index::new(Arc::clone(&backend), options.fold_objects, Rng::from_seed(rng.next_u64()));
-        let store = Self {
-            inner: Arc::new(Inner {
-                place: backend.describe(),
-                registry: Registry::new(&options.codecs)?,
-                index,
-                objects: Cache::new(options.cache_bytes),
-                frames: Cache::new(options.cache_bytes / 4),
-                writer: Mutex::new(write::Writer::default()),
-                flushing: Mutex::new(flush::Turns::default()),
-                flushed: Condvar::new(),
-                journal: Mutex::new(flush::Journal::default()),
-                marks: Mutex::default(),
-                looked: Mutex::new(options.clock.monotonic()),
-                names: Mutex::new(rng),
-                backend,
-                options,
-            }),
+        let work: Arc<Work> = Arc::default();
+        let inner = Inner {
+            place: backend.describe(),
+            registry: Registry::new(&options.codecs)?,
+            index,
+            objects: Cache::new(options.cache_bytes),
+            frames: Cache::new(options.cache_bytes / 4),
+            writer: Mutex::new(write::Writer::default()),
+            flushing: Mutex::new(flush::Turns::default()),
+            flushed: Condvar::new(),
+            journal: Mutex::new(flush::Journal::default()),
+            marks: Mutex::default(),
+            looked: Mutex::new(options.clock.monotonic()),
+            works: Mutex::new(vec![Arc::downgrade(&work)]),
+            names: Mutex::new(rng),
+            backend,
+            options,
         };
+        let store = Self { inner: Arc::new(inner), work };
         store.inner.index.refresh()?;
         Ok(store)
     }

@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// The backend's.
     pub fn lacking(&self, ids: &[Hash]) -> Result<Vec<Hash>> {
-        self.absent(ids, |id| self.inner.index.holds(id))
+        self.absent(ids, |id| self.counts_on(id))
     }
 
     fn absent(&self, ids: &[Hash], is_there: impl Fn(&Hash) -> Result<bool>) -> Result<Vec<Hash>> {

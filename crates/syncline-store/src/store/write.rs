@@ -108,7 +108,7 @@ impl Store {
     /// `Invalid` for more than 256 MiB, or the backend's.
     pub fn put(&self, bytes: &[u8]) -> Result<Hash> {
         let id = Hash::of(bytes);
-        if !self.inner.holds(&id)? {
+        if !self.holds(&id)? {
             self.put_new(Self::encode_as(id, bytes, || Bytes::copy_from_slice(bytes))?)?;
         }
         Ok(id)
@@ -128,7 +128,7 @@ impl Store {
     /// As `put`.
     pub fn put_with_bases(&self, bytes: &[u8], bases: Bases) -> Result<Hash> {
         let id = Hash::of(bytes);
-        if self.inner.holds(&id)? {
+        if self.holds(&id)? {
             return Ok(id);
         }
         let whole = Self::encode_as(id, bytes, || Bytes::copy_from_slice(bytes))?;
@@ -172,6 +172,11 @@ impl Store {
     /// patches to be applied in all, of together at most half the object's length. False when a base is not there.
     #[must_use]
     pub fn patch_room(&self, bases: &Bases, patch_len: usize, raw_len: usize) -> bool {
+        // A patch on what a collection is about to take would be lost with it.
+        let stay = |base: &Hash| self.inner.index.healing(|| self.counts_on(base)).is_ok_and(|stays| stays);
+        if !bases.iter().all(stay) {
+            return false;
+        }
         let Ok(Some((depth, chain))) = self.inner.chains_of(bases) else { return false };
         depth < MAX_DEPTH && (chain as usize).saturating_add(patch_len) <= raw_len / 2
     }
@@ -183,7 +188,7 @@ impl Store {
     /// `NotFound` when the base is not there, `Invalid` when the chain has no room or the codec is unknown, or the
     /// backend's.
     pub fn put_encoded(&self, object: Encoded) -> Result<()> {
-        if self.inner.holds(&object.id)? { Ok(()) } else { self.put_new(object) }
+        if self.holds(&object.id)? { Ok(()) } else { self.put_new(object) }
     }
 
     /// Encodes canonical bytes as `put` would, without storing: for callers that encode on many threads and store in order.
@@ -204,16 +209,50 @@ impl Store {
 
     /// Stores an object whether it is there or not.
     pub(super) fn put_new(&self, object: Encoded) -> Result<()> {
-        let stored = self.inner.stored(object)?;
+        let stored = self.stored(object)?;
+        self.work.puts();
         let mut writer = self.writer();
         if self.inner.index.write().pending.insert(stored.id, stored.clone()).is_some() {
             return Ok(());
         }
         writer.add(stored)?;
         if writer.frame_bytes >= self.inner.options.spill_bytes {
-            writer.spill(self)?;
+            self.inner.note_written(writer.spill(self)?);
         }
         Ok(())
+    }
+
+    pub(super) fn stored(&self, object: Encoded) -> Result<Stored> {
+        let invalid = |reason: String| Error::Invalid { action: "storing an encoded object", reason };
+        let Encoded { id, codec, bases, raw_len, payload, .. } = object;
+        let needs = self.inner.registry.needs_base(codec);
+        let needs = needs.ok_or_else(|| invalid(format!("codec {codec} is not known here: use a newer program")))?;
+        if needs == bases.is_empty() {
+            return Err(invalid(format!("codec {codec} {} a base", if needs { "needs" } else { "takes no" })));
+        }
+        if raw_len as usize > MAX_OBJECT || payload.len() > MAX_OBJECT {
+            return Err(invalid(format!("{raw_len} bytes are more than an object may have")));
+        }
+        if bases.is_empty() {
+            return Ok(Stored { id, codec, depth: 0, bases: Bases::none(), chain: 0, raw_len, payload });
+        }
+        for base in bases.iter() {
+            if let Some(Place::At(loc)) = self.inner.index.healing(|| self.inner.index.find(base))? {
+                // It may be about to go: then the patch must not be named.
+                self.work.relies_on(loc.file);
+            }
+            self.inner.chain_of(base)?.ok_or_else(|| self.inner.missing(base))?;
+        }
+        let chains = self.inner.chains_of(&bases)?;
+        let more = u32::try_from(payload.len()).ok();
+        let chain = chains.zip(more).and_then(|((depth, chain), more)| Some((depth, chain.checked_add(more)?)));
+        match chain.filter(|&(depth, chain)| depth < MAX_DEPTH && chain <= raw_len / 2) {
+            Some((depth, chain)) => {
+                let bases = bases.try_map(|base| Ok::<_, Error>(base.prefix_u64()))?;
+                Ok(Stored { id, codec, depth: depth + 1, bases, chain, raw_len, payload })
+            }
+            None => Err(invalid("the chains of its bases have no room for another patch".to_owned())),
+        }
     }
 
     pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -222,17 +261,9 @@ impl Store {
 }
 
 impl Inner {
-    /// Whether an object need not be stored again.
-    fn holds(&self, id: &Hash) -> Result<bool> {
-        if !self.index.healing(|| self.index.holds(id))? {
-            return Ok(false);
-        }
-        Ok(self.chain_is_whole(id))
-    }
-
     /// Whether all bases of an object are there. A crash or a collection must not leave patches without them, but an object that
     /// is put now must be readable even if one did.
-    fn chain_is_whole(&self, id: &Hash) -> bool {
+    pub(super) fn chain_is_whole(&self, id: &Hash) -> bool {
         // A lowest object has no chain; so many patches, each with two bases, are the most that a chain can have.
         let mut left = vec![*id];
         for _ in 0..=2 * usize::from(MAX_DEPTH) {
@@ -272,35 +303,6 @@ impl Inner {
         }
         Ok(Some(all))
     }
-
-    pub(super) fn stored(&self, object: Encoded) -> Result<Stored> {
-        let invalid = |reason: String| Error::Invalid { action: "storing an encoded object", reason };
-        let Encoded { id, codec, bases, raw_len, payload, .. } = object;
-        let needs = self.registry.needs_base(codec);
-        let needs = needs.ok_or_else(|| invalid(format!("codec {codec} is not known here: use a newer program")))?;
-        if needs == bases.is_empty() {
-            return Err(invalid(format!("codec {codec} {} a base", if needs { "needs" } else { "takes no" })));
-        }
-        if raw_len as usize > MAX_OBJECT || payload.len() > MAX_OBJECT {
-            return Err(invalid(format!("{raw_len} bytes are more than an object may have")));
-        }
-        if bases.is_empty() {
-            return Ok(Stored { id, codec, depth: 0, bases: Bases::none(), chain: 0, raw_len, payload });
-        }
-        for base in bases.iter() {
-            self.chain_of(base)?.ok_or_else(|| self.missing(base))?;
-        }
-        let chains = self.chains_of(&bases)?;
-        let more = u32::try_from(payload.len()).ok();
-        let chain = chains.zip(more).and_then(|((depth, chain), more)| Some((depth, chain.checked_add(more)?)));
-        match chain.filter(|&(depth, chain)| depth < MAX_DEPTH && chain <= raw_len / 2) {
-            Some((depth, chain)) => {
-                let bases = bases.try_map(|base| Ok::<_, Error>(base.prefix_u64()))?;
-                Ok(Stored { id, codec, depth: depth + 1, bases, chain, raw_len, payload })
-            }
-            None => Err(invalid("the chains of its bases have no room for another patch".to_owned())),
-        }
-    }
 }
 
 impl Writer {
@@ -338,13 +340,15 @@ impl Writer {
         self.frames.push(built);
     }
 
-    /// Moves all ready frames to the open pack. After an error they are still here.
-    pub(super) fn spill(&mut self, store: &Store) -> Result<()> {
+    /// Moves all ready frames to the open pack, and says which file that is. After an error they are still here, or in a pack
+    /// that waits to be published.
+    pub(super) fn spill(&mut self, store: &Store) -> Result<u32> {
         let pack = match &mut self.pack {
             Some(pack) => pack,
             none => none.insert(OpenPack::start(store)?),
         };
         pack.write(store, &self.frames)?;
+        let file = pack.file;
         self.frames.clear();
         self.frame_bytes = 0;
         if pack.len >= store.inner.options.pack_bytes {
@@ -363,7 +367,7 @@ impl Writer {
                 thread.map_err(|error| Error::io("starting a thread", "publish-pack", &store.inner.place, &error))?,
             );
         }
-        Ok(())
+        Ok(file)
     }
 
     /// Waits for the pack that is being published on the side.
@@ -403,7 +407,10 @@ impl Copier {
     /// Copies one object, as it is encoded.
     pub(super) fn add(&mut self, store: &Store, object: Stored) -> Result<()> {
         self.writer.add(object)?;
-        if self.writer.frame_bytes >= store.inner.options.spill_bytes { self.writer.spill(store) } else { Ok(()) }
+        if self.writer.frame_bytes >= store.inner.options.spill_bytes {
+            self.writer.spill(store)?;
+        }
+        Ok(())
     }
 
     /// Makes all copies durable and visible.

@@ -75,23 +75,27 @@ impl Store {
         mark: impl FnOnce(&mut Marker<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<GcReport, E> {
         let _guard = self.lock("gc")?;
+        // Before anything is marked: what is named later may not be seen, so a grace period must not end in between.
+        let now = self.inner.options.clock.now_ms();
         let whole = self.whole_index()?;
         let mut marker = Marker::new(self, whole);
         mark(&mut marker)?;
-        Ok(self.sweep(options, marker)?)
+        let report = self.sweep(options, marker, now)?;
+        // Whoever collects has said what it needs.
+        self.work.settle();
+        Ok(report)
     }
 
     /// Puts everything that is stored into one index segment.
     fn whole_index(&self) -> Result<Option<Arc<Open>>> {
-        self.flush()?;
+        self.flush_all()?;
         self.inner.index.refresh()?;
         self.seal_journal()?;
         self.inner.index.merge_all()?;
         Ok(self.inner.index.read().segments.first().cloned())
     }
 
-    fn sweep(&self, options: &GcOptions, mut marker: Marker<'_>) -> Result<GcReport> {
-        let now = self.inner.options.clock.now_ms();
+    fn sweep(&self, options: &GcOptions, mut marker: Marker<'_>, now: u64) -> Result<GcReport> {
         self.inner.backend.clean(options.grace_ms.max(60 * 60 * 1000))?;
         let Some(whole) = marker.whole.clone() else { return Ok(GcReport::default()) };
         let notes = self.notes()?;

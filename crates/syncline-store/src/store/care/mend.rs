@@ -42,7 +42,7 @@ impl Store {
     /// `Unavailable` when another process collects or writes, or the backend's. Nothing is lost then; it may be called again.
     pub fn mend(&self, files: &BTreeSet<String>, forget: bool) -> Result<Mended> {
         let _collecting = self.lock("gc")?;
-        self.flush()?;
+        self.flush_all()?;
         let _writing = if self.inner.backend.caps().append { Some(self.lock("writer")?) } else { None };
         let index = &self.inner.index;
         index.refresh()?;
@@ -75,7 +75,10 @@ impl Store {
         }
         {
             let mut state = index.write();
-            emptied.iter().for_each(|(file, _)| state.files[*file as usize].gone = true);
+            for (file, _) in &emptied {
+                state.files[*file as usize].gone = true;
+                self.work.leaves(*file);
+            }
         }
         index.merge_all()?;
         emptied.iter().try_for_each(|(_, name)| self.inner.backend.delete(name))?;

@@ -280,3 +280,79 @@ fn a_process_that_did_not_look_is_told_that_what_it_relied_on_was_collected() {
     server.flush().unwrap();
     assert_eq!(other.get(&ids[7]).unwrap(), noise(7, 3000));
 }
+
+#[test]
+fn each_work_is_told_by_itself_that_what_it_relied_on_was_collected() {
+    let memory = Memory::new();
+    let clock = Arc::new(Manual::default());
+    let options = |seed| Options { clock: clock.clone(), seed: Some(seed), ..small() };
+    let server = Store::create(Arc::new(memory.clone()), options(1)).unwrap();
+    let ids: Vec<Hash> = (0..100).map(|n| server.put(&noise(n, 3000)).unwrap()).collect();
+    server.flush().unwrap();
+    let other = Store::open(Arc::new(memory), options(2)).unwrap();
+    for _ in 0..2 {
+        collect(&other, 100_000, &[]);
+        clock.0.fetch_add(100_000, std::sync::atomic::Ordering::Relaxed);
+    }
+    let (one, two, idle) = (server.work(), server.work(), server.work());
+    one.put(&noise(7, 3000)).unwrap();
+    two.put(&noise(8, 3000)).unwrap();
+    for told in [&two, &one] {
+        assert_eq!(told.flush().unwrap_err().kind(), syncline_base::Kind::Conflict);
+        told.flush().unwrap();
+    }
+    idle.flush().unwrap();
+    one.put(&noise(7, 3000)).unwrap();
+    one.flush().unwrap();
+    assert_eq!(other.get(&ids[7]).unwrap(), noise(7, 3000));
+}
+
+#[test]
+fn a_writer_slower_than_the_grace_is_told_before_it_moves_the_head() {
+    // Packs that are published on the way, and a journal.
+    for (memory, objects) in [(Memory::new(), 200), (Memory::without_append(), 200), (Memory::new(), 1)] {
+        let clock = Arc::new(Manual::default());
+        let options = |seed| Options { clock: clock.clone(), seed: Some(seed), ..small() };
+        let store = Store::create(Arc::new(memory.clone()), options(1)).unwrap();
+        let other = Store::open(Arc::new(memory), options(2)).unwrap();
+        let (slow, quick) = (store.work(), store.work());
+        let put = || -> Vec<Hash> { (0..objects).map(|n| slow.put(&noise(n, 3000)).unwrap()).collect() };
+        put();
+        slow.flush().unwrap();
+        assert_eq!(collect(&other, 100_000, &[]).files_deleted, 0);
+        clock.0.fetch_add(100_000, std::sync::atomic::Ordering::Relaxed);
+        assert!(collect(&other, 100_000, &[]).files_deleted > 0);
+        // Others are not concerned, and what they do takes nothing off the slow one.
+        let id = quick.put(b"quick").unwrap();
+        quick.flush().unwrap();
+        quick.swap_head(&quick.head().unwrap().1, id.as_bytes()).unwrap();
+        slow.put(b"the last of it").unwrap();
+        assert_eq!(slow.flush().unwrap_err().kind(), syncline_base::Kind::Conflict);
+        // Once more, and within the grace.
+        let ids = put();
+        slow.flush().unwrap();
+        slow.swap_head(&slow.head().unwrap().1, b"all of them").unwrap();
+        // What the head names is the collection's matter.
+        for _ in 0..2 {
+            collect(&other, 100_000, &ids);
+            clock.0.fetch_add(100_000, std::sync::atomic::Ordering::Relaxed);
+        }
+        slow.flush().unwrap();
+        assert!(ids.iter().all(|id| slow.get(id).is_ok()));
+    }
+}
+
+#[test]
+fn no_patch_is_made_on_what_waits_to_be_collected() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory), small()).unwrap();
+    let mut bytes = noise(1, 20_000);
+    let base = store.put(&bytes).unwrap();
+    store.flush().unwrap();
+    assert!(store.patch_room(&Bases::one(base), 100, 20_000));
+    collect(&store, 100_000, &[]);
+    assert!(!store.patch_room(&Bases::one(base), 100, 20_000));
+    bytes[7] ^= 1;
+    let id = store.put_with_base(&bytes, &base).unwrap();
+    assert_eq!(store.get_encoded(&id).unwrap().depth, 0);
+}
