@@ -162,8 +162,9 @@ pub trait Upload: Send + Sync + Debug {
     /// As the backend's.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
 
-    /// Makes the object durable and visible, at once. `Conflict` when the name is taken. After an `Unavailable` error it may be
-    /// called again.
+    /// Makes the object durable and visible, at once. `Conflict` when something else has the name. It may be called again after
+    /// an error, which may have come after the object was there, and even after it has succeeded: what is there already as it
+    /// was written is published.
     ///
     /// # Errors
     /// As the backend's.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -130,29 +130,44 @@ impl Directory {
         Ok((path, file))
     }
 
-    /// Gives a synced temporary file its name, which must be free.
-    fn publish(&self, temporary: &Path, name: &str) -> Result<()> {
+    /// Gives a synced temporary file its name, which must be free, or this very file's already: an earlier try may have failed
+    /// after it had been given.
+    fn publish(&self, temporary: &Path, file: &File, name: &str) -> Result<()> {
         let path = self.path(name)?;
         let publish = || {
             Self::make_parent(&path)?;
-            self.inner.naming.give(temporary, &path, || {
-                let lock = self.lock_file("publish")?;
-                lock.lock()?;
-                Ok(lock)
-            })?;
+            if !is_at(file, &path)? {
+                self.inner.naming.give(temporary, &path, || {
+                    let lock = self.lock_file("publish")?;
+                    lock.lock()?;
+                    Ok(lock)
+                })?;
+            }
             sync_parent(&path)
         };
         publish().map_err(|error| self.error("publishing", name, &error))
     }
 
-    fn write_temporary(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+    fn write_temporary(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
         let (path, file) = self.temporary()?;
         let written = file.write_all_at(bytes, 0).and_then(|()| file.sync_all());
         if let Err(error) = written {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(path)
+        Ok((path, file))
+    }
+}
+
+/// Whether a file is the one of this name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(there) => {
+            let this = file.metadata()?;
+            Ok((there.dev(), there.ino()) == (this.dev(), this.ino()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -250,8 +265,8 @@ impl Backend for Directory {
 
     fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.path(name)?;
-        let temporary = self.write_temporary(&bytes).map_err(|error| self.error("writing", name, &error))?;
-        self.publish(&temporary, name).inspect_err(|_| drop(fs::remove_file(&temporary)))
+        let (temporary, file) = self.write_temporary(&bytes).map_err(|error| self.error("writing", name, &error))?;
+        self.publish(&temporary, &file, name).inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
 
     fn append(&self, name: &str, at: u64, parts: &[Bytes]) -> Result<()> {
@@ -314,7 +329,7 @@ impl Backend for Directory {
     fn swap(&self, name: &str, expect: Option<&Version>, bytes: Bytes) -> Result<Version> {
         let path = self.path(name)?;
         let next = version(&bytes);
-        let temporary = self.write_temporary(&bytes).map_err(|error| self.error("replacing", name, &error))?;
+        let (temporary, _) = self.write_temporary(&bytes).map_err(|error| self.error("replacing", name, &error))?;
         let swap = || {
             // Held for one small rename only, so waiting without a limit is fine.
             let lock = self.lock_file("swap").map_err(|error| self.error("locking", name, &error))?;
@@ -436,7 +451,7 @@ impl Upload for DirectoryUpload {
             self.file.sync_all()
         };
         sync().map_err(|error| self.to.error("publishing", &self.name, &error))?;
-        self.to.publish(&self.temporary, &self.name)
+        self.to.publish(&self.temporary, &self.file, &self.name)
     }
 }
 

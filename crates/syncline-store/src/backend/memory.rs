@@ -193,6 +193,10 @@ impl Upload for MemoryUpload {
     }
 
     fn publish(&self) -> Result<()> {
-        self.to.put(&self.name, Bytes::copy_from_slice(&self.bytes()))
+        let bytes = self.bytes();
+        if self.to.objects().get(&self.name).is_some_and(|there| *there == *bytes) {
+            return Ok(());
+        }
+        self.to.put(&self.name, Bytes::copy_from_slice(&bytes))
     }
 }

@@ -154,7 +154,11 @@ impl ObjectBackend {
     }
 
     fn write_parts(&self, name: &str, bytes: &Bytes) -> Result<()> {
-        if self.size(name)?.is_some() {
+        if let Some(size) = self.size(name)? {
+            // An earlier try, whose reply was lost.
+            if size == bytes.len() as u64 && self.holds(name, bytes) {
+                return Ok(());
+            }
             return Err(Error::backend(Kind::Conflict, "publishing", name, &self.inner.place, "the name is taken"));
         }
         let (client, path, bytes) = (self.client(), self.path(name), bytes.clone());
@@ -233,7 +237,11 @@ impl Backend for ObjectBackend {
     }
 
     fn create(&self, name: &str) -> Result<Arc<dyn Upload>> {
-        Ok(Arc::new(ObjectUpload { to: self.clone(), name: name.to_owned(), bytes: Mutex::default() }))
+        Ok(Arc::new(ObjectUpload {
+            to: self.clone(),
+            name: name.to_owned(),
+            bytes: Mutex::new(Gathered::Open(BytesMut::new())),
+        }))
     }
 
     fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
@@ -335,24 +343,65 @@ impl Guard for NoLock {}
 struct ObjectUpload {
     to: ObjectBackend,
     name: String,
-    bytes: Mutex<BytesMut>,
+    bytes: Mutex<Gathered>,
+}
+
+/// What was written so far.
+#[derive(Debug)]
+enum Gathered {
+    /// It grows.
+    Open(BytesMut),
+    /// It is being sent, or was, and can be read all the while.
+    Sent(Bytes),
+}
+
+impl Gathered {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Open(bytes) => bytes,
+            Self::Sent(bytes) => bytes,
+        }
+    }
+
+    fn grow(&mut self) -> &mut BytesMut {
+        if let Self::Sent(bytes) = self {
+            let bytes = std::mem::take(bytes);
+            *self = Self::Open(bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..])));
+        }
+        match self {
+            Self::Open(bytes) => bytes,
+            Self::Sent(_) => unreachable!("it was opened just above"),
+        }
+    }
+
+    fn send(&mut self) -> Bytes {
+        if let Self::Open(bytes) = self {
+            *self = Self::Sent(std::mem::take(bytes).freeze());
+        }
+        match self {
+            Self::Sent(bytes) => bytes.clone(),
+            Self::Open(_) => unreachable!("it was closed just above"),
+        }
+    }
 }
 
 impl ObjectUpload {
-    fn bytes(&self) -> MutexGuard<'_, BytesMut> {
+    fn bytes(&self) -> MutexGuard<'_, Gathered> {
         self.bytes.lock().expect("no code panics while it holds the bytes")
     }
 }
 
 impl Upload for ObjectUpload {
     fn write(&self, parts: &[Bytes]) -> Result<()> {
-        let mut bytes = self.bytes();
+        let mut gathered = self.bytes();
+        let bytes = gathered.grow();
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
         Ok(())
     }
 
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let bytes = self.bytes();
+        let gathered = self.bytes();
+        let bytes = gathered.bytes();
         let part = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
         let part = part.and_then(|(start, end)| bytes.get(start..end)).map(Bytes::copy_from_slice);
         part.ok_or_else(|| {
@@ -362,15 +411,11 @@ impl Upload for ObjectUpload {
     }
 
     fn publish(&self) -> Result<()> {
-        let bytes = std::mem::take(&mut *self.bytes()).freeze();
-        let sent = if bytes.len() <= WHOLE {
+        let bytes = self.bytes().send();
+        if bytes.len() <= WHOLE {
             self.to.write("publishing", &self.name, &bytes, PutMode::Create)
         } else {
             self.to.write_parts(&self.name, &bytes)
-        };
-        if sent.is_err() {
-            *self.bytes() = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
         }
-        sent
     }
 }

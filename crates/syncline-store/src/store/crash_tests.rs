@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 use syncline_base::rng::Rng;
@@ -10,8 +11,10 @@ use syncline_base::{Hash, Kind};
 use super::tests::{noise, small};
 use super::*;
 use crate::Bases;
+use crate::backend::directory::Directory;
 use crate::backend::memory::Memory;
-use crate::backend::wrap::{Fault, Faults};
+use crate::backend::object::ObjectBackend;
+use crate::backend::wrap::{Call, Fault, Faults, Op};
 use crate::error::{Error, Result};
 
 /// What the test knows to be durable.
@@ -232,5 +235,64 @@ proptest! {
         // Nor has reading damaged anything.
         let store = Store::open(Arc::new(memory), small()).unwrap();
         prop_assert!(model.flushed.iter().all(|(id, bytes)| store.get(id).unwrap() == bytes));
+    }
+}
+
+/// A store whose publishing of packs goes as planned.
+fn publishing(inner: Arc<dyn Backend>, mut fault: impl FnMut() -> Fault + Send + 'static) -> Store {
+    let mut made = std::collections::BTreeSet::new();
+    let plan = move |call: &Call<'_>| {
+        // An upload is made with a call of the same kind.
+        let packs = call.op == Op::Publish && call.name.starts_with("packs/");
+        if packs && !made.insert(call.name.to_owned()) { fault() } else { Fault::None }
+    };
+    Store::create(Arc::new(Faults::new(inner, plan)), small()).unwrap()
+}
+
+#[test]
+fn packs_that_cannot_be_published_do_not_pile_up() {
+    let memory = Memory::without_append();
+    let full = Arc::new(AtomicBool::new(true));
+    let store = {
+        let full = Arc::clone(&full);
+        publishing(Arc::new(memory.clone()), move || {
+            if full.load(Ordering::Relaxed) { Fault::Fail(Kind::Unavailable) } else { Fault::None }
+        })
+    };
+    let mut ids = Vec::new();
+    // Ten packs.
+    let failed = (0..900).position(|n| match store.put(&noise(n, 3000)) {
+        Ok(id) => {
+            ids.push(id);
+            false
+        }
+        Err(error) => error.kind() == Kind::Unavailable,
+    });
+    let failed = failed.expect("nobody was told that nothing can be published");
+    assert!(failed < 300, "{failed}");
+    full.store(false, Ordering::Relaxed);
+    store.flush().unwrap();
+    let again = Store::open(Arc::new(memory), small()).unwrap();
+    assert!(ids.iter().all(|id| again.get(id).is_ok()));
+}
+
+#[test]
+fn a_pack_whose_publishing_was_not_answered_is_published() {
+    let directory = tempfile::tempdir().unwrap();
+    let bucket = ObjectBackend::open("memory:///some/prefix").unwrap();
+    let places: [Arc<dyn Backend>; 3] =
+        [Arc::new(Memory::without_append()), Arc::new(Directory::new(directory.path())), Arc::new(bucket)];
+    for place in places {
+        let mut calls = 0;
+        let store = publishing(Arc::clone(&place), move || {
+            calls += 1;
+            if calls == 1 { Fault::LostReply } else { Fault::None }
+        });
+        // Enough for a pack everywhere, and not for two.
+        let ids: Vec<Hash> = (0..75).map(|n| store.put(&noise(n, 3000)).unwrap()).collect();
+        assert_eq!(store.flush().unwrap_err().kind(), Kind::Unavailable);
+        store.flush().unwrap();
+        let again = Store::open(place, small()).unwrap();
+        assert!(ids.iter().all(|id| again.get(id).is_ok()));
     }
 }

@@ -343,6 +343,8 @@ impl Writer {
     /// Moves all ready frames to the open pack, and says which file that is. After an error they are still here, or in a pack
     /// that waits to be published.
     pub(super) fn spill(&mut self, store: &Store) -> Result<u32> {
+        // A full pack may lie in memory: there is never more than the one that could not be published and the one after it.
+        self.publish_failed(store)?;
         let pack = match &mut self.pack {
             Some(pack) => pack,
             none => none.insert(OpenPack::start(store)?),
@@ -358,7 +360,7 @@ impl Writer {
                 // In order: a pack must not become visible before those that hold its bases.
                 let error = self.failed[0].1.clone();
                 self.failed.push((pack, error));
-                return Ok(());
+                return self.publish_failed(store).map(|()| file);
             }
             let shared = Arc::clone(&store.inner);
             let publish = move || pack.publish(&shared.index).map_err(|error| Box::new((pack, error)));
@@ -379,13 +381,19 @@ impl Writer {
         }
     }
 
-    /// Publishes all packs, in order, after everything that is ready has been written to the last one.
-    pub(super) fn finish_packs(&mut self, store: &Store) -> Result<()> {
-        self.wait_published();
+    /// Publishes the packs that could not be published before, in order.
+    fn publish_failed(&mut self, store: &Store) -> Result<()> {
         while let Some((pack, _)) = self.failed.first_mut() {
             pack.publish(&store.inner.index)?;
             self.failed.remove(0);
         }
+        Ok(())
+    }
+
+    /// Publishes all packs, in order, after everything that is ready has been written to the last one.
+    pub(super) fn finish_packs(&mut self, store: &Store) -> Result<()> {
+        self.wait_published();
+        self.publish_failed(store)?;
         let Some(mut pack) = self.pack.take() else { return Ok(()) };
         pack.publish(&store.inner.index).inspect_err(|error| self.failed.push((pack, error.clone())))
     }

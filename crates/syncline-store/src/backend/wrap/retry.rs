@@ -11,8 +11,8 @@ use crate::error::Result;
 
 /// Tries calls again that failed with `unavailable`, after pauses that double and vary.
 ///
-/// Every call of a backend may be made again: `put` and `publish` say `conflict` if the first try took effect after all, and
-/// `swap` recognises its own bytes.
+/// Every call of a backend may be made again: `put` may say `conflict` if the first try took effect after all, `publish` and
+/// `swap` recognise their own bytes.
 #[derive(Debug)]
 pub struct Retry {
     clock: Arc<dyn Clock>,

@@ -106,3 +106,26 @@ fn names_that_leave_the_root_are_refused() {
         assert_eq!(backend.put(name, Bytes::new()).unwrap_err().kind(), Kind::Invalid, "{name:?}");
     }
 }
+
+#[test]
+fn an_upload_can_be_read_while_it_is_published() {
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+    let slow = ThrottleConfig { wait_put_per_call: Duration::from_millis(300), ..ThrottleConfig::default() };
+    let client = ThrottledStore::new(object_store::memory::InMemory::new(), slow);
+    let backend = ObjectBackend::new(Arc::new(client), "p".into(), "a slow place").unwrap();
+    let upload = backend.create("packs/slow").unwrap();
+    upload.write(&[Bytes::from_static(b"one two three")]).unwrap();
+    let publishing = {
+        let upload = Arc::clone(&upload);
+        syncline_base::task::spawn("publish", move || upload.publish()).unwrap()
+    };
+    let mut reads = 0;
+    while !publishing.is_finished() {
+        assert_eq!(upload.read(4..7).unwrap(), "two");
+        reads += 1;
+        syncline_base::SystemClock.sleep(Duration::from_millis(5));
+    }
+    assert!(reads > 5, "{reads}");
+    publishing.join().unwrap().unwrap();
+    assert_eq!(backend.read("packs/slow", 0..13).unwrap(), "one two three");
+}
