@@ -10,6 +10,7 @@ use super::*;
 use crate::Bases;
 use crate::backend::Backend;
 use crate::backend::memory::Memory;
+use crate::backend::wrap::{Call, Op, Wrapped};
 use crate::error::Error;
 use crate::store::Options;
 use crate::store::tests::{noise, small, text};
@@ -355,4 +356,38 @@ fn no_patch_is_made_on_what_waits_to_be_collected() {
     bytes[7] ^= 1;
     let id = store.put_with_base(&bytes, &base).unwrap();
     assert_eq!(store.get_encoded(&id).unwrap().depth, 0);
+}
+
+/// Lets somebody else flush between the reading of the index and that of the journal.
+#[derive(Debug, Default)]
+struct Between(std::sync::Mutex<Option<Store>>);
+
+impl crate::backend::wrap::Layer for Between {
+    fn around<T>(&self, call: Call<'_>, run: &dyn Fn() -> crate::error::Result<T>) -> crate::error::Result<T> {
+        if call.op == Op::List && call.name.starts_with("journal/") && call.name != "journal/" {
+            let other = self.0.lock().unwrap().take();
+            if let Some(other) = other {
+                let size = other.usage().unwrap().journal_bytes;
+                other.put(format!("put while a journal of {size} bytes is verified").as_bytes()).unwrap();
+                other.flush().unwrap();
+            }
+        }
+        run()
+    }
+}
+
+#[test]
+fn what_another_process_adds_while_a_store_is_verified_is_no_damage() {
+    let memory = Memory::new();
+    let between = Arc::new(Between::default());
+    let slow = Wrapped::new(Arc::new(memory.clone()), Arc::clone(&between));
+    let store = Store::create(Arc::new(slow), small()).unwrap();
+    store.put(b"one").unwrap();
+    store.flush().unwrap();
+    for deep in [false, true] {
+        *between.0.lock().unwrap() =
+            Some(Store::open(Arc::new(memory.clone()), Options { seed: None, ..small() }).unwrap());
+        assert_eq!(findings(&store, deep), []);
+        assert!(between.0.lock().unwrap().is_none(), "nobody has flushed in between");
+    }
 }

@@ -143,6 +143,10 @@ impl Walk<'_> {
         }
         let backend = Arc::clone(&self.store.inner.backend);
         let Some(size) = backend.size(&info.name)? else { return Ok(()) };
+        if size > info.end {
+            // Another process has added to it since the index was read.
+            self.store.inner.index.refresh()?;
+        }
         self.checked.files += 1;
         self.checked.bytes += size;
         let scanned = pack::scan(&*backend, &info.name, 0, size, &mut |_, _, frame| self.frame(&info.name, &frame))?;
