@@ -10,7 +10,9 @@
 //!
 //! Invariants:
 //! - a segment or tail entry never appears before its file is whole and visible, except for uploads of this process;
-//! - an id that has several places keeps working as long as one of them does: all of them are tried.
+//! - an id that has several places keeps working as long as one of them does: all of them are tried;
+//! - the place with the fewest patches comes first, so that the bases of a patch are found at places below it. It may be followed
+//!   by a longer chain of another writer that stored the same object, so newer ones must not hide it.
 //!
 //! Not here: reading objects (`crate::store`).
 
@@ -112,12 +114,23 @@ impl State {
         self.files.get(loc.file as usize).is_some_and(|file| !file.gone)
     }
 
-    /// Adds places to the tail: many at once cost little when they are sorted.
-    pub(crate) fn know(&mut self, entries: Vec<(Hash, Loc)>) {
-        if entries.len() >= self.tail.len() / 4 {
-            self.tail.append(&mut entries.into_iter().collect());
-        } else {
-            self.tail.extend(entries);
+    /// Adds places to the tail, as `learn` does: many at once cost little when they are sorted.
+    pub(crate) fn know(&mut self, mut entries: Vec<(Hash, Loc)>) {
+        if entries.len() < self.tail.len() / 4 {
+            return entries.into_iter().for_each(|(id, loc)| self.learn(id, loc));
+        }
+        entries.retain(|(id, loc)| loc.depth == 0 || self.tail.get(id).is_none_or(|known| loc.depth <= known.depth));
+        // Of several of one id the last one stays.
+        entries.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.depth.cmp(&a.1.depth)));
+        self.tail.append(&mut entries.into_iter().collect());
+    }
+
+    /// Adds a place to the tail. Of two places that with fewer patches stays: patches were made on it, and would not find their
+    /// base below them if it were hidden by a deeper one. Else the newer stays.
+    pub(crate) fn learn(&mut self, id: Hash, loc: Loc) {
+        let known = self.tail.entry(id).or_insert(loc);
+        if loc.depth <= known.depth {
+            *known = loc;
         }
     }
 
@@ -167,24 +180,26 @@ impl Index {
         self.state.write().expect("no code panics while it holds the index")
     }
 
-    /// The first place of an object. Looks at no other process's work.
+    /// The first place of an object: that with the fewest patches, of those the newest. Looks at no other process's work.
     pub(crate) fn find(&self, id: &Hash) -> Result<Option<Place>> {
-        let segments = {
+        let (mut best, segments) = {
             let state = self.read();
             if let Some(object) = state.pending.get(id) {
                 return Ok(Some(Place::Pending(object.clone())));
             }
-            if let Some(loc) = state.tail.get(id) {
-                return Ok(Some(Place::At(*loc)));
-            }
-            Arc::clone(&state.segments)
+            (state.tail.get(id).copied(), Arc::clone(&state.segments))
         };
         for open in segments.iter() {
-            if let Some(loc) = self.ask(open, id)?.filter(|loc| self.read().usable(loc)) {
-                return Ok(Some(Place::At(loc)));
+            if best.is_some_and(|best| best.depth == 0) {
+                break;
+            }
+            if let Some(loc) = self.ask(open, id)?.filter(|loc| best.is_none_or(|best| loc.depth < best.depth))
+                && self.read().usable(&loc)
+            {
+                best = Some(loc);
             }
         }
-        Ok(None)
+        Ok(best.map(Place::At))
     }
 
     fn ask(&self, open: &Open, id: &Hash) -> Result<Option<Loc>> {
@@ -200,6 +215,7 @@ impl Index {
         for open in segments.iter() {
             found.extend(self.ask(open, id)?.filter(|loc| self.read().usable(loc)));
         }
+        found.sort_by_key(|loc| loc.depth);
         found.dedup();
         Ok(found)
     }

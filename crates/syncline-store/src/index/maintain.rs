@@ -195,7 +195,8 @@ fn number_of(name: &str) -> Option<u64> {
     u64::from_str_radix(name.strip_prefix(SEGMENTS)?.split('-').next()?, 16).ok()
 }
 
-/// The entries of several segments in order of id, with global file numbers; of one id, those of earlier segments first.
+/// The entries of several segments in order of id, with global file numbers; of one id, those with fewer patches first, then those
+/// of earlier segments.
 pub(crate) fn merge_entries<'a>(
     backend: &'a dyn crate::backend::Backend,
     segments: &'a [Arc<Open>],
@@ -212,12 +213,14 @@ pub(crate) fn merge_entries<'a>(
         .collect();
     std::iter::from_fn(move || {
         // Few segments: a plain search for the smallest is as quick as a heap.
-        let mut best: Option<(Hash, usize)> = None;
+        let mut best: Option<((Hash, u8), usize)> = None;
         for (n, source) in sources.iter_mut().enumerate() {
             match source.peek() {
                 None => {}
                 Some(Err(_)) => return source.next(),
-                Some(Ok((id, _))) if best.is_none_or(|(smallest, _)| *id < smallest) => best = Some((*id, n)),
+                Some(Ok((id, loc))) if best.is_none_or(|(smallest, _)| (*id, loc.depth) < smallest) => {
+                    best = Some(((*id, loc.depth), n));
+                }
                 Some(Ok(_)) => {}
             }
         }

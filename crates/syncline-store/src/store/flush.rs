@@ -133,7 +133,7 @@ impl Store {
         for built in frames {
             for (id, loc) in pack::locate_built(position.file, pack::check_room(&position.name, position.len)?, built) {
                 state.pending.remove(&id);
-                state.tail.insert(id, loc);
+                state.learn(id, loc);
             }
             position.len += u64::from(built.len);
         }

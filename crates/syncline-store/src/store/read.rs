@@ -406,7 +406,7 @@ impl Inner {
     /// Canonical bytes of `objects`. Objects that do not decode are left out; hashes are not checked.
     fn decode_unchecked(&self, objects: Vec<Stored>) -> Result<IdMap<Bytes>> {
         let wanted: Vec<Hash> = objects.iter().map(|object| object.id).collect();
-        let mut levels: BTreeMap<u8, Vec<(Stored, Bases)>> = BTreeMap::new();
+        let mut waiting: Vec<(Stored, Bases)> = Vec::new();
         let mut done: IdMap<Bytes> = IdMap::default();
         let mut next = objects;
         let mut known: IdMap<()> = wanted.iter().map(|id| (*id, ())).collect();
@@ -424,14 +424,22 @@ impl Inner {
                         None => bases.push(*base),
                     }
                 }
-                levels.entry(object.depth).or_default().push((object, on));
+                waiting.push((object, on));
             }
             if bases.is_empty() {
                 break;
             }
             next = self.load(&bases)?;
         }
-        for (_, level) in levels {
+        // Bases before what is made on them. How deep each was when it was stored does not say: a base may be found at another
+        // place. What waits for itself, or for what cannot be read, is left out.
+        loop {
+            let (level, later): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(_, bases)| bases.iter().all(|base| done.contains_key(base)));
+            if level.is_empty() {
+                break;
+            }
+            waiting = later;
             let apply = |(object, bases): (Stored, Bases)| Some((object.id, self.apply(&object, &bases, &done).ok()?));
             let decoded: Vec<_> =
                 if Store::wide(level.len()) { task::map(level, apply) } else { level.into_iter().map(apply).collect() };

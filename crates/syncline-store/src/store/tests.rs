@@ -323,3 +323,45 @@ fn concurrent_puts_and_flushes_lose_nothing() {
         assert!(Store::open(backend, small()).unwrap().get_many(&ids).is_ok());
     });
 }
+
+#[test]
+fn a_deeper_copy_of_a_base_does_not_hide_the_one_that_patches_were_made_on() {
+    for fold_objects in [1, 1000] {
+        let memory: Arc<dyn Backend> = Arc::new(Memory::new());
+        let options = |seed| Options { seed: Some(seed), fold_objects, ..small() };
+        let one = Store::create(Arc::clone(&memory), options(1)).unwrap();
+        let two = Store::open(Arc::clone(&memory), options(2)).unwrap();
+        let version = |n: usize| {
+            let mut bytes = noise(3, 40_000);
+            bytes[n * 1000..n * 1000 + 8].fill(0x55);
+            bytes
+        };
+        let low = one.put(&version(0)).unwrap();
+        let base = one.put_with_base(&version(1), &low).unwrap();
+        let patch = one.put_with_base(&version(2), &base).unwrap();
+        assert_eq!(one.get_encoded(&patch).unwrap().depth, 2);
+        one.flush().unwrap();
+        // Not seen by the other one, which has come to the same base by a longer way.
+        let mut top = two.put(&version(10)).unwrap();
+        for n in 11..14 {
+            top = two.put_with_base(&version(n), &top).unwrap();
+        }
+        assert_eq!(two.put_with_base(&version(1), &top).unwrap(), base);
+        assert_eq!(two.get_encoded(&base).unwrap().depth, 4);
+        two.flush().unwrap();
+        let fresh = Store::open(Arc::clone(&memory), options(3)).unwrap();
+        for store in [&one, &two, &fresh] {
+            assert_eq!(store.get(&patch).unwrap(), version(2));
+            assert_eq!(store.get(&base).unwrap(), version(1));
+        }
+        let mut found = Vec::new();
+        fresh.verify(true, &mut |finding| found.push(finding)).unwrap();
+        assert_eq!(found, []);
+        // A collection keeps the copy that the patch needs.
+        let options = GcOptions { grace_ms: 0, min_live_percent: 50 };
+        fresh.gc::<crate::Error>(&options, |marker| marker.mark(&patch).map(drop)).unwrap();
+        for store in [fresh, Store::open(memory, small()).unwrap()] {
+            assert_eq!(store.get(&patch).unwrap(), version(2));
+        }
+    }
+}

@@ -77,7 +77,7 @@ impl OpenPack {
         let mut state = store.inner.index.write();
         for (id, loc) in &added {
             state.pending.remove(id);
-            state.tail.insert(*id, *loc);
+            state.learn(*id, *loc);
         }
         drop(state);
         self.entries.extend(added);
