@@ -134,6 +134,40 @@ impl State {
         }
     }
 
+    /// Forgets what the tail knows of a file from `from` on: those bytes were never acknowledged, and are others by now.
+    fn forget_from(&mut self, file: u32, from: u64) {
+        self.tail.retain(|_, loc| loc.file != file || u64::from(loc.offset) + u64::from(loc.len) <= from);
+        if let Some(covers) = self.tail_covers.get_mut(&file) {
+            covers.iter_mut().for_each(|cover| cover.1 = cover.1.min(from));
+            covers.retain(|cover| cover.0 < cover.1);
+            if covers.is_empty() {
+                self.tail_covers.remove(&file);
+            }
+        }
+        let info = &mut self.files[file as usize];
+        info.end = info.end.min(from);
+    }
+
+    /// Whether what lies at a place will stay: its file waits for no collection, and the place is durable, or in an upload of this
+    /// process. What another process appends to a journal may be taken back until it is acknowledged.
+    fn stays(&self, loc: &Loc) -> bool {
+        !self.files[loc.file as usize].condemned && !self.is_unsure(loc)
+    }
+
+    fn is_unsure(&self, loc: &Loc) -> bool {
+        let info = &self.files[loc.file as usize];
+        let open = !info.finished && info.name.starts_with(JOURNALS);
+        open && u64::from(loc.offset) + u64::from(loc.len) > info.durable
+    }
+
+    /// Notes how much of a journal was acknowledged to whoever wrote it.
+    fn acknowledge(&mut self, name: &str, len: u64) {
+        if let Some(&file) = self.by_name.get(name) {
+            let info = &mut self.files[file as usize];
+            info.durable = info.durable.max(len);
+        }
+    }
+
     /// Notes that the tail knows `from..to` of a file.
     pub(crate) fn cover(&mut self, file: u32, from: u64, to: u64) {
         let covers = self.tail_covers.entry(file).or_default();
@@ -164,12 +198,21 @@ pub(crate) struct Index {
     fold_at: usize,
     /// For names that no other process takes.
     names: Mutex<Rng>,
+    /// The newest journal that a head speaks of, and how much of it was acknowledged.
+    marked: Mutex<Option<(String, u64)>>,
 }
 
 impl Index {
     pub(crate) fn new(backend: Arc<dyn Backend>, fold_at: usize, names: Rng) -> Self {
         let (state, maintenance) = (RwLock::default(), Mutex::new(()));
-        Self { backend, state, maintenance, fold_at: fold_at.max(1), names: Mutex::new(names) }
+        Self {
+            backend,
+            state,
+            maintenance,
+            fold_at: fold_at.max(1),
+            names: Mutex::new(names),
+            marked: Mutex::default(),
+        }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -220,18 +263,31 @@ impl Index {
         Ok(found)
     }
 
-    /// Whether an object is there, and will stay: what lies in condemned files only does not count. With the file that it lies
+    /// Whether an object is there, and will stay: what lies in condemned files only, or was appended by another process and not
+    /// acknowledged as far as known, does not count. With the file that it lies
     /// in, unless it still waits for one.
     pub(crate) fn holds(&self, id: &Hash) -> Result<Option<Option<u32>>> {
         Ok(match self.find(id)? {
             None => None,
             Some(Place::Pending(_)) => Some(None),
             Some(Place::At(loc)) => {
-                let stays = |loc: &&Loc| !self.read().files[loc.file as usize].condemned;
+                let stays = |loc: &&Loc| self.read().stays(loc);
                 let all = if stays(&&loc) { vec![loc] } else { self.all(id)? };
                 all.iter().find(stays).map(|loc| Some(loc.file))
             }
         })
+    }
+
+    /// Whether any of these is in a journal beyond what is known to be durable.
+    pub(crate) fn any_unsure(&self, ids: &[Hash]) -> Result<bool> {
+        for id in ids {
+            if let Some(Place::At(loc)) = self.find(id)?
+                && self.read().is_unsure(&loc)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The ids that start with these eight bytes. More than one only if somebody made them so.
@@ -259,6 +315,12 @@ impl Index {
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    /// Notes how much of a journal is known to have been acknowledged.
+    pub(crate) fn acknowledge(&self, journal: &str, len: u64) {
+        *self.marked.lock().expect("no code panics while it holds the mark") = Some((journal.to_owned(), len));
+        self.write().acknowledge(journal, len);
     }
 
     /// Notes that files will be deleted: what lies in them only is stored again when it is put again.

@@ -217,6 +217,12 @@ pub(crate) fn scan(
     Ok(scanned)
 }
 
+/// Whether a frame, or what an append leaves that was cut short, starts at `at`.
+pub(crate) fn goes_on(backend: &dyn Backend, name: &str, at: u64, size: u64) -> Result<bool> {
+    let mut window = Window { backend, name, size, start: at, bytes: Bytes::new() };
+    Ok(!matches!(window.frame(at)?, Found::Nothing))
+}
+
 enum Found {
     Frame(frame::Frame, u32),
     Footer(u64),

@@ -139,6 +139,17 @@ impl Index {
             info.gone = false;
             files.push((file, *size));
         }
+        // The head may have been read before its journal was listed.
+        let marked = self.marked.lock().expect("no code panics while it holds the mark").clone();
+        if let Some((name, len)) = marked {
+            state.acknowledge(&name, len);
+        }
+        // A stretch is in a segment only after it was synced.
+        let segments = Arc::clone(&state.segments);
+        for (cover, file) in segments.iter().flat_map(|open| open.segment.covers.iter().zip(&open.files)) {
+            let info = &mut state.files[*file as usize];
+            info.durable = info.durable.max(cover.to);
+        }
         let mut gone = Vec::new();
         for (file, info) in (0u32..).zip(&mut state.files) {
             if info.upload.is_none() && !present.contains(&file) {
@@ -177,9 +188,18 @@ impl Index {
             return Ok(());
         }
         let journal = name.starts_with(JOURNALS);
-        let covers = covers.get(&file).map_or(&[][..], Vec::as_slice);
+        let mut covers = covers.get(&file).cloned().unwrap_or_default();
+        if journal && covers.last().is_some_and(|last| last.1 > size) {
+            // Its writer took back what it could not make durable. If what it lacks had been acknowledged, that is damage, and
+            // what the index knows of it says which objects are lost.
+            let mut state = self.write();
+            let from = size.max(state.files[file as usize].durable);
+            state.forget_from(file, from);
+            covers.iter_mut().for_each(|cover| cover.1 = cover.1.min(from));
+            covers.retain(|cover| cover.0 < cover.1);
+        }
         let mut at = 0;
-        for &(from, to) in covers {
+        for &(from, to) in &covers {
             if from > at {
                 self.read_stretch(file, &name, at, from)?;
             }
@@ -191,7 +211,6 @@ impl Index {
             let finished = known || !journal || pack::has_footer(&*self.backend, &name, size)?;
             let mut state = self.write();
             let info = &mut state.files[file as usize];
-            // A journal that is shorter than what was indexed has lost a tail that was never acknowledged.
             info.end = info.end.max(at.min(size));
             info.finished = finished;
             info.durable = info.durable.max(if finished { info.end } else { 0 });
@@ -207,7 +226,20 @@ impl Index {
             (info.end, info.finished, info.durable) = (size, true, size);
             return Ok(());
         }
-        self.read_stretch(file, &name, at, size)
+        let durable = {
+            let state = self.read();
+            let info = &state.files[file as usize];
+            if journal && !info.finished { info.durable } else { at }
+        };
+        if at <= durable {
+            return self.read_stretch(file, &name, at, size);
+        }
+        // What was indexed may have been taken back and written over since: then what follows does not go on from there.
+        if pack::goes_on(&*self.backend, &name, at, size)? {
+            return self.read_stretch(file, &name, at, size);
+        }
+        self.write().forget_from(file, durable);
+        self.read_stretch(file, &name, durable, size)
     }
 
     fn read_stretch(&self, file: u32, name: &str, from: u64, to: u64) -> Result<()> {

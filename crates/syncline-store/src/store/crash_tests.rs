@@ -296,3 +296,85 @@ fn a_pack_whose_publishing_was_not_answered_is_published() {
         assert!(ids.iter().all(|id| again.get(id).is_ok()));
     }
 }
+
+#[test]
+fn what_another_process_wrote_and_took_back_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let place: Arc<dyn Backend> = Arc::new(Directory::new(directory.path()));
+    let reader = Store::create(Arc::clone(&place), Options { seed: Some(2), ..small() }).unwrap();
+    let fails = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let fails = Arc::clone(&fails);
+        let plan = move |call: &Call<'_>| {
+            let append = call.op == Op::Write && call.name.starts_with("journal/");
+            if append && fails.load(Ordering::Relaxed) { Fault::Short(u64::MAX) } else { Fault::None }
+        };
+        Store::open(Arc::new(Faults::new(Arc::clone(&place), plan)), small()).unwrap()
+    };
+    let kept = writer.put(&noise(1, 3000)).unwrap();
+    writer.flush().unwrap();
+    let (journal, at) = place.list("journal/").unwrap().remove(0);
+    // Whole frames are there, and their sync fails.
+    fails.store(true, Ordering::Relaxed);
+    let lost = writer.put(&noise(2, 3000)).unwrap();
+    assert!(writer.flush().is_err());
+    assert!(reader.contains(&lost).unwrap() && reader.contains(&kept).unwrap());
+    // It counts for nothing: what is put again is written again.
+    let own = reader.work();
+    own.put(&noise(2, 3000)).unwrap();
+    assert!(own.inner.index.read().pending.contains_key(&lost));
+    drop(own);
+    reader.inner.index.write().pending.clear();
+    *reader.writer() = write::Writer::default();
+    // The writer takes back what it could not make durable, and something else comes there.
+    place.append(&journal, at, &[]).unwrap();
+    assert_eq!(reader.missing(&[Hash::of(b"nothing")]).unwrap().len(), 1);
+    assert_eq!(reader.missing(&[lost, kept]).unwrap(), [lost]);
+    assert!(reader.get(&lost).is_err());
+    drop(writer);
+    let writer = Store::open(Arc::clone(&place), Options { seed: Some(3), ..small() }).unwrap();
+    let other = writer.put(&noise(3, 9000)).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(place.list("journal/").unwrap().len(), 1);
+    for store in [reader, Store::open(place, small()).unwrap()] {
+        assert_eq!(store.get(&kept).unwrap(), noise(1, 3000));
+        assert_eq!(store.get(&other).unwrap(), noise(3, 9000));
+        store.put(&noise(2, 3000)).unwrap();
+        store.flush().unwrap();
+        assert_eq!(store.get(&lost).unwrap(), noise(2, 3000));
+        let mut found = Vec::new();
+        store.verify(true, &mut |finding| found.push(finding)).unwrap();
+        assert_eq!(found, []);
+    }
+}
+
+#[test]
+fn what_was_taken_back_and_written_over_unseen_is_read_again() {
+    let memory: Arc<dyn Backend> = Arc::new(Memory::new());
+    let open = |seed| Store::open(Arc::clone(&memory), Options { seed: Some(seed), ..small() }).unwrap();
+    drop(Store::create(Arc::clone(&memory), small()).unwrap());
+    let (reader, writer) = (open(2), open(3));
+    let kept = writer.put(&noise(1, 3000)).unwrap();
+    writer.flush().unwrap();
+    let (journal, at) = memory.list("journal/").unwrap().remove(0);
+    let lost = writer.put(&noise(2, 3000)).unwrap();
+    writer.flush().unwrap();
+    assert!(reader.contains(&lost).unwrap());
+    // What somebody left who was killed is there for whoever asks, once it is synced.
+    let asks = Store::open(Arc::clone(&memory), Options { seed: Some(9), ..small() }).unwrap();
+    assert_eq!(asks.lacking(&[lost, kept]).unwrap(), []);
+    // As after a failed sync, and the reader does not look until there is more than before.
+    memory.append(&journal, at, &[]).unwrap();
+    let writer = open(4);
+    let other = writer.put(&noise(3, 9000)).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(reader.get(&other).unwrap(), noise(3, 9000));
+    assert_eq!(reader.get(&kept).unwrap(), noise(1, 3000));
+    assert!(reader.get(&lost).is_err());
+    let last = reader.put(&noise(4, 3000)).unwrap();
+    reader.flush().unwrap();
+    let mut found = Vec::new();
+    open(5).verify(true, &mut |finding| found.push(finding)).unwrap();
+    assert_eq!(found, []);
+    assert_eq!(open(6).get(&last).unwrap(), noise(4, 3000));
+}

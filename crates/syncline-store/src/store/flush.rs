@@ -181,6 +181,25 @@ impl Store {
         Ok(Position { file: state.file(&name), name, len: 0 })
     }
 
+    /// Makes durable what other processes have left in the open journal: what one of them could not make durable it has taken back
+    /// before it let go of the lock.
+    pub(super) fn sync_journal(&self) -> Result<()> {
+        let inner = &self.inner;
+        let _guard = self.lock("writer")?;
+        let mut journal = inner.journal.lock().expect("no code panics while it holds the journal");
+        let position = self.position(journal.at.take())?;
+        if position.len > 0 {
+            inner.backend.append(&position.name, position.len, &[])?;
+            let mut state = inner.index.write();
+            let info = &mut state.files[position.file as usize];
+            info.durable = info.durable.max(position.len);
+            drop(state);
+            self.note_mark(Some(position.mark()));
+        }
+        journal.at = Some(position);
+        Ok(())
+    }
+
     /// Ends the open journal. Only under the lock.
     pub(super) fn seal_open(&self) -> Result<()> {
         let mut journal = self.inner.journal.lock().expect("no code panics while it holds the journal");

@@ -63,6 +63,9 @@ impl Store {
         let mut marks = self.inner.marks.lock().expect("no code panics while it holds the marks");
         marks.seen = true;
         if mark > marks.newest {
+            if let Some(mark) = &mark {
+                self.inner.index.acknowledge(&mark.journal, mark.len);
+            }
             marks.newest = mark;
         }
     }

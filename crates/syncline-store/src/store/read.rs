@@ -126,7 +126,12 @@ impl Store {
     /// # Errors
     /// The backend's.
     pub fn lacking(&self, ids: &[Hash]) -> Result<Vec<Hash>> {
-        self.absent(ids, |id| self.counts_on(id))
+        let lacking = self.absent(ids, |id| self.counts_on(id))?;
+        // What a process that was killed has left in the journal is worth a sync.
+        if !self.inner.index.healing(|| self.inner.index.any_unsure(&lacking))? || self.sync_journal().is_err() {
+            return Ok(lacking);
+        }
+        self.absent(&lacking, |id| self.counts_on(id))
     }
 
     fn absent(&self, ids: &[Hash], is_there: impl Fn(&Hash) -> Result<bool>) -> Result<Vec<Hash>> {
