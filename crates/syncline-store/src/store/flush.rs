@@ -97,7 +97,7 @@ impl Store {
         if packed || !self.inner.backend.caps().append {
             // Under the writer's lock: what is put meanwhile must not end up in a pack that is being closed.
             if !writer.frames.is_empty() {
-                self.inner.note_written(writer.spill(self)?);
+                writer.spill(self)?;
             }
             writer.finish_packs(self)?;
             drop(writer);

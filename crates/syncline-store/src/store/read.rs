@@ -415,8 +415,9 @@ impl Inner {
         let mut done: IdMap<Bytes> = IdMap::default();
         let mut next = objects;
         let mut known: IdMap<()> = wanted.iter().map(|id| (*id, ())).collect();
-        // Round by round: the bases of this round's patches are the next round, so that they are read together.
-        for _ in 0..=MAX_DEPTH {
+        // Round by round: the bases of this round's patches are the next round, so that they are read together. A base may
+        // have come to lie deeper than when it was patched.
+        for _ in 0..=2 * MAX_DEPTH {
             let mut bases = Vec::new();
             for object in std::mem::take(&mut next) {
                 let on = self.bases_of(&object)?;

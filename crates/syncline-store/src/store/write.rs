@@ -33,6 +33,8 @@ pub(super) struct Writer {
     pub(super) publishing: Option<JoinHandle<Published>>,
     /// Packs that could not be published yet, oldest first.
     pub(super) failed: Vec<(OpenPack, Error)>,
+    /// It holds copies of what lies elsewhere, which no work has put.
+    copies: bool,
 }
 
 /// How publishing on the side ended: with the pack back when it failed.
@@ -217,7 +219,7 @@ impl Store {
         }
         writer.add(stored)?;
         if writer.frame_bytes >= self.inner.options.spill_bytes {
-            self.inner.note_written(writer.spill(self)?);
+            writer.spill(self)?;
         }
         Ok(())
     }
@@ -237,11 +239,13 @@ impl Store {
             return Ok(Stored { id, codec, depth: 0, bases: Bases::none(), chain: 0, raw_len, payload });
         }
         for base in bases.iter() {
-            if let Some(Place::At(loc)) = self.inner.index.healing(|| self.inner.index.find(base))? {
-                // It may be about to go: then the patch must not be named.
+            self.inner.chain_of(base)?.ok_or_else(|| self.inner.missing(base))?;
+            if !self.inner.index.healing(|| self.counts_on(base))?
+                && let Some(Place::At(loc)) = self.inner.index.find(base)?
+            {
+                // It is about to go: then the patch must not be named.
                 self.work.relies_on(loc.file);
             }
-            self.inner.chain_of(base)?.ok_or_else(|| self.inner.missing(base))?;
         }
         let chains = self.inner.chains_of(&bases)?;
         let more = u32::try_from(payload.len()).ok();
@@ -340,9 +344,8 @@ impl Writer {
         self.frames.push(built);
     }
 
-    /// Moves all ready frames to the open pack, and says which file that is. After an error they are still here, or in a pack
-    /// that waits to be published.
-    pub(super) fn spill(&mut self, store: &Store) -> Result<u32> {
+    /// Moves all ready frames to the open pack. After an error they are still here, or in a pack that waits to be published.
+    pub(super) fn spill(&mut self, store: &Store) -> Result<()> {
         // A full pack may lie in memory: there is never more than the one that could not be published and the one after it.
         self.publish_failed(store)?;
         let pack = match &mut self.pack {
@@ -350,7 +353,9 @@ impl Writer {
             none => none.insert(OpenPack::start(store)?),
         };
         pack.write(store, &self.frames)?;
-        let file = pack.file;
+        if !self.copies {
+            store.inner.note_written(pack.file);
+        }
         self.frames.clear();
         self.frame_bytes = 0;
         if pack.len >= store.inner.options.pack_bytes {
@@ -360,7 +365,7 @@ impl Writer {
                 // In order: a pack must not become visible before those that hold its bases.
                 let error = self.failed[0].1.clone();
                 self.failed.push((pack, error));
-                return self.publish_failed(store).map(|()| file);
+                return self.publish_failed(store);
             }
             let shared = Arc::clone(&store.inner);
             let publish = move || pack.publish(&shared.index).map_err(|error| Box::new((pack, error)));
@@ -369,7 +374,7 @@ impl Writer {
                 thread.map_err(|error| Error::io("starting a thread", "publish-pack", &store.inner.place, &error))?,
             );
         }
-        Ok(file)
+        Ok(())
     }
 
     /// Waits for the pack that is being published on the side.
@@ -406,19 +411,22 @@ impl Writer {
 }
 
 /// Copies stored objects to new packs, which become visible as they are full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Copier {
     writer: Writer,
+}
+
+impl Default for Copier {
+    fn default() -> Self {
+        Self { writer: Writer { copies: true, ..Writer::default() } }
+    }
 }
 
 impl Copier {
     /// Copies one object, as it is encoded.
     pub(super) fn add(&mut self, store: &Store, object: Stored) -> Result<()> {
         self.writer.add(object)?;
-        if self.writer.frame_bytes >= store.inner.options.spill_bytes {
-            self.writer.spill(store)?;
-        }
-        Ok(())
+        if self.writer.frame_bytes >= store.inner.options.spill_bytes { self.writer.spill(store) } else { Ok(()) }
     }
 
     /// Makes all copies durable and visible.
