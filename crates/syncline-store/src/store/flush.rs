@@ -127,7 +127,6 @@ impl Store {
         inner.backend.append(&position.name, position.len, &parts).inspect_err(|_| {
             inner.index.write().files[position.file as usize].finished = true;
         })?;
-        inner.note_written(position.file);
         let from = position.len;
         let mut state = inner.index.write();
         for built in frames {
@@ -142,6 +141,7 @@ impl Store {
         // The sync covers what other processes wrote before, too.
         (info.end, info.durable) = (position.len, position.len);
         drop(state);
+        inner.note_written(position.file);
         self.note_mark(Some(position.mark()));
         if position.len >= inner.options.journal_bytes {
             self.seal(&position)?;

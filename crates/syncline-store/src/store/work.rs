@@ -81,8 +81,13 @@ impl Store {
         let held = self.inner.index.holds(id)?;
         match held {
             None => {}
-            // Somebody else's, perhaps, on its way to a file.
-            Some(None) => self.work.puts(),
+            // Somebody else's, perhaps, on its way to a file, where it may have come just now.
+            Some(None) => {
+                self.work.puts();
+                if let Some(Some(file)) = self.inner.index.holds(id)? {
+                    self.work.relies_on(file);
+                }
+            }
             Some(Some(file)) => self.work.relies_on(file),
         }
         Ok(held.is_some())
