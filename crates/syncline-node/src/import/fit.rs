@@ -2,7 +2,7 @@
 //!
 //! A cell that a cast would change (a float with a fraction into an integer, an integer that is too large, nanoseconds
 //! into microseconds) makes its row a bad row. Floats may be rounded to narrower floats. Text goes through the same
-//! rules as text formats.
+//! rules as text formats. Lists, structs and maps are taken apart ([`levels`]), so that all this holds inside of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,18 +11,21 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, FixedSizeListArray, RecordBatch, StructArray, make_array, new_null_array,
 };
+use arrow_cast::cast;
 use arrow_cast::display::array_value_to_string;
-use arrow_cast::{CastOptions, cast, cast_with_options};
-use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave;
 use syncline_tree::key::KeyEncoder;
 use syncline_tree::schema::{Schema, Type};
 
 use super::chunk::{Chunk, Places, RowShapes};
+use super::column::OnBad;
 use super::grid::{Grid, Kind};
 use super::report::{self, Bad};
 use super::{Error, Result, column, json, scalar};
+
+mod levels;
 
 /// A column nobody gave: nulls, or zeros where null is not allowed.
 pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
@@ -48,19 +51,21 @@ pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
 /// The array with zeros for its nulls, of the field's type. For columns that may not be null: rows that lack them are
 /// there to have their other cells replaced, and nobody looks at these.
 pub(super) fn zeroed(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
-    let failed = Error::arrow("fill in cells that are not given");
+    without_nulls(array, field).map_err(Error::arrow("fill in cells that are not given"))
+}
+
+fn without_nulls(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
     let valid: BooleanArray = (0..array.len()).map(|row| Some(array.is_valid(row))).collect();
     // What is there takes its type first: a null inside of a nested cell that is not there would not fit it.
-    let given = arrow_select::filter::filter(array, &valid).map_err(failed)?;
-    let given =
-        if given.data_type() == field.data_type() { given } else { cast(&given, field.data_type()).map_err(failed)? };
+    let given = arrow_select::filter::filter(array, &valid)?;
+    let given = if given.data_type() == field.data_type() { given } else { cast(&given, field.data_type())? };
     let mut next = 0;
     let places = valid.values().iter().map(|is_given| {
         next += usize::from(is_given);
         if is_given { (0, next - 1) } else { (1, 0) }
     });
     let places: Vec<_> = places.collect();
-    interleave(&[&given, &filler(field, 1)], &places).map_err(failed)
+    interleave(&[&given, &filler(field, 1)], &places)
 }
 
 /// How batches of one source become chunks.
@@ -177,64 +182,73 @@ impl FitPlan {
         ty: &Type,
         reasons: &mut BTreeMap<usize, String>,
     ) -> Result<ArrayRef> {
-        let failed = |error: arrow_schema::ArrowError| {
+        let failed = |error: ArrowError| {
             let reason = format!("column `{}` of type {} cannot become {ty}: {error}", field.name(), array.data_type());
             Error::source(&self.name, reason)
         };
-        let plain = unpacked(array).map_err(failed)?;
-        let plain = match (plain.data_type(), field.data_type()) {
-            (DataType::Timestamp(_, from), DataType::Timestamp(_, to)) => {
-                let fits =
-                    from.is_some() == to.is_some() || from.is_none() && to.as_deref().is_some_and(scalar::is_utc);
-                if !fits {
-                    let why =
-                        "one has a zone and the other has none; only a column in UTC takes timestamps without one";
-                    return Err(failed(arrow_schema::ArrowError::CastError(why.to_owned())));
-                }
-                // Both are instants now: what is left to convert is the unit.
-                in_zone(&plain, to.as_deref()).map_err(failed)?
-            }
-            _ => plain,
+        let mut bad = |row: usize, reason: String| {
+            reasons.entry(row).or_insert(reason);
         };
-        if plain.data_type() == field.data_type() {
-            return Ok(plain);
-        }
-        // What writes a column without a single value often knows no type for it either.
-        if plain.data_type() == &DataType::Null {
-            return Ok(new_null_array(field.data_type(), plain.len()));
-        }
-        if plain.data_type() == &DataType::Utf8 {
-            return from_text(&plain, field, ty, reasons).map_err(failed);
-        }
-        if plain.data_type().is_nested() || field.data_type().is_nested() {
-            let strict = CastOptions { safe: false, ..CastOptions::default() };
-            return cast_with_options(&plain, field.data_type(), &strict).map_err(failed);
-        }
-        let converted = cast(&plain, field.data_type()).map_err(failed)?;
-        let rounds = plain.data_type().is_floating() && field.data_type().is_floating();
-        if !rounds {
-            let back = cast(&converted, plain.data_type()).map_err(failed)?;
-            let same = arrow_ord::cmp::not_distinct(&back, &plain).map_err(failed)?;
-            for row in (0..same.len()).filter(|row| !same.value(*row)) {
-                reasons.entry(row).or_insert_with(|| {
-                    let value = cell_text(&plain, row).unwrap_or_default();
-                    format!("column `{}`: {value} does not fit {}", field.name(), field.data_type())
-                });
-            }
-        }
-        Ok(converted)
+        convert(array, field.data_type(), ty, field.name(), &mut bad).map_err(failed)
     }
 }
 
+/// An array of the column `name` as one of another type; what does not fit is told by its place in the array.
+fn convert(
+    array: &ArrayRef,
+    to: &DataType,
+    ty: &Type,
+    name: &str,
+    bad: &mut OnBad<'_>,
+) -> Result<ArrayRef, ArrowError> {
+    let plain = unpacked(array)?;
+    let plain = match (plain.data_type(), to) {
+        (DataType::Timestamp(_, from), DataType::Timestamp(_, to)) => {
+            let fits = from.is_some() == to.is_some() || from.is_none() && to.as_deref().is_some_and(scalar::is_utc);
+            if !fits {
+                let why = "one has a zone and the other has none; only a column in UTC takes timestamps without one";
+                return Err(ArrowError::CastError(why.to_owned()));
+            }
+            // Both are instants now: what is left to convert is the unit.
+            in_zone(&plain, to.as_deref())?
+        }
+        _ => plain,
+    };
+    if plain.data_type() == to {
+        return Ok(plain);
+    }
+    // What writes a column without a single value often knows no type for it either.
+    if plain.data_type() == &DataType::Null {
+        return Ok(new_null_array(to, plain.len()));
+    }
+    if plain.data_type() == &DataType::Utf8 {
+        return from_text(&plain, to, ty, name, bad);
+    }
+    if plain.data_type().is_nested() || to.is_nested() {
+        return levels::convert(&plain, to, ty, name, bad);
+    }
+    let converted = cast(&plain, to)?;
+    let rounds = plain.data_type().is_floating() && to.is_floating();
+    if !rounds {
+        let back = cast(&converted, plain.data_type())?;
+        let same = arrow_ord::cmp::not_distinct(&back, &plain)?;
+        for row in (0..same.len()).filter(|row| !same.value(*row)) {
+            let value = cell_text(&plain, row).unwrap_or_default();
+            bad(row, format!("column `{name}`: {value} does not fit {to}"));
+        }
+    }
+    Ok(converted)
+}
+
 /// Timestamps under another zone: the numbers stay.
-fn in_zone(array: &ArrayRef, zone: Option<&str>) -> Result<ArrayRef, arrow_schema::ArrowError> {
+fn in_zone(array: &ArrayRef, zone: Option<&str>) -> Result<ArrayRef, ArrowError> {
     let DataType::Timestamp(unit, _) = array.data_type() else { return Ok(array.clone()) };
     let ty = DataType::Timestamp(*unit, zone.map(Arc::from));
     Ok(make_array(array.to_data().into_builder().data_type(ty).build()?))
 }
 
 /// The same values without an encoding (dictionary, run ends, views, 64-bit offsets).
-fn unpacked(array: &ArrayRef) -> Result<ArrayRef, arrow_schema::ArrowError> {
+fn unpacked(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let plain = match array.data_type() {
         DataType::Dictionary(_, values) => cast(array, values)?,
         DataType::RunEndEncoded(_, values) => cast(array, values.data_type())?,
@@ -249,10 +263,11 @@ fn unpacked(array: &ArrayRef) -> Result<ArrayRef, arrow_schema::ArrowError> {
 
 fn from_text(
     array: &ArrayRef,
-    field: &Field,
+    to: &DataType,
     ty: &Type,
-    reasons: &mut BTreeMap<usize, String>,
-) -> Result<ArrayRef, arrow_schema::ArrowError> {
+    name: &str,
+    bad: &mut OnBad<'_>,
+) -> Result<ArrayRef, ArrowError> {
     let mut grid = Grid::new(Vec::new(), 1);
     for cell in array.as_string::<i32>() {
         match cell {
@@ -260,12 +275,10 @@ fn from_text(
             None => grid.push_empty(Kind::Null),
         }
     }
-    let source = column::Source { grid: &grid, column: 0, name: field.name(), nullable: true, may_lack: true };
-    let built = column::build(&source, ty, &mut |row, reason| {
-        reasons.entry(row).or_insert(reason);
-    });
+    let source = column::Source { grid: &grid, column: 0, name, nullable: true, may_lack: true };
+    let built = column::build(&source, ty, bad);
     // Bad rows may have left nulls where a nested type has none; such rows must not reach the strict cast.
-    if built.data_type() == field.data_type() { Ok(built) } else { cast(&built, field.data_type()) }
+    if built.data_type() == to { Ok(built) } else { cast(&built, to) }
 }
 
 /// A cell as text, for people. The library knows no names of zones, so a timestamp with one is shown in UTC.

@@ -2,7 +2,8 @@
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::file::properties::WriterProperties;
-use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow_array::{Array as _, ArrayRef, Float64Array, Int64Array, StringArray};
+use syncline_tree::schema::{Field, Type, Unit};
 
 use super::*;
 
@@ -71,6 +72,94 @@ fn a_column_without_a_type_is_null_in_every_row() {
             (0, if existing.is_some() { "Int64" } else { "Utf8" })
         );
     }
+}
+
+/// What becomes of these cells in a table that has them as `ty`, or the rows that do not fit and why.
+fn nested(cells: ArrayRef, ty: Type) -> std::result::Result<Vec<Value>, Vec<(u64, String)>> {
+    let fields = vec![Field::new("id", Type::Int64, false), Field::new("v", ty, true)];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let ids = Int64Array::from_iter_values(0..cells.len() as i64);
+    let bytes = ipc("t.arrows", &[batch(vec![("id", Arc::new(ids)), ("v", cells)])]);
+    match run(vec![stream("t.arrows", bytes)], &options(), Some(&schema), &[]) {
+        Ok(got) => Ok(got.rows().into_iter().map(|mut row| row["v"].take()).collect()),
+        Err(Error::BadRows(report)) => {
+            Err(report.bad_rows.into_iter().map(|bad| (bad.place.row.unwrap(), bad.reason)).collect())
+        }
+        Err(other) => Err(vec![(0, other.to_string())]),
+    }
+}
+
+fn list_of(item: Type, nullable: bool) -> Type {
+    Type::List(Box::new(Field::new("item", item, nullable)))
+}
+
+#[test]
+fn values_inside_of_lists_structs_and_maps_are_kept_or_refused() {
+    use arrow_array::types::{Decimal128Type, Float64Type, TimestampNanosecondType};
+    use arrow_array::{ListArray, builder};
+    let floats = |cells: Vec<Option<Vec<Option<f64>>>>| {
+        Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(cells)) as ArrayRef
+    };
+    let cells = floats(vec![Some(vec![Some(1.0), None]), Some(vec![]), None, Some(vec![Some(2.0), Some(1.5)])]);
+    let misfit = |row: u64, text: &str| Err(vec![(row, format!("column `v`: {text}"))]);
+    assert_eq!(nested(cells.clone(), list_of(Type::Int64, true)), misfit(4, "1.5 does not fit Int64"));
+    assert_eq!(
+        nested(cells.slice(0, 3), list_of(Type::Int64, true)),
+        Ok(vec![json!([1, null]), json!([]), json!(null)])
+    );
+    assert_eq!(nested(cells.slice(3, 1), list_of(Type::Int64, true)), misfit(1, "1.5 does not fit Int64"));
+    assert_eq!(nested(cells.slice(0, 2), list_of(Type::Int64, false)), misfit(1, "its `item` may not be null"));
+    assert_eq!(nested(cells.slice(1, 3), list_of(Type::Float32, false)).unwrap()[2], json!([2.0, 1.5]));
+    assert_eq!(
+        nested(floats(vec![Some(vec![Some(0.1)])]), list_of(Type::Float32, true)),
+        Ok(vec![json!([0.1])]),
+        "floats are rounded"
+    );
+    let lists = |item: Type| list_of(list_of(item, true), true);
+    let item = Arc::new(arrow_schema::Field::new("item", cells.data_type().clone(), true));
+    let offsets = arrow_buffer::OffsetBuffer::from_lengths([1, 3]);
+    let deep: ArrayRef = Arc::new(ListArray::new(item, offsets, cells.clone(), None));
+    assert_eq!(nested(deep, lists(Type::Int8)), misfit(2, "1.5 does not fit Int8"));
+
+    let fixed = Arc::new(arrow_schema::Field::new("item", arrow_schema::DataType::Float64, true));
+    let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0, 4.5]));
+    let pairs: ArrayRef = Arc::new(arrow_array::FixedSizeListArray::new(fixed, 2, numbers.clone(), None));
+    let pair = |item: Type| Type::FixedSizeList(Box::new(Field::new("item", item, true)), 2);
+    assert_eq!(nested(pairs, pair(Type::Int16)), misfit(2, "4.5 does not fit Int16"));
+    let member = Arc::new(arrow_schema::Field::new("a", arrow_schema::DataType::Float64, true));
+    let structs: ArrayRef = Arc::new(arrow_array::StructArray::from(vec![(member, numbers)]));
+    let members = Type::Struct(vec![Field::new("a", Type::Int8, true)]);
+    assert_eq!(nested(structs.clone(), members.clone()), misfit(4, "4.5 does not fit Int8"));
+    assert_eq!(nested(structs.slice(0, 1), members), Ok(vec![json!({"a": 1})]));
+    let mut maps = builder::MapBuilder::new(None, builder::StringBuilder::new(), builder::Float64Builder::new());
+    for value in [1.0, 1.5] {
+        maps.keys().append_value("k");
+        maps.values().append_value(value);
+        maps.append(true).unwrap();
+    }
+    let (key, value) = (Field::new("key", Type::Utf8, false), Field::new("value", Type::Int64, true));
+    let map = Type::Map { key: Box::new(key), value: Box::new(value) };
+    assert_eq!(nested(Arc::new(maps.finish()), map), misfit(2, "1.5 does not fit Int64"));
+
+    let nanos = |nanos: i64| {
+        let cells = [Some(vec![Some(nanos)])];
+        Arc::new(ListArray::from_iter_primitive::<TimestampNanosecondType, _, _>(cells)) as ArrayRef
+    };
+    let at = |zone: Option<&str>| list_of(Type::Timestamp { unit: Unit::Us, zone: zone.map(Into::into) }, true);
+    assert_eq!(nested(nanos(5000), at(None)), Ok(vec![json!(["1970-01-01T00:00:00.000005"])]));
+    assert_eq!(nested(nanos(5000), at(Some("UTC"))), Ok(vec![json!(["1970-01-01T00:00:00.000005Z"])]));
+    let fine = nested(nanos(5001), at(None)).unwrap_err().remove(0);
+    assert!(fine.0 == 1 && fine.1.contains("does not fit Timestamp"), "{fine:?}");
+    let zone = nested(nanos(5000), at(Some("Europe/Berlin"))).unwrap_err().remove(0);
+    assert!(zone.1.contains("one has a zone and the other has none"), "{zone:?}");
+    let decimal = |unscaled: i128| {
+        let cells = [Some(vec![Some(unscaled)])];
+        Arc::new(ListArray::from_iter_primitive::<Decimal128Type, _, _>(cells)) as ArrayRef
+    };
+    let money = list_of(Type::Decimal128 { precision: 10, scale: 2 }, true);
+    assert_eq!(nested(decimal(12_300_000_000), money.clone()), Ok(vec![json!([1.23])]));
+    let fine = nested(decimal(12_340_000_000), money).unwrap_err().remove(0);
+    assert!(fine.0 == 1 && fine.1.contains("does not fit Decimal128"), "{fine:?}");
 }
 
 /// Row groups have 1000 rows here: order may break within one, or between two that are in order each.
