@@ -321,12 +321,13 @@ pub fn open(inputs: Vec<Input>, options: &Options, existing: Option<&Schema>, ke
         }
         seen.push(source);
     }
-    let schema = settle(&mut seen, options, existing, key)?;
+    let (schema, inferred) = settle(&mut seen, options, existing, key)?;
     let common = plan::Common {
         arrow: schema.arrow(),
         encoder: KeyEncoder::new(&schema)?,
         schema: Arc::new(schema.clone()),
         shapes: Arc::new(chunk::Shapes::new()),
+        inferred: Arc::new(inferred),
         counter,
         mode: options.mode,
         partial: options.mode == Mode::Upsert && existing.is_some() && options.known.is_some(),
@@ -339,7 +340,12 @@ pub fn open(inputs: Vec<Input>, options: &Options, existing: Option<&Schema>, ke
     Ok(Prepared { schema, rows: Rows::new(start, options)? })
 }
 
-fn settle(seen: &mut [plan::Seen], options: &Options, existing: Option<&Schema>, key: &[String]) -> Result<Schema> {
+fn settle(
+    seen: &mut [plan::Seen],
+    options: &Options,
+    existing: Option<&Schema>,
+    key: &[String],
+) -> Result<(Schema, plan::Inferred)> {
     let Some(existing) = existing else {
         if options.mode == Mode::Delete {
             return Err(Error::invalid("the table does not exist, so there is nothing to delete from it"));
@@ -355,7 +361,7 @@ fn settle(seen: &mut [plan::Seen], options: &Options, existing: Option<&Schema>,
         let reason = format!("the table's key is {}, not {}", names.join(","), key.join(","));
         return Err(Error::invalid(reason));
     }
-    Ok(existing.clone())
+    Ok((existing.clone(), plan::Inferred::new()))
 }
 
 #[cfg(test)]

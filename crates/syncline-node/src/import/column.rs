@@ -15,7 +15,7 @@ use half::{bf16, f16};
 use syncline_tree::schema::{Type, Unit};
 
 use super::grid::{Grid, Kind};
-use super::{json, nested, scalar};
+use super::{infer, json, nested, scalar};
 
 /// Told about records that do not fit.
 pub(super) type OnBad<'a> = dyn FnMut(usize, String) + 'a;
@@ -28,6 +28,8 @@ pub(super) struct Source<'a> {
     pub(super) nullable: bool,
     /// Whether a record may lack the column although it may not be null.
     pub(super) may_lack: bool,
+    /// Whether the type is taken from the first records: then it takes only what it would have been taken from.
+    pub(super) inferred: bool,
 }
 
 impl<'a> Source<'a> {
@@ -55,6 +57,8 @@ impl<'a> Source<'a> {
 pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> ArrayRef {
     match ty {
         Type::Bool => boolean(source, bad),
+        Type::Int64 if source.inferred => typed(explained::<Int64Type, _>(source, bad, infer::int64)),
+        Type::Float64 if source.inferred => typed(explained::<Float64Type, _>(source, bad, infer::float64)),
         Type::Int8 => int::<Int8Type>(source, bad, "int8"),
         Type::Int16 => int::<Int16Type>(source, bad, "int16"),
         Type::Int32 => int::<Int32Type>(source, bad, "int32"),

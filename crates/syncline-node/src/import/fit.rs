@@ -275,7 +275,7 @@ fn from_text(
             None => grid.push_empty(Kind::Null),
         }
     }
-    let source = column::Source { grid: &grid, column: 0, name, nullable: true, may_lack: true };
+    let source = column::Source { grid: &grid, column: 0, name, nullable: true, may_lack: true, inferred: false };
     let built = column::build(&source, ty, bad);
     // Bad rows may have left nulls where a nested type has none; such rows must not reach the strict cast.
     if built.data_type() == to { Ok(built) } else { cast(&built, to) }

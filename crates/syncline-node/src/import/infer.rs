@@ -127,6 +127,34 @@ fn number_class(text: &[u8]) -> Option<u16> {
     scalar::float64(text).map(|_| FLOAT)
 }
 
+const NOT_KEPT: &str = "would not be kept as it is written by the type that the first rows have; declare the column's type \
+                        with --schema";
+
+/// A cell of a column that is an int64 because all that was looked at are such numbers.
+///
+/// # Errors
+/// Why it is none, or would have made the column text.
+pub(super) fn int64(text: &[u8]) -> Result<i64, &'static str> {
+    let value = scalar::int64(text).ok_or("is not an int64")?;
+    // Signs and zeros come before all other digits.
+    match text.first() {
+        Some(..=b'0') if number_class(text).is_none() => Err(NOT_KEPT),
+        _ => Ok(value),
+    }
+}
+
+/// A cell of a column that is a float64 because all that was looked at are such numbers.
+///
+/// # Errors
+/// Why it is none, or would have made the column text.
+pub(super) fn float64(text: &[u8]) -> Result<f64, &'static str> {
+    let value = scalar::float64(text).ok_or("is not a float64")?;
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    // Fifteen digits are exact, however they are written.
+    let plain = digits.len() <= 15 && matches!(digits, [b'1'..=b'9', ..] | [b'0', b'.', ..] | [b'0']);
+    if plain || csv_class(text) & (INT | FLOAT | SPECIAL) != 0 { Ok(value) } else { Err(NOT_KEPT) }
+}
+
 fn csv_class(text: &[u8]) -> u16 {
     let text = text.trim_ascii();
     if let Some(class) = number_class(text) {

@@ -53,7 +53,7 @@ pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> Arra
     let texts = texts(source, bad);
     let mut report = |record: usize, reason: String| bad(record, format!("column `{}`: {reason}", source.name));
     match ty {
-        Type::List(item) => list(&texts, item, &mut report),
+        Type::List(item) => list(&texts, item, source.inferred, &mut report),
         Type::FixedSizeList(item, size) => fixed(&texts, item, *size as usize, &mut report),
         Type::Struct(fields) => structs(&texts, fields, &mut report),
         Type::Map { key, value } => map(&texts, key, value, &mut report),
@@ -86,13 +86,14 @@ fn texts<'a>(source: &Source<'a>, bad: &mut OnBad<'_>) -> Vec<Option<&'a str>> {
 struct Children {
     grid: Grid,
     owners: Vec<usize>,
+    inferred: bool,
 }
 
 impl Children {
     fn new() -> Self {
         let mut grid = Grid::new(Vec::new(), 1);
         grid.null_is_json = true;
-        Self { grid, owners: Vec::new() }
+        Self { grid, ..Self::default() }
     }
 
     fn push(&mut self, owner: usize, raw: Option<&str>, keeps_json: bool) -> Result<(), String> {
@@ -114,8 +115,8 @@ impl Children {
 
     /// The children's array; children of a null say nothing.
     fn build(&self, texts: &[Option<&str>], field: &Field, bad: &mut OnBad<'_>) -> ArrayRef {
-        let (name, nullable) = (&field.name, field.nullable);
-        let source = Source { grid: &self.grid, column: 0, name, nullable, may_lack: false };
+        let (name, nullable, inferred) = (&field.name, field.nullable, self.inferred);
+        let source = Source { grid: &self.grid, column: 0, name, nullable, may_lack: false, inferred };
         column::build(&source, &field.ty, &mut |child, reason| {
             let owner = self.owners[child];
             if texts[owner].is_some() {
@@ -139,8 +140,9 @@ fn shown(text: &str) -> String {
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
 
-fn list(texts: &[Option<&str>], item: &Field, bad: &mut OnBad<'_>) -> ArrayRef {
-    let mut children = Children::new();
+/// Lists are the only nested type that is inferred.
+fn list(texts: &[Option<&str>], item: &Field, inferred: bool, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut children = Children { inferred, ..Children::new() };
     let mut offsets = Vec::with_capacity(texts.len() + 1);
     offsets.push(0i32);
     let keeps = keeps_json(&item.ty);

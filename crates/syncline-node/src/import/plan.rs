@@ -1,6 +1,6 @@
 //! Settles the schema and how each source's columns fill it, before any row is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -172,7 +172,7 @@ impl Seen {
         if let Some(stream) = kept {
             let mut looked = Vec::new();
             let mut size = 0;
-            while size < KEPT_BYTES
+            while size < KEPT_BYTES.min(options.infer_bytes.max(1))
                 && let Some(block) = stream.next()
             {
                 let block = block?;
@@ -201,13 +201,16 @@ impl Seen {
     }
 }
 
+/// Names of columns whose type was taken from what text looks like.
+pub(super) type Inferred = BTreeSet<String>;
+
 /// The schema of a table that does not exist yet.
-pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]) -> Result<Schema> {
+pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]) -> Result<(Schema, Inferred)> {
     if key.is_empty() {
         return Err(Error::invalid("a new table needs a key; name its columns with --key"));
     }
-    let fields = match &options.schema {
-        Some(fields) => fields.clone(),
+    let (fields, inferred) = match &options.schema {
+        Some(fields) => (fields.clone(), Inferred::new()),
         None => merged_fields(sources, options)?,
     };
     if fields.is_empty() {
@@ -234,11 +237,11 @@ pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]
         }
     }
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
-    Ok(Schema::new(fields, &key)?)
+    Ok((Schema::new(fields, &key)?, inferred))
 }
 
 /// All columns of all sources. A declared type (Parquet, Arrow) is stronger than what text looks like.
-fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<Vec<Field>> {
+fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<(Vec<Field>, Inferred)> {
     let mut fields: Vec<Field> = Vec::new();
     let mut from: BTreeMap<String, String> = BTreeMap::new();
     for source in sources.iter() {
@@ -269,12 +272,14 @@ fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<Vec<Field>> 
     for source in sources.iter_mut() {
         guesses.merge(&source.guess(options, &mut budget)?);
     }
+    let mut inferred = Inferred::new();
     for field in guesses.fields() {
         if !fields.iter().any(|known| known.name == field.name) {
+            inferred.insert(field.name.clone());
             fields.push(field);
         }
     }
-    Ok(fields)
+    Ok((fields, inferred))
 }
 
 /// What all sources share.
@@ -284,6 +289,7 @@ pub(super) struct Common {
     pub(super) arrow: arrow_schema::SchemaRef,
     pub(super) encoder: KeyEncoder,
     pub(super) shapes: Arc<Shapes>,
+    pub(super) inferred: Arc<Inferred>,
     pub(super) counter: Counter,
     pub(super) mode: Mode,
     /// Whether rows may lack columns that may not be null: those of rows that the table has.
@@ -381,6 +387,7 @@ impl Planned {
             schema: common.schema.clone(),
             arrow: common.arrow.clone(),
             encoder: common.encoder.clone(),
+            inferred: common.inferred.clone(),
             partial: common.partial,
             columns: self.columns.clone(),
             shape: self.shape,

@@ -15,6 +15,7 @@ use syncline_tree::schema::Schema;
 use super::chunk::{Chunk, Places, RowShapes, Shapes};
 use super::csv::{self, Dialect, Ragged};
 use super::grid::{Grid, Kind};
+use super::plan::Inferred;
 use super::report::{self, Bad};
 use super::{Error, Result, column, fit, ndjson};
 
@@ -225,6 +226,8 @@ pub(super) struct TextPlan {
     pub(super) schema: Arc<Schema>,
     pub(super) arrow: SchemaRef,
     pub(super) encoder: KeyEncoder,
+    /// The columns whose type the first rows say.
+    pub(super) inferred: Arc<Inferred>,
     /// Whether records may lack columns that may not be null.
     pub(super) partial: bool,
     /// Per column of the schema: where it is in the grid.
@@ -246,7 +249,8 @@ impl TextPlan {
                 Some(at) => {
                     let is_key = self.schema.key.contains(&column.id);
                     let (nullable, may_lack) = (column.nullable && !is_key, self.partial && !is_key);
-                    let source = column::Source { grid: &grid, column: *at, name: &column.name, nullable, may_lack };
+                    let (name, inferred) = (&column.name, self.inferred.contains(&column.name));
+                    let source = column::Source { grid: &grid, column: *at, name, nullable, may_lack, inferred };
                     column::build(&source, &column.ty, &mut |record, reason| {
                         reasons.entry(record).or_insert(reason);
                     })

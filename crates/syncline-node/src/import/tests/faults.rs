@@ -2,6 +2,49 @@
 
 use super::*;
 
+/// Rows of a column that is looked at, and a last one behind what is.
+fn behind(first: &str, last: &str, json: bool) -> Result<Got> {
+    let row = |id: usize, cell: &str| match json {
+        true => format!("{{\"id\":{id},\"v\":{cell},\"pad\":\"{}\"}}\n", "x".repeat(200)),
+        false => format!("{id},{cell},{}\n", "x".repeat(200)),
+    };
+    // Text is looked at in blocks of a mebibyte.
+    let rows: String = (1..=6000).map(|id| row(id, first)).chain([row(6001, last)]).collect();
+    let (name, head) = if json { ("t.ndjson", "") } else { ("t.csv", "id,v,pad\n") };
+    text(name, &(head.to_owned() + &rows), &Options { infer_bytes: 1, ..options() }, None, &["id"])
+}
+
+#[test]
+fn a_number_behind_the_sample_is_kept_as_it_is_or_refused() {
+    for (first, good, bad) in [
+        ("12345", ["-7", "0", "9007199254740993", "-0"], ["01234", "+1", "-01", "00"]),
+        (
+            "1.5",
+            ["-0.25", "0", "9007199254740992", "NaN"],
+            ["9007199254740993", "01.5", "+1.5", "12345678901234567890"],
+        ),
+    ] {
+        for last in good {
+            let got = behind(first, last, false).unwrap();
+            assert_eq!(got.report.rows, 6001, "{first} {last}");
+        }
+        for last in bad {
+            let error = behind(first, last, false).unwrap_err().to_string();
+            let line = format!("t.csv:6002: column `v`: \"{last}\" would not be kept as it is written");
+            assert!(error.contains(&line), "{error}");
+        }
+    }
+    for (first, last) in [("1.5", "9007199254740993"), ("[1.5]", "[2, 9007199254740993]"), ("1", "\"01\"")] {
+        let error = behind(first, last, true).unwrap_err().to_string();
+        assert!(error.contains("t.ndjson:6001: ") && error.contains("would not be kept"), "{error}");
+    }
+    // A declared type takes what is a number.
+    let declared = read_schema(r#"[{"name":"id","type":"int64"},{"name":"v","type":"float64"}]"#).unwrap();
+    let declared = Options { schema: Some(declared), ..options() };
+    let got = text("t.csv", "id,v\n01,+1.5\n", &declared, None, &["id"]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": 1, "v": 1.5})]);
+}
+
 fn reasons(name: &str, content: &str, existing: Option<&Schema>) -> Vec<(u64, String)> {
     match text(name, content, &options(), existing, &["id"]) {
         Err(Error::BadRows(report)) => {
