@@ -59,8 +59,8 @@ pub fn rows_to_json(schema: &Schema, rows: &Rows) -> Result<Vec<Value>> {
 ///
 /// # Errors
 /// As [`to_json`].
-pub(crate) fn diff_rows(tree: &TreeName, old: &Schema, new: &Schema, batch: &DiffBatch) -> Result<Vec<Row>> {
-    let mut befores = rows_to_json(old, &batch.before)?.into_iter();
+pub(crate) fn diff_rows(tree: &TreeName, new: &Schema, batch: &DiffBatch) -> Result<Vec<Row>> {
+    let mut befores = rows_to_json(new, &batch.before)?.into_iter();
     let mut afters = rows_to_json(new, &batch.after)?.into_iter();
     let mut shown = Vec::with_capacity(batch.kinds.len());
     for (n, change) in batch.kinds.iter().enumerate() {

@@ -180,3 +180,23 @@ fn what_was_changed_here_is_merged_with_what_follows_on_versions_given_up_there(
     sound(&late);
     sound(&far);
 }
+
+#[test]
+fn a_table_that_two_replicas_made_each_comes_together() {
+    let (hub, a, b) = (Place::new(), Place::new(), Place::new());
+    // The columns stand in another order, the key's too, and each number is another column.
+    a.upsert("id,name,age\n1,x,7\n2,y,8\n", "a's");
+    let before = b.upsert("age,id,name\n8,2,y\n9,3,z\n", "b's").to_string();
+    push(&b, &hub).expect("the hub is empty");
+    assert_eq!(pull(&a, &hub).expect("the rows fit together").merged, Some(merge::Outcome::Merged));
+    push(&a, &hub).expect("a has everything");
+    assert_eq!(pull(&b, &hub).expect("a merged it").merged, Some(merge::Outcome::FastForward));
+    assert_eq!([a.root(), hub.root()], [b.root(), b.root()]);
+    let found = b.diff(&before, "HEAD");
+    let rows: Vec<_> = found.rows.iter().map(|row| (row.key.as_str(), row.before.is_some())).collect();
+    assert_eq!((rows, found.trees[0].updated), (vec![("1", false)], 0));
+    b.upsert("id,name,age\n2,changed,8\n", "after");
+    push(&b, &hub).expect("nobody else pushed");
+    pull(&a, &hub).expect("nothing is in the way");
+    assert_eq!(a.root(), b.root());
+}

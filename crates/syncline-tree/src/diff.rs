@@ -7,6 +7,8 @@ mod gather;
 mod regions;
 mod rows;
 
+use std::collections::BTreeMap;
+
 use syncline_base::task;
 
 pub(crate) use self::gather::{Gather, Source};
@@ -14,6 +16,7 @@ use self::regions::{Region, Regions};
 use self::rows::Both;
 use crate::key::Keys;
 use crate::patch::{ColumnSet, Counts};
+use crate::schema::{Column, Schema, Type};
 use crate::table::stream::{Stream, stream};
 use crate::table::{Changes, FLIGHT_BYTES, Rows, Table, batch_bytes};
 use crate::{Error, Result};
@@ -56,29 +59,42 @@ pub struct DiffBatch {
 pub(crate) struct Sides {
     pub(crate) old: Table,
     pub(crate) new: Table,
+    /// The old table's columns under the ids that they have in the new one.
+    known_as: Schema,
+    /// Those of the old table's ids that are others in the new one.
+    renumbered: BTreeMap<u32, u32>,
+    /// Whether equal ids of columns mean equal columns; then equal nodes are equal rows.
+    related: bool,
     /// Whether the old table's leaves can be read under the new one's schema.
     pub(crate) compatible: bool,
 }
 
 impl Sides {
     fn new(old: &Table, new: &Table) -> Result<Self> {
-        let key = |table: &Table| -> Vec<_> {
-            let schema = table.schema();
-            schema.key_positions().into_iter().map(|i| (schema.columns[i].id, schema.columns[i].ty.clone())).collect()
-        };
-        if key(old) != key(new) {
+        let related = are_related(old.schema(), new.schema());
+        let renumbered = if related { BTreeMap::new() } else { by_name(old.schema(), new.schema()) };
+        let known_as = crate::merge::renumber(old.schema(), &renumbered);
+        if key_of(&known_as) != key_of(new.schema()) {
             return Err(Error::invalid("comparing two tables: their keys are not the same, so rows cannot be matched"));
         }
-        let kept = |column: &crate::schema::Column| {
-            new.schema().position(column.id).is_some_and(|i| new.schema().columns[i].ty == column.ty)
-        };
-        let compatible = old.schema().columns.iter().all(kept);
-        Ok(Self { old: old.clone(), new: new.clone(), compatible })
+        let kept =
+            |column: &Column| new.schema().position(column.id).is_some_and(|i| new.schema().columns[i].ty == column.ty);
+        let compatible = related && old.schema().columns.iter().all(kept);
+        Ok(Self { old: old.clone(), new: new.clone(), known_as, renumbered, related, compatible })
+    }
+
+    /// Rows of the old table as rows of the new one.
+    pub(crate) fn lifted(&self, mut rows: Rows) -> Result<Rows> {
+        for external in &mut rows.externals {
+            external.column = self.renumbered.get(&external.column).copied().unwrap_or(external.column);
+        }
+        rows.externals.sort_unstable();
+        crate::table::under(&self.known_as, self.new.schema(), &rows)
     }
 
     /// The regions that differ in groups for a task, each with what it weighs.
     fn regions(&self) -> Result<impl Iterator<Item = Result<(Vec<Region>, usize)>> + '_> {
-        let mut regions = Regions::new(&self.old, &self.new)?;
+        let mut regions = Regions::new(&self.old, &self.new, self.related)?;
         Ok(std::iter::from_fn(move || {
             let (mut group, mut weight) = (Vec::new(), 0);
             let [old, new] = [&self.old, &self.new].map(|table| table.shared.leaf_size.fit(GROUP_BYTES, GROUP));
@@ -124,6 +140,32 @@ impl Sides {
     }
 }
 
+/// The key's columns: id and type.
+fn key_of(schema: &Schema) -> Vec<(u32, &Type)> {
+    let column = |id: &u32| schema.columns.iter().find(|column| column.id == *id);
+    schema.key.iter().filter_map(column).map(|column| (column.id, &column.ty)).collect()
+}
+
+/// Whether two schemas can be versions of one: ids stay with their columns, whose types only ever widen. Those of tables that
+/// were made apart and merged since say nothing.
+fn are_related(old: &Schema, new: &Schema) -> bool {
+    let agrees = |column: &Column| {
+        let other = new.position(column.id).map(|i| &new.columns[i].ty);
+        other.is_none_or(|other| column.ty.widens_to(other) || other.widens_to(&column.ty))
+    };
+    key_of(old) == key_of(new) && old.columns.iter().all(agrees)
+}
+
+/// For each column of `old` the id that it has in `new`; an id that is none there when it has no such name.
+fn by_name(old: &Schema, new: &Schema) -> BTreeMap<u32, u32> {
+    let free = new.next_id()..;
+    let ids = old.columns.iter().zip(free).map(|(column, free)| {
+        let found = new.column(&column.name).map_or(free, |found| found.id);
+        (column.id, found)
+    });
+    ids.filter(|(old, new)| old != new).collect()
+}
+
 /// All differences from `old` to `new`, in key order, in batches of bounded size. The tables may be in different stores.
 ///
 /// # Errors
@@ -167,7 +209,7 @@ pub fn diff_counts(old: &Table, new: &Table) -> Result<Counts> {
 /// As [`diff`].
 pub fn deleted_at_most(old: &Table, new: &Table) -> Result<u64> {
     let sides = Sides::new(old, new)?;
-    let mut regions = Regions::new(&sides.old, &sides.new)?;
+    let mut regions = Regions::new(&sides.old, &sides.new, sides.related)?;
     regions.try_fold(0, |sum, region| Ok(sum + region?.old.iter().map(|entry| entry.rows).sum::<u64>()))
 }
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use self::join::Join;
 pub use self::schema::merge_schemas;
+pub(crate) use self::schema::renumber;
 use crate::diff::changes;
 use crate::key::Keys;
 use crate::patch::ColumnSet;

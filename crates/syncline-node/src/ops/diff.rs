@@ -128,7 +128,7 @@ fn show_rows(
         (None, None) => return Ok(()),
     };
     for batch in diff::diff(&old, &new)? {
-        for row in rows::diff_rows(tree, old.schema(), new.schema(), &batch?)? {
+        for row in rows::diff_rows(tree, new.schema(), &batch?)? {
             if report.rows.len() >= limit {
                 report.truncated = true;
                 return Ok(());

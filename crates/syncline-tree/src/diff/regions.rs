@@ -2,7 +2,7 @@
 //!
 //! Owns: the pairs of node lists still to be opened. Memory: about the entries of the nodes on the way down.
 //!
-//! Equal ids mean equal rows, so they cancel out wherever they stand. What is left is cut where both trees have a
+//! Equal ids mean equal rows (unless the ids of columns mean other columns), so they cancel out wherever they stand. What is left is cut where both trees have a
 //! boundary at the same key, so a region's two sides hold the rows of one stretch of keys.
 
 use std::cmp::Ordering;
@@ -38,19 +38,21 @@ struct Side {
 pub(crate) struct Regions<'a> {
     old: &'a Shared,
     new: &'a Shared,
+    /// Whether equal ids mean equal rows.
+    related: bool,
     /// What is still to be looked at, first on top.
     stack: Vec<(Side, Side)>,
 }
 
 impl<'a> Regions<'a> {
-    pub(crate) fn new(old: &'a Table, new: &'a Table) -> Result<Self> {
+    pub(crate) fn new(old: &'a Table, new: &'a Table, related: bool) -> Result<Self> {
         let mut stack = Vec::new();
-        if old.root() != new.root() {
+        if old.root() != new.root() || !related {
             // Roots of one level are opened together, so nobody asks for their keys.
             let keys = old.height() != new.height();
             stack.push((root(old, keys)?, root(new, keys)?));
         }
-        Ok(Self { old: &old.shared, new: &new.shared, stack })
+        Ok(Self { old: &old.shared, new: &new.shared, related, stack })
     }
 
     fn step(&mut self) -> Result<Option<Region>> {
@@ -76,7 +78,7 @@ impl<'a> Regions<'a> {
         expand(self.new, pairs.iter_mut().map(|pair| &mut pair.1).zip(&tops))?;
         for (old, new) in pairs {
             let at = self.stack.len();
-            split(old, new, &mut self.stack);
+            split(old, new, self.related, &mut self.stack);
             self.stack[at..].reverse();
         }
         Ok(())
@@ -129,9 +131,9 @@ fn expand<'s>(shared: &Shared, sides: impl Iterator<Item = (&'s mut Side, &'s u8
 }
 
 /// Cuts a pair into smaller ones, in key order, without what is in both.
-fn split(old: Side, new: Side, out: &mut Vec<(Side, Side)>) {
+fn split(old: Side, new: Side, related: bool, out: &mut Vec<(Side, Side)>) {
     let (old_level, new_level) = (old.level, new.level);
-    let same_level = old_level == new_level;
+    let same_level = old_level == new_level && related;
     let (mut olds, mut news) = (old.entries.into_iter().peekable(), new.entries.into_iter().peekable());
     let (mut left, mut right) = (Vec::new(), Vec::new());
     let mut emit = |left: &mut Vec<Entry>, right: &mut Vec<Entry>| {

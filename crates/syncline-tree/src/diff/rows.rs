@@ -209,7 +209,7 @@ fn old_leaf(sides: &Sides, entries: &[Entry]) -> Result<Option<Leaf>> {
                 if sides.compatible {
                     return rows_of(&sides.new.shared, &leaf);
                 }
-                crate::table::under(&old.schema, new, &rows_of(old, &leaf)?)
+                sides.lifted(rows_of(old, &leaf)?)
             };
             let rows = concat(&entries.iter().map(rows).collect::<Result<Vec<_>>>()?)?;
             Leaf::parse(leaf::encode(new, &rows.batch, &rows.externals)?).map(Some)

@@ -150,11 +150,11 @@ fn merge_column(base: &Column, ours: &Column, theirs: &Column) -> Result<Column>
     })
 }
 
-/// A schema with other ids for some columns.
-pub(super) fn renumber(schema: &Schema, renumbered: &BTreeMap<u32, u32>) -> Schema {
+/// A schema with other ids for some columns, in the order that they had.
+pub(crate) fn renumber(schema: &Schema, renumbered: &BTreeMap<u32, u32>) -> Schema {
     let mut schema = schema.clone();
-    for column in &mut schema.columns {
-        column.id = renumbered.get(&column.id).copied().unwrap_or(column.id);
+    for id in schema.columns.iter_mut().map(|column| &mut column.id).chain(&mut schema.key) {
+        *id = renumbered.get(id).copied().unwrap_or(*id);
     }
     schema
 }
