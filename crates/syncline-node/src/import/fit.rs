@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
+use arrow_array::types::Float64Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeListArray, RecordBatch, StructArray, make_array, new_null_array,
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, RecordBatch, StructArray, UInt16Array, make_array,
+    new_null_array,
 };
 use arrow_cast::cast;
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave;
+use half::bf16;
 use syncline_tree::key::KeyEncoder;
 use syncline_tree::schema::{Schema, Type};
 
@@ -227,6 +230,9 @@ fn convert(
     if plain.data_type().is_nested() || to.is_nested() {
         return levels::convert(&plain, to, ty, name, bad);
     }
+    if *ty == Type::BFloat16 {
+        return halves(&plain, name, bad);
+    }
     let converted = cast(&plain, to)?;
     let rounds = plain.data_type().is_floating() && to.is_floating();
     if !rounds {
@@ -238,6 +244,23 @@ fn convert(
         }
     }
     Ok(converted)
+}
+
+/// Numbers as bfloat16. A table has the bits of these, and a cast would take a number for them.
+fn halves(array: &ArrayRef, name: &str, bad: &mut OnBad<'_>) -> Result<ArrayRef, ArrowError> {
+    let wide = cast(array, &DataType::Float64)?;
+    let rounds = array.data_type().is_floating();
+    let half = |(row, value): (usize, Option<f64>)| {
+        let value = value?;
+        let half = bf16::from_f64(value);
+        let kept = half.to_f64() == value && value.abs() <= (1_u64 << 53) as f64;
+        if !(kept || rounds && (half.is_finite() || !value.is_finite())) {
+            bad(row, format!("column `{name}`: {value} does not fit bfloat16"));
+        }
+        Some(half.to_bits())
+    };
+    let halves: UInt16Array = wide.as_primitive::<Float64Type>().iter().enumerate().map(half).collect();
+    Ok(Arc::new(halves))
 }
 
 /// Timestamps under another zone: the numbers stay.

@@ -141,6 +141,11 @@ fn values_inside_of_lists_structs_and_maps_are_kept_or_refused() {
     let map = Type::Map { key: Box::new(key), value: Box::new(value) };
     assert_eq!(nested(Arc::new(maps.finish()), map), misfit(2, "1.5 does not fit Int64"));
 
+    let halves = floats(vec![Some(vec![Some(2.0), Some(-0.5), Some(1.001)])]);
+    assert_eq!(nested(halves, list_of(Type::BFloat16, true)), Ok(vec![json!([2.0, -0.5, 1.0])]));
+    let one: ArrayRef = Arc::new(Int64Array::from(vec![256, 257]));
+    assert_eq!(nested(one, Type::BFloat16), misfit(2, "257 does not fit bfloat16"));
+
     let nanos = |nanos: i64| {
         let cells = [Some(vec![Some(nanos)])];
         Arc::new(ListArray::from_iter_primitive::<TimestampNanosecondType, _, _>(cells)) as ArrayRef
