@@ -13,7 +13,7 @@ use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
 use syncline_store::Codec;
 
-use crate::leaf::layout::{Kind, MAX_LEAF, Node};
+use crate::leaf::layout::{Kind, MAX_LEAF, MAX_ROWS, Node};
 use crate::leaf::wire::{Fault, Reader, put_varint};
 use crate::leaf::{self, ColumnNode, External, Leaf};
 use crate::schema::Schema;
@@ -211,7 +211,7 @@ impl Head {
                 return Err(format!("its version is {version}.{mode}, this program knows {VERSION}: use a newer one"));
             }
         }
-        let rows = reader.count(MAX_LEAF)?;
+        let rows = reader.count(MAX_ROWS)?;
         let count = reader.count(reader.left())?;
         let externals = reader.count(reader.left())?;
         let columns = leaf::read_shapes(&mut reader, count, rows)?;

@@ -32,7 +32,7 @@ pub(crate) use export::export;
 pub use external::{externalise, internalise};
 pub(crate) use layout::ColumnNode;
 pub(crate) use layout::MAX_DEPTH;
-use layout::{ALIGN, MAX_LEAF, Node, pad};
+use layout::{ALIGN, MAX_LEAF, MAX_ROWS, Node, pad};
 use wire::{Fault, Reader, put_varint};
 
 const MAGIC: [u8; 4] = *b"SYLF";
@@ -253,6 +253,9 @@ impl Leaf {
         }
         let mut number = || reader.array().map(|four| u32::from_le_bytes(four) as usize);
         let (rows, count, shapes_len, externals) = (number()?, number()?, number()?, number()?);
+        if rows > MAX_ROWS {
+            return Err(format!("{rows} rows are more than {MAX_ROWS}"));
+        }
         let mut shapes = Reader::new(reader.take(shapes_len)?);
         let columns = read_shapes(&mut shapes, count, rows)?;
         if shapes.left() > 0 {

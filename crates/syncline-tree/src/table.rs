@@ -133,6 +133,10 @@ impl Shared {
 
     /// A leaf that was read already.
     pub(crate) fn leaf_from(&self, id: &Hash, bytes: Bytes, rows: u64) -> Result<Leaf> {
+        let most = self.leaf_rule.max();
+        if rows > u64::from(most) {
+            return Err(Error::corrupt(format!("leaf {id} has {rows} rows, its table's leaves at most {most}")));
+        }
         self.leaf_size.note(bytes.len());
         leaf_with(id, bytes, rows)
     }

@@ -12,6 +12,8 @@ use super::wire::{Fault, Reader, put_varint};
 
 /// Neither a leaf nor anything counted inside it is larger.
 pub(crate) const MAX_LEAF: usize = 256 << 20;
+/// More rows than changes for one leaf ever make. Columns that are all null take no bytes, so the length does not bound them.
+pub(crate) const MAX_ROWS: usize = 1 << 22;
 /// Nested types are at most this deep.
 pub(crate) const MAX_DEPTH: usize = 32;
 /// Buffers start at multiples of this.

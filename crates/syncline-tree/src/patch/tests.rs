@@ -5,6 +5,7 @@ use syncline_store::Codec;
 
 use super::*;
 use crate::leaf::arbitrary::{rng, rows, schema};
+use crate::leaf::layout::MAX_ROWS;
 
 /// A random edit of `base` (whose first column counts 0, 10, 20, …) and the rows it makes.
 fn random_edit(rng: &mut Rng, schema: &Schema, base: &RecordBatch, new: &RecordBatch) -> (Vec<RowOp>, RecordBatch) {
@@ -59,17 +60,19 @@ fn sample(seed: u64) -> (Schema, Leaf, Vec<RowOp>, RecordBatch, RecordBatch) {
 }
 
 #[test]
-fn rows_without_cells_take_no_memory() {
+fn rows_without_cells_are_bounded() {
+    // A hostile leaf of a few bytes: a column of its rows would take 8 GB.
+    let empty = leaf::assemble::<Bytes>(1 << 30, &[], &[]).unwrap();
+    assert!(Leaf::parse(empty).is_err_and(|error| error.to_string().contains("rows are more than")));
+    // What a leaf may have can be edited, and then has more.
+    let most = Leaf::parse(leaf::assemble::<Bytes>(MAX_ROWS, &[], &[]).unwrap()).unwrap();
     let mut rng = rng(3);
     let schema = schema(&mut rng);
     let batch = rows(&mut rng, &schema, 5, 0, 10);
     let leaf = Leaf::parse(leaf::encode(&schema, &batch, &[]).unwrap()).unwrap();
-    // A hostile leaf of a few bytes: a column of its rows would take 8 GB.
-    let empty = leaf::assemble::<Bytes>(1 << 30, &[], &[]).unwrap();
-    let empty = Leaf::parse(empty).unwrap();
-    assert!(join(&leaf, &empty).is_err() && join(&empty, &leaf).is_err());
-    let ops = [RowOp::Insert { at: 0, source: 0, count: 5 }];
-    assert!(edit(&empty, &Edit { schema: &schema, rows: &batch, externals: &[], ops: &ops }).is_err());
+    for joined in [join(&leaf, &most), join(&most, &leaf)] {
+        assert!(joined.is_err());
+    }
 }
 
 proptest! {
