@@ -107,7 +107,17 @@ fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
         refs::update(replica.store(), |refs| {
             let found = at(refs);
             if found != request.expected {
-                return Ok(Outcome::Elsewhere(found));
+                return Ok(Ok(Outcome::Elsewhere(found)));
+            }
+            // What is staged was made on the version that the branch is at: committed on another one it would undo that.
+            if is_branch && name == refs.head && refs.has_staged() {
+                let why = "it is the current branch there and changes are staged; commit them there or push to another branch";
+                return Ok(Err(Error::conflict(format!("moving branch {name:?}"), why)));
+            }
+            // The files there go along with the branch that was current when they were looked at.
+            if replica.worktree().is_some() && refs.head != now.head {
+                let why = "another branch was checked out there meanwhile; run it again";
+                return Ok(Err(Error::conflict(format!("moving {name:?}"), why)));
             }
             let hlc = replica.stamp(refs, []);
             if is_branch {
@@ -115,15 +125,10 @@ fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
             } else {
                 refs.move_tag(name, request.target, hlc, "push");
             }
-            Ok(Outcome::Done)
-        })
-        .map_err(Error::from)
+            Ok(Ok(Outcome::Done))
+        })?
     };
     if is_branch && name == now.head && replica.worktree().is_some() {
-        if now.staged.is_some() {
-            let why = "it is checked out there and changes are staged; commit them there or push to another branch";
-            return Err(Error::conflict(format!("moving branch {name:?}"), why));
-        }
         return Ok(work::transition(replica, &before, &after, false, commit)?.0);
     }
     commit()

@@ -8,6 +8,7 @@
 //! State: the note, `checkout.json` in the meta directory. Not here: how a directory is listed, read and written
 //! (`crate::worktree`).
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -197,7 +198,8 @@ pub(crate) fn transition<T>(
     if !plan.is_empty() {
         let note = Note { from: from.files, to: to.files, root: to.hash(), force };
         let text = serde_json::to_vec(&note).map_err(|e| Error::invalid("noting a checkout", e.to_string()))?;
-        std::fs::write(&path, text).map_err(Error::io("writing", &path))?;
+        // Durable before the refs are: a note that is lost would leave files that look like edits which take the move back.
+        write_durably(&path, &text).map_err(Error::io("writing", &path))?;
     }
     let moved = match move_refs() {
         Ok(moved) => moved,
@@ -209,6 +211,16 @@ pub(crate) fn transition<T>(
     let updated = plan.carry_out()?;
     drop_note(&path)?;
     Ok((moved, updated))
+}
+
+/// Writes a file that is whole and on the disk, or not there at all.
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(dir)?.sync_all()
 }
 
 /// Writes the files of a version that a partial replica is to hold from now on and did not before; what is there already

@@ -5,5 +5,6 @@ mod cut_off;
 mod flows;
 mod merges;
 mod partial;
+mod staged;
 mod support;
 mod transfers;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use syncline_node::ops::conflicts::{self, Resolve, Side};
-use syncline_node::ops::{branch, checkout, commit, diff, merge, transfer};
+use syncline_node::ops::{branch, checkout, commit, diff, merge, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::{Replica, loopback};
 
@@ -268,4 +268,54 @@ fn a_link_does_not_take_the_mode_of_a_file() {
     assert_eq!(place.merge("side").expect("they fit").outcome, merge::Outcome::Merged);
     let mode = std::fs::metadata(place.path().join("run.sh/x")).expect("it is there").permissions().mode();
     assert_eq!((place.read("run.sh/x").as_deref(), mode & 0o111), (Some("more"), 0o111));
+
+/// `a` and `b` have merged each other's versions `a1` and `b2` at the same time; both changed row 5, and each kept its own.
+fn merged_crosswise(row_5: bool) -> Place {
+    let place = Place::new();
+    place.upsert("id,a\n1,x\n2,x\n5,x\n6,x\n", "base");
+    on_branch(&place, "a");
+    on_branch(&place, "b");
+    place.upsert("id,a\n6,b1\n", "b1");
+    place.upsert(if row_5 { "id,a\n5,b2\n" } else { "id,a\n6,b2\n" }, "b2");
+    switch(&place, "a");
+    place.upsert(if row_5 { "id,a\n5,a1\n" } else { "id,a\n1,a1\n9,a1\n" }, "a1");
+    let tag = branch::Action::Create { name: "a1".into(), at: None, force: false };
+    branch::run(&place.replica, branch::Sort::Tag, &tag).expect("the name is free");
+    let merge_keeping_ours = |name: &str| {
+        if place.merge(name).expect("nothing is in the way").outcome == merge::Outcome::Conflicts {
+            let ours = Resolve { tree: None, key: None, side: Side::Ours };
+            conflicts::resolve(&place.replica, &ours).expect("row 5 is in conflict");
+            place.commit("merged");
+        }
+    };
+    merge_keeping_ours("b");
+    switch(&place, "b");
+    merge_keeping_ours("a1");
+    switch(&place, "a");
+    place
+}
+
+#[test]
+fn what_was_taken_back_after_merging_crosswise_stays_so() {
+    let place = merged_crosswise(false);
+    place.import("id\n9\n", syncline_node::import::Mode::Delete, Some("without 9")).expect("it is one row");
+    place.upsert("id,a\n1,x\n", "1 as it was");
+    let before = place.root();
+    let done = place.merge("b").expect("nothing is in the way");
+    assert_eq!((done.outcome, done.conflicts, place.root()), (merge::Outcome::Merged, 0, before));
+    // From the other side the same comes out.
+    switch(&place, "b");
+    assert_eq!(place.merge("a").expect("nothing is in the way").outcome, merge::Outcome::FastForward);
+    let seen = verify::run(&place.replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(seen.sound, "{seen:?}");
+}
+
+#[test]
+fn what_was_decided_differently_when_merging_crosswise_is_named() {
+    let place = merged_crosswise(true);
+    let refused = place.merge("b").expect_err("nobody can say which one changed its mind");
+    assert_eq!(refused.kind(), syncline_base::Kind::Conflict);
+    assert!(refused.to_string().contains("table t {\"id\":5}"), "{refused}");
+    place.upsert("id,a\n5,b2\n", "as they have it");
+    assert_eq!(place.merge("b").expect("both have the same").outcome, merge::Outcome::Merged);
 }

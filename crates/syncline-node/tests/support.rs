@@ -26,8 +26,17 @@ pub(crate) fn silent() -> Arc<dyn Progress> {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        Self::made(false)
+    }
+
+    /// One without a working directory, as a node has them.
+    pub(crate) fn bare() -> Self {
+        Self::made(true)
+    }
+
+    fn made(bare: bool) -> Self {
         let dir = tempfile::tempdir().expect("the system has room for a directory");
-        init::run(&init::Request { dir: dir.path().join("r"), bare: false }, env()).expect("the directory is new");
+        init::run(&init::Request { dir: dir.path().join("r"), bare }, env()).expect("the directory is new");
         let replica = open(&dir.path().join("r"));
         Self { dir, replica }
     }

@@ -1,6 +1,7 @@
 //! Two replicas with a hub between them, in one process.
 
 use syncline_base::Kind;
+use syncline_node::import::Mode;
 use syncline_node::ops::{branch, gc, merge, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::sync::{Local, RefMove};
@@ -68,6 +69,38 @@ fn a_push_onto_a_moved_branch_is_refused_and_loses_nothing() {
     push(&b, &hub).expect("b has everything now");
     pull(&a, &hub).expect("nothing is in the way");
     assert_eq!([a.root(), hub.root()], [b.root(), b.root()]);
+}
+
+#[test]
+fn a_push_does_not_move_a_branch_under_staged_changes() {
+    for hub in [Place::bare(), Place::new()] {
+        let a = Place::new();
+        a.upsert("id,a\n1,x\n", "first");
+        push(&a, &hub).expect("the hub is empty");
+        hub.import("id,a\n2,staged\n", Mode::Upsert, None).expect("the row is good");
+        a.upsert("id,a\n3,pushed\n", "from a");
+        let refused = push(&a, &hub).expect_err("committing what is staged would undo it");
+        assert_eq!(refused.kind(), Kind::Conflict);
+        hub.commit("what was staged");
+        pull(&a, &hub).expect("it can be merged");
+        push(&a, &hub).expect("nothing is staged any more");
+        assert_eq!(a.root(), hub.root());
+        let rows = hub.diff("HEAD~1", "HEAD").trees.iter().map(|tree| tree.rows_after).max();
+        assert_eq!(rows, Some(3));
+    }
+}
+
+#[test]
+fn a_branch_that_is_called_like_a_remote_one_is_not_taken_for_it() {
+    let (hub, a) = (Place::bare(), Place::new());
+    a.upsert("id,a\n1,x\n", "first");
+    push(&a, &hub).expect("the hub is empty");
+    let named = branch::Action::Create { name: "origin/main".into(), at: None, force: false };
+    branch::run(&hub.replica, branch::Sort::Branch, &named).expect("the name is free");
+    pull(&a, &hub).expect("there is nothing but a name");
+    hub.upsert("id,a\n2,x\n", "second");
+    assert_eq!(pull(&a, &hub).expect("it can go forward").merged, Some(merge::Outcome::FastForward));
+    assert_eq!(a.root(), hub.root());
 }
 
 #[test]

@@ -167,38 +167,74 @@ impl Iterator for Log {
 
 const OURS: u8 = 1;
 const THEIRS: u8 = 2;
+/// An ancestor of a common ancestor that was found.
+const BELOW: u8 = 4;
 
-/// The best common ancestor of two commits: of all common ancestors the one with the largest generation (then the
-/// largest hash, so that every node chooses the same one). `None` when the histories are unrelated.
+/// The best common ancestors of two commits: those that no other common ancestor descends from, by falling generation (then
+/// hash, so that every node has the same order). Usually one; none when the histories are unrelated; several when they were merged
+/// crosswise.
 ///
 /// # Errors
-/// `not-found` when a commit on the way is missing, `corrupt` when one is damaged.
-pub fn merge_base(store: &Store, ours: Hash, theirs: Hash) -> Result<Option<Hash>> {
-    let mut sides: BTreeMap<Hash, u8> = BTreeMap::new();
-    let mut heap = BinaryHeap::new();
-    let mut enter = |heap: &mut BinaryHeap<(u64, Hash)>, id: Hash, side: u8, generation: u64| {
-        let mark = sides.entry(id).or_insert(0);
-        if *mark | side != *mark {
-            *mark |= side;
-            heap.push((generation, id));
-        }
-        *mark
-    };
+/// `not-found` when a commit on the way is missing and no common ancestor was found before, `corrupt` when one is damaged.
+pub fn merge_bases(store: &Store, ours: Hash, theirs: Hash) -> Result<Vec<Hash>> {
+    let mut walk = BaseWalk::default();
     for (id, side) in [(ours, OURS), (theirs, THEIRS)] {
-        let generation = Commit::load(store, &id)?.generation;
-        enter(&mut heap, id, side, generation);
+        walk.enter(id, Commit::load(store, &id)?.generation, side);
     }
-    while let Some((_, id)) = heap.pop() {
-        let mark = enter(&mut heap, id, 0, 0);
+    let mut found = Vec::new();
+    while walk.left > 0
+        && let Some((_, id)) = walk.heap.pop()
+    {
+        let mut mark = walk.leave(&id);
         if mark == OURS | THEIRS {
-            return Ok(Some(id));
+            found.push(id);
+        }
+        if mark & (OURS | THEIRS) == OURS | THEIRS {
+            mark |= BELOW;
         }
         for parent in Commit::load(store, &id)?.parents {
-            let generation = Commit::load(store, &parent)?.generation;
-            enter(&mut heap, parent, mark, generation);
+            match Commit::load(store, &parent) {
+                Ok(commit) => walk.enter(parent, commit.generation, mark),
+                // A shallow clone has no more of this line.
+                Err(error) if error.kind() == Kind::NotFound && (mark & BELOW != 0 || !found.is_empty()) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// Commits in order of falling generation, so that all of a commit's descendants come before it, with what is known of each.
+#[derive(Debug, Default)]
+struct BaseWalk {
+    marks: BTreeMap<Hash, u8>,
+    heap: BinaryHeap<(u64, Hash)>,
+    /// How many in the heap may still be, or lead to, a best common ancestor.
+    left: usize,
+}
+
+impl BaseWalk {
+    fn enter(&mut self, id: Hash, generation: u64, mark: u8) {
+        match self.marks.get_mut(&id) {
+            Some(known) => {
+                let counted = *known & BELOW == 0;
+                *known |= mark;
+                self.left -= usize::from(counted && *known & BELOW != 0);
+            }
+            None => {
+                self.marks.insert(id, mark);
+                self.heap.push((generation, id));
+                self.left += usize::from(mark & BELOW == 0);
+            }
+        }
+    }
+
+    /// What is known of a commit that was taken from the heap: everything, as its descendants have been there.
+    fn leave(&mut self, id: &Hash) -> u8 {
+        let mark = self.marks.get(id).copied().unwrap_or(0);
+        self.left -= usize::from(mark & BELOW == 0);
+        mark
+    }
 }
 
 /// Whether `ancestor` is `commit` itself or in its history.

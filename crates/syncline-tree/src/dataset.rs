@@ -5,6 +5,7 @@
 //!
 //! Not here: who made a version and when (`crate::commit`).
 
+mod base;
 mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::record::{self, Record};
 use crate::table::TableRef;
 use crate::{Error, Result};
 
+pub use base::merge_base;
 pub use merge::merge_roots;
 
 /// Everything that a version of a dataset holds.

@@ -146,6 +146,22 @@ impl Refs {
         self.branches.get(&self.head).copied()
     }
 
+    /// Whether the current branch, where it is, and what is staged or waits to be merged are as in `planned`. Whoever replaces any
+    /// of it asks, as somebody else may have put work there since.
+    #[must_use]
+    pub fn has_work_of(&self, planned: &Self) -> bool {
+        self.head == planned.head
+            && self.head_commit() == planned.head_commit()
+            && self.staged == planned.staged
+            && self.merging == planned.merging
+    }
+
+    /// Whether changes or a merge are staged on the current branch.
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        self.staged.is_some() || self.merging.is_some()
+    }
+
     /// Moves a branch and remembers the move. `None` removes it.
     pub fn move_branch(&mut self, name: &str, to: Option<Hash>, hlc: Hlc, why: &str) {
         let from = match to {

@@ -115,7 +115,7 @@ fn set(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bool)
         if from.is_none() && to.is_none() {
             return Ok(Err(Error::not_found(format!("{word} {name:?}"), format!("known: {:?}", names.keys()))));
         }
-        if sort == Sort::Branch && name == refs.head && (to.is_none() || refs.staged.is_some()) && from.is_some() {
+        if sort == Sort::Branch && name == refs.head && (to.is_none() || refs.has_staged()) && from.is_some() {
             return Ok(Err(Error::conflict(
                 format!("changing branch {name:?}"),
                 "it is the current branch; check out another one first",
@@ -150,7 +150,7 @@ pub fn undo(replica: &Replica) -> Result<Undone> {
     work::recover(replica)?;
     let outcome = refs::update(replica.store(), |refs| {
         let branch = refs.head.clone();
-        if refs.staged.is_some() || refs.merging.is_some() {
+        if refs.has_staged() {
             let why = "changes are staged; commit them or drop them with `syncline checkout --force HEAD`";
             return Ok(Err(Error::conflict(format!("undoing on branch {branch:?}"), why)));
         }
@@ -158,6 +158,12 @@ pub fn undo(replica: &Replica) -> Result<Undone> {
         let Some(last) = refs.history.iter().rev().find(|m| m.name == name).cloned() else {
             return Ok(Err(Error::not_found("a move to undo", format!("none is remembered for branch {branch:?}"))));
         };
+        if last.to != refs.head_commit() {
+            let why = format!(
+                "the last move of branch {branch:?} is not remembered: `gc` gave up a version that it led from"
+            );
+            return Ok(Err(Error::not_found("a move to undo", why)));
+        }
         let hlc = replica.stamp(refs, []);
         refs.move_branch(&branch, last.from, hlc, "undo");
         let made = Move { name, from: last.to, to: last.from, hlc, why: "undo".into() };

@@ -43,7 +43,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
     let before = replica.refs()?;
     let commit = revision::resolve(replica, &before, &request.name)?;
-    if !request.force && (before.staged.is_some() || before.merging.is_some()) {
+    if !request.force && before.has_staged() {
         let why = "changes are staged and would be lost; commit them first or add --force";
         return Err(Error::conflict(format!("checking out {:?}", request.name), why));
     }

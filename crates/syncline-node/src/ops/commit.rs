@@ -87,7 +87,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
             meta: request.meta.clone(),
             why: if refs.merging.is_some() { "merge" } else { "commit" },
         };
-        let (commit, root) = append(replica, &new)?;
+        let (commit, root) = append(replica, &refs, &new)?;
         (Some(commit), root)
     };
     scanned.remember();
@@ -114,12 +114,12 @@ pub(crate) struct NewCommit {
     pub why: &'static str,
 }
 
-/// Stores a commit and moves the current branch to it, if the branch still is where the commit starts from. Clears
+/// Stores a commit and moves the current branch to it, if the branch and what is staged still are as in `planned`. Clears
 /// what was staged: the commit holds it. Returns the commit's id and its content root; both are durable.
 ///
 /// # Errors
-/// `conflict` when somebody else moved the branch; what was stored stays and costs a later attempt nothing.
-pub(crate) fn append(replica: &Replica, new: &NewCommit) -> Result<(Hash, Hash)> {
+/// `conflict` when somebody else moved the branch or staged something; what was stored stays and costs a later attempt nothing.
+pub(crate) fn append(replica: &Replica, planned: &Refs, new: &NewCommit) -> Result<(Hash, Hash)> {
     let store = replica.store();
     let root = new.root.put(store)?;
     let parents = new.parents.iter().map(|id| Commit::load(store, id)).collect::<Result<Vec<_>, _>>()?;
@@ -135,10 +135,10 @@ pub(crate) fn append(replica: &Replica, new: &NewCommit) -> Result<(Hash, Hash)>
     };
     let id = commit.put(store)?;
     let moved = refs::update(store, |refs: &mut Refs| {
-        if refs.head_commit().as_ref() != new.parents.first() || refs.head != before.head {
+        if !refs.has_work_of(planned) {
             return Ok(Err(Error::conflict(
-                format!("committing to branch {:?}", refs.head),
-                "somebody else committed meanwhile; run it again on top of the new version",
+                format!("committing to branch {:?}", planned.head),
+                "somebody else committed or staged changes meanwhile; run it again on top of them",
             )));
         }
         let branch = refs.head.clone();

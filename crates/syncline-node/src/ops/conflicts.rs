@@ -190,7 +190,7 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<Resolved> {
     let conflicts = Conflicts { items: open }.put(store)?;
     work::transition(replica, &before, &after, false, || {
         refs::update(store, |now| {
-            if now.merging.as_ref() != Some(&merging) || now.staged != refs.staged {
+            if !now.has_work_of(&refs) {
                 let why = "the merge changed meanwhile; look at `syncline conflicts` and run it again";
                 return Ok(Err(Error::conflict("resolving conflicts", why)));
             }

@@ -73,20 +73,18 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     }
     let started = replica.clock().monotonic();
     work::recover(replica)?;
-    let refs = replica.refs()?;
-    let kept = kept_versions(replica, &refs, request)?;
+    let kept = match request.keep_last.is_some() || request.keep_within_ms.is_some() {
+        true => give_up(replica, request)?,
+        false => kept_versions(replica, &replica.refs()?, request)?,
+    };
     let mut report = Report {
         versions_kept: kept.values().filter(|version| version.keep).count() as u64,
         versions_dropped: kept.values().filter(|version| !version.keep).count() as u64,
         ..Report::default()
     };
-    if request.keep_last.is_some() || request.keep_within_ms.is_some() {
-        give_up(replica, &kept)?;
-    }
-    let refs = replica.refs()?;
     progress.stage("finding what is needed", 0, Unit::Objects);
     let options = GcOptions { grace_ms: request.grace_ms, min_live_percent: 50 };
-    let done = replica.store().gc(&options, |marker| mark_all(replica, &refs, &kept, marker, progress))?;
+    let done = replica.store().gc(&options, |marker| mark_all(replica, kept, marker, progress))?;
     report.live_objects = done.live_objects;
     report.dead_objects = done.dead_objects;
     report.files_condemned = done.files_condemned;
@@ -140,8 +138,19 @@ fn kept_versions(replica: &Replica, refs: &Refs, request: &Request) -> Result<Ve
 }
 
 /// Notes in the refs what is about to be given up, and forgets moves from and to it: undo must not lead to a version
-/// whose data is gone.
-fn give_up(replica: &Replica, kept: &Versions) -> Result<()> {
+/// whose data is gone. What is kept is decided with the names that are there at that moment.
+fn give_up(replica: &Replica, request: &Request) -> Result<Versions> {
+    refs::update(replica.store(), |refs| {
+        let kept = kept_versions(replica, refs, request);
+        if let Ok(kept) = &kept {
+            note(refs, kept);
+        }
+        Ok(kept)
+    })?
+}
+
+/// Which versions are given up, and what of the history still leads to whole ones.
+fn note(refs: &mut Refs, kept: &Versions) {
     let whole = |version: &Version| version.keep && !version.given_up;
     let is_whole = |id: &Hash| kept.get(id).is_some_and(whole);
     // What is below a version of the other sort starts a line of its own sort.
@@ -153,31 +162,24 @@ fn give_up(replica: &Replica, kept: &Versions) -> Result<()> {
     let (mut dropped, held) = (below(false), below(true));
     // Given up before, and named since.
     dropped.extend(kept.iter().filter(|(_, version)| version.keep && version.given_up).map(|(id, _)| *id));
-    refs::update(replica.store(), |refs| {
-        let named = |id: Option<Hash>| id.is_none_or(|id| is_whole(&id));
-        refs.history.retain(|step| named(step.from) && named(step.to));
-        refs.dropped.clone_from(&dropped);
-        refs.held.clone_from(&held);
-        Ok(())
-    })?;
-    Ok(())
+    let named = |id: Option<Hash>| id.is_none_or(|id| is_whole(&id));
+    refs.history.retain(|step| named(step.from) && named(step.to));
+    (refs.dropped, refs.held) = (dropped, held);
 }
 
-fn mark_all(
-    replica: &Replica,
-    refs: &Refs,
-    kept: &Versions,
-    marker: &mut Marker<'_>,
-    progress: &dyn Progress,
-) -> Result<()> {
+/// Marks what `kept` says, and whatever was named since that was decided.
+fn mark_all(replica: &Replica, mut kept: Versions, marker: &mut Marker<'_>, progress: &dyn Progress) -> Result<()> {
     let visit = |marker: &mut Marker<'_>, id: &Hash| -> Result<bool> {
         let first = marker.mark(id)?;
         progress.advance(u64::from(first));
         Ok(first)
     };
-    let (store, part) = (replica.store(), replica.part()?);
+    let (store, part, refs) = (replica.store(), replica.part()?, replica.refs()?);
+    for step in Log::of_what_is_here(store, refs.commits()) {
+        kept.entry(step?.0).or_insert_with(|| Version { keep: true, ..Version::default() });
+    }
     let mut roots = IdSet::default();
-    for (id, version) in kept {
+    for (id, version) in &kept {
         match Commit::load(store, id) {
             Ok(commit) => {
                 marker.mark(id)?;

@@ -348,7 +348,7 @@ pub(super) fn publish(
     let Some(message) = what.message else {
         let root = after.put(replica.store())?;
         refs::update(replica.store(), |now| {
-            if now.staged != refs.staged || now.head_commit() != refs.head_commit() || now.head != refs.head {
+            if !now.has_work_of(refs) {
                 return Ok(Err(moved()));
             }
             // Staging what is committed already is staging nothing.
@@ -372,6 +372,6 @@ pub(super) fn publish(
         meta: BTreeMap::new(),
         why: what.verb,
     };
-    let (commit, root) = commit::append(replica, &new)?;
+    let (commit, root) = commit::append(replica, refs, &new)?;
     Ok((Some(commit), root))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use syncline_base::Hash;
 use syncline_tree::conflicts::Item;
 use syncline_tree::refs::{self, Merging};
-use syncline_tree::{Conflicts, DatasetRoot, commit as graph, dataset};
+use syncline_tree::{Conflicts, DatasetRoot, Refs, dataset};
 
 use super::commit::{self, NewCommit};
 use crate::change::{self, TreeChange};
@@ -68,18 +68,27 @@ pub struct Report {
 /// `conflict` when changes are staged or files were edited; `not-found` when the version does not exist; `denied` when
 /// most of a tree would be deleted.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    work::recover(replica)?;
+    let theirs = revision::resolve(replica, &replica.refs()?, &request.name)?;
+    merge(replica, request, theirs)
+}
+
+/// As `run`, of the commit `theirs`: the request's name is only told.
+///
+/// # Errors
+/// As `run`.
+pub(super) fn merge(replica: &Replica, request: &Request, theirs: Hash) -> Result<Report> {
     let started = replica.clock().monotonic();
     work::recover(replica)?;
     let refs = replica.refs()?;
     let store = replica.store();
-    let theirs = revision::resolve(replica, &refs, &request.name)?;
     let ours = refs.head_commit().ok_or_else(Error::no_commit_yet)?;
-    if refs.merging.is_some() || refs.staged.is_some() {
+    if refs.has_staged() {
         let why = "a merge or other changes are staged; commit them or drop them with `syncline checkout --force HEAD`";
         return Err(Error::conflict(format!("merging {:?}", request.name), why));
     }
     let ours_root = replica.root_of(&ours)?;
-    let base = graph::merge_base(store, ours, theirs)?;
+    let base = dataset::merge_base(store, &ours, &theirs)?;
     let mut report = Report {
         outcome: Outcome::UpToDate,
         commit: ours,
@@ -92,7 +101,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     if base != Some(theirs) {
         let theirs_root = replica.root_of(&theirs)?;
         let base_root = base.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
-        let plan = Plan { request, ours, theirs, base, ours_root };
+        let plan = Plan { request, refs: &refs, ours, theirs, base, ours_root };
         if base == Some(ours) {
             plan.fast_forward(replica, &theirs_root, &mut report)?;
         } else {
@@ -109,6 +118,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
 
 struct Plan<'a> {
     request: &'a Request,
+    /// What it was planned on.
+    refs: &'a Refs,
     ours: Hash,
     theirs: Hash,
     base: Option<Hash>,
@@ -126,7 +137,7 @@ impl Plan<'_> {
         self.check(replica, after, report)?;
         work::transition(replica, &self.ours_root, after, false, || {
             refs::update(replica.store(), |refs| {
-                if refs.head_commit() != Some(self.ours) {
+                if !refs.has_work_of(self.refs) {
                     return Ok(Err(self.overtaken()));
                 }
                 let (branch, hlc) = (refs.head.clone(), replica.stamp(refs, []));
@@ -140,7 +151,10 @@ impl Plan<'_> {
     }
 
     fn overtaken(&self) -> Error {
-        Error::conflict(format!("merging {:?}", self.request.name), "somebody else committed meanwhile; run it again")
+        Error::conflict(
+            format!("merging {:?}", self.request.name),
+            "somebody else committed or staged changes meanwhile; run it again",
+        )
     }
 
     fn finish(&self, replica: &Replica, merged: DatasetRoot, items: Vec<Item>, report: &mut Report) -> Result<()> {
@@ -167,7 +181,7 @@ impl Plan<'_> {
             meta: BTreeMap::new(),
             why: "merge",
         };
-        Ok(commit::append(replica, &new)?.0)
+        Ok(commit::append(replica, self.refs, &new)?.0)
     }
 
     fn wait(&self, replica: &Replica, merged: &DatasetRoot, items: Vec<Item>) -> Result<Hash> {
@@ -176,7 +190,7 @@ impl Plan<'_> {
         let name = self.request.name.clone();
         let waiting = Merging { theirs: self.theirs, base: self.base, name, conflicts };
         refs::update(replica.store(), |refs| {
-            if refs.head_commit() != Some(self.ours) || refs.merging.is_some() || refs.staged.is_some() {
+            if !refs.has_work_of(self.refs) {
                 return Ok(Err(self.overtaken()));
             }
             refs.staged = Some(staged);

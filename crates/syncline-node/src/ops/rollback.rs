@@ -57,7 +57,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let store = replica.store();
     let to = revision::resolve(replica, &refs, &request.to)?;
     let current = refs.head_commit().ok_or_else(Error::no_commit_yet)?;
-    if refs.staged.is_some() || refs.merging.is_some() {
+    if refs.has_staged() {
         let why = "changes are staged; commit them or drop them with `syncline checkout --force HEAD` first";
         return Err(Error::conflict(format!("rolling back to {:?}", request.to), why));
     }
@@ -78,6 +78,6 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         meta: BTreeMap::from([("rollback-to".into(), to.to_string())]),
         why: "rollback",
     };
-    let ((commit, _), _) = work::transition(replica, &before, &after, false, || commit::append(replica, &new))?;
+    let ((commit, _), _) = work::transition(replica, &before, &after, false, || commit::append(replica, &refs, &new))?;
     Ok(Report { commit, root: target.root, to, changes, seconds: seconds() })
 }

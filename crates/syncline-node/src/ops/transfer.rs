@@ -359,6 +359,11 @@ impl<'a> Exchange<'a> {
         self.report.commits += pulled.commits;
         self.report.objects += pulled.objects;
         self.report.deltas += pulled.deltas;
+        for (full, _) in &pulled.refs {
+            // They become names here: a peer may send anything.
+            let name = full.strip_prefix(BRANCHES).or_else(|| full.strip_prefix(TAGS));
+            name.map_or(Ok(()), refs::check_name)?;
+        }
         let (remote, branch) = refs::update(self.replica.store(), |refs| {
             let name = remember(refs, &self.request.url, &pulled.refs);
             let hlc = self.replica.stamp(refs, []);
@@ -390,7 +395,7 @@ impl<'a> Exchange<'a> {
             allow_mass_delete: self.request.allow_mass_delete,
             ..merge::Request::default()
         };
-        let merged = merge::run(self.replica, &merge)?;
+        let merged = merge::merge(self.replica, &merge, theirs)?;
         self.report.merged = Some(merged.outcome);
         self.report.conflicts = merged.conflicts;
         self.report.changes = merged.changes;
@@ -454,7 +459,7 @@ fn adopt(replica: &Replica, branch: &str, theirs: Hash, report: &mut Report) -> 
     let after = replica.root_of(&theirs)?;
     work::transition(replica, &before, &after, false, || {
         refs::update(replica.store(), |refs| {
-            if refs.branches.contains_key(branch) || refs.staged.is_some() {
+            if refs.head != branch || refs.branches.contains_key(branch) || refs.has_staged() {
                 let why = "changes were staged or committed here meanwhile; commit them and run it again";
                 return Ok(Err(Error::conflict(format!("pulling branch {branch:?}"), why)));
             }

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::Store;
 
-use super::{Commit, Log, is_ancestor, merge_base};
+use super::{Commit, Log, is_ancestor, merge_bases};
 use crate::record::{self, Record};
 
 fn store() -> Store {
@@ -112,7 +112,7 @@ fn ancestors(parents: &[Vec<usize>], of: usize) -> Vec<usize> {
 
 proptest! {
     #[test]
-    fn merge_base_is_a_best_common_ancestor(shape in prop::collection::vec((any::<u16>(), any::<u16>(), any::<bool>()), 1..24)) {
+    fn merge_bases_are_the_best_common_ancestors(shape in prop::collection::vec((any::<u16>(), any::<u16>(), any::<bool>()), 1..24)) {
         let store = store();
         let mut ids: Vec<Hash> = Vec::new();
         let mut parents: Vec<Vec<usize>> = Vec::new();
@@ -133,16 +133,13 @@ proptest! {
             for y in 0..ids.len() {
                 let (ax, ay) = (ancestors(&parents, x), ancestors(&parents, y));
                 let common: Vec<usize> = ax.iter().copied().filter(|a| ay.contains(a)).collect();
-                let best = merge_base(&store, ids[x], ids[y]).expect("all are stored");
-                let found = best.map(|id| ids.iter().position(|other| *other == id).expect("it is one of ours"));
-                match found {
-                    None => prop_assert!(common.is_empty()),
-                    Some(found) => {
-                        prop_assert!(common.contains(&found));
-                        // No other common ancestor descends from it.
-                        prop_assert!(common.iter().all(|&c| c == found || !ancestors(&parents, c).contains(&found)));
-                    }
-                }
+                let found = merge_bases(&store, ids[x], ids[y]).expect("all are stored");
+                // Those that no other common ancestor descends from.
+                let best = common.iter().filter(|c| common.iter().all(|d| d == *c || !ancestors(&parents, *d).contains(c)));
+                let best: BTreeSet<Hash> = best.map(|c| ids[*c]).collect();
+                prop_assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), best);
+                let generation = |id: &Hash| Commit::load(&store, id).expect("all are stored").generation;
+                prop_assert!(found.windows(2).all(|pair| (generation(&pair[0]), pair[0]) > (generation(&pair[1]), pair[1])));
                 prop_assert_eq!(is_ancestor(&store, ids[x], ids[y]).expect("all are stored"), ay.contains(&x));
             }
         }

@@ -1,0 +1,111 @@
+//! What two versions were made from, to merge them: their common ancestor, or one made up when histories were merged crosswise.
+//!
+//! Two replicas that merge each other at the same time have two best common ancestors afterwards. Taking one of them for the base
+//! would bring rows back that one side deleted, and undo what it changed, since it saw both. So the ancestors are merged first, and
+//! what comes out is the base ("recursive" merge; it is git's way, too). Where the ancestors exclude each other and the two sides then
+//! decided differently nobody can say which side changed its mind: that is refused and named.
+//!
+//! Owns no state. What is made up is stored like any commit, so that it can be shown and looked at.
+
+use std::collections::BTreeMap;
+
+use syncline_base::Hash;
+use syncline_store::Store;
+
+use super::{DatasetRoot, merge_roots};
+use crate::commit::{self, Commit};
+use crate::conflicts::Item;
+use crate::table::Table;
+use crate::{Error, Result};
+
+/// More best common ancestors than histories have that were not made to have many.
+const MAX_BASES: usize = 64;
+/// How many rows an error counts up.
+const SHOWN: usize = 5;
+
+/// The commit that a merge of `ours` and `theirs` starts from; `None` when the histories are unrelated.
+///
+/// # Errors
+/// `conflict` when both merged what excluded each other and decided differently; the store's.
+pub fn merge_base(store: &Store, ours: &Hash, theirs: &Hash) -> Result<Option<Hash>> {
+    let mut disputed = Vec::new();
+    let base = base_of(store, *ours, *theirs, &mut disputed)?;
+    if !disputed.is_empty() {
+        disputed.sort_unstable();
+        disputed.dedup();
+        check(store, &disputed, [ours, theirs])?;
+    }
+    Ok(base)
+}
+
+/// The base, and what its parts could not agree on.
+fn base_of(store: &Store, ours: Hash, theirs: Hash, disputed: &mut Vec<Item>) -> Result<Option<Hash>> {
+    let bases = commit::merge_bases(store, ours, theirs)?;
+    if bases.len() > MAX_BASES {
+        let text = format!("the histories were merged crosswise: they have {} best common versions", bases.len());
+        return Err(Error::Conflict(text));
+    }
+    let mut bases = bases.into_iter();
+    let Some(mut base) = bases.next() else { return Ok(None) };
+    for next in bases {
+        let below = base_of(store, base, next, disputed)?;
+        let root = |id: &Hash| DatasetRoot::load(store, &Commit::load(store, id)?.root);
+        let below = below.as_ref().map(root).transpose()?.unwrap_or_default();
+        let (merged, items) = merge_roots(store, &below, &root(&base)?, &root(&next)?)?;
+        disputed.extend(items);
+        base = made_up(store, [base, next], &merged)?;
+    }
+    Ok(Some(base))
+}
+
+/// Stores the version that two make together; every replica makes the same one.
+fn made_up(store: &Store, parents: [Hash; 2], root: &DatasetRoot) -> Result<Hash> {
+    let (one, two) = (Commit::load(store, &parents[0])?, Commit::load(store, &parents[1])?);
+    Commit {
+        parents: parents.to_vec(),
+        generation: one.generation.max(two.generation) + 1,
+        root: root.put(store)?,
+        author: String::new(),
+        hlc: one.hlc.max(two.hlc),
+        message: "the base of a merge".to_owned(),
+        meta: BTreeMap::new(),
+    }
+    .put(store)
+}
+
+/// Refuses rows that the two sides have decided differently.
+fn check(store: &Store, disputed: &[Item], sides: [&Hash; 2]) -> Result<()> {
+    let roots = sides.map(|id| DatasetRoot::load(store, &Commit::load(store, id)?.root));
+    let [ours, theirs] = roots;
+    let (ours, theirs) = (ours?, theirs?);
+    let mut open = Vec::new();
+    for item in disputed {
+        let (ours, theirs) = (ours.tree(&item.tree), theirs.tree(&item.tree));
+        if ours == theirs {
+            continue;
+        }
+        let row = |tree: Option<&crate::TableRef>| -> Result<Option<String>> {
+            let Some(table) = tree.map(|tree| Table::open(store, tree)).transpose()? else { return Ok(None) };
+            let row = table.get_rows(&item.key_bytes()?)?;
+            Ok(row.map(|row| format!("{:?} {:?}", row.batch, row.externals)))
+        };
+        if item.key.is_empty() {
+            open.push(item.tree.to_string());
+        } else if row(ours)? != row(theirs)? {
+            let schema = ours.or(theirs).map(|tree| Table::open(store, tree)).transpose()?;
+            let key = schema.map(|table| crate::key::to_json(table.schema(), &item.key_bytes()?)).transpose()?;
+            let key = key.map(|key| serde_json::Value::Object(key).to_string()).unwrap_or_default();
+            open.push(format!("{} {key}", item.tree));
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let (shown, more) = (&open[..open.len().min(SHOWN)], open.len().saturating_sub(SHOWN));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(Error::Conflict(format!(
+        "both sides have merged the same two versions and decided conflicts differently in {}{more}: make them equal on one side, \
+         commit, and merge again",
+        shown.join(", ")
+    )))
+}
