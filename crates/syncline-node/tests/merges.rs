@@ -268,6 +268,7 @@ fn a_link_does_not_take_the_mode_of_a_file() {
     assert_eq!(place.merge("side").expect("they fit").outcome, merge::Outcome::Merged);
     let mode = std::fs::metadata(place.path().join("run.sh/x")).expect("it is there").permissions().mode();
     assert_eq!((place.read("run.sh/x").as_deref(), mode & 0o111), (Some("more"), 0o111));
+}
 
 /// `a` and `b` have merged each other's versions `a1` and `b2` at the same time; both changed row 5, and each kept its own.
 fn merged_crosswise(row_5: bool) -> Place {
