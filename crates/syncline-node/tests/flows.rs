@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use syncline_base::Kind;
 use syncline_node::import::Mode;
-use syncline_node::ops::{
-    branch, checkout, diff, gc, history, log, repair, rollback, status, transfer, verify,
-};
+use syncline_node::ops::{branch, checkout, diff, gc, history, log, repair, rollback, status, transfer, verify};
 use syncline_node::progress::Silent;
 
 use crate::support::Place;
