@@ -55,6 +55,18 @@ impl Local for Replica {
         keep_past(self, past).map_err(to_sync)
     }
 
+    fn shallow(&self) -> syncline_sync::Result<Vec<Hash>> {
+        Ok(Self::refs(self).map_err(to_sync)?.shallow.into_iter().collect())
+    }
+
+    fn keep_shallow(&self, shallow: &[Hash]) -> syncline_sync::Result<()> {
+        refs::update(self.store(), |refs| {
+            refs.shallow.extend(shallow);
+            Ok(())
+        })
+        .map_err(to_sync)
+    }
+
     fn move_ref(&self, request: &RefMove) -> syncline_sync::Result<()> {
         match try_move(self, request).map_err(to_sync)? {
             Outcome::Done => Ok(()),

@@ -5,6 +5,7 @@ mod cut_off;
 mod flows;
 mod merges;
 mod partial;
+mod short_histories;
 mod staged;
 mod support;
 mod transfers;

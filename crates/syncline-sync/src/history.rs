@@ -3,10 +3,10 @@
 //! Owns nothing. Relies on a commit's generation being larger than its parents', so that a walk from the largest
 //! generation down sees every child before its parents; the receiver checks that before it stores a commit.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use syncline_base::Hash;
 use syncline_base::hash::IdSet;
+use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_tree::Commit;
 
@@ -33,20 +33,35 @@ struct Mark {
     distance: u32,
 }
 
-/// The commits in the history of `wants` that are not in the history of `heads`, at most `depth` from a want.
+/// What the receiver says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Theirs<'a> {
+    /// Commits that it has.
+    pub(crate) heads: &'a [Hash],
+    /// Commits that it lacks although it has some that follow from them.
+    pub(crate) lacks: &'a IdSet,
+}
+
+/// The commits in the history of `wants` that are not in that of the receiver, at most `depth` from a want.
 /// Heads that this store does not have are passed over. Of what is in `gone` only the records can be sent: that joins the
 /// histories of both sides when there is something common before it; otherwise nothing from there on back is sent.
 ///
 /// # Errors
 /// The store's. A parent that is missing ends the walk there: a shallow replica sends what it has.
-pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<u32>, gone: &IdSet) -> Result<Plan> {
-    let joins = depth.is_none() && !heads.is_empty();
+pub(crate) fn plan(
+    store: &Store,
+    wants: &[Hash],
+    theirs: Theirs<'_>,
+    depth: Option<u32>,
+    gone: &IdSet,
+) -> Result<Plan> {
+    let joins = depth.is_none() && !theirs.heads.is_empty();
     let depth = depth.unwrap_or(u32::MAX);
     let mut walk = Walk { store, marks: BTreeMap::new(), heap: BinaryHeap::new(), pending: 0 };
     for want in wants {
         walk.enter(*want, Mark { wanted: true, known: false, distance: 0 }, false)?;
     }
-    for head in heads {
+    for head in theirs.heads {
         walk.enter(*head, Mark { wanted: false, known: true, distance: u32::MAX }, true)?;
     }
     let mut plan = Plan::default();
@@ -70,6 +85,10 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
             continue;
         }
         for parent in Commit::load(store, &id)?.parents {
+            // Where the receiver's history ends, nothing follows from what it has; what is wanted for itself may go on.
+            if mark.known && theirs.lacks.contains(&parent) {
+                continue;
+            }
             walk.enter(parent, Mark { distance, ..mark }, true)?;
         }
     }
@@ -77,7 +96,7 @@ pub(crate) fn plan(store: &Store, wants: &[Hash], heads: &[Hash], depth: Option<
     // Both sides' histories meet in these; most of them were never taken from the heap.
     plan.common = walk.marks.iter().filter(|(_, mark)| mark.wanted && mark.known).map(|(id, _)| *id).collect();
     if plan.common.is_empty() && !plan.past.is_empty() {
-        return self::plan(store, wants, &[], None, gone);
+        return self::plan(store, wants, Theirs { heads: &[], lacks: theirs.lacks }, None, gone);
     }
     plan.past.reverse();
     Ok(plan)
@@ -146,6 +165,29 @@ pub(crate) fn haves(store: &Store, heads: &[Hash]) -> Result<Vec<Hash>> {
         }
     }
     Ok(haves)
+}
+
+/// The parents that these shallow commits came without and that are not here yet, at most `most`.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn lacks(store: &Store, shallow: &[Hash], most: usize) -> Result<Vec<Hash>> {
+    let mut lacks = BTreeSet::new();
+    for id in shallow {
+        match Commit::load(store, id) {
+            Ok(commit) => {
+                for parent in commit.parents {
+                    if !store.contains(&parent)? {
+                        lacks.insert(parent);
+                    }
+                }
+            }
+            // It was collected since.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(lacks.into_iter().take(most).collect())
 }
 
 /// Whether `id` is one of `heads` or in their history.

@@ -85,6 +85,18 @@ pub trait Local: Send + Sync {
         Err(Error::Invalid(why))
     }
 
+    /// Commits that came without all of their parents, as [`Self::keep_shallow`] was told.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading them.
+    fn shallow(&self) -> Result<Vec<Hash>>;
+
+    /// Notes that these commits came without all of their parents, before a ref leads to them.
+    ///
+    /// # Errors
+    /// Whatever keeps it from writing.
+    fn keep_shallow(&self, shallow: &[Hash]) -> Result<()>;
+
     /// Moves a ref.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ pub enum Want {
         depth: u32,
         /// Commits that the client has, complete.
         heads: Vec<Hash>,
+        /// Commits right before those that it has, which it lacks: its history ends there.
+        lacks: Vec<Hash>,
         /// The client has nothing at all: nothing needs to be asked.
         empty: bool,
         /// The file tree without the contents of files.
@@ -94,6 +96,8 @@ pub struct Welcome {
     pub head: String,
     /// In a push: commits that the server has, complete.
     pub heads: Vec<Hash>,
+    /// In a push: commits right before those that the server has, which it lacks.
+    pub lacks: Vec<Hash>,
     /// In a push: the server has nothing at all.
     pub empty: bool,
 }
@@ -367,6 +371,7 @@ impl Message {
                 put_refs(out, &welcome.refs);
                 put_text(out, &welcome.head);
                 put_ids(out, &welcome.heads);
+                put_ids(out, &welcome.lacks);
                 out.put_u8(u8::from(welcome.empty));
             }
             Self::Haves(ids) => put_ids(out, ids),
@@ -422,6 +427,7 @@ impl Message {
                 refs: refs(&mut r)?,
                 head: r.text("head")?,
                 heads: r.ids("heads")?,
+                lacks: r.ids("lacks")?,
                 empty: r.flag("empty")?,
             }),
             ASK_HAVES => Self::AskHaves,

@@ -274,6 +274,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             tables: None,
             depth: 0,
             heads: vec![head],
+            lacks: vec![Hash::of(b"b")],
             empty,
             outline: !empty,
         }),
@@ -285,6 +286,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             refs: vec![(MAIN.into(), id)],
             head: MAIN.into(),
             heads: vec![id],
+            lacks: vec![id],
             empty
         })),
         Just(Message::AskHaves),

@@ -347,6 +347,8 @@ fn nodes_before_their_children_are_refused() {
     assert!(!client.store.contains(&table.root).unwrap());
 }
 
+mod shallow;
+
 mod long_cells {
     //! Cells that are stored as chunks.
 

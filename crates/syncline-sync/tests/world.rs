@@ -18,21 +18,22 @@ pub(crate) struct World {
     backend: Memory,
     pub(crate) store: Store,
     refs: Mutex<BTreeMap<String, Hash>>,
+    shallow: Mutex<Vec<Hash>>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let backend = Memory::new();
         let store = syncline_tree::open_store(Arc::new(backend.clone()), true, Arc::new(SystemClock)).unwrap();
-        Self { backend, store, refs: Mutex::default() }
+        Self { backend, store, refs: Mutex::default(), shallow: Mutex::default() }
     }
 
     /// What is left after the process was killed: refs (they are durable when they move) and flushed objects.
     pub(crate) fn killed(self) -> Self {
-        let Self { backend, store, refs } = self;
+        let Self { backend, store, refs, shallow } = self;
         drop(store);
         let store = syncline_tree::open_store(Arc::new(backend.clone()), false, Arc::new(SystemClock)).unwrap();
-        Self { backend, store, refs }
+        Self { backend, store, refs, shallow }
     }
 
     pub(crate) fn at(&self, name: &str) -> Option<Hash> {
@@ -72,8 +73,17 @@ impl World {
 
     /// Checks that everything under every ref is here.
     pub(crate) fn check_whole(&self) {
+        self.check(syncline_tree::Log::new);
+    }
+
+    /// As [`Self::check_whole`], for what is here of the history.
+    pub(crate) fn check_shallow(&self) {
+        self.check(syncline_tree::Log::of_what_is_here);
+    }
+
+    fn check(&self, log: impl Fn(&Store, [Hash; 1]) -> syncline_tree::Log) {
         for (name, id) in self.refs.lock().unwrap().iter() {
-            for step in syncline_tree::Log::new(&self.store, [*id]) {
+            for step in log(&self.store, [*id]) {
                 let (id, commit) = step.unwrap_or_else(|error| panic!("{name}: {error}"));
                 let root = DatasetRoot::load(&self.store, &commit.root).unwrap();
                 for (tree, table) in root.trees() {
@@ -99,6 +109,15 @@ impl Local for World {
 
     fn head(&self) -> Result<Option<String>> {
         Ok(self.at("branches/main").map(|_| "branches/main".to_owned()))
+    }
+
+    fn shallow(&self) -> Result<Vec<Hash>> {
+        Ok(self.shallow.lock().unwrap().clone())
+    }
+
+    fn keep_shallow(&self, shallow: &[Hash]) -> Result<()> {
+        self.shallow.lock().unwrap().extend(shallow);
+        Ok(())
     }
 
     fn move_ref(&self, request: &RefMove) -> Result<()> {

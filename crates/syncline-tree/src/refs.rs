@@ -50,6 +50,9 @@ pub struct Refs {
     /// Ancestors of what is `dropped` whose data is kept, and with it that of their own ancestors: the newest of each line.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<Hash>,
+    /// Commits that came without all of their parents: the history that this replica has ends there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shallow: BTreeSet<Hash>,
     /// The last moves, oldest first: what undo goes back along, and what garbage collection keeps.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Move>,
@@ -125,6 +128,7 @@ impl Refs {
             staged: None,
             merging: None,
             dropped: BTreeSet::new(),
+            shallow: BTreeSet::new(),
             held: BTreeSet::new(),
             history: VecDeque::new(),
         }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use syncline_base::Hash;
+use syncline_base::hash::IdSet;
 use syncline_store::Store;
 use syncline_store::codec::Registry;
 use syncline_tree::TreeName;
@@ -71,6 +72,10 @@ pub struct Receiver<'a> {
     compared: BTreeMap<TreeName, Compared>,
     /// Everything is passed over until this step begins again.
     redo: Option<u64>,
+    /// The last step that was begun again.
+    redone: Option<u64>,
+    /// Commits whose data was given up here: nothing can be made from them.
+    gone: IdSet,
     steps: u64,
     unflushed: usize,
     objects: u64,
@@ -107,6 +112,7 @@ impl<'a> Receiver<'a> {
             tables: scope.as_ref().map(|scope| scope.iter().map(graph::tree_to_text).collect()),
             depth: request.depth.unwrap_or(0),
             heads: heads.iter().take(HEADS_MAX).copied().collect(),
+            lacks: history::lacks(local.store(), &local.shallow()?, wire::MAX_IDS)?,
             empty,
             outline: request.outline,
         };
@@ -152,6 +158,7 @@ impl<'a> Receiver<'a> {
             refs: named,
             head: String::new(),
             heads: heads.iter().filter(|id| !told.contains(id)).take(others).copied().collect(),
+            lacks: history::lacks(local.store(), &local.shallow()?, wire::MAX_IDS)?,
             empty,
         };
         let purpose = Purpose::Push { moves: accepted, moved: Vec::new() };
@@ -178,6 +185,8 @@ impl<'a> Receiver<'a> {
             comparing: None,
             compared: BTreeMap::new(),
             redo: None,
+            redone: None,
+            gone: local.given_up()?.into_iter().collect(),
             steps: 0,
             unflushed: 0,
             objects: 0,
@@ -270,6 +279,9 @@ impl<'a> Receiver<'a> {
         }
         self.keep_past()?;
         self.flush()?;
+        if !self.shallow.is_empty() {
+            self.local.keep_shallow(&self.shallow.iter().copied().collect::<Vec<_>>())?;
+        }
         match &mut self.purpose {
             Purpose::Pull { result } => {
                 for (name, id) in &result.refs {
@@ -343,8 +355,14 @@ impl Session for Receiver<'_> {
             }
             (Phase::Stream, Message::Plan { .. }) => Ok(()),
             (Phase::Stream, Message::Past(records)) => self.past(&records),
-            (Phase::Stream, Message::Objects(objects)) => self.objects(objects),
-            (Phase::Stream, Message::Part(bytes)) => self.part(&bytes),
+            (Phase::Stream, Message::Objects(objects)) => {
+                let taken = self.objects(objects);
+                self.or_again(taken)
+            }
+            (Phase::Stream, Message::Part(bytes)) => {
+                let taken = self.part(&bytes);
+                self.or_again(taken)
+            }
             (Phase::Stream, Message::Offer(items)) => self.offer(&items),
             (Phase::Stream, Message::Propose(trees)) => self.propose(trees),
             (Phase::Stream, Message::Answer { tree, body }) => self.answer(tree, &body),

@@ -22,7 +22,7 @@ use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
 use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
-use crate::history::{self, Plan};
+use crate::history::{self, Plan, Theirs};
 use crate::seen::Seen;
 use crate::squeeze;
 use crate::wire::{self, Message, Move, Step, Want, Welcome};
@@ -85,6 +85,8 @@ pub struct Sender {
     depth: Option<u32>,
     /// Commits whose data is not here any more.
     gone: IdSet,
+    /// Commits that the receiver lacks although it has some that follow from them.
+    lacks: IdSet,
     wants: Vec<Hash>,
     /// The receiver has nothing: nothing needs to be asked, and nothing is sent as a delta.
     empty: bool,
@@ -142,7 +144,7 @@ impl Sender {
 
     /// The server's side of a pull.
     pub(super) fn pull(local: &dyn Local, want: Want) -> Result<Self> {
-        let Want::Pull { refs: names, tables, depth, heads, empty, outline } = want else {
+        let Want::Pull { refs: names, tables, depth, heads, lacks, empty, outline } = want else {
             return Err(Error::protocol("hello", "it is not a pull"));
         };
         let all = local.refs()?;
@@ -170,7 +172,8 @@ impl Sender {
         this.check_part()?;
         this.depth = Some(depth).filter(|depth| *depth > 0);
         let head = local.head()?.unwrap_or_default();
-        this.outbox.push_back(Message::Welcome(Welcome { refs, head, heads: Vec::new(), empty: false }));
+        this.outbox.push_back(Message::Welcome(Welcome { refs, head, ..Welcome::default() }));
+        this.lacks = lacks.into_iter().collect();
         this.begin(&heads, empty)?;
         Ok(this)
     }
@@ -185,6 +188,7 @@ impl Sender {
             part: local.part()?,
             depth: None,
             gone: local.given_up()?.into_iter().collect(),
+            lacks: IdSet::default(),
             wants,
             empty: false,
             plan: Plan::default(),
@@ -259,7 +263,8 @@ impl Sender {
 
     /// Finds out what is missing, now that some of the receiver's commits are known.
     fn begin(&mut self, heads: &[Hash], empty: bool) -> Result<()> {
-        self.plan = history::plan(&self.store, &self.wants, heads, self.depth, &self.gone)?;
+        let theirs = Theirs { heads, lacks: &self.lacks };
+        self.plan = history::plan(&self.store, &self.wants, theirs, self.depth, &self.gone)?;
         self.position = self.plan.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         self.empty = empty;
         if self.plan.common.is_empty()
@@ -297,6 +302,7 @@ impl Sender {
         }
         let mut heads: Vec<Hash> = welcome.refs.iter().map(|(_, id)| *id).collect();
         heads.extend(&welcome.heads);
+        self.lacks = welcome.lacks.iter().copied().collect();
         self.begin(&heads, welcome.empty)
     }
 
@@ -366,8 +372,12 @@ impl Sender {
         }
     }
 
-    /// Which of a commit's parents both sides have when the commit arrives.
+    /// Which of a commit's parents both sides have when the commit arrives. None for what is sent again: that the receiver
+    /// has the data of its parent may be what was wrong.
     fn base_of(&self, at: usize, commit: &Commit) -> Option<Hash> {
+        if self.redone.contains(&at) {
+            return None;
+        }
         let sent = |id: &Hash| self.position.get(id).is_some_and(|position| *position < at);
         let known = |id: &Hash| self.plan.common.contains(id) || sent(id);
         commit.parents.iter().find(|id| known(id) && !self.gone.contains(*id)).copied()
@@ -436,8 +446,7 @@ impl Sender {
         let bytes = self.store.get(&id)?;
         let commit = Commit::decode(&bytes)?;
         let root_bytes = self.store.get(&commit.root)?;
-        // What was done again may lack the base's records, too.
-        let base = self.base_of(at, &commit).filter(|_| !self.redone.contains(&at));
+        let base = self.base_of(at, &commit);
         let (base_bytes, base_root) = match base {
             Some(base) => {
                 let bytes = self.store.get(&base)?;

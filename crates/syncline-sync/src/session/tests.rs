@@ -59,6 +59,14 @@ impl Local for Replica {
         Ok(Some(MAIN.to_owned()))
     }
 
+    fn shallow(&self) -> Result<Vec<Hash>> {
+        Ok(Vec::new())
+    }
+
+    fn keep_shallow(&self, shallow: &[Hash]) -> Result<()> {
+        panic!("nothing is shallow here: {shallow:?}")
+    }
+
     fn move_ref(&self, request: &RefMove) -> Result<()> {
         *self.main.lock().unwrap() = request.target;
         Ok(())

@@ -53,13 +53,14 @@ pub(super) fn put_names(out: &mut BytesMut, names: &[String]) {
 
 pub(super) fn put_want(out: &mut BytesMut, want: &Want) {
     match want {
-        Want::Pull { refs, tables, depth, heads, empty, outline } => {
+        Want::Pull { refs, tables, depth, heads, lacks, empty, outline } => {
             out.put_u8(1);
             put_names(out, refs);
             out.put_u8(u8::from(tables.is_some()));
             put_names(out, tables.as_deref().unwrap_or_default());
             put_uint(out, u64::from(*depth));
             put_ids(out, heads);
+            put_ids(out, lacks);
             out.put_u8(u8::from(*empty));
             out.put_u8(u8::from(*outline));
         }
@@ -91,6 +92,7 @@ pub(super) fn want(r: &mut Reader) -> Result<Want> {
                 tables: limited.then_some(names),
                 depth: r.u32("depth")?,
                 heads: r.ids("heads")?,
+                lacks: r.ids("lacks")?,
                 empty: r.flag("empty")?,
                 outline: r.flag("outline")?,
             })

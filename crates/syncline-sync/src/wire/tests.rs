@@ -28,8 +28,16 @@ fn squeezed() -> impl Strategy<Value = Squeezed> {
 }
 
 fn want() -> impl Strategy<Value = Want> {
-    let pull = (names(), proptest::option::of(names()), any::<u32>(), ids(), any::<(bool, bool)>()).prop_map(
-        |(refs, tables, depth, heads, (empty, outline))| Want::Pull { refs, tables, depth, heads, empty, outline },
+    let pull = (names(), proptest::option::of(names()), any::<u32>(), (ids(), ids()), any::<(bool, bool)>()).prop_map(
+        |(refs, tables, depth, (heads, lacks), (empty, outline))| Want::Pull {
+            refs,
+            tables,
+            depth,
+            heads,
+            lacks,
+            empty,
+            outline,
+        },
     );
     let step = (text(), proptest::option::of(hash()), proptest::option::of(hash()), any::<u8>())
         .prop_map(|(name, expected, target, flags)| Move { name, expected, target, flags });
@@ -63,12 +71,9 @@ fn message() -> impl Strategy<Value = Message> {
     let refs = proptest::collection::vec((text(), hash()), 0..4);
     prop_oneof![
         want().prop_map(|want| Message::Hello { version: VERSION, want }),
-        (refs, text(), ids(), any::<bool>()).prop_map(|(refs, head, heads, empty)| Message::Welcome(Welcome {
-            refs,
-            head,
-            heads,
-            empty
-        })),
+        (refs, text(), (ids(), ids()), any::<bool>()).prop_map(|(refs, head, (heads, lacks), empty)| Message::Welcome(
+            Welcome { refs, head, heads, lacks, empty }
+        )),
         Just(Message::AskHaves),
         ids().prop_map(Message::Haves),
         any::<u64>().prop_map(|commits| Message::Plan { commits }),
@@ -158,6 +163,23 @@ fn a_foreign_version_is_refused_with_what_to_do() {
 #[test]
 fn golden_frame() {
     let id = Hash::from_bytes([7; 32]);
+    let pull = Want::Pull {
+        refs: vec![String::from("b")],
+        tables: None,
+        depth: 0,
+        heads: vec![id],
+        lacks: vec![id],
+        empty: false,
+        outline: true,
+    };
+    let welcome = Welcome { lacks: vec![id], ..Welcome::default() };
+    let hex =
+        |messages: &[Message]| -> String { encode_frame(messages).iter().map(|byte| format!("{byte:02x}")).collect() };
+    let ids = format!("01{}", "07".repeat(32));
+    assert_eq!(
+        hex(&[Message::Hello { version: 1, want: pull }, Message::Welcome(welcome)]),
+        format!("014c0101010162000000{ids}{ids}0001") + &format!("0225000000{ids}00")
+    );
     let messages = [
         Message::Hello {
             version: 1,
@@ -173,7 +195,7 @@ fn golden_frame() {
         }),
         Message::Finish,
     ];
-    let hex: String = encode_frame(&messages).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&messages);
     let id = "07".repeat(32);
     assert_eq!(
         hex,

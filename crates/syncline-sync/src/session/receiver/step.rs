@@ -33,7 +33,7 @@ impl Receiver<'_> {
     pub(super) fn step(&mut self, step: &Step) -> Result<()> {
         let base = match self.base(step) {
             // Its record is here and its data was given up.
-            Err(error) if error.kind() == Kind::NotFound => {
+            Err(error) if error.kind() == Kind::NotFound && self.redone != Some(self.steps) => {
                 self.ask_again();
                 return Ok(());
             }
@@ -80,13 +80,28 @@ impl Receiver<'_> {
     fn ask_again(&mut self) {
         self.outbox.push_back(Message::Redo { step: self.steps });
         self.redo = Some(self.steps);
+        self.redone = self.redo;
         self.forget_deltas();
+    }
+
+    /// Where data was given up, the sender may count on what is not here any more: it sends the step once again, whole.
+    pub(super) fn or_again(&mut self, taken: Result<()>) -> Result<()> {
+        match taken {
+            Err(Error::Damaged { .. }) if !self.gone.is_empty() && self.redone != Some(self.steps) => {
+                self.ask_again();
+                Ok(())
+            }
+            taken => taken,
+        }
     }
 
     fn base(&mut self, step: &Step) -> Result<Option<Base>> {
         let Some(id) = step.base else { return Ok(None) };
         if !self.have.has_commit(id)? {
             return Err(Error::protocol("a commit", format!("it builds on {}, which is not here", id.short())));
+        }
+        if self.gone.contains(&id) {
+            return Err(Error::NotFound(format!("the data of {} was given up here", id.short())));
         }
         let bytes = self.store.get(&id)?;
         let commit = Commit::decode(&bytes)?;
@@ -151,7 +166,10 @@ impl Receiver<'_> {
     }
 
     fn rebuild(&mut self, name: &TreeName, old: &TableRef, new: &TableRef, frames: Vec<Bytes>) -> Result<Rebuilt> {
-        let mut table = Table::open(&self.store, old)?;
+        let mut table = match Table::open(&self.store, old) {
+            Ok(table) => table,
+            Err(error) => return different(error),
+        };
         if old.schema != new.schema {
             if !self.have.has_all(&[(new.schema, ObjectKind::Schema)])? {
                 return Err(Error::protocol("delta", format!("the schema of {name} was not sent")));

@@ -1,0 +1,113 @@
+//! Transfers across the end of a history: of versions that were given up, of a clone that is shallow.
+
+use syncline_node::ops::{branch, checkout, gc, transfer, verify};
+use syncline_node::progress::Silent;
+use syncline_node::{Replica, loopback};
+
+use crate::support::Place;
+
+fn request(url: &str) -> transfer::Request {
+    transfer::Request { url: url.into(), ..transfer::Request::default() }
+}
+
+fn push(from: &Place, to: &Place) -> syncline_node::Result<transfer::Report> {
+    let mut transport = loopback::connect(to.reopen())?;
+    transfer::push(&from.replica, &request("hub"), &mut *transport, &Silent)
+}
+
+fn pull(to: &Place, from: &Place) -> syncline_node::Result<transfer::Report> {
+    let mut transport = loopback::connect(from.reopen())?;
+    transfer::pull(&to.replica, &request("hub"), &mut *transport, &Silent)
+}
+
+/// Gives up all versions but the last.
+fn give_up(place: &Place) {
+    for _ in 0..2 {
+        let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        gc::run(&place.replica, &keep, &Silent).expect("nothing is in the way");
+    }
+}
+
+fn sound(replica: &Replica) {
+    let seen = verify::run(replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
+    assert!(seen.sound, "{seen:?}");
+}
+
+/// Checks out a new branch.
+fn start_branch(place: &Place, name: &str, at: &str) {
+    let create = branch::Action::Create { name: name.into(), at: Some(at.into()), force: false };
+    branch::run(&place.replica, branch::Sort::Branch, &create).expect("the version is there");
+    let request = checkout::Request { name: name.into(), force: false };
+    checkout::run(&place.replica, &request).expect("nothing is edited");
+}
+
+/// Many rows and a long file, in two versions.
+fn write_version(place: &Place, salt: &str) {
+    let rows = (0..4_000).fold("id,a\n".to_owned(), |text, id| text + &format!("{id},{salt} {id}\n"));
+    place.upsert(&rows, salt);
+    place.write("long.txt", &long_text(salt));
+    place.commit(salt);
+}
+
+fn long_text(salt: &str) -> String {
+    (0..20_000).fold(String::new(), |text, n| text + &format!("{salt} {n}\n"))
+}
+
+#[test]
+fn what_stands_on_a_version_that_was_given_up_there_comes_whole() {
+    let (hub, full) = (Place::new(), Place::new());
+    for salt in ["a", "b", "c", "d"] {
+        write_version(&hub, salt);
+    }
+    pull(&full, &hub).expect("the hub has versions");
+    give_up(&hub);
+    // Rows only: the files are those of a version that is only a record there.
+    start_branch(&full, "rows", "HEAD~4");
+    full.upsert("id,a\n9,on the side\n", "a row");
+    push(&full, &hub).expect("all of it comes");
+    sound(&hub.reopen());
+    // A long file, sent as an edit of one that is not there any more.
+    start_branch(&full, "files", "HEAD~3");
+    full.write("long.txt", &(long_text("a") + "and more"));
+    full.commit("a file");
+    push(&full, &hub).expect("all of it comes");
+    sound(&hub.reopen());
+    let (refs, ours) = (hub.replica.refs().expect("they can be read"), full.replica.refs().expect("they can be read"));
+    assert_eq!(["rows", "files"].map(|name| refs.branches[name]), ["rows", "files"].map(|name| ours.branches[name]));
+}
+
+#[test]
+fn a_shallow_clone_goes_on_pulling_when_an_older_version_is_branched() {
+    let (hub, dir) = (Place::new(), tempfile::tempdir().expect("the system has room for a directory"));
+    for salt in ["a", "b", "c"] {
+        write_version(&hub, salt);
+    }
+    let path = dir.path().join("r");
+    let url = hub.path().display().to_string();
+    let clone = transfer::CloneRequest {
+        url: url.clone(),
+        dir: path.clone(),
+        bare: false,
+        tables: None,
+        depth: Some(1),
+        paths: None,
+    };
+    let connect = || loopback::connect(hub.reopen()).expect("it can be opened");
+    transfer::clone(&clone, crate::support::env(), &mut *connect(), &Silent).expect("it is new");
+    start_branch(&hub, "side", "HEAD~3");
+    hub.write("long.txt", &(long_text("a") + "and more"));
+    hub.commit("a file");
+    let copy = crate::support::open(&path);
+    assert_eq!(copy.refs().expect("they can be read").shallow.len(), 1);
+    for tip in ["side", "main"] {
+        transfer::pull(&copy, &request(&url), &mut *connect(), &Silent).expect("what it stands on comes, too");
+        sound(&copy);
+        let (refs, theirs) = (copy.refs().expect("they can be read"), hub.replica.refs().expect("they can be read"));
+        assert_eq!(refs.branches[tip], theirs.branches[tip]);
+        let back = checkout::Request { name: "main".into(), force: false };
+        checkout::run(&hub.replica, &back).expect("nothing is edited");
+        if tip == "side" {
+            hub.upsert("id,a\n9,after it\n", "a row");
+        }
+    }
+}
