@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_base::Hash;
+use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_tree::{Commit, TreeName};
 
@@ -257,6 +257,14 @@ pub fn of_fault(fault: Fault) -> Error {
     match fault.moved {
         Some((name, expected, theirs)) => Error::Moved { name, expected, theirs },
         None => Error::Peer { kind: fault.kind, message: fault.message },
+    }
+}
+
+/// Whether an error of this kind means that the store does not work, so that another way would not either.
+fn is_store_down(kind: Kind) -> bool {
+    match kind {
+        Kind::Unavailable | Kind::Denied => true,
+        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Corrupt => false,
     }
 }
 

@@ -347,6 +347,7 @@ fn nodes_before_their_children_are_refused() {
     assert!(!client.store.contains(&table.root).unwrap());
 }
 
+mod compare;
 mod shallow;
 
 mod long_cells {

@@ -13,6 +13,7 @@ use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef, TreeName};
 use super::Receiver;
 use crate::error::{Error, Result};
 use crate::graph;
+use crate::session::is_store_down;
 use crate::wire::{MAX_IDS, Message};
 
 /// Fewer differing leaves than this are always worth asking about.
@@ -94,8 +95,10 @@ impl Receiver<'_> {
         };
         comparison.bytes += body.len();
         self.bytes += body.len() as u64;
-        comparison.session.reply(body)?;
-        self.go_on(tree)?;
+        match comparison.session.reply(body) {
+            Ok(()) => self.go_on(tree)?,
+            Err(error) => self.close(tree, error)?,
+        }
         self.settle();
         Ok(())
     }
@@ -110,15 +113,24 @@ impl Receiver<'_> {
         let many = comparison.session.leaves().0 > quarter.max(FEW_LEAVES)
             || comparison.bytes > ANSWER_BYTES
             || comparison.session.held() > HELD_BYTES;
-        if !many && let Some(body) = comparison.session.request()? {
-            self.outbox.push_back(Message::Query { tree: at, body });
-            return Ok(());
+        if !many {
+            match comparison.session.request() {
+                Ok(Some(body)) => {
+                    self.outbox.push_back(Message::Query { tree: at, body });
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(error) => return self.close(at, error),
+            }
         }
         let Some(comparison) = comparing.open.remove(&at) else { return Ok(()) };
         if many {
             return Ok(());
         }
-        let changes = comparison.session.finish()?;
+        let changes = match comparison.session.finish() {
+            Ok(changes) => changes,
+            Err(error) => return self.close(at, error),
+        };
         let left_out = self.outline && *name == TreeName::Files;
         for (id, kind) in changes.iter().filter(|_| !left_out).flat_map(|changes| graph::long_cells(&changes.externals))
         {
@@ -130,6 +142,17 @@ impl Receiver<'_> {
         if comparing.need.len() <= MAX_IDS {
             comparing.done.insert(at);
             self.compared.insert(name.clone(), Compared { base: comparison.base, changes });
+        }
+        Ok(())
+    }
+
+    /// Gives a comparison up: an answer that is none, or a tree here with holes, only means that the tree comes as objects.
+    fn close(&mut self, at: u32, error: syncline_tree::Error) -> Result<()> {
+        if is_store_down(error.kind()) {
+            return Err(error.into());
+        }
+        if let Some(comparing) = &mut self.comparing {
+            comparing.open.remove(&at);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::Receiver;
 use super::compare::Compared;
 use crate::error::{Error, Result};
 use crate::graph;
+use crate::session::is_store_down;
 use crate::squeeze;
 use crate::wire::{Message, Step};
 
@@ -234,8 +235,5 @@ impl Receiver<'_> {
 
 /// A delta that cannot be applied is answered like one that gives the wrong rows; a store that fails is not.
 fn different(error: syncline_tree::Error) -> Result<Rebuilt> {
-    match error.kind() {
-        Kind::Unavailable | Kind::Denied => Err(error.into()),
-        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Corrupt => Ok(Rebuilt::Different),
-    }
+    if is_store_down(error.kind()) { Err(error.into()) } else { Ok(Rebuilt::Different) }
 }
