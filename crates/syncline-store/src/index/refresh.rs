@@ -71,8 +71,9 @@ impl Index {
         self.open_segments(&listed)?;
         let files: Vec<(u32, u64)> = self.note_files(&listed);
         let covers = self.covers_by_name();
+        let mut whole = true;
         for (file, size) in files {
-            self.read_uncovered(file, size, &covers)?;
+            whole &= self.read_uncovered(file, size, &covers)?;
             if self.read().tail.len() > self.fold_at {
                 self.fold_quietly();
             }
@@ -83,7 +84,8 @@ impl Index {
             let file = state.by_name.get(name).map(|&file| &state.files[file as usize]);
             file.is_some_and(|file| file.upload.is_none() && file.end < size)
         };
-        if !listed.iter().any(|(name, size)| torn(name, *size)) {
+        // Nor must what could not be read: if only the reading went wrong, the next look finds it.
+        if whole && !listed.iter().any(|(name, size)| torn(name, *size)) {
             state.listed = listed;
         }
         Ok(true)
@@ -177,15 +179,15 @@ impl Index {
         covers
     }
 
-    /// Indexes the stretches of a file that are not covered.
-    fn read_uncovered(&self, file: u32, size: u64, covers: &BTreeMap<u32, Vec<(u64, u64)>>) -> Result<()> {
+    /// Indexes the stretches of a file that are not covered. False when something in them is damaged.
+    fn read_uncovered(&self, file: u32, size: u64, covers: &BTreeMap<u32, Vec<(u64, u64)>>) -> Result<bool> {
         let (name, uploading) = {
             let state = self.read();
             let info = &state.files[file as usize];
             (Arc::clone(&info.name), info.upload.is_some())
         };
         if uploading {
-            return Ok(());
+            return Ok(true);
         }
         let journal = name.starts_with(JOURNALS);
         let mut covers = covers.get(&file).cloned().unwrap_or_default();
@@ -198,10 +200,10 @@ impl Index {
             covers.iter_mut().for_each(|cover| cover.1 = cover.1.min(from));
             covers.retain(|cover| cover.0 < cover.1);
         }
-        let mut at = 0;
+        let (mut at, mut whole) = (0, true);
         for &(from, to) in &covers {
             if from > at {
-                self.read_stretch(file, &name, at, from)?;
+                whole &= self.read_stretch(file, &name, at, from)?;
             }
             at = at.max(to);
         }
@@ -214,7 +216,7 @@ impl Index {
             info.end = info.end.max(at.min(size));
             info.finished = finished;
             info.durable = info.durable.max(if finished { info.end } else { 0 });
-            return Ok(());
+            return Ok(whole);
         }
         if at == 0
             && let Some(entries) = pack::read_footer(&*self.backend, &name, size, file)?
@@ -224,7 +226,7 @@ impl Index {
             state.cover(file, 0, size);
             let info = &mut state.files[file as usize];
             (info.end, info.finished, info.durable) = (size, true, size);
-            return Ok(());
+            return Ok(true);
         }
         let durable = {
             let state = self.read();
@@ -232,17 +234,18 @@ impl Index {
             if journal && !info.finished { info.durable } else { at }
         };
         if at <= durable {
-            return self.read_stretch(file, &name, at, size);
+            return Ok(self.read_stretch(file, &name, at, size)? && whole);
         }
         // What was indexed may have been taken back and written over since: then what follows does not go on from there.
         if pack::goes_on(&*self.backend, &name, at, size)? {
-            return self.read_stretch(file, &name, at, size);
+            return Ok(self.read_stretch(file, &name, at, size)? && whole);
         }
         self.write().forget_from(file, durable);
         self.read_stretch(file, &name, durable, size)
     }
 
-    fn read_stretch(&self, file: u32, name: &str, from: u64, to: u64) -> Result<()> {
+    /// Indexes one stretch. False when something in it is damaged.
+    fn read_stretch(&self, file: u32, name: &str, from: u64, to: u64) -> Result<bool> {
         let mut entries = Vec::new();
         let mut last = None;
         let scanned = pack::scan(&*self.backend, name, from, to, &mut |at, len, frame| {
@@ -270,7 +273,7 @@ impl Index {
         if scanned.sealed || !name.starts_with(JOURNALS) {
             info.durable = info.end;
         }
-        Ok(())
+        Ok(scanned.damage.is_empty())
     }
 }
 

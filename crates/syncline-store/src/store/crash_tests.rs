@@ -378,3 +378,34 @@ fn what_was_taken_back_and_written_over_unseen_is_read_again() {
     assert_eq!(found, []);
     assert_eq!(open(6).get(&last).unwrap(), noise(4, 3000));
 }
+
+/// A journal of which a bit was read wrongly once is read again where the damage was, though nothing has been added to it.
+#[test]
+fn what_was_read_wrongly_once_is_found_at_the_next_look() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let mut rng = Rng::from_seed(7);
+    let objects: Vec<Vec<u8>> = (0..6).map(|_| (0..700).map(|_| rng.next_u64() as u8).collect()).collect();
+    for object in &objects {
+        store.put(object).unwrap();
+        store.flush().unwrap();
+    }
+    drop(store);
+    for wrong in 0..4 {
+        let mut reads = 0;
+        let plan = move |call: &Call<'_>| {
+            let journal = call.op == Op::Read && call.name.starts_with("journal/");
+            reads += u64::from(journal);
+            // In the middle of it.
+            if journal && reads == wrong + 1 { Fault::Flip(call.bytes * 4) } else { Fault::None }
+        };
+        let store = Store::open(Arc::new(Faults::new(Arc::new(memory.clone()), plan)), small()).unwrap();
+        for object in &objects {
+            match store.get(&Hash::of(object)) {
+                Ok(got) => assert_eq!(&got, object),
+                // The object's own frame was read wrongly.
+                Err(error) => assert_eq!(error.kind(), Kind::Corrupt, "{error}"),
+            }
+        }
+    }
+}
