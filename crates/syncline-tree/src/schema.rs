@@ -193,12 +193,12 @@ impl Type {
             Self::Timestamp { zone: Some(zone), .. } if zone.is_empty() || zone.len() > 64 => {
                 Err("its time zone needs 1 to 64 bytes".to_owned())
             }
-            Self::List(item) => item.check(depth),
+            Self::List(item) => item.check_part("item", depth),
             Self::FixedSizeList(item, size) => {
                 if !(1..=1 << 20).contains(size) {
                     return Err(format!("a fixed list has 1 to {} items, not {size}", 1 << 20));
                 }
-                item.check(depth)
+                item.check_part("item", depth)
             }
             Self::Struct(fields) => {
                 if fields.is_empty() {
@@ -213,11 +213,8 @@ impl Type {
                 if key.nullable {
                     return Err("a map's keys may not be null".to_owned());
                 }
-                if key.name == value.name {
-                    return Err("a map's key and value have the same name".to_owned());
-                }
-                key.check(depth)?;
-                value.check(depth)
+                key.check_part("key", depth)?;
+                value.check_part("value", depth)
             }
             _ => Ok(()),
         }
@@ -228,6 +225,14 @@ impl Field {
     /// A field.
     pub fn new(name: impl Into<String>, ty: Type, nullable: bool) -> Self {
         Self { name: name.into(), ty, nullable }
+    }
+
+    /// Parts that have no name of their own have one name: programs disagree about it, and equal data must have equal schemas.
+    fn check_part(&self, name: &str, depth: usize) -> Result<(), String> {
+        if self.name != name {
+            return Err(format!("a part of a list or a map is called {:?} and not {name:?}", self.name));
+        }
+        self.check(depth)
     }
 
     fn check(&self, depth: usize) -> Result<(), String> {

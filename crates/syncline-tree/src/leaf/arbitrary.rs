@@ -57,9 +57,10 @@ pub(crate) fn ty(rng: &mut Rng, depth: u32) -> Type {
         0 => Type::List(Box::new(field(rng, "item", depth - 1))),
         1 => Type::FixedSizeList(Box::new(field(rng, "item", depth - 1)), 1 + rng.below(5) as u32),
         2 => Type::Struct((0..1 + rng.below(3)).map(|i| field(rng, &format!("f{i}"), depth - 1)).collect()),
-        _ => {
-            Type::Map { key: Box::new(Field::new("k", Type::Utf8, false)), value: Box::new(field(rng, "v", depth - 1)) }
-        }
+        _ => Type::Map {
+            key: Box::new(Field::new("key", Type::Utf8, false)),
+            value: Box::new(field(rng, "value", depth - 1)),
+        },
     }
 }
 

@@ -99,6 +99,8 @@ impl Type {
 
     fn from_data_type(ty: &DataType) -> Result<Self, String> {
         let inner = |field: &ArrowField| Field::from_arrow(field).map_err(|error| error.to_string());
+        // `item`, `element`, `array`, `entries.key`, `keys`: whoever wrote it, it is the same type.
+        let part = |field: &ArrowField, name: &str| inner(field).map(|field| Field { name: name.to_owned(), ..field });
         Ok(match ty {
             DataType::Boolean => Self::Bool,
             DataType::Int8 => Self::Int8,
@@ -129,18 +131,18 @@ impl Type {
             DataType::List(item)
             | DataType::LargeList(item)
             | DataType::ListView(item)
-            | DataType::LargeListView(item) => Self::List(Box::new(inner(item)?)),
+            | DataType::LargeListView(item) => Self::List(Box::new(part(item, "item")?)),
             DataType::FixedSizeList(item, size) => {
                 let size = u32::try_from(*size).map_err(|_| format!("it has lists of {size} items"))?;
-                Self::FixedSizeList(Box::new(inner(item)?), size)
+                Self::FixedSizeList(Box::new(part(item, "item")?), size)
             }
             DataType::Struct(fields) => {
                 Self::Struct(fields.iter().map(|field| inner(field)).collect::<Result<_, _>>()?)
             }
             DataType::Map(entries, _) => match entries.data_type() {
                 DataType::Struct(pair) if pair.len() == 2 => {
-                    let key = Field { nullable: false, ..inner(&pair[0])? };
-                    Self::Map { key: Box::new(key), value: Box::new(inner(&pair[1])?) }
+                    let key = Field { nullable: false, ..part(&pair[0], "key")? };
+                    Self::Map { key: Box::new(key), value: Box::new(part(&pair[1], "value")?) }
                 }
                 other => return Err(format!("its map has entries of type {other}")),
             },
