@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use syncline_node::export::Target;
 use syncline_node::ops::conflicts::{self, Resolve, Side};
-use syncline_node::ops::{branch, checkout, commit, diff, merge, transfer, verify};
+use syncline_node::ops::{alter, branch, checkout, commit, diff, export, merge, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::{Replica, loopback};
 
@@ -32,6 +33,50 @@ fn changes_to_different_cells_merge() {
     let rows = place.diff("side", "HEAD").rows;
     let merged = rows.iter().find(|row| row.key == "1").and_then(|row| row.after.clone()).expect("row 1 differs");
     assert_eq!((merged["a"].as_str(), merged["b"].as_str()), (Some("MAIN"), Some("SIDE")));
+}
+
+fn drop_column(place: &Place, name: &str) {
+    let request = alter::Request {
+        table: "t".into(),
+        drop: vec![name.into()],
+        message: Some("drop".into()),
+        ..Default::default()
+    };
+    alter::run(&place.replica, &request).expect("the column is there");
+}
+
+#[test]
+fn edits_of_a_column_that_the_other_side_dropped_are_not_lost_unsaid() {
+    for we_drop in [true, false] {
+        let place = Place::new();
+        place.upsert("id,a,b\n1,x,x\n2,x,x\n", "base");
+        on_branch(&place, "side");
+        let edit = |place: &Place| place.upsert("id,a,b\n1,x,EDITED\n2,SIDE,x\n3,new,new\n", "edit");
+        if we_drop {
+            drop(edit(&place))
+        } else {
+            drop_column(&place, "b")
+        }
+        switch(&place, "main");
+        if we_drop {
+            drop_column(&place, "b")
+        } else {
+            drop(edit(&place))
+        }
+        is_refused(
+            &place,
+            if we_drop { "dropped here, and 1 cells of it were edited there" } else { "dropped there, and 1 cells" },
+        );
+        // The side that edited follows.
+        switch(&place, if we_drop { "side" } else { "main" });
+        drop_column(&place, "b");
+        switch(&place, "main");
+        assert_eq!(place.merge("side").expect("both dropped it").outcome, merge::Outcome::Merged);
+        let (rows, target) =
+            (place.path().join("rows.csv"), export::Request { table: "t".into(), ..Default::default() });
+        export::run(&place.replica, &target, &Target::Path(rows.clone()), &Silent).expect("it can be written");
+        assert_eq!(std::fs::read_to_string(rows).expect("it is written"), "id,a\n1,x\n2,SIDE\n3,new\n");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::key::Keys;
 use crate::patch::ColumnSet;
 use crate::schema::Schema;
 use crate::table::{Changes, Op, Rows, Table, under};
-use crate::{Result, files};
+use crate::{Error, Result, files};
 
 /// A row that the merge could not decide.
 #[derive(Debug, Clone)]
@@ -61,6 +61,38 @@ pub fn merge(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result<Merge
 /// As [`merge`].
 pub fn merge_files(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result<Merged> {
     merge_by(base, ours, theirs, files::contested)
+}
+
+/// Refuses that cells which one side edited go unsaid with a column that the other side dropped.
+///
+/// Rows that a side added lose theirs: they are no older than the decision that the column is not needed. Reads what changed on
+/// the side that has the column, and only when there is one.
+///
+/// # Errors
+/// `conflict`, naming the column and how many rows were edited; the store's.
+pub fn check_dropped(base: &Table, ours: &Table, theirs: &Table) -> Result<()> {
+    for (side, other, here, there) in [(ours, theirs, "here", "there"), (theirs, ours, "there", "here")] {
+        let columns = side.schema().columns.iter().enumerate();
+        let gone = |id: u32| base.schema().position(id).is_some() && other.schema().position(id).is_none();
+        let mut dropped: Vec<(usize, u64)> = columns.filter(|(_, c)| gone(c.id)).map(|(i, _)| (i, 0)).collect();
+        if dropped.is_empty() {
+            continue;
+        }
+        for changes in changes(base, side)? {
+            for op in &changes?.ops {
+                let (Op::Patch(set) | Op::Merge(set)) = op else { continue };
+                dropped.iter_mut().filter(|(position, _)| set.contains(*position)).for_each(|(_, rows)| *rows += 1);
+            }
+        }
+        if let Some((position, rows)) = dropped.into_iter().find(|(_, rows)| *rows > 0) {
+            let name = &side.schema().columns[position].name;
+            return Err(Error::Conflict(format!(
+                "merging two versions of a table: column {name:?} was dropped {there}, and {rows} cells of it were edited {here}; drop \
+                 it {here}, too, or take back that it was dropped, and merge again"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The cells of a row that go together, given those that each side changed: either side's, or in conflict.

@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 use syncline_base::Hash;
 use syncline_store::Store;
 
-use super::{DatasetRoot, merge_roots};
+use super::DatasetRoot;
+use super::merge::merge_all;
 use crate::commit::{self, Commit};
 use crate::conflicts::Item;
-use crate::table::Table;
+use crate::schema::Schema;
+use crate::table::{Rows, Table};
 use crate::{Error, Result};
 
 /// More best common ancestors than histories have that were not made to have many.
@@ -51,7 +53,7 @@ fn base_of(store: &Store, ours: Hash, theirs: Hash, disputed: &mut Vec<Item>) ->
         let below = base_of(store, base, next, disputed)?;
         let root = |id: &Hash| DatasetRoot::load(store, &Commit::load(store, id)?.root);
         let below = below.as_ref().map(root).transpose()?.unwrap_or_default();
-        let (merged, items) = merge_roots(store, &below, &root(&base)?, &root(&next)?)?;
+        let (merged, items) = merge_all(store, [&below, &root(&base)?, &root(&next)?], false)?;
         disputed.extend(items);
         base = made_up(store, [base, next], &merged)?;
     }
@@ -73,6 +75,18 @@ fn made_up(store: &Store, parents: [Hash; 2], root: &DatasetRoot) -> Result<Hash
     .put(store)
 }
 
+/// Whether two sides have one row alike, by the ids of its columns; a column that one side lacks is null there.
+fn same_row(ours: Option<&(Schema, Rows)>, theirs: Option<&(Schema, Rows)>) -> bool {
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return ours.is_none() && theirs.is_none() };
+    let cell = |(schema, rows): &(Schema, Rows), id: u32| {
+        let column = schema.position(id).map(|i| rows.batch.column(i).clone());
+        let external = rows.externals.iter().find(|external| external.column == id).copied();
+        (column.filter(|column| external.is_some() || column.null_count() == 0), external)
+    };
+    let ids = |(schema, _): &(Schema, Rows)| schema.columns.iter().map(|column| column.id).collect::<Vec<_>>();
+    ids(ours).into_iter().chain(ids(theirs)).all(|id| cell(ours, id) == cell(theirs, id))
+}
+
 /// Refuses rows that the two sides have decided differently.
 fn check(store: &Store, disputed: &[Item], sides: [&Hash; 2]) -> Result<()> {
     let roots = sides.map(|id| DatasetRoot::load(store, &Commit::load(store, id)?.root));
@@ -84,14 +98,13 @@ fn check(store: &Store, disputed: &[Item], sides: [&Hash; 2]) -> Result<()> {
         if ours == theirs {
             continue;
         }
-        let row = |tree: Option<&crate::TableRef>| -> Result<Option<String>> {
+        let row = |tree: Option<&crate::TableRef>| -> Result<Option<(Schema, Rows)>> {
             let Some(table) = tree.map(|tree| Table::open(store, tree)).transpose()? else { return Ok(None) };
-            let row = table.get_rows(&item.key_bytes()?)?;
-            Ok(row.map(|row| format!("{:?} {:?}", row.batch, row.externals)))
+            Ok(table.get_rows(&item.key_bytes()?)?.map(|row| (table.schema().clone(), row)))
         };
         if item.key.is_empty() {
             open.push(item.tree.to_string());
-        } else if row(ours)? != row(theirs)? {
+        } else if !same_row(row(ours)?.as_ref(), row(theirs)?.as_ref()) {
             let schema = ours.or(theirs).map(|tree| Table::open(store, tree)).transpose()?;
             let key = schema.map(|table| crate::key::to_json(table.schema(), &item.key_bytes()?)).transpose()?;
             let key = key.map(|key| serde_json::Value::Object(key).to_string()).unwrap_or_default();
@@ -109,3 +122,6 @@ fn check(store: &Store, disputed: &[Item], sides: [&Hash; 2]) -> Result<()> {
         shown.join(", ")
     )))
 }
+
+#[cfg(test)]
+mod tests;

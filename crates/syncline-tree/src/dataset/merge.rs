@@ -14,12 +14,22 @@ use crate::{Error, Result, merge};
 /// is merged, with our side in every conflict, and the conflicts in tree and key order.
 ///
 /// # Errors
-/// The store's, when an object is missing or damaged; `invalid` when two schemas cannot be one.
+/// The store's, when an object is missing or damaged; `conflict` when two schemas cannot be one, or one side dropped a column
+/// whose cells the other edited.
 pub fn merge_roots(
     store: &Store,
     base: &DatasetRoot,
     ours: &DatasetRoot,
     theirs: &DatasetRoot,
+) -> Result<(DatasetRoot, Vec<Item>)> {
+    merge_all(store, [base, ours, theirs], true)
+}
+
+/// As [`merge_roots`]; a column that one side dropped is gone, edited or not, unless `keep_edits` refuses that.
+pub(super) fn merge_all(
+    store: &Store,
+    [base, ours, theirs]: [&DatasetRoot; 3],
+    keep_edits: bool,
 ) -> Result<(DatasetRoot, Vec<Item>)> {
     let mut merged = ours.clone();
     let mut conflicts = Vec::new();
@@ -34,7 +44,7 @@ pub fn merge_roots(
         }
         match (o, t) {
             (Some(o), Some(t)) => {
-                let tree = merge_tree(store, &name, [b, Some(o), Some(t)], &mut conflicts)?;
+                let tree = merge_tree(store, &name, [b, Some(o), Some(t)], keep_edits, &mut conflicts)?;
                 merged.set_tree(&name, Some(tree));
             }
             // Removed on one side and changed on the other.
@@ -48,6 +58,7 @@ fn merge_tree(
     store: &Store,
     name: &TreeName,
     [base, ours, theirs]: [Option<&TableRef>; 3],
+    keep_edits: bool,
     conflicts: &mut Vec<Item>,
 ) -> Result<TableRef> {
     let open = |side: Option<&TableRef>| side.map(|table| Table::open(store, table)).transpose();
@@ -55,10 +66,13 @@ fn merge_tree(
         unreachable!("the caller passes both sides");
     };
     let by = if *name == TreeName::Files { merge::merge_files } else { merge::merge };
-    let merged = by(open(base)?.as_ref(), &ours, &theirs).map_err(|error| match error {
-        Error::Conflict(why) => Error::Conflict(format!("{name}: {why}")),
-        other => other,
-    })?;
+    let base = open(base)?;
+    let lost = if keep_edits { base.as_ref().map(|base| merge::check_dropped(base, &ours, &theirs)) } else { None };
+    let merged =
+        lost.unwrap_or(Ok(())).and_then(|()| by(base.as_ref(), &ours, &theirs)).map_err(|error| match error {
+            Error::Conflict(why) => Error::Conflict(format!("{name}: {why}")),
+            other => other,
+        })?;
     conflicts.extend(merged.conflicts.into_iter().map(|conflict| Item {
         tree: name.clone(),
         key: to_hex(&conflict.key),
