@@ -51,18 +51,13 @@ fn edits_of_a_column_that_the_other_side_dropped_are_not_lost_unsaid() {
         let place = Place::new();
         place.upsert("id,a,b\n1,x,x\n2,x,x\n", "base");
         on_branch(&place, "side");
-        let edit = |place: &Place| place.upsert("id,a,b\n1,x,EDITED\n2,SIDE,x\n3,new,new\n", "edit");
-        if we_drop {
-            drop(edit(&place))
-        } else {
-            drop_column(&place, "b")
-        }
+        let either = |drop: bool| match drop {
+            true => drop_column(&place, "b"),
+            false => _ = place.upsert("id,a,b\n1,x,EDITED\n2,SIDE,x\n3,new,new\n", "edit"),
+        };
+        either(!we_drop);
         switch(&place, "main");
-        if we_drop {
-            drop_column(&place, "b")
-        } else {
-            drop(edit(&place))
-        }
+        either(we_drop);
         is_refused(
             &place,
             if we_drop { "dropped here, and 1 cells of it were edited there" } else { "dropped there, and 1 cells" },
