@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::Float64Type;
+use arrow_array::types::{Float32Type, Float64Type, UInt16Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeListArray, RecordBatch, StructArray, UInt16Array, make_array,
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, RecordBatch, StructArray, UInt16Array, make_array,
     new_null_array,
 };
 use arrow_cast::cast;
@@ -81,6 +81,8 @@ pub(super) struct FitPlan {
     pub(super) encoder: KeyEncoder,
     /// Per column of the schema: where it is in the batches.
     pub(super) columns: Vec<Option<usize>>,
+    /// Per column of the schema: what the source has it as. Arrow's type does not tell: two types have the same.
+    pub(super) types: Vec<Option<Type>>,
     /// The set of columns the source gives.
     pub(super) shape: u32,
 }
@@ -162,10 +164,11 @@ impl FitPlan {
 
     fn column(&self, array: &ArrayRef, at: usize, reasons: &mut BTreeMap<usize, String>) -> Result<ArrayRef> {
         let (field, column) = (self.arrow.field(at), &self.schema.columns[at]);
-        let array = if array.data_type() == field.data_type() {
+        let from = self.types[at].as_ref().unwrap_or(&column.ty);
+        let array = if is_same(from, array.data_type(), &column.ty, field.data_type()) {
             array.clone()
         } else {
-            self.convert(array, field, &column.ty, reasons)?
+            self.convert(array, from, field, &column.ty, reasons)?
         };
         let array = json::checked(&array, &column.ty, column.nullable, &mut |row, reason| {
             reasons.entry(row).or_insert_with(|| format!("column `{}`: {reason}", column.name));
@@ -181,6 +184,7 @@ impl FitPlan {
     fn convert(
         &self,
         array: &ArrayRef,
+        from: &Type,
         field: &Field,
         ty: &Type,
         reasons: &mut BTreeMap<usize, String>,
@@ -192,13 +196,21 @@ impl FitPlan {
         let mut bad = |row: usize, reason: String| {
             reasons.entry(row).or_insert(reason);
         };
-        convert(array, field.data_type(), ty, field.name(), &mut bad).map_err(failed)
+        convert(array, from, field.data_type(), ty, field.name(), &mut bad).map_err(failed)
     }
 }
 
-/// An array of the column `name` as one of another type; what does not fit is told by its place in the array.
+/// Whether cells of one type are cells of the other as they are.
+fn is_same(from: &Type, is: &DataType, ty: &Type, to: &DataType) -> bool {
+    // The bits of a bfloat16 are a `UInt16` to Arrow. Inside of nested types the fields' metadata tells.
+    is == to && (*from == Type::BFloat16) == (*ty == Type::BFloat16)
+}
+
+/// An array of the column `name`, of the type `from`, as one of another type; what does not fit is told by its place in
+/// the array.
 fn convert(
     array: &ArrayRef,
+    from: &Type,
     to: &DataType,
     ty: &Type,
     name: &str,
@@ -217,7 +229,7 @@ fn convert(
         }
         _ => plain,
     };
-    if plain.data_type() == to {
+    if is_same(from, plain.data_type(), ty, to) {
         return Ok(plain);
     }
     // What writes a column without a single value often knows no type for it either.
@@ -228,33 +240,59 @@ fn convert(
         return from_text(&plain, to, ty, name, bad);
     }
     if plain.data_type().is_nested() || to.is_nested() {
-        return levels::convert(&plain, to, ty, name, bad);
+        return levels::convert(&plain, from, to, ty, name, bad);
     }
+    let plain = if *from == Type::BFloat16 { widened(&plain) } else { plain };
     if *ty == Type::BFloat16 {
         return halves(&plain, name, bad);
     }
-    let converted = cast(&plain, to)?;
-    let rounds = plain.data_type().is_floating() && to.is_floating();
-    if !rounds {
-        let back = cast(&converted, plain.data_type())?;
-        let same = arrow_ord::cmp::not_distinct(&back, &plain)?;
-        for row in (0..same.len()).filter(|row| !same.value(*row)) {
-            let value = cell_text(&plain, row).unwrap_or_default();
-            bad(row, format!("column `{name}`: {value} does not fit {to}"));
+    checked_cast(&plain, to, name, bad)
+}
+
+/// A cast that tells what it would change. Floats may be rounded to narrower floats, and end where those do.
+fn checked_cast(array: &ArrayRef, to: &DataType, name: &str, bad: &mut OnBad<'_>) -> Result<ArrayRef, ArrowError> {
+    let converted = cast(array, to)?;
+    let mut tell = |row: usize| {
+        let value = cell_text(array, row).unwrap_or_default();
+        bad(row, format!("column `{name}`: {value} does not fit {to}"));
+    };
+    if array.data_type().is_floating() && to.is_floating() {
+        if to.primitive_width() < array.data_type().primitive_width() {
+            let (was, is) = (cast(array, &DataType::Float64)?, cast(&converted, &DataType::Float64)?);
+            let (was, is) = (was.as_primitive::<Float64Type>().values(), is.as_primitive::<Float64Type>().values());
+            let lost = |(was, is): (&f64, &f64)| is.is_infinite() && was.is_finite();
+            if was.iter().zip(is).any(lost) {
+                was.iter()
+                    .zip(is)
+                    .enumerate()
+                    .filter(|(row, pair)| lost(*pair) && array.is_valid(*row))
+                    .for_each(|(row, _)| tell(row));
+            }
         }
+        return Ok(converted);
     }
+    let back = cast(&converted, array.data_type())?;
+    let same = arrow_ord::cmp::not_distinct(&back, array)?;
+    (0..same.len()).filter(|row| !same.value(*row)).for_each(tell);
     Ok(converted)
+}
+
+/// The numbers that the bits of bfloat16 are.
+fn widened(bits: &ArrayRef) -> ArrayRef {
+    let numbers: Float32Array =
+        bits.as_primitive::<UInt16Type>().unary::<_, Float32Type>(|bits| bf16::from_bits(bits).to_f32());
+    Arc::new(numbers)
 }
 
 /// Numbers as bfloat16. A table has the bits of these, and a cast would take a number for them.
 fn halves(array: &ArrayRef, name: &str, bad: &mut OnBad<'_>) -> Result<ArrayRef, ArrowError> {
-    let wide = cast(array, &DataType::Float64)?;
     let rounds = array.data_type().is_floating();
+    let wide = checked_cast(array, &DataType::Float64, name, bad)?;
     let half = |(row, value): (usize, Option<f64>)| {
         let value = value?;
         let half = bf16::from_f64(value);
-        let kept = half.to_f64() == value && value.abs() <= (1_u64 << 53) as f64;
-        if !(kept || rounds && (half.is_finite() || !value.is_finite())) {
+        let kept = half.to_f64() == value || rounds && (half.is_finite() || !value.is_finite());
+        if !kept {
             bad(row, format!("column `{name}`: {value} does not fit bfloat16"));
         }
         Some(half.to_bits())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use syncline_base::task;
 use syncline_tree::key::KeyEncoder;
-use syncline_tree::schema::{Field, Schema};
+use syncline_tree::schema::{Field, Schema, Type};
 use syncline_tree::table::batch_bytes;
 
 use super::ahead::{ahead_within, parallel};
@@ -112,6 +112,18 @@ impl Seen {
             Self::Parquet(parquet) => Some(of(parquet.schema())),
             Self::Ipc(ipc) => Some(of(&ipc.schema)),
         }
+    }
+
+    /// The type of a column, where the source says it.
+    fn type_of(&self, at: usize) -> Result<Option<Type>> {
+        let field = match self {
+            Self::Csv { .. } | Self::Ndjson { .. } => return Ok(None),
+            Self::Parquet(parquet) => parquet.schema().fields()[at].clone(),
+            Self::Ipc(ipc) => ipc.schema.fields()[at].clone(),
+        };
+        let fields = super::fields_of(&arrow_schema::Schema::new(vec![field]));
+        let fields = fields.map_err(|error| Error::source(self.name(), error))?;
+        Ok(fields.into_iter().next().map(|field| field.ty))
     }
 
     /// Names the columns of a text without a header: they are those of the table, or of the declared schema, in order.
@@ -352,21 +364,24 @@ fn wanted(schema: &Schema, mode: Mode) -> Vec<Option<usize>> {
 }
 
 impl Planned {
-    fn fit_plan(&self, common: &Common) -> FitPlan {
-        FitPlan {
+    fn fit_plan(&self, common: &Common) -> Result<FitPlan> {
+        let types =
+            self.columns.iter().map(|at| at.map_or(Ok(None), |at| self.seen.type_of(at))).collect::<Result<_>>()?;
+        Ok(FitPlan {
             source: self.index,
             name: self.seen.name().to_owned(),
             schema: common.schema.clone(),
             arrow: common.arrow.clone(),
             encoder: common.encoder.clone(),
             columns: self.columns.clone(),
+            types,
             shape: self.shape,
-        }
+        })
     }
 
     /// Whether its keys are known to come in order, and after `last`; `None` when it would cost too much to tell.
     pub(super) fn key_order(&mut self, common: &Common, last: &[u8]) -> Result<Option<(bool, Vec<u8>)>> {
-        let plan = self.fit_plan(common);
+        let plan = self.fit_plan(common)?;
         let order = match &mut self.seen {
             Seen::Parquet(parquet) => Some(parquet.key_order(&plan)?),
             Seen::Ipc(ipc) => ipc.key_order(&plan)?,
@@ -380,7 +395,7 @@ impl Planned {
 
     /// Starts reading.
     pub(super) fn chunks(self, options: &Options, common: &Common) -> Result<Chunks> {
-        let (fit, mode) = (self.fit_plan(common), common.mode);
+        let (fit, mode) = (self.fit_plan(common)?, common.mode);
         let text = |reader| TextPlan {
             source: self.index,
             reader,

@@ -2,6 +2,7 @@
 
 mod faults;
 mod order;
+mod pairs;
 mod partial;
 mod typed;
 

@@ -7,11 +7,11 @@ use syncline_tree::schema::{Field, Type, Unit};
 
 use super::*;
 
-fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-fn parquet(batch: &RecordBatch) -> Vec<u8> {
+pub(super) fn parquet(batch: &RecordBatch) -> Vec<u8> {
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1000)).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
@@ -75,7 +75,7 @@ fn a_column_without_a_type_is_null_in_every_row() {
 }
 
 /// What becomes of these cells in a table that has them as `ty`, or the rows that do not fit and why.
-fn nested(cells: ArrayRef, ty: Type) -> std::result::Result<Vec<Value>, Vec<(u64, String)>> {
+pub(super) fn nested(cells: ArrayRef, ty: Type) -> std::result::Result<Vec<Value>, Vec<(u64, String)>> {
     let fields = vec![Field::new("id", Type::Int64, false), Field::new("v", ty, true)];
     let schema = Schema::new(fields, &["id"]).unwrap();
     let ids = Int64Array::from_iter_values(0..cells.len() as i64);
@@ -89,7 +89,7 @@ fn nested(cells: ArrayRef, ty: Type) -> std::result::Result<Vec<Value>, Vec<(u64
     }
 }
 
-fn list_of(item: Type, nullable: bool) -> Type {
+pub(super) fn list_of(item: Type, nullable: bool) -> Type {
     Type::List(Box::new(Field::new("item", item, nullable)))
 }
 
@@ -230,7 +230,7 @@ fn rows_with_keys_that_are_too_long_do_not_spoil_the_order() {
     assert!(report.in_order);
 }
 
-fn ipc(name: &str, batches: &[RecordBatch]) -> Vec<u8> {
+pub(super) fn ipc(name: &str, batches: &[RecordBatch]) -> Vec<u8> {
     use arrow_ipc::writer::{FileWriter, StreamWriter};
     let schema = batches[0].schema();
     if name.ends_with(".arrows") {
