@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Bring no contents of files; `syncline fetch PATTERN` brings some when they are needed
     #[arg(long, conflicts_with = "path")]
     lazy: bool,
-    /// Only the newest N commits of each branch
+    /// Only the newest N commits of each branch, and the tags that lead to them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     depth: Option<u32>,
 }
@@ -70,6 +70,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
                 page.line(format!("root   {root}"));
             }
             None => page.line("it is empty"),
+        }
+        if !report.tags.is_empty() {
+            page.line(units::counted(report.tags.len() as u64, "tag", "tags"));
         }
         page.line(units::counted(report.objects, "object", "objects"));
         output::cost(page, &report.cost);

@@ -10,7 +10,8 @@ use crate::peer::{self, Peer};
 /// Arguments of `pull`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  syncline pull\n  syncline pull http://127.0.0.1:7070/prices --fetch-only\n\n\
-                        The exit code is 4 when rows are in conflict.")]
+                        The exit code is 4 when rows are in conflict, or when a tag is elsewhere there: \
+                        neither is moved.")]
 pub(crate) struct Args {
     #[command(flatten)]
     peer: PeerArgs,

@@ -10,8 +10,9 @@ use crate::peer::{self, Peer};
 /// Arguments of `sync`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  syncline sync\n  syncline sync http://127.0.0.1:7070/prices\n\n\
-                        It pulls, merges and pushes, again if the other side moves meanwhile. The exit code is 4 when \
-                        rows are in conflict; then nothing is pushed.")]
+                        It pulls, merges and pushes, again if the other side moves meanwhile; tags go both ways. The \
+                        exit code is 4 when rows are in conflict, then nothing is pushed; and when a tag is elsewhere \
+                        there, then neither is moved.")]
 pub(crate) struct Args {
     #[command(flatten)]
     peer: PeerArgs,

@@ -8,4 +8,5 @@ mod kills;
 mod memory;
 mod peers;
 mod support;
+mod tags;
 mod verbs;

@@ -25,6 +25,7 @@ pub mod replica;
 pub mod revision;
 pub mod rows;
 mod sort;
+pub mod tags;
 mod work;
 mod worktree;
 

@@ -6,16 +6,17 @@ use bytes::Bytes;
 use syncline_base::hash::IdSet;
 use syncline_base::{Hash, Kind};
 use syncline_store::Store;
+use syncline_sync::wire::Left;
 use syncline_sync::{Error as SyncError, Local, Part, RefMove};
 use syncline_tree::{Commit, DatasetRoot, Refs, commit as graph, refs};
 
 use crate::replica::Replica;
-use crate::{Error, Result, change, reach, work};
+use crate::{Error, Result, change, reach, tags, work};
 
 /// Prefix of a branch's full name on the wire.
 pub const BRANCHES: &str = "branches/";
 /// Prefix of a tag's full name on the wire.
-pub const TAGS: &str = "tags/";
+pub const TAGS: &str = syncline_sync::TAGS;
 
 fn to_sync(error: impl Into<Error>) -> SyncError {
     let error = error.into();
@@ -75,6 +76,13 @@ impl Local for Replica {
             }
         }
     }
+
+    fn make_tags(&self, tags: &[(String, Hash)]) -> syncline_sync::Result<Vec<Left>> {
+        let named = || tags.iter().filter_map(|(full, id)| Some((full.strip_prefix(TAGS)?, *id)));
+        let taken = refs::update(self.store(), |refs| Ok(tags::take(self.store(), refs, named())));
+        let left = taken.map_err(to_sync)?.map_err(to_sync)?.left;
+        Ok(left.into_iter().map(|(name, at)| (format!("{TAGS}{name}"), at)).collect())
+    }
 }
 
 /// Notes first that the data of these commits is not here: one that is stored without that note counts as complete.
@@ -121,6 +129,10 @@ fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
             if found != request.expected {
                 return Ok(Ok(Outcome::Elsewhere(found)));
             }
+            // `gc` may have been told to give it up since it was looked at.
+            if let Err(error) = check_is_kept(replica, refs, request) {
+                return Ok(Err(error));
+            }
             // What is staged was made on the version that the branch is at: committed on another one it would undo that.
             if is_branch && name == refs.head && refs.has_staged() {
                 let why = "it is the current branch there and changes are staged; commit them there or push to another branch";
@@ -146,6 +158,16 @@ fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
     commit()
 }
 
+/// A name must not lead to a version whose data was given up.
+fn check_is_kept(replica: &Replica, refs: &Refs, request: &RefMove) -> Result<()> {
+    let Some(target) = request.target else { return Ok(()) };
+    if !reach::is_given_up(replica.store(), refs, &target)? {
+        return Ok(());
+    }
+    let why = format!("the data of {} was given up by `gc` there", target.short());
+    Err(Error::not_found(format!("a version to name {:?}", request.name), why))
+}
+
 /// Checks that a move may be made; returns the dataset roots before and after it.
 fn check(
     replica: &Replica,
@@ -154,12 +176,7 @@ fn check(
     is_branch: bool,
 ) -> Result<(DatasetRoot, DatasetRoot)> {
     let root = |id: Option<Hash>| id.map_or_else(|| Ok(DatasetRoot::default()), |id| replica.root_of(&id));
-    if let Some(target) = request.target
-        && reach::is_given_up(replica.store(), &replica.refs()?, &target)?
-    {
-        let why = format!("the data of {} was given up by `gc` there", target.short());
-        return Err(Error::not_found(format!("a version to name {:?}", request.name), why));
-    }
+    check_is_kept(replica, &replica.refs()?, request)?;
     let (before, after) = (root(current)?, root(request.target)?);
     if let (Some(from), Some(to), false) = (current, request.target, request.force) {
         if !is_branch && from != to {

@@ -119,10 +119,20 @@ fn what_was_given_up_does_not_come_back_with_a_name() {
     let old = branch::run(&hub.replica, branch::Sort::Tag, &old).expect("it has all versions").names[0].commit;
     pull(&a, &hub).expect("there is nothing new but a name");
     assert!(a.replica.refs().expect("they can be read").tags.is_empty());
-    let push =
-        RefMove { name: "tags/old".into(), expected: None, target: Some(old), force: true, allow_mass_delete: true };
+    let push = RefMove {
+        name: "tags/old".into(),
+        expected: None,
+        target: Some(old),
+        force: true,
+        allow_mass_delete: true,
+        only_new: false,
+    };
     let refused = a.replica.move_ref(&push).expect_err("it would lead to nothing");
     assert!(refused.to_string().contains("given up"), "{refused}");
+    let left = a.replica.make_tags(&[("tags/old".into(), old)]).expect("the names can be read");
+    assert_eq!(left, [("tags/old".to_owned(), None)]);
+    let left = pull(&a, &hub).expect("there is nothing new").tags.left;
+    assert_eq!(left.iter().map(|tag| (tag.name.as_str(), tag.commit)).collect::<Vec<_>>(), [("old", old)]);
     let seen = verify::run(&a.replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
     assert!(seen.sound, "{seen:?}");
 }

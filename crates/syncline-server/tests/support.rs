@@ -146,6 +146,7 @@ impl Place {
                 target: self.head(),
                 force: false,
                 allow_mass_delete: true,
+                only_new: false,
             }],
         };
         sync::push(&self.replica, transport, &request, &mut ())

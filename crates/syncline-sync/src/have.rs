@@ -76,6 +76,13 @@ impl Have {
         Ok(known)
     }
 
+    /// Those of these commits that are here with everything under them.
+    pub(crate) fn has_commits(&mut self, ids: &[Hash]) -> Result<IdSet> {
+        let open: Vec<Hash> = ids.iter().filter(|id| !self.commits.contains(*id)).copied().collect();
+        self.commits.extend(history::reached(&self.store, &self.heads, &open)?);
+        Ok(ids.iter().filter(|id| self.commits.contains(*id)).copied().collect())
+    }
+
     /// For each of these whether it, or anything below it, is not here.
     pub(crate) fn lacks(&mut self, items: &[(Hash, ObjectKind)]) -> Result<Vec<bool>> {
         self.seed()?;

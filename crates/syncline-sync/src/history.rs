@@ -195,13 +195,24 @@ pub(crate) fn lacks(store: &Store, shallow: &[Hash], most: usize) -> Result<Vec<
 /// # Errors
 /// The store's.
 pub(crate) fn reaches(store: &Store, heads: &[Hash], id: Hash) -> Result<bool> {
-    if heads.contains(&id) {
-        return Ok(true);
+    Ok(heads.contains(&id) || reached(store, heads, &[id])?.contains(&id))
+}
+
+/// Which of `ids` are among `heads` or in their history, by one walk.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn reached(store: &Store, heads: &[Hash], ids: &[Hash]) -> Result<IdSet> {
+    let named: IdSet = heads.iter().copied().collect();
+    let (mut found, mut open) = (IdSet::default(), IdSet::default());
+    let mut floor = u64::MAX;
+    for id in ids {
+        if named.contains(id) {
+            found.insert(*id);
+        } else if store.contains(id)? && open.insert(*id) {
+            floor = floor.min(Commit::load(store, id)?.generation);
+        }
     }
-    if !store.contains(&id)? {
-        return Ok(false);
-    }
-    let floor = Commit::load(store, &id)?.generation;
     let mut seen = IdSet::default();
     let mut heap = BinaryHeap::new();
     let mut enter = |heap: &mut BinaryHeap<(u64, Hash)>, id: Hash| -> Result<()> {
@@ -211,11 +222,17 @@ pub(crate) fn reaches(store: &Store, heads: &[Hash], id: Hash) -> Result<bool> {
         Ok(())
     };
     for head in heads {
+        if open.is_empty() {
+            break;
+        }
         enter(&mut heap, *head)?;
     }
     while let Some((generation, next)) = heap.pop() {
-        if next == id {
-            return Ok(true);
+        if open.remove(&next) {
+            found.insert(next);
+        }
+        if open.is_empty() {
+            break;
         }
         if generation <= floor {
             continue;
@@ -224,5 +241,5 @@ pub(crate) fn reaches(store: &Store, heads: &[Hash], id: Hash) -> Result<bool> {
             enter(&mut heap, parent)?;
         }
     }
-    Ok(false)
+    Ok(found)
 }

@@ -6,7 +6,7 @@
 //!
 //! After a crash: what a receiver had flushed is there, no ref has moved, and the next session does not send it again.
 //!
-//! Not here: what conflicts mean, when to sync, and how refs are named on the two sides (the node's `ops`).
+//! Not here: what conflicts mean, when to sync, and which refs are taken under which names (the node's `ops`).
 
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -23,5 +23,5 @@ pub mod wire;
 
 pub use error::{Error, Result};
 pub use run::{Traffic, Watch, fetch, fetch_each, pull, push, serve};
-pub use session::{Local, Moved, Part, PullRequest, Pulled, PushRequest, Pushed, RefMove, Served};
+pub use session::{Local, Moved, Part, PullRequest, Pulled, PushRequest, Pushed, RefMove, Served, TAGS};
 pub use transport::{Counters, Transport};

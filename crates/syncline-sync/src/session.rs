@@ -21,7 +21,7 @@ use syncline_tree::{Commit, TreeName};
 
 use crate::error::{Error, Result};
 use crate::graph;
-use crate::wire::{Fault, Message};
+use crate::wire::{Fault, Left, Message};
 
 pub use fetch::Fetcher;
 pub use receiver::Receiver;
@@ -30,6 +30,9 @@ pub use server::Server;
 
 /// The most bytes of row deltas that wait for their step at the receiver.
 const DELTA_BYTES: usize = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+
+/// Tags have full names that begin so.
+pub const TAGS: &str = "tags/";
 
 /// What a frame of a row delta counts for: a short one is kept in memory, too.
 fn frame_cost(frame: &Bytes) -> usize {
@@ -102,6 +105,14 @@ pub trait Local: Send + Sync {
     /// # Errors
     /// [`Error::Moved`] when it is not at `expected`; whatever keeps it from writing.
     fn move_ref(&self, request: &RefMove) -> Result<()>;
+
+    /// Makes tags, by their full names, all in one step that is durable when it returns. The session has made sure of their
+    /// targets as for [`Self::move_ref`]. One that is there, elsewhere, stays where it is, and one whose target's data is
+    /// given up here is not made: those are returned.
+    ///
+    /// # Errors
+    /// Whatever keeps it from writing; then none is made.
+    fn make_tags(&self, tags: &[(String, Hash)]) -> Result<Vec<Left>>;
 }
 
 /// The part of a dataset that a replica holds.
@@ -132,6 +143,9 @@ pub struct RefMove {
     pub force: bool,
     /// Whether a commit that deletes more than half of a table may come in this way.
     pub allow_mass_delete: bool,
+    /// Whether it is only made, for a tag: one that is elsewhere stays there, and the rest goes on.
+    #[serde(default)]
+    pub only_new: bool,
 }
 
 /// What to fetch.
@@ -146,12 +160,15 @@ pub struct PullRequest {
     /// The file tree without the contents of files that are too long for a row.
     #[serde(default)]
     pub outline: bool,
+    /// Nothing for tags alone: those come whose commits are here then. Only without `refs`.
+    #[serde(default)]
+    pub follow: bool,
 }
 
 /// What a pull brought. The objects are stored and durable; moving refs is up to the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {
-    /// The peer's refs that were asked for.
+    /// The peer's refs that were asked for. Everything under them is here.
     pub refs: Vec<(String, Hash)>,
     /// The peer's default branch, by its full name.
     pub head: Option<String>,
@@ -175,8 +192,10 @@ pub struct PushRequest {
 /// What a push did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pushed {
-    /// Each ref: where it was and where it is.
+    /// Each ref that was moved or made: where it was and where it is.
     pub refs: Vec<Moved>,
+    /// Tags that were to be made and were not: where they are there; `None` when the peer does not have their commit.
+    pub left: Vec<Left>,
     /// Commits that were sent.
     pub commits: u64,
     /// Objects that were sent.

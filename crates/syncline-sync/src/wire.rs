@@ -15,8 +15,8 @@ use syncline_store::Bases;
 
 use crate::error::{Error, Result};
 use fields::{
-    fault, items, objects, past, put_bytes, put_fault, put_ids, put_items, put_object, put_option, put_refs,
-    put_squeezed, put_text, put_trees, put_uint, put_want, refs, squeezed, trees, want,
+    fault, items, left, objects, past, put_bytes, put_fault, put_ids, put_items, put_left, put_object, put_option,
+    put_refs, put_squeezed, put_text, put_trees, put_uint, put_want, refs, squeezed, trees, want,
 };
 use reader::Reader;
 use syncline_tree::TableRef;
@@ -53,6 +53,8 @@ pub enum Want {
         empty: bool,
         /// The file tree without the contents of files.
         outline: bool,
+        /// Tags are named, but nothing is sent for them alone: the client takes those whose commits it has then.
+        follow: bool,
     },
     /// To move refs, and to send what they need.
     Push {
@@ -75,7 +77,7 @@ pub struct Move {
     pub expected: Option<Hash>,
     /// Where it is to be; `None` removes it.
     pub target: Option<Hash>,
-    /// Bit 0: need not follow from where it is. Bit 1: may delete most of a table.
+    /// Bit 0: need not follow from where it is. Bit 1: may delete most of a table. Bit 2: is only made.
     pub flags: u8,
 }
 
@@ -83,9 +85,15 @@ pub struct Move {
 pub const FORCE: u8 = 1;
 /// [`Move::flags`]: a mass deletion is meant.
 pub const MASS_DELETE: u8 = 2;
+/// [`Move::flags`]: the ref, a tag, is only made. One that is elsewhere stays there, and one whose commit the server does
+/// not have is not made; [`Message::Done`] names both.
+pub const NEW: u8 = 4;
 
 /// A ref and where it is.
 pub type NamedRef = (String, Hash);
+
+/// A ref that was to be made and was not, and where it is; `None` when the server does not have its commit.
+pub type Left = (String, Option<Hash>);
 
 /// The server's first message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -233,7 +241,10 @@ pub enum Message {
     /// Sender: that was all; in a push: move the refs.
     Finish,
     /// Receiver: all is done and durable.
-    Done,
+    Done {
+        /// In a push: refs that were to be made and were not.
+        left: Vec<Left>,
+    },
     /// Either: the session is over.
     Fault(Fault),
 }
@@ -286,7 +297,7 @@ impl Message {
             Self::Restart { .. } => "restart",
             Self::Ack { .. } => "ack",
             Self::Finish => "finish",
-            Self::Done => "done",
+            Self::Done { .. } => "done",
             Self::Fault(_) => "fault",
         }
     }
@@ -355,14 +366,15 @@ impl Message {
             Self::Restart { .. } => RESTART,
             Self::Ack { .. } => ACK,
             Self::Finish => FINISH,
-            Self::Done => DONE,
+            Self::Done { .. } => DONE,
             Self::Fault(_) => FAULT,
         }
     }
 
     fn encode_body(&self, out: &mut BytesMut) {
         match self {
-            Self::AskHaves | Self::Finish | Self::Done => {}
+            Self::AskHaves | Self::Finish => {}
+            Self::Done { left: names } => put_left(out, names),
             Self::Hello { version, want } => {
                 put_uint(out, u64::from(*version));
                 put_want(out, want);
@@ -452,7 +464,7 @@ impl Message {
             RESTART => Self::Restart { step: r.uint("step")? },
             ACK => Self::Ack { steps: r.uint("steps")? },
             FINISH => Self::Finish,
-            DONE => Self::Done,
+            DONE => Self::Done { left: left(&mut r)? },
             FAULT => Self::Fault(fault(&mut r)?),
             other => return Err(Error::protocol("a message", format!("tag {other} is not known"))),
         };

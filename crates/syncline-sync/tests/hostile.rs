@@ -277,6 +277,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             lacks: vec![Hash::of(b"b")],
             empty,
             outline: !empty,
+            follow: empty,
         }),
         ids().prop_map(|id| Want::Fetch { ids: vec![id] }),
     ];
@@ -313,7 +314,11 @@ fn any_message() -> impl Strategy<Value = Message> {
         (0..3u64).prop_map(|step| Message::Restart { step }),
         Just(Message::Ack { steps: 1 }),
         Just(Message::Finish),
-        Just(Message::Done),
+        proptest::collection::vec(
+            (prop_oneof![Just(MAIN.to_owned()), Just("tags/a".to_owned())], proptest::option::of(ids())),
+            0..2
+        )
+        .prop_map(|left| Message::Done { left }),
     ]
 }
 

@@ -5,4 +5,5 @@
 mod history;
 mod hostile;
 mod tables;
+mod tags;
 mod world;

@@ -8,8 +8,8 @@ use syncline_store::Store;
 use syncline_store::backend::memory::Memory;
 use syncline_sync::session::{Receiver, Sender, Server, Session};
 use syncline_sync::{
-    Error, Local, PullRequest, Pulled, PushRequest, Pushed, RefMove, Result,
-    wire::{self, Message},
+    Error, Local, PullRequest, Pulled, PushRequest, Pushed, RefMove, Result, TAGS,
+    wire::{self, Left, Message},
 };
 use syncline_tree::{Commit, DatasetRoot};
 
@@ -132,6 +132,22 @@ impl Local for World {
         };
         Ok(())
     }
+
+    fn make_tags(&self, tags: &[(String, Hash)]) -> Result<Vec<Left>> {
+        let mut refs = self.refs.lock().unwrap();
+        let mut left = Vec::new();
+        for (name, id) in tags {
+            let at = *refs.entry(name.clone()).or_insert(*id);
+            left.extend((at != *id).then(|| (name.clone(), Some(at))));
+        }
+        Ok(left)
+    }
+}
+
+/// A request for a tag.
+pub(crate) fn new_tag(name: &str, target: Hash) -> RefMove {
+    let name = format!("{TAGS}{name}");
+    RefMove { name, expected: None, target: Some(target), force: false, allow_mass_delete: false, only_new: true }
 }
 
 /// What passed between two sessions.
@@ -219,6 +235,7 @@ pub(crate) fn request(name: &str, target: Hash) -> PushRequest {
             target: Some(target),
             force: false,
             allow_mass_delete: false,
+            only_new: false,
         }],
     }
 }

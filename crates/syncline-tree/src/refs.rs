@@ -184,6 +184,11 @@ impl Refs {
         self.remember(Move { name: format!("tag/{name}"), from, to, hlc, why: why.to_owned() });
     }
 
+    /// Sets a tag as another replica has it. That is no move to remember: many of them would push out those that undo needs.
+    pub fn take_tag(&mut self, name: &str, to: Hash) {
+        self.tags.insert(name.to_owned(), to);
+    }
+
     fn remember(&mut self, step: Move) {
         if step.from == step.to {
             return;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind};
+use syncline_sync::wire::MAX_NAMES;
 use syncline_sync::{PullRequest, Pulled, PushRequest, RefMove, Traffic, Transport, Watch};
 use syncline_tree::refs::Scope;
-use syncline_tree::{DatasetRoot, refs};
+use syncline_tree::{DatasetRoot, Refs, refs};
 
 use super::merge::{self, Outcome};
 use crate::change::{self, TreeChange};
@@ -18,6 +19,7 @@ use crate::local::{BRANCHES, TAGS};
 use crate::part::Part;
 use crate::progress::{Progress, Unit};
 use crate::replica::{Env, MARKER, META_DIR, Replica};
+use crate::tags::{self, Tag, Tags, Taken};
 use crate::{Error, Result, contents, reach, work};
 
 /// The name under which a replica remembers the peer that it was cloned from.
@@ -85,13 +87,15 @@ impl CloneRequest {
     }
 }
 
-/// What to ask a peer for: the part that this replica holds.
-fn ask(scope: Option<&Scope>, depth: Option<u32>) -> PullRequest {
+/// What to ask a peer for: the part that this replica holds. One whose history ends early takes the tags that lead to what
+/// it has: an old one would bring old versions.
+fn ask(scope: Option<&Scope>, depth: Option<u32>, follow: bool) -> PullRequest {
     PullRequest {
         refs: Vec::new(),
         tables: scope.and_then(|scope| scope.tables.as_ref()).map(|tables| tables.iter().cloned().collect()),
         depth,
         outline: scope.is_some_and(|scope| scope.paths.is_some()),
+        follow,
     }
 }
 
@@ -106,6 +110,8 @@ pub struct Cloned {
     pub commit: Option<Hash>,
     /// Its content root.
     pub root: Option<Hash>,
+    /// The tags that came along.
+    pub tags: Vec<Tag>,
     /// Objects that were received.
     pub objects: u64,
     /// What it cost.
@@ -150,6 +156,7 @@ pub fn clone(
         return Err(error);
     }
     let head = pulled.head.as_deref().and_then(|name| name.strip_prefix(BRANCHES)).unwrap_or("main").to_owned();
+    let tags: Vec<Tag> = tags_of(&pulled.refs).map(|(name, commit)| Tag { name: name.to_owned(), commit }).collect();
     let tip = pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&head)).map(|(_, id)| *id);
     let after = tip.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
     bring(&replica, &part, &after)?;
@@ -168,10 +175,11 @@ pub fn clone(
             for (name, id) in &pulled.refs {
                 if let Some(branch) = name.strip_prefix(BRANCHES) {
                     refs.move_branch(branch, Some(*id), hlc, CLONE);
-                } else if let Some(tag) = name.strip_prefix(TAGS) {
-                    refs::check_name(tag)?;
-                    refs.move_tag(tag, Some(*id), hlc, CLONE);
                 }
+            }
+            for tag in &tags {
+                refs::check_name(&tag.name)?;
+                refs.take_tag(&tag.name, tag.commit);
             }
             refs.head.clone_from(&head);
             Ok(())
@@ -181,7 +189,12 @@ pub fn clone(
     let objects = pulled.objects + cost.add_brought(&replica);
     cost.seconds = (clock.monotonic() - started).as_secs_f64();
     let root = tip.map(|_| after.hash());
-    Ok(Cloned { dir: request.dir.clone(), branch: head, commit: tip, root, objects, cost })
+    Ok(Cloned { dir: request.dir.clone(), branch: head, commit: tip, root, tags, objects, cost })
+}
+
+/// The tags among refs, by their short names.
+fn tags_of(refs: &[(String, Hash)]) -> impl Iterator<Item = (&str, Hash)> {
+    refs.iter().filter_map(|(full, id)| Some((full.strip_prefix(TAGS)?, *id)))
 }
 
 fn receive(
@@ -191,7 +204,7 @@ fn receive(
     progress: &dyn Progress,
     cost: &mut Cost,
 ) -> Result<Pulled> {
-    let ask = ask(request.scope().as_ref(), request.depth);
+    let ask = ask(request.scope().as_ref(), request.depth, request.depth.is_some());
     progress.stage("receiving", 0, Unit::Bytes);
     let (pulled, traffic) = syncline_sync::pull(replica, transport, &ask, &mut Told::new(progress))?;
     cost.add(traffic);
@@ -266,6 +279,9 @@ pub struct Request {
     /// Push: move the branch even if that drops commits there.
     #[serde(default)]
     pub force: bool,
+    /// Push: make all tags there, too.
+    #[serde(default)]
+    pub tags: bool,
 }
 
 /// What `pull`, `push` and `sync` did.
@@ -289,6 +305,8 @@ pub struct Report {
     pub conflicts: usize,
     /// What changed here.
     pub changes: Vec<TreeChange>,
+    /// Which tags came and went.
+    pub tags: Tags,
     /// Commits that passed.
     pub commits: u64,
     /// Objects that passed.
@@ -312,6 +330,7 @@ impl Report {
             merged: None,
             conflicts: 0,
             changes: Vec::new(),
+            tags: Tags::default(),
             commits: 0,
             objects: 0,
             deltas: 0,
@@ -336,12 +355,21 @@ struct Exchange<'a> {
     progress: &'a dyn Progress,
     started: Duration,
     report: Report,
+    /// The tags that the peer had when it was pulled from.
+    theirs: BTreeSet<String>,
 }
 
 impl<'a> Exchange<'a> {
     fn begin(replica: &'a Replica, request: &'a Request, progress: &'a dyn Progress) -> Result<Self> {
         let started = replica.clock().monotonic();
-        Ok(Self { replica, request, progress, started, report: Report::new(replica, &request.url)? })
+        Ok(Self {
+            replica,
+            request,
+            progress,
+            started,
+            report: Report::new(replica, &request.url)?,
+            theirs: BTreeSet::new(),
+        })
     }
 
     fn close(mut self) -> Result<Report> {
@@ -353,7 +381,8 @@ impl<'a> Exchange<'a> {
     fn pull(&mut self, transport: &mut dyn Transport) -> Result<()> {
         self.progress.stage("receiving", 0, Unit::Bytes);
         let part = self.replica.part()?;
-        let ask = ask(self.replica.refs()?.scope.as_ref(), None);
+        let refs = self.replica.refs()?;
+        let ask = ask(refs.scope.as_ref(), None, !refs.shallow.is_empty());
         let (pulled, traffic) = syncline_sync::pull(self.replica, transport, &ask, &mut Told::new(self.progress))?;
         self.report.cost.add(traffic);
         self.report.commits += pulled.commits;
@@ -364,25 +393,9 @@ impl<'a> Exchange<'a> {
             let name = full.strip_prefix(BRANCHES).or_else(|| full.strip_prefix(TAGS));
             name.map_or(Ok(()), refs::check_name)?;
         }
-        let (remote, branch) = refs::update(self.replica.store(), |refs| {
-            let name = remember(refs, &self.request.url, &pulled.refs);
-            let hlc = self.replica.stamp(refs, []);
-            for (full, id) in &pulled.refs {
-                // What `gc` gave up here does not come back with a name.
-                if reach::is_given_up(self.replica.store(), refs, id).unwrap_or(false) {
-                    continue;
-                }
-                match (full.strip_prefix(BRANCHES), full.strip_prefix(TAGS)) {
-                    (_, Some(tag)) if !refs.tags.contains_key(tag) => refs.move_tag(tag, Some(*id), hlc, "pull"),
-                    // A branch that is only there: have it here, too.
-                    (Some(branch), _) if !refs.branches.contains_key(branch) && branch != refs.head => {
-                        refs.move_branch(branch, Some(*id), hlc, "pull");
-                    }
-                    _ => {}
-                }
-            }
-            Ok((name, refs.head.clone()))
-        })?;
+        let (remote, branch, taken) = self.take_names(&pulled.refs)?;
+        self.report.tags.note_pulled(&pulled.refs, taken);
+        self.theirs = tags_of(&pulled.refs).map(|(name, _)| name.to_owned()).collect();
         self.report.theirs =
             pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&branch)).map(|(_, id)| *id);
         let Some(theirs) = self.report.theirs.filter(|_| !self.request.fetch_only) else { return Ok(()) };
@@ -402,26 +415,62 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Sends the current branch, and moves the peer's.
-    fn push(&mut self, transport: &mut dyn Transport) -> Result<()> {
+    /// Notes what the peer has, and takes the names that are not here. Also the peer's name here, and the current branch.
+    fn take_names(&self, theirs: &[(String, Hash)]) -> Result<(String, String, Taken)> {
+        let store = self.replica.store();
+        refs::update(store, |refs| {
+            let name = remember(refs, &self.request.url, theirs);
+            let hlc = self.replica.stamp(refs, []);
+            for (full, id) in theirs {
+                // A branch that is only there: have it here, too. What `gc` gave up here does not come back with a name.
+                if let Some(branch) = full.strip_prefix(BRANCHES)
+                    && !refs.branches.contains_key(branch)
+                    && branch != refs.head
+                    && !reach::is_given_up(store, refs, id).unwrap_or(false)
+                {
+                    refs.move_branch(branch, Some(*id), hlc, "pull");
+                }
+            }
+            Ok(tags::take(store, refs, tags_of(theirs)).map(|taken| (name, refs.head.clone(), taken)))
+        })?
+    }
+
+    /// The tags that are to be made on the peer.
+    fn tags_to_send(&self, refs: &Refs, which: impl Fn(&str) -> bool) -> Result<Vec<Tag>> {
+        let tags = refs.tags.iter().filter(|(name, _)| which(name));
+        let tags: Vec<Tag> = tags.map(|(name, commit)| Tag { name: name.clone(), commit: *commit }).collect();
+        if tags.len() >= MAX_NAMES {
+            let why = format!("{} are more than one transfer takes: remove some", tags.len());
+            return Err(Error::invalid(format!("sending tags to {}", self.request.url), why));
+        }
+        Ok(tags)
+    }
+
+    /// Sends the current branch, unless the peer has it, and tags; moves the peer's branch.
+    fn push(&mut self, transport: &mut dyn Transport, tags: &[Tag]) -> Result<()> {
         let refs = self.replica.refs()?;
         let target = refs.head_commit().ok_or_else(Error::no_commit_yet)?;
         let full = format!("{BRANCHES}{}", refs.head);
-        let step = RefMove {
-            name: full.clone(),
+        let step = |name: String, target: Hash, only_new: bool| RefMove {
+            name,
             expected: None,
             target: Some(target),
-            force: self.request.force,
+            force: self.request.force && !only_new,
             allow_mass_delete: self.request.allow_mass_delete,
+            only_new,
         };
+        let branch = Some(step(full.clone(), target, false)).filter(|_| self.report.theirs != Some(target));
+        let new = tags.iter().map(|tag| step(format!("{TAGS}{}", tag.name), tag.commit, true));
+        let ask = PushRequest { moves: branch.into_iter().chain(new).collect() };
         self.progress.stage("sending", 0, Unit::Bytes);
-        let ask = PushRequest { moves: vec![step] };
         let (pushed, traffic) = syncline_sync::push(self.replica, transport, &ask, &mut Told::new(self.progress))?;
         self.report.cost.add(traffic);
         self.report.commits += pushed.commits;
         self.report.objects += pushed.objects;
         self.report.deltas += pushed.deltas;
         self.report.theirs = Some(target);
+        let made: BTreeSet<String> = pushed.refs.into_iter().map(|step| step.name).collect();
+        self.report.tags.note_pushed(tags, &made, &pushed.left);
         refs::update(self.replica.store(), |refs| {
             remember(refs, &self.request.url, &[(full.clone(), target)]);
             Ok(())
@@ -492,7 +541,8 @@ fn remember(refs: &mut syncline_tree::Refs, url: &str, seen: &[(String, Hash)]) 
     name
 }
 
-/// Sends the current branch to the peer and moves the peer's branch of that name.
+/// Sends the current branch to the peer and moves the peer's branch of that name; with `tags` all tags, too, and what they
+/// need. A tag of the same name that is elsewhere there stays, and so does the one here: the report names both.
 ///
 /// # Errors
 /// `conflict` when the peer's branch has commits that are not here: pull first. Nothing is lost on either side.
@@ -503,14 +553,15 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let mut exchange = Exchange::begin(replica, request, progress)?;
-    exchange.push(transport)?;
+    let tags = if request.tags { exchange.tags_to_send(&replica.refs()?, |_| true)? } else { Vec::new() };
+    exchange.push(transport, &tags)?;
     exchange.close()
 }
 
 /// How often `sync` starts again when the peer's branch moves under it.
 const SYNC_TRIES: usize = 8;
 
-/// Brings both sides to the same version: pulls and merges, then pushes; again when the peer moved meanwhile.
+/// Brings both sides to the same version and tags: pulls and merges, then pushes; again when the peer moved meanwhile.
 /// `connect` is called once for each transfer.
 ///
 /// # Errors
@@ -526,11 +577,14 @@ pub fn sync(
     loop {
         tries += 1;
         exchange.pull(&mut *connect()?)?;
-        let ours = replica.refs()?.head_commit();
-        if exchange.report.conflicts > 0 || ours.is_none() || ours == exchange.report.theirs {
+        let refs = replica.refs()?;
+        let ours = refs.head_commit();
+        let tags = exchange.tags_to_send(&refs, |name| !exchange.theirs.contains(name))?;
+        let nothing_to_send = tags.is_empty() && ours == exchange.report.theirs;
+        if exchange.report.conflicts > 0 || ours.is_none() || nothing_to_send {
             return exchange.close();
         }
-        match exchange.push(&mut *connect()?) {
+        match exchange.push(&mut *connect()?, &tags) {
             Ok(()) => return exchange.close(),
             Err(error) if error.kind() == Kind::Conflict && tries < SYNC_TRIES => {}
             Err(error) => return Err(error),

@@ -205,11 +205,11 @@ impl Session for Fetcher {
             (Side::Client { .. }, Message::Objects(objects)) => self.take(objects),
             (Side::Client { .. }, Message::Part(bytes)) => self.part(&bytes),
             (Side::Client { open: None, .. }, Message::Finish) => {
-                self.outbox.push_back(Message::Done);
+                self.outbox.push_back(Message::Done { left: Vec::new() });
                 self.over = true;
                 Ok(())
             }
-            (Side::Server { .. }, Message::Done) if self.finished => {
+            (Side::Server { .. }, Message::Done { .. }) if self.finished => {
                 self.over = true;
                 Ok(())
             }

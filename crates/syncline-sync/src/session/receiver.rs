@@ -7,6 +7,7 @@
 //!   something incomplete.
 
 mod compare;
+mod end;
 mod objects;
 mod past;
 mod step;
@@ -20,7 +21,7 @@ use syncline_store::Store;
 use syncline_store::codec::Registry;
 use syncline_tree::TreeName;
 
-use super::{DELTA_BYTES, Local, Moved, PullRequest, Pulled, RefMove, Served, Session, frame_cost, unexpected};
+use super::{DELTA_BYTES, Local, PullRequest, Pulled, Served, Session, TAGS, frame_cost, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::have::Have;
@@ -39,8 +40,8 @@ const HEADS_MAX: usize = 64;
 enum Purpose {
     /// We are the client and fetch.
     Pull { result: Pulled },
-    /// We are the server and are pushed to: the moves, with `expected` filled in.
-    Push { moves: Vec<RefMove>, moved: Vec<Moved> },
+    /// We are the server and are pushed to.
+    Push(end::Moves),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,8 @@ pub struct Receiver<'a> {
     /// Whether commits may come without their parents: that was asked for, or there is no history here that they would
     /// have to join.
     partial: bool,
+    /// Tags whose commits do not come with anything else are passed over.
+    follow: bool,
     shallow: BTreeSet<Hash>,
     /// Commits that come without their data.
     past: Past,
@@ -115,9 +118,11 @@ impl<'a> Receiver<'a> {
             lacks: history::lacks(local.store(), &local.shallow()?, wire::MAX_IDS)?,
             empty,
             outline: request.outline,
+            follow: request.follow,
         };
         let mut this = Self::new(local, Purpose::Pull { result: Pulled::default() }, heads, request.outline)?;
         this.partial |= request.depth.is_some();
+        this.follow = request.follow;
         this.scope = scope;
         this.phase = Phase::Welcome;
         this.outbox.push_back(Message::Hello { version: wire::VERSION, want });
@@ -134,26 +139,10 @@ impl<'a> Receiver<'a> {
         let refs: BTreeMap<String, Hash> = local.refs()?.into_iter().collect();
         let heads = heads(local)?;
         let empty = heads.is_empty() && local.store().usage()?.objects == 0;
-        let mut named = Vec::new();
-        let mut accepted = Vec::new();
-        for step in moves {
-            let current = refs.get(&step.name).copied();
-            let expected = step.expected.or(current);
-            if expected != current {
-                return Err(Error::Moved { name: step.name, expected, theirs: current });
-            }
-            named.extend(current.map(|id| (step.name.clone(), id)));
-            accepted.push(RefMove {
-                name: step.name,
-                expected,
-                target: step.target,
-                force: step.flags & wire::FORCE != 0,
-                allow_mass_delete: step.flags & wire::MASS_DELETE != 0,
-            });
-        }
+        let (moves, named) = end::Moves::of(moves, &refs)?;
         // The refs that are to move say most; the others only help when a branch is new here.
         let told: BTreeSet<Hash> = named.iter().map(|(_, id)| *id).collect();
-        let others = if named.is_empty() { HEADS_MAX } else { 0 };
+        let others = if named.iter().all(|(name, _)| name.starts_with(TAGS)) { HEADS_MAX } else { 0 };
         let welcome = Welcome {
             refs: named,
             head: String::new(),
@@ -161,8 +150,7 @@ impl<'a> Receiver<'a> {
             lacks: history::lacks(local.store(), &local.shallow()?, wire::MAX_IDS)?,
             empty,
         };
-        let purpose = Purpose::Push { moves: accepted, moved: Vec::new() };
-        let mut this = Self::new(local, purpose, heads, false)?;
+        let mut this = Self::new(local, Purpose::Push(moves), heads, false)?;
         this.outbox.push_back(Message::Welcome(welcome));
         Ok(this)
     }
@@ -178,6 +166,7 @@ impl<'a> Receiver<'a> {
             outline,
             have: Have::new(local.store(), heads.clone(), outline),
             partial: heads.is_empty(),
+            follow: false,
             heads,
             assembly: None,
             deltas: BTreeMap::new(),
@@ -217,8 +206,8 @@ impl<'a> Receiver<'a> {
 
     /// What was served, once it is over.
     pub(super) fn served(&self) -> Option<Served> {
-        let Purpose::Push { moved, .. } = &self.purpose else { return None };
-        (self.phase == Phase::Over).then(|| Served::Pushed { refs: moved.clone(), commits: self.commits })
+        let Purpose::Push(moves) = &self.purpose else { return None };
+        (self.phase == Phase::Over).then(|| Served::Pushed { refs: moves.moved.clone(), commits: self.commits })
     }
 
     fn welcome(&mut self, welcome: Welcome) -> Result<()> {
@@ -271,37 +260,6 @@ impl<'a> Receiver<'a> {
         self.unflushed = 0;
         Ok(())
     }
-
-    /// The sender has said everything: check, make durable, move refs.
-    fn finish(&mut self) -> Result<()> {
-        if self.assembly.is_some() || !self.deltas.is_empty() || self.comparing.is_some() {
-            return Err(Error::protocol("finish", "an object or a delta is still open"));
-        }
-        self.keep_past()?;
-        self.flush()?;
-        if !self.shallow.is_empty() {
-            self.local.keep_shallow(&self.shallow.iter().copied().collect::<Vec<_>>())?;
-        }
-        match &mut self.purpose {
-            Purpose::Pull { result } => {
-                for (name, id) in &result.refs {
-                    if !self.have.has_commit(*id)? {
-                        return Err(Error::protocol("finish", format!("{name} at {} was not sent", id.short())));
-                    }
-                }
-            }
-            Purpose::Push { moves, moved } => {
-                for step in moves.iter() {
-                    check_move(&self.store, &mut self.have, step)?;
-                    self.local.move_ref(step)?;
-                    moved.push(Moved { name: step.name.clone(), old: step.expected, new: step.target });
-                }
-            }
-        }
-        self.outbox.push_back(Message::Done);
-        self.phase = Phase::Over;
-        Ok(())
-    }
 }
 
 /// All commits that local refs point at, each once.
@@ -312,23 +270,6 @@ fn heads(local: &dyn Local) -> Result<Vec<Hash>> {
     let head = local.head()?;
     refs.sort_by_key(|(name, _)| Some(name) != head.as_ref());
     Ok(refs.into_iter().map(|(_, id)| id).filter(|id| seen.insert(*id)).collect())
-}
-
-/// A ref may only move to something complete that follows from where it is.
-fn check_move(store: &Store, have: &mut Have, step: &RefMove) -> Result<()> {
-    let Some(target) = step.target else { return Ok(()) };
-    if !have.has_commit(target)? {
-        return Err(Error::protocol(
-            "push",
-            format!("{} is to move to {}, which was not sent", step.name, target.short()),
-        ));
-    }
-    if let Some(old) = step.expected.filter(|_| !step.force)
-        && !history::reaches(store, &[target], old)?
-    {
-        return Err(Error::Moved { name: step.name.clone(), expected: Some(target), theirs: Some(old) });
-    }
-    Ok(())
 }
 
 impl Session for Receiver<'_> {

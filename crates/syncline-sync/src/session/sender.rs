@@ -19,13 +19,13 @@ use syncline_store::Store;
 use syncline_tree::walk::ObjectKind;
 use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
 
-use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, unexpected};
+use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, TAGS, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
 use crate::history::{self, Plan, Theirs};
 use crate::seen::Seen;
 use crate::squeeze;
-use crate::wire::{self, Message, Move, Step, Want, Welcome};
+use crate::wire::{self, Left, Message, Move, Step, Want, Welcome};
 
 /// An object and what it is.
 type Item = (Hash, ObjectKind);
@@ -69,7 +69,7 @@ enum Purpose {
     /// We are the server and are pulled from.
     Pull,
     /// We are the client and push.
-    Push { request: PushRequest, refs: Vec<Moved> },
+    Push { request: PushRequest, refs: Vec<Moved>, left: Vec<Left> },
 }
 
 /// The sending side.
@@ -85,6 +85,8 @@ pub struct Sender {
     depth: Option<u32>,
     /// Commits whose data is not here any more.
     gone: IdSet,
+    /// Whatever a tag here leads to can be sent with all of its history.
+    complete: bool,
     /// Commits that the receiver lacks although it has some that follow from them.
     lacks: IdSet,
     wants: Vec<Hash>,
@@ -130,11 +132,13 @@ impl Sender {
             expected: step.expected,
             target: step.target,
             flags: (if step.force { wire::FORCE } else { 0 })
-                | (if step.allow_mass_delete { wire::MASS_DELETE } else { 0 }),
+                | (if step.allow_mass_delete { wire::MASS_DELETE } else { 0 })
+                | (if step.only_new { wire::NEW } else { 0 }),
         });
         let hello = Message::Hello { version: wire::VERSION, want: Want::Push { moves: moves.collect() } };
-        let wants = request.moves.iter().filter_map(|step| step.target).collect();
-        let mut this = Self::new(local, Purpose::Push { request, refs: Vec::new() }, wants)?;
+        let wants = request.moves.iter().filter(|step| !step.only_new).filter_map(|step| step.target).collect();
+        let mut this = Self::new(local, Purpose::Push { request, refs: Vec::new(), left: Vec::new() }, wants)?;
+        this.complete = this.part.is_none() && this.gone.is_empty() && local.shallow()?.is_empty();
         // A tree that is not here is as it was in a version that the peer has: nobody can have changed it here.
         this.scope = this.part.as_ref().and_then(Part::trees);
         this.phase = Phase::Welcome;
@@ -144,11 +148,12 @@ impl Sender {
 
     /// The server's side of a pull.
     pub(super) fn pull(local: &dyn Local, want: Want) -> Result<Self> {
-        let Want::Pull { refs: names, tables, depth, heads, lacks, empty, outline } = want else {
+        let Want::Pull { refs: names, tables, depth, heads, lacks, empty, outline, follow } = want else {
             return Err(Error::protocol("hello", "it is not a pull"));
         };
         let all = local.refs()?;
         let mut refs = Vec::new();
+        let follow = follow && names.is_empty();
         if names.is_empty() {
             refs = all;
         } else {
@@ -164,7 +169,8 @@ impl Sender {
         if refs.len() > wire::MAX_NAMES {
             return Err(Error::Invalid(format!("{} refs are more than one session takes: name some", refs.len())));
         }
-        let mut this = Self::new(local, Purpose::Pull, refs.iter().map(|(_, id)| *id).collect())?;
+        let wanted = refs.iter().filter(|(name, _)| !(follow && name.starts_with(TAGS))).map(|(_, id)| *id);
+        let mut this = Self::new(local, Purpose::Pull, wanted.collect())?;
         this.outline = outline;
         if let Some(tables) = tables {
             this.scope = Some(tables.iter().map(|name| graph::tree_of_text(name)).collect::<Result<_>>()?);
@@ -188,6 +194,7 @@ impl Sender {
             part: local.part()?,
             depth: None,
             gone: local.given_up()?.into_iter().collect(),
+            complete: false,
             lacks: IdSet::default(),
             wants,
             empty: false,
@@ -246,9 +253,10 @@ impl Sender {
     /// What the push did, once it is over.
     #[must_use]
     pub fn pushed(&self) -> Option<Pushed> {
-        let Purpose::Push { refs, .. } = &self.purpose else { return None };
+        let Purpose::Push { refs, left, .. } = &self.purpose else { return None };
         (self.phase == Phase::Over).then(|| Pushed {
             refs: refs.clone(),
+            left: left.clone(),
             commits: self.plan.commits.len() as u64,
             objects: self.objects,
             deltas: self.deltas,
@@ -286,12 +294,20 @@ impl Sender {
     }
 
     fn welcome(&mut self, welcome: &Welcome) -> Result<()> {
-        let Purpose::Push { request, refs } = &mut self.purpose else {
+        let Purpose::Push { request, refs, .. } = &mut self.purpose else {
             return Err(unexpected(&Message::Welcome(Welcome::default()), "being pulled from"));
         };
         let there: BTreeMap<&str, Hash> = welcome.refs.iter().map(|(name, id)| (name.as_str(), *id)).collect();
         for step in &request.moves {
             let old = there.get(step.name.as_str()).copied();
+            if step.only_new {
+                // Nothing is sent for a tag that the receiver has, wherever it is.
+                if let (None, Some(target)) = (old, step.target) {
+                    refs.push(Moved { name: step.name.clone(), old, new: step.target });
+                    self.wants.extend(Some(target).filter(|_| self.complete));
+                }
+                continue;
+            }
             // The server refuses this too, but only after everything has been sent.
             if let (Some(old), Some(new), false) = (old, step.target, step.force)
                 && !history::reaches(&self.store, &[new], old)?
@@ -304,6 +320,24 @@ impl Sender {
         heads.extend(&welcome.heads);
         self.lacks = welcome.lacks.iter().copied().collect();
         self.begin(&heads, welcome.empty)
+    }
+
+    /// The receiver has ended the session; tags of ours that it names were not made.
+    fn done(&mut self, told: Vec<Left>) -> Result<()> {
+        if let Purpose::Push { request, refs, left } = &mut self.purpose {
+            let asked: BTreeSet<&str> =
+                request.moves.iter().filter(|step| step.only_new).map(|step| step.name.as_str()).collect();
+            if let Some((name, _)) = told.iter().find(|(name, _)| !asked.contains(name.as_str())) {
+                return Err(Error::protocol("done", format!("{name:?} was not to be made")));
+            }
+            let not_made: BTreeSet<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+            refs.retain(|step| !not_made.contains(step.name.as_str()));
+            *left = told;
+        } else if !told.is_empty() {
+            return Err(Error::protocol("done", "nothing was to be made"));
+        }
+        self.phase = Phase::Over;
+        Ok(())
     }
 
     fn lack(&mut self, bits: &[u8]) -> Result<()> {
@@ -478,10 +512,7 @@ impl Session for Sender {
             (Phase::Stream, Message::Settled { trees, need }) => self.settled(&trees, &need),
             (Phase::Stream | Phase::Finished, Message::Ack { .. }) => Ok(()),
             (Phase::Stream | Phase::Finished, Message::Redo { step }) => self.redo(step),
-            (Phase::Finished, Message::Done) => {
-                self.phase = Phase::Over;
-                Ok(())
-            }
+            (Phase::Finished, Message::Done { left }) => self.done(left),
             (phase, message) => Err(unexpected(&message, &format!("{phase:?}").to_lowercase())),
         }
     }

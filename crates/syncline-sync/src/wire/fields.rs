@@ -6,7 +6,7 @@ use syncline_store::Bases;
 use syncline_tree::TableRef;
 
 use super::reader::Reader;
-use super::{Fault, MAX_IDS, MAX_NAMES, MAX_TEXT, Move, NamedRef, Object, Squeezed, Want};
+use super::{Fault, Left, MAX_IDS, MAX_NAMES, MAX_TEXT, Move, NamedRef, Object, Squeezed, Want};
 use crate::error::{Error, Result};
 
 pub(super) fn put_uint(out: &mut BytesMut, mut value: u64) {
@@ -46,6 +46,23 @@ pub(super) fn put_refs(out: &mut BytesMut, refs: &[NamedRef]) {
     }
 }
 
+pub(super) fn put_left(out: &mut BytesMut, left: &[Left]) {
+    put_uint(out, left.len() as u64);
+    for (name, at) in left {
+        put_text(out, name);
+        put_option(out, *at);
+    }
+}
+
+pub(super) fn left(r: &mut Reader) -> Result<Vec<Left>> {
+    let n = r.count("left", MAX_NAMES)?;
+    let mut left = Vec::new();
+    for _ in 0..n {
+        left.push((r.text("left")?, r.option("left")?));
+    }
+    Ok(left)
+}
+
 pub(super) fn put_names(out: &mut BytesMut, names: &[String]) {
     put_uint(out, names.len() as u64);
     names.iter().for_each(|name| put_text(out, name));
@@ -53,7 +70,7 @@ pub(super) fn put_names(out: &mut BytesMut, names: &[String]) {
 
 pub(super) fn put_want(out: &mut BytesMut, want: &Want) {
     match want {
-        Want::Pull { refs, tables, depth, heads, lacks, empty, outline } => {
+        Want::Pull { refs, tables, depth, heads, lacks, empty, outline, follow } => {
             out.put_u8(1);
             put_names(out, refs);
             out.put_u8(u8::from(tables.is_some()));
@@ -63,6 +80,7 @@ pub(super) fn put_want(out: &mut BytesMut, want: &Want) {
             put_ids(out, lacks);
             out.put_u8(u8::from(*empty));
             out.put_u8(u8::from(*outline));
+            out.put_u8(u8::from(*follow));
         }
         Want::Push { moves } => {
             out.put_u8(2);
@@ -95,6 +113,7 @@ pub(super) fn want(r: &mut Reader) -> Result<Want> {
                 lacks: r.ids("lacks")?,
                 empty: r.flag("empty")?,
                 outline: r.flag("outline")?,
+                follow: r.flag("follow")?,
             })
         }
         2 => {

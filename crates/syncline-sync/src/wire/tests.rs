@@ -28,8 +28,8 @@ fn squeezed() -> impl Strategy<Value = Squeezed> {
 }
 
 fn want() -> impl Strategy<Value = Want> {
-    let pull = (names(), proptest::option::of(names()), any::<u32>(), (ids(), ids()), any::<(bool, bool)>()).prop_map(
-        |(refs, tables, depth, (heads, lacks), (empty, outline))| Want::Pull {
+    let pull = (names(), proptest::option::of(names()), any::<u32>(), (ids(), ids()), any::<(bool, bool, bool)>())
+        .prop_map(|(refs, tables, depth, (heads, lacks), (empty, outline, follow))| Want::Pull {
             refs,
             tables,
             depth,
@@ -37,8 +37,8 @@ fn want() -> impl Strategy<Value = Want> {
             lacks,
             empty,
             outline,
-        },
-    );
+            follow,
+        });
     let step = (text(), proptest::option::of(hash()), proptest::option::of(hash()), any::<u8>())
         .prop_map(|(name, expected, target, flags)| Move { name, expected, target, flags });
     let push = proptest::collection::vec(step, 0..4).prop_map(|moves| Want::Push { moves });
@@ -100,7 +100,7 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(|step| Message::Restart { step }),
         any::<u64>().prop_map(|steps| Message::Ack { steps }),
         Just(Message::Finish),
-        Just(Message::Done),
+        proptest::collection::vec((text(), proptest::option::of(hash())), 0..4).prop_map(|left| Message::Done { left }),
         (0..6usize, text(), moved()).prop_map(|(kind, message, moved)| Message::Fault(Fault {
             kind: Kind::ALL[kind],
             message,
@@ -171,6 +171,7 @@ fn golden_frame() {
         lacks: vec![id],
         empty: false,
         outline: true,
+        follow: true,
     };
     let welcome = Welcome { lacks: vec![id], ..Welcome::default() };
     let hex =
@@ -178,13 +179,16 @@ fn golden_frame() {
     let ids = format!("01{}", "07".repeat(32));
     assert_eq!(
         hex(&[Message::Hello { version: 1, want: pull }, Message::Welcome(welcome)]),
-        format!("014c0101010162000000{ids}{ids}0001") + &format!("0225000000{ids}00")
+        format!("014d0101010162000000{ids}{ids}000101") + &format!("0225000000{ids}00")
     );
     let messages = [
         Message::Hello {
             version: 1,
             want: Want::Push {
-                moves: vec![Move { name: "branch/main".into(), expected: None, target: Some(id), flags: FORCE }],
+                moves: vec![
+                    Move { name: "branch/main".into(), expected: None, target: Some(id), flags: FORCE },
+                    Move { name: "tags/v1".into(), expected: None, target: Some(id), flags: NEW },
+                ],
             },
         },
         Message::Offer(vec![(id, 2)]),
@@ -194,15 +198,18 @@ fn golden_frame() {
             commit: Squeezed { raw_len: 2, payload: Bytes::from_static(b"c") },
         }),
         Message::Finish,
+        Message::Done { left: vec![("a".into(), Some(id)), ("b".into(), None)] },
     ];
     let hex = hex(&messages);
     let id = "07".repeat(32);
     assert_eq!(
         hex,
-        format!("0132010201{}{}0001{id}01", "0b", "6272616e63682f6d61696e")
+        format!("015d010202{}{}0001{id}01", "0b", "6272616e63682f6d61696e")
+            + &format!("{}{}0001{id}04", "07", "746167732f7631")
             + &format!("08220201{id}")
             + "0b0800ac02017202"
             + "0163"
             + "0f00"
+            + &format!("1027020161{}{id}016200", "01")
     );
 }
