@@ -1,52 +1,48 @@
 //! `syncline repair`: replace what is damaged by good copies from another replica, and mend by itself what needs none.
 
-use syncline_base::Kind;
-use syncline_node::ops::repair;
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use syncline_api::client::Client;
+use syncline_base::{Hash, Kind};
+use syncline_node::Replica;
+use syncline_node::ops::repair::{self, Report};
 
 use crate::cmd_verify;
-use crate::context::Context;
-use crate::fault::Outcome;
+use crate::context::{self, Context, Place};
+use crate::fault::{Outcome, Result};
 use crate::peer::{self, Peer};
 use crate::units;
 
 /// How many lost objects are listed.
 const LOST_SHOWN: usize = 10;
+/// How often a node is sent what it lacks.
+const ROUNDS: usize = 64;
 
 /// Arguments of `repair`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  syncline repair\n  syncline repair --from http://127.0.0.1:7070/prices\n\n\
+#[command(after_help = "Examples:\n  syncline repair\n  syncline repair --from http://127.0.0.1:7070/prices\n  \
+                        syncline repair --on http://127.0.0.1:7070/prices --from ./prices\n\n\
                         Damage that no version needs is mended without another copy. Every copy is checked by its hash. The exit code is 7 when something is still damaged.")]
 pub(crate) struct Args {
-    /// Another copy; where it was cloned from when absent, and none when it was not cloned
+    /// Another copy, on a node, in a bucket or here; where it was cloned from when absent, and none when it was not cloned. A
+    /// node is sent what it lacks by this command: it opens no address and no path for anybody
     #[arg(long, value_name = "URL")]
     from: Option<String>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let replica = context.replica("repair")?;
-    let url = match &args.from {
-        None if replica.refs()?.remotes.is_empty() => None,
-        from => Some(peer::url_of(&replica, from.as_deref(), "repair --from")?),
+    let (report, url) = match context.place()? {
+        Place::Here(replica) => here(context, &replica, args)?,
+        Place::Node(client) => on_node(context, &client, args)?,
     };
-    // A peer that cannot be reached matters only if something of its is needed.
-    let (peer, unreachable) = match url.as_deref().map(|url| Peer::connect(context, url)).transpose() {
-        Ok(peer) => (peer, None),
-        Err(fault) => (None, Some(fault)),
-    };
-    let report = match &peer {
-        Some(peer) => repair::run(&replica, &mut |ids| peer::fetch(peer, ids), &*context.progress())?,
-        None => repair::run(&replica, &mut repair::nobody(), &*context.progress())?,
-    };
-    if let Some(fault) = unreachable.filter(|_| !report.left.sound) {
-        return Err(fault);
-    }
     context.out.answer(&report, |page| {
         match &url {
             Some(url) => {
                 page.line(format!("replaced {} from {url}", units::counted(report.repaired, "object", "objects")));
             }
             None if !report.left.sound => {
-                page.line("nothing was replaced: name another copy with --from, this replica remembers none");
+                page.line("nothing was replaced: name another copy with --from, none is remembered");
             }
             None => {}
         }
@@ -63,4 +59,54 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         cmd_verify::show(page, &report.left);
     })?;
     Ok((!report.left.sound).then_some(Kind::Corrupt))
+}
+
+fn here(context: &Context, replica: &Replica, args: &Args) -> Result<(Report, Option<String>)> {
+    let url = match &args.from {
+        None if replica.refs()?.remotes.is_empty() => None,
+        from => Some(peer::url_of(replica, from.as_deref(), "repair --from")?),
+    };
+    // A peer that cannot be reached matters only if something of its is needed.
+    let (peer, unreachable) = match url.as_deref().map(|url| Peer::connect(context, url)).transpose() {
+        Ok(peer) => (peer, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let report = match &peer {
+        Some(peer) => repair::run(replica, &mut |ids| peer::fetch(peer, ids), &*context.progress())?,
+        None => repair::run(replica, &mut repair::nobody(), &*context.progress())?,
+    };
+    match unreachable.filter(|_| !report.left.sound) {
+        Some(fault) => Err(fault),
+        None => Ok((report, url)),
+    }
+}
+
+/// The node mends what it can by itself and names what it lacks; that is brought from the other copy, by this command: a
+/// node opens no address for its callers. A missing node of a tree hides what is missing below it, so this goes level by level.
+fn on_node(context: &Context, client: &Client, args: &Args) -> Result<(Report, Option<String>)> {
+    let url = args.from.as_deref().map(peer::lasting).transpose()?;
+    let progress = context.progress();
+    let ask = |input: Option<&mut dyn Read>| -> Result<Report> {
+        context::call(client, "repair", &(), input, &mut std::io::sink(), &*progress)
+    };
+    let mut report = ask(None)?;
+    let Some(from) = url.as_deref().filter(|_| !report.left.sound) else { return Ok((report, url)) };
+    let peer = Peer::connect(context, from)?;
+    let mut asked = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let ids: Vec<Hash> = report.lost.iter().copied().filter(|id| asked.insert(*id)).collect();
+        if ids.is_empty() {
+            break;
+        }
+        let mut fetch = |ids: &[Hash]| peer::fetch(&peer, ids);
+        let mut bringing = repair::Bringing::new(ids, &mut fetch);
+        let next = ask(Some(&mut bringing));
+        if let Some(error) = bringing.failed() {
+            return Err(error.into());
+        }
+        let next = next?;
+        let (repaired, rewritten) = (report.repaired + next.repaired, report.rewritten + next.rewritten);
+        report = Report { repaired, rewritten, ..next };
+    }
+    Ok((report, url))
 }

@@ -8,11 +8,13 @@ use crate::output::short;
 
 /// Arguments of `undo`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  syncline undo\n\nThe commit stays; a second `syncline undo` brings it back.")]
+#[command(
+    after_help = "Examples:\n  syncline undo\n  syncline undo --on http://127.0.0.1:7070/prices\n\nThe commit stays; a second `syncline undo` brings it back."
+)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _: &Args) -> Outcome {
-    let report = branch::undo(&context.replica("undo")?)?;
+    let report = context.ask("undo", &(), |replica, _| branch::undo(replica))?;
     context.out.done(&report, |page| {
         page.line(format!(
             "took back the last {}: {} is at {} again",

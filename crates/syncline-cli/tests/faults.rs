@@ -133,6 +133,40 @@ fn a_repair_without_another_replica_says_what_remains() {
     assert!(run.stdout.contains("--from"), "{}", run.stdout);
 }
 
+/// One bit in the middle of the largest file of a store.
+fn damage(store: &std::path::Path) {
+    let largest = largest_file(store).expect("a store has files");
+    let mut bytes = std::fs::read(&largest).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&largest, bytes).expect("a file");
+}
+
+#[test]
+fn a_node_is_repaired_with_what_the_command_brings() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, &csv(0, 4_000, 1));
+    let (server, other) = (Server::start(&dir.path("hub"), &[]), Server::start(&dir.path("other"), &[]));
+    let (url, copy) = (format!("{}/d", server.url), format!("{}/copy", other.url));
+    replica.json(["push", &url]);
+    replica.json(["push", &copy]);
+    drop(server);
+    for from in [dir.text("a"), copy] {
+        damage(&dir.path("hub/d"));
+        let server = Server::start(&dir.path("hub"), &[]);
+        let url = format!("{}/d", server.url);
+        let on = |words: &[&str]| syncline([&["--on", &url, "--json"], words].concat());
+        assert_eq!(on(&["repair"]).ends(7).json()["left"]["sound"], false, "nobody has what is lost");
+        assert_eq!(on(&["repair", "--from", "http://127.0.0.1:1/d"]).ends(6).json()["error"]["kind"], "unavailable");
+        let report = on(&["repair", "--from", &from]).ok().json();
+        assert_eq!((&report["left"]["sound"], report["repaired"].as_u64() > Some(0)), (&true.into(), true), "{report}");
+        assert_eq!(on(&["verify", "--deep"]).ok().json()["sound"], true);
+        let again = on(&["repair"]).ok().json();
+        assert_eq!((&again["left"]["sound"], &again["repaired"]), (&true.into(), &0.into()));
+    }
+}
+
 fn largest_file(dir: &std::path::Path) -> Option<std::path::PathBuf> {
     let mut found: Option<(u64, std::path::PathBuf)> = None;
     let mut open = vec![dir.to_owned()];

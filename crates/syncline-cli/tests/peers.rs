@@ -64,7 +64,15 @@ fn verbs_run_on_a_node() {
     let out = dir.text("out.csv");
     on(&["export", "--table", "t", "-o", &out]);
     assert_eq!(dir.read("out.csv").lines().count(), 101);
-    syncline(["--on", &url, "undo"]).ends(2);
+    assert_eq!(on(&["undo"])["undid"], "rollback");
+    assert_eq!(on(&["status"])["tables"], json!([["t", 0]]));
+    // What needs a directory of one's own says so.
+    let out = dir.text("x");
+    for words in [&["checkout", "v1"][..], &["fetch", "*"], &["pull"], &["push"], &["sync"], &["clone", &url, &out]] {
+        let run = syncline([&["--on", &url], words].concat()).ends(2);
+        assert!(run.stderr.contains(words[0]) && run.stderr.contains(&url), "{}", run.stderr);
+        assert!(run.stderr.contains("clone the dataset") || words[0] == "clone", "{}", run.stderr);
+    }
     // A dataset that is not there is named, with those that are.
     let run = syncline(["root", "--on", &format!("{}/other", server.url)]).ends(3);
     assert!(run.stderr.contains("other") && run.stderr.contains('d'), "{}", run.stderr);

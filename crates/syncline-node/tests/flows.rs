@@ -217,6 +217,26 @@ fn verify_looks_at_what_is_staged() {
 }
 
 #[test]
+fn objects_for_a_repair_are_read_as_far_as_they_are_whole() {
+    use syncline_base::Hash;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("objects");
+    let (one, two) = (Hash::of(b"one"), Hash::of(b"two"));
+    let whole = |bytes: &[u8]| [&u32::try_from(bytes.len()).expect("short").to_le_bytes(), bytes].concat();
+    let mut fetch = |ids: &[Hash]| Ok(ids.iter().map(|id| (*id == one).then(|| "one".into())).collect());
+    let mut sent = Vec::new();
+    std::io::Read::read_to_end(&mut repair::Bringing::new([two, one], &mut fetch), &mut sent).expect("it is there");
+    assert_eq!(sent, whole(b"one"));
+    std::fs::write(&path, &sent).expect("a file");
+    let mut brought = repair::Brought::read(Some(&path)).expect("it is whole");
+    assert_eq!(brought.fetch(&[two, one]).expect("a file"), [None, Some("one".into())]);
+    for bad in [&sent[..5], &sent[..3], &u32::MAX.to_le_bytes(), &[whole(b""), vec![1]].concat()] {
+        std::fs::write(&path, bad).expect("a file");
+        assert_eq!(repair::Brought::read(Some(&path)).expect_err("it is cut").kind(), syncline_base::Kind::Invalid);
+    }
+}
+
+#[test]
 fn after_repair_nothing_is_damaged() {
     let place = Place::new();
     place.upsert(&numbered(0..20_000, "first"), "one");

@@ -20,7 +20,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 19] = [
+pub const VERBS: [&str; 21] = [
     "alter",
     "branch",
     "commit",
@@ -33,18 +33,20 @@ pub const VERBS: [&str; 19] = [
     "log",
     "merge",
     "objects",
+    "repair",
     "resolve",
     "rollback",
     "root",
     "show",
     "status",
     "tag",
+    "undo",
     "verify",
 ];
 
 /// Where a verb that is run for somebody else reads and writes.
 pub struct Streams {
-    /// What the caller sends along, received into a file: the sources of an import.
+    /// What the caller sends along, received into a file: the sources of an import, good objects for a repair.
     pub input: Option<PathBuf>,
     /// Where output goes that is not the report: the rows of an export.
     pub output: Target,
@@ -84,10 +86,19 @@ pub fn run(
         "log" => report(log::run(replica, &read(verb, request)?)?),
         "merge" => report(merge::run(replica, &read(verb, request)?)?),
         "objects" => report(repair::objects(replica, &read::<Vec<syncline_base::Hash>>(verb, request)?)),
+        "repair" => {
+            let () = read(verb, request)?;
+            let mut brought = repair::Brought::read(streams.input.as_deref())?;
+            report(repair::run(replica, &mut |ids| brought.fetch(ids), &**progress)?)
+        }
         "rollback" => report(rollback::run(replica, &read(verb, request)?)?),
         "root" => report(root::run(replica, &read(verb, request)?)?),
         "show" => report(show::run(replica, &read(verb, request)?)?),
         "status" => report(status::run(replica, &read(verb, request)?, &**progress)?),
+        "undo" => {
+            let () = read(verb, request)?;
+            report(branch::undo(replica)?)
+        }
         "verify" => report(verify::run(replica, &read(verb, request)?, &**progress)?),
         _ => Err(Error::invalid(format!("verb {verb:?}"), format!("a node runs {VERBS:?}"))),
     }

@@ -5,11 +5,16 @@
 //! version is whole again, files of the store with damage in them are rewritten without it, so that what was repaired verifies
 //! clean. A damaged object that no version needs and nobody has is given up then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_base::{Hash, hash::IdSet};
+use syncline_base::Hash;
+use syncline_base::hash::{IdMap, IdSet};
+use syncline_store::codec::MAX_OBJECT;
 use syncline_tree::conflicts::{from_hex, to_hex};
 
 use super::verify;
@@ -44,6 +49,115 @@ pub type Fetch<'a> = dyn FnMut(&[Hash]) -> Result<Vec<Option<Bytes>>> + 'a;
 /// Brings nothing: for a repair with what is here. Damage that no version needs is got rid of, the rest is named.
 pub fn nobody() -> impl FnMut(&[Hash]) -> Result<Vec<Option<Bytes>>> {
     |ids| Ok(vec![None; ids.len()])
+}
+
+/// Objects that somebody who asks for a repair sends along, in a file: of each its length (u32, little endian) and its
+/// canonical bytes. A node repairs its datasets with these: it opens no address for its callers.
+#[derive(Debug, Default)]
+pub struct Brought {
+    file: Option<(PathBuf, File)>,
+    /// Where each of them lies, by its hash.
+    places: IdMap<(u64, u32)>,
+}
+
+impl Brought {
+    /// Reads what was sent; nothing when there is no file.
+    ///
+    /// # Errors
+    /// `invalid` when it is cut off or an object is longer than any may be; the file system's.
+    pub fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let cut = || Error::invalid("reading objects for a repair", "they end in the middle of one: send them again");
+        let failed = || Error::io("reading", path);
+        let file = File::open(path).map_err(failed())?;
+        let total = file.metadata().map_err(failed())?.len();
+        let (mut input, mut places, mut at) = (BufReader::new(&file), IdMap::default(), 0u64);
+        while at < total {
+            let mut len = [0; 4];
+            input.read_exact(&mut len).map_err(|_| cut())?;
+            let len = u32::from_le_bytes(len);
+            if len as usize > MAX_OBJECT {
+                let why = format!("one is said to have {len} bytes, and none has more than {MAX_OBJECT}");
+                return Err(Error::invalid("reading objects for a repair", why));
+            }
+            let mut bytes = Vec::new();
+            input.by_ref().take(u64::from(len)).read_to_end(&mut bytes).map_err(failed())?;
+            if bytes.len() != len as usize {
+                return Err(cut());
+            }
+            places.insert(Hash::of(&bytes), (at + 4, len));
+            at += 4 + u64::from(len);
+        }
+        drop(input);
+        Ok(Self { file: Some((path.to_owned(), file)), places })
+    }
+
+    /// Those of these objects that were sent.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn fetch(&mut self, ids: &[Hash]) -> Result<Vec<Option<Bytes>>> {
+        ids.iter().map(|id| self.object(id)).collect()
+    }
+
+    fn object(&mut self, id: &Hash) -> Result<Option<Bytes>> {
+        let (Some((path, file)), Some((at, len))) = (&mut self.file, self.places.get(id)) else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = file.seek(SeekFrom::Start(*at)).and_then(|_| file.take(u64::from(*len)).read_to_end(&mut bytes));
+        read.map_err(Error::io("reading", path))?;
+        Ok(Some(bytes.into()))
+    }
+}
+
+/// Objects as [`Brought`] reads them, brought from elsewhere while they are read.
+pub struct Bringing<'a> {
+    ids: VecDeque<Hash>,
+    fetch: &'a mut Fetch<'a>,
+    bytes: Cursor<Vec<u8>>,
+    /// Why nothing more could be brought.
+    failed: Option<Error>,
+}
+
+impl std::fmt::Debug for Bringing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bringing").field("ids", &self.ids.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Bringing<'a> {
+    /// Brings those of these objects that `fetch` has.
+    pub fn new(ids: impl IntoIterator<Item = Hash>, fetch: &'a mut Fetch<'a>) -> Self {
+        Self { ids: ids.into_iter().collect(), fetch, bytes: Cursor::default(), failed: None }
+    }
+
+    /// Why it ended early, if it did: the fault of `fetch`.
+    pub fn failed(&mut self) -> Option<Error> {
+        self.failed.take()
+    }
+}
+
+impl Read for Bringing<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = self.bytes.read(out)?;
+            if read > 0 || out.is_empty() || self.ids.is_empty() {
+                return Ok(read);
+            }
+            let batch: Vec<Hash> = self.ids.drain(..BATCH.min(self.ids.len())).collect();
+            let found = (self.fetch)(&batch).map_err(|error| {
+                let told = std::io::Error::other(error.to_string());
+                self.failed = Some(error);
+                told
+            })?;
+            let mut bytes = Vec::new();
+            for object in batch.iter().zip(found).filter_map(|(id, bytes)| bytes.filter(|b| Hash::of(b) == *id)) {
+                let Ok(len) = u32::try_from(object.len()) else { continue };
+                bytes.extend_from_slice(&len.to_le_bytes());
+                bytes.extend_from_slice(&object);
+            }
+            self.bytes = Cursor::new(bytes);
+        }
+    }
 }
 
 /// Verifies every byte and replaces what is damaged or missing by what `fetch` brings. It is not asked for anything while no
