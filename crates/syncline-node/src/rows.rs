@@ -80,3 +80,6 @@ pub(crate) fn diff_rows(tree: &TreeName, new: &Schema, batch: &DiffBatch) -> Res
     }
     Ok(shown)
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,11 +98,12 @@ pub(super) fn json(ty: &Type, array: &dyn Array, row: usize, out: &mut Vec<u8>) 
     }
     match ty {
         Type::Utf8 => string(array.as_string::<i32>().value(row), out),
-        // Line ends in JSON are between its tokens, never inside text. An import leaves none.
-        Type::Json => {
-            let text = array.as_string::<i32>().value(row).bytes();
-            out.extend(text.map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
-        }
+        Type::Json => match array.as_string::<i32>().value(row) {
+            // No JSON: of a cell that lies outside of its leaf, or of a part of one, there is an empty text.
+            "" => out.extend_from_slice(b"null"),
+            // Line ends in JSON are between its tokens, never inside text. An import leaves none.
+            text => out.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte })),
+        },
         Type::List(item) => list(item, &array.as_list::<i32>().value(row), out),
         Type::FixedSizeList(item, _) => list(item, &array.as_fixed_size_list().value(row), out),
         Type::Struct(fields) => {

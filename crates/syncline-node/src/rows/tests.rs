@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, StringArray, StructArray};
+use arrow_schema::DataType;
+use syncline_base::Hash;
+use syncline_tree::content::ContentRef;
+use syncline_tree::leaf::External;
+use syncline_tree::schema::{Field, Type};
+
+use super::*;
+
+#[test]
+fn json_outside_of_its_leaf_is_shown_by_its_hash() {
+    let doc = Field::new("doc", Type::Json, true);
+    let fields =
+        vec![Field::new("id", Type::Int64, false), doc.clone(), Field::new("s", Type::Struct(vec![doc]), true)];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let arrow = schema.arrow();
+    let DataType::Struct(parts) = arrow.field(2).data_type() else { panic!("it is a struct") };
+    // The second row's cells are outside: what is left in the leaf is no JSON.
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["[1]", ""]));
+    let cells = StructArray::new(parts.clone(), vec![Arc::clone(&texts)], None);
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 2])), texts, Arc::new(cells)];
+    let batch = RecordBatch::try_new(arrow.clone(), columns).unwrap();
+    let content = ContentRef { root: Hash::of(b"long"), len: 20_000, height: 0 };
+    let externals = vec![External { column: 1, row: 1, content }, External { column: 2, row: 1, content }];
+    let shown = rows_to_json(&schema, &Rows { batch, externals }).unwrap();
+    let cell = serde_json::json!({ "bytes": 20_000, "content": content.root });
+    assert_eq!(shown[0], serde_json::json!({ "id": 1, "doc": [1], "s": { "doc": [1] } }));
+    assert_eq!(shown[1], serde_json::json!({ "id": 2, "doc": cell, "s": cell }));
+}
