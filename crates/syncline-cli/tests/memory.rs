@@ -33,6 +33,25 @@ fn prose(path: &Path, rows: u64, bytes: usize) {
     out.flush().expect("room for it");
 }
 
+/// Rows of a struct with a list of many numbers in it, as NDJSON.
+fn structs(path: &Path, rows: u64, numbers: usize) {
+    let mut rng = Rng::from_seed(12);
+    let pool: Vec<u64> = (0..2 * numbers).map(|_| rng.below(10)).collect();
+    let mut out = BufWriter::new(File::create(path).expect("a file"));
+    for row in 0..rows {
+        let at = rng.below((pool.len() - numbers) as u64) as usize;
+        write!(out, "{{\"id\":{},\"s\":{{\"name\":\"row {row}\",\"v\":[{row}", row * 7919 % rows).expect("room for it");
+        pool[at..at + numbers].iter().for_each(|number| write!(out, ",{number}").expect("room for it"));
+        out.write_all(b"]}}\n").expect("room for it");
+    }
+    out.flush().expect("room for it");
+}
+
+/// What [`structs`] writes.
+const OF_STRUCTS: &str = r#"[{"name": "id", "type": "int64", "nullable": false}, {"name": "s", "type": {"struct": [
+    {"name": "name", "ty": "utf8", "nullable": true},
+    {"name": "v", "ty": {"list": {"name": "item", "ty": "float32", "nullable": true}}, "nullable": true}]}}]"#;
+
 /// Runs a command that has to succeed. The most memory that it had, as far as one can see who looks all the time.
 #[track_caller]
 fn peak(command: &mut Command) -> u64 {
@@ -60,22 +79,28 @@ fn bounded(what: &str, command: &mut Command) {
     assert!(peak < LIMIT, "{what} took {} MiB, more than {} MiB", peak >> 20, LIMIT >> 20);
 }
 
-/// Imports, exports, changes and clones a table.
-fn every_job(rows: u64, bytes: usize) {
+/// Imports, exports, changes and clones a table: `write` gives its file some number of rows, `schema` says what they are.
+fn every_job(name: &str, rows: u64, write: impl Fn(&Path, u64), schema: Option<&str>) {
     let dir = Dir::new();
     let replica = dir.replica("a");
-    prose(&dir.path("rows.csv"), rows, bytes);
-    let csv = dir.text("rows.csv");
-    bounded("import", &mut replica.command(["import", csv.as_str(), "--table", "t", "--key", "id", "-m", "first"]));
+    write(&dir.path(name), rows);
+    let source = dir.text(name);
+    let schema = schema.map(|schema| dir.write("schema.json", schema));
+    let import = |replica: &Replica, file: &str| {
+        let mut command = replica.command(["import", file, "--table", "t", "--key", "id", "-m", "first"]);
+        command.args(schema.iter().flat_map(|schema| ["--schema", schema]));
+        command
+    };
+    bounded("import", &mut import(&replica, &source));
     for format in ["csv", "ndjson", "arrow", "parquet"] {
         let file = dir.text(&format!("out.{format}"));
         bounded(format, &mut replica.command(["export", "--table", "t", "-o", file.as_str()]));
         let copy = dir.replica(format);
-        bounded(format, &mut copy.command(["import", file.as_str(), "--table", "t", "--key", "id", "-m", "first"]));
+        bounded(format, &mut import(&copy, &file));
         assert_eq!(copy.root(), replica.root(), "{format}");
     }
-    prose(&dir.path("rows.csv"), rows - 1, bytes);
-    bounded("import of changes", &mut replica.command(["import", csv.as_str(), "--table", "t"]));
+    write(&dir.path(name), rows - 1);
+    bounded("import of changes", &mut replica.command(["import", source.as_str(), "--table", "t"]));
     bounded("commit", &mut replica.command(["commit", "-m", "second"]));
     bounded("diff", &mut replica.command(["diff", "main~1", "main"]));
     let (from, to) = (dir.text("a"), dir.text("b"));
@@ -88,10 +113,15 @@ fn every_job(rows: u64, bytes: usize) {
 
 #[test]
 fn rows_of_many_kilobytes_take_bounded_memory() {
-    every_job(8_000, 10_000);
+    every_job("rows.csv", 8_000, |path, rows| prose(path, rows, 10_000), None);
 }
 
 #[test]
 fn rows_of_a_megabyte_take_bounded_memory() {
-    every_job(60, 1_000_000);
+    every_job("rows.csv", 60, |path, rows| prose(path, rows, 1_000_000), None);
+}
+
+#[test]
+fn rows_of_structs_with_long_lists_take_bounded_memory() {
+    every_job("rows.ndjson", 300, |path, rows| structs(path, rows, 100_000), Some(OF_STRUCTS));
 }

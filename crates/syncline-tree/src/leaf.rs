@@ -21,6 +21,7 @@ use crate::{Error, Result};
 #[cfg_attr(fuzzing, expect(dead_code, reason = "the fuzzer needs a part of it"))]
 #[expect(clippy::unwrap_used, reason = "tests and the fuzzer use it")]
 pub(crate) mod arbitrary;
+mod bound;
 mod export;
 mod external;
 pub(crate) mod import;
@@ -42,7 +43,8 @@ const HEADER: usize = 24;
 /// Column, row, root, length, height, three zero bytes.
 const EXTERNAL: usize = 52;
 
-/// A cell longer than this (utf8, binary, json; a list or map in the form that it has outside) is stored outside its leaf.
+/// A cell longer than this is stored outside its leaf: of utf8, binary or json by its bytes; of a nested type by how much the form that
+/// it has outside is longer than that of the blank cell which stays behind.
 pub const INLINE_MAX: usize = 16 * 1024;
 
 /// A cell whose bytes lie outside the leaf.
@@ -57,7 +59,7 @@ pub struct External {
 }
 
 /// Canonical bytes of a conformed batch (all the schema's columns, rows sorted by key). `externals` are its cells that
-/// lie outside, sorted by (column, row); those cells are empty in the batch.
+/// lie outside, sorted by (column, row); those cells are blank in the batch.
 pub fn encode(schema: &Schema, batch: &RecordBatch, externals: &[External]) -> Result<Bytes> {
     let columns = nodes_of(schema, batch)?;
     assemble(batch.num_rows(), &columns, externals)
@@ -195,7 +197,7 @@ pub(crate) fn read_shapes(reader: &mut Reader<'_>, count: usize, rows: usize) ->
     Ok(columns)
 }
 
-/// Checks that externals are empty cells of the columns given.
+/// Checks that externals are blank cells of the columns given.
 pub(crate) fn check_externals<B: Deref<Target = [u8]>>(
     externals: &[External],
     columns: &[ColumnNode<B>],
@@ -204,15 +206,10 @@ pub(crate) fn check_externals<B: Deref<Target = [u8]>>(
     for external in externals {
         let (column, row) = (external.column, external.row as usize);
         let node = columns.binary_search_by_key(&column, |(id, _)| *id).map(|i| &columns[i].1);
-        let fits = node.is_ok_and(|node| {
-            matches!(node.kind, layout::Kind::Text | layout::Kind::Bytes | layout::Kind::List)
-                && row < rows
-                && node.valid(row)
-                && node.span(row).is_empty()
-        });
+        let fits = node.is_ok_and(|node| node.kind.may_be_long() && row < rows && node.is_blank(row..row + 1));
         if !fits {
             return Err(format!(
-                "the external cell {row} of column {column} is not an empty cell of text, bytes or a list"
+                "the external cell {row} of column {column} is not a blank cell of a type of any length"
             ));
         }
     }
@@ -331,7 +328,7 @@ impl Leaf {
     }
 
     /// The rows as Arrow arrays over this leaf's bytes: all columns, or those with the ids in `projection`, in its
-    /// order. A column the leaf does not have reads as nulls. External cells read as empty.
+    /// order. A column the leaf does not have reads as nulls. External cells read as blank.
     ///
     /// # Errors
     /// `corrupt` when the leaf is not of this schema.

@@ -18,6 +18,9 @@ pub(crate) fn rng(seed: u64) -> Rng {
     Rng::from_seed(seed)
 }
 
+/// The style of arrays some of whose cells are about as long as a cell in a leaf may be.
+const LONG: u64 = 5;
+
 fn pick<T: Clone>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.below(of.len() as u64) as usize].clone()
 }
@@ -80,6 +83,22 @@ pub(crate) fn schema(rng: &mut Rng) -> Schema {
 
 /// Rows of a schema. The first column counts from `first` by `step`.
 pub(crate) fn rows(rng: &mut Rng, schema: &Schema, rows: usize, first: i64, step: i64) -> RecordBatch {
+    styled(rng, schema, rows, (first, step), |rng| rng.below(LONG))
+}
+
+/// As [`rows`], some with cells that are about as long as a cell in a leaf may be.
+#[cfg(test)]
+pub(crate) fn long_rows(rng: &mut Rng, schema: &Schema, rows: usize, first: i64, step: i64) -> RecordBatch {
+    styled(rng, schema, rows, (first, step), |_| LONG)
+}
+
+fn styled(
+    rng: &mut Rng,
+    schema: &Schema,
+    rows: usize,
+    (first, step): (i64, i64),
+    style: impl Fn(&mut Rng) -> u64,
+) -> RecordBatch {
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (i, column) in schema.columns.iter().enumerate() {
         if i == 0 {
@@ -87,13 +106,21 @@ pub(crate) fn rows(rng: &mut Rng, schema: &Schema, rows: usize, first: i64, step
             columns.push(Arc::new(arrow_array::Int64Array::from(ids)));
             continue;
         }
-        let style = rng.below(5);
+        let style = style(rng);
         // Sliced out of a longer array, so that offsets do not start at 0.
         let before = rng.below(4) as usize;
         let array = array(rng, &column.ty, column.nullable, rows + before, style);
         columns.push(array.slice(before, rows));
     }
     RecordBatch::try_new(schema.arrow(), columns).unwrap()
+}
+
+/// Lengths of lists: short, but for some of [`LONG`] style, whose items then have style 2 and are `width` bytes or so.
+fn lengths(rng: &mut Rng, len: usize, below: u64, width: usize, style: u64) -> OffsetBuffer<i32> {
+    let long = crate::leaf::INLINE_MAX / width;
+    OffsetBuffer::from_lengths((0..len).map(|_| {
+        if style == LONG && rng.below(6) == 0 { long - 40 + rng.below(80) as usize } else { rng.below(below) as usize }
+    }))
 }
 
 /// `style`: 0 all null where that is allowed, 1 constant, 2 small values, else anything.
@@ -130,12 +157,15 @@ pub(crate) fn array(rng: &mut Rng, ty: &Type, nullable: bool, len: usize, style:
             Arc::new(arrow_array::BinaryArray::new(array.offsets().clone(), array.values().clone(), nulls))
         }
         (Type::List(item), DataType::List(field)) => {
-            let offsets = OffsetBuffer::<i32>::from_lengths((0..len).map(|_| rng.below(4) as usize));
+            let width = super::import::kind_of(&item.ty).width().unwrap_or(6);
+            let offsets = lengths(rng, len, 4, width, style);
+            let style = if style == LONG { 2 } else { style };
             let child = array(rng, &item.ty, item.nullable, *offsets.last().unwrap() as usize, style);
             Arc::new(ListArray::new(field.clone(), offsets, child, nulls))
         }
         (Type::Map { key, value }, DataType::Map(entries, sorted)) => {
-            let offsets = OffsetBuffer::<i32>::from_lengths((0..len).map(|_| rng.below(3) as usize));
+            let offsets = lengths(rng, len, 3, 50, style);
+            let style = if style == LONG { 2 } else { style };
             let count = *offsets.last().unwrap() as usize;
             let DataType::Struct(pair) = entries.data_type() else { unreachable!() };
             let columns =
@@ -172,6 +202,7 @@ fn text(rng: &mut Rng, style: u64) -> String {
     match style {
         1 => "always the same".to_owned(),
         2 => pick(rng, &["AIR", "MAIL", "SHIP", "é", ""]).to_owned(),
+        LONG if rng.below(6) == 0 => "l".repeat(crate::leaf::INLINE_MAX - 40 + rng.below(80) as usize),
         3 => format!("row {} of many, all in plain words", rng.below(1 << 40)),
         _ => (0..rng.below(12)).map(|_| char::from_u32(rng.below(0xd000) as u32).unwrap_or('x')).collect(),
     }

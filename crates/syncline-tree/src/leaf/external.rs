@@ -15,7 +15,7 @@ use crate::content::ContentRef;
 use crate::schema::{Schema, Type};
 use crate::{Error, Result};
 
-/// Moves cells longer than [`INLINE_MAX`] out of a conformed batch: `put` stores a cell's bytes, the cell becomes empty.
+/// Moves cells longer than [`INLINE_MAX`] out of a conformed batch: `put` stores a cell's bytes, a blank cell stays.
 /// Costs one look at the lengths when there are none.
 ///
 /// # Errors

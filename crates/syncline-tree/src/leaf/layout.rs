@@ -47,6 +47,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether a cell of a column of this kind may lie outside of the leaf.
+    pub(crate) const fn may_be_long(self) -> bool {
+        self.has_offsets() || matches!(self, Self::FixedList(_) | Self::Struct(_))
+    }
+
     /// Bytes per value of a fixed-width kind.
     pub(crate) const fn width(self) -> Option<usize> {
         match self {
@@ -252,6 +257,26 @@ impl<B: Deref<Target = [u8]>> Node<B> {
     pub(crate) fn span(&self, i: usize) -> Range<usize> {
         let values = &*self.values;
         offset(values, i)..offset(values, i + 1)
+    }
+
+    /// Whether these slots are blank: valid and zero or empty, with all below them.
+    pub(crate) fn is_blank(&self, slots: Range<usize>) -> bool {
+        let valid = |bits: &B| slots.clone().all(|i| bit(bits, i));
+        self.validity.as_ref().is_none_or(valid)
+            && match self.kind {
+                Kind::Bits => !slots.clone().any(|i| bit(&self.values, i)),
+                Kind::Text | Kind::Bytes | Kind::List => {
+                    offset(&self.values, slots.start) == offset(&self.values, slots.end)
+                }
+                Kind::FixedList(size) => {
+                    let size = size as usize;
+                    self.children[0].is_blank(slots.start * size..slots.end * size)
+                }
+                Kind::Struct(_) => self.children.iter().all(|child| child.is_blank(slots.clone())),
+                Kind::Int(n) | Kind::UInt(n) | Kind::Float(n) | Kind::Opaque(n) => {
+                    self.values[slots.start << n..slots.end << n].iter().all(|byte| *byte == 0)
+                }
+            }
     }
 
     /// Whether null slots of a fixed width hold zeroes, as they should. No reader looks there unless it verifies deeply, and what

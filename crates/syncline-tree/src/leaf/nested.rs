@@ -1,31 +1,28 @@
-//! Long lists and maps as bytes: how such a cell lies outside of its leaf.
+//! Long cells of nested types as bytes: how such a cell lies outside of its leaf.
 //!
 //! Format: `docs/format/leaf.md`, "External". Owns nothing. The form of a cell is a leaf of this one cell, so equal cells have
-//! equal bytes.
+//! equal bytes. What stays in the leaf is a blank cell: valid, and so is all that its type puts into it: zeroes, and nothing in
+//! lists, texts and bytes. A type may be wide by itself (a fixed list of a million floats): a blank cell is as wide, so what
+//! counts is by how much the cell is longer than a blank one.
 //!
 //! Not here: long texts and bytes, which are their own form (`super::external`).
 
-use std::ops::Range;
-
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, make_array};
-use arrow_buffer::{Buffer, OffsetBuffer};
-use arrow_data::ArrayData;
-use arrow_schema::{ArrowError, DataType};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave;
 use bytes::Bytes;
 
-use super::{External, INLINE_MAX, Leaf, assemble, node_with_nulls};
+use super::import::kind_of;
+use super::layout::Node;
+use super::{External, INLINE_MAX, Leaf, assemble, bound, export, head_len, node_with_nulls, shapes};
 use crate::content::ContentRef;
 use crate::schema::{Column, Schema, Type};
 use crate::{Error, Result};
 
-/// What a node of a cell's form takes at most besides its values: its shape, an offset, the ends of bitmaps, padding.
-const NODE: usize = 80;
-
 /// Whether long cells of this type lie outside in the form that this module gives them.
 pub(super) const fn is_nested(ty: &Type) -> bool {
-    matches!(ty, Type::List(_) | Type::Map { .. })
+    matches!(ty, Type::List(_) | Type::Map { .. } | Type::Struct(_) | Type::FixedSizeList(..))
 }
 
 /// Moves long cells out of a column: `put` stores their bytes. The column without them; `None` when there are none.
@@ -35,13 +32,19 @@ pub(super) fn externalise(
     put: &mut impl FnMut(&[u8]) -> Result<ContentRef>,
     externals: &mut Vec<External>,
 ) -> Result<Option<ArrayRef>> {
+    if bound::longest(array, 0..array.len()) <= INLINE_MAX {
+        return Ok(None);
+    }
+    let blank = blank(&column.ty, 1);
+    let most = form_len(&blank) + INLINE_MAX;
     let mut places: Vec<(usize, usize)> = Vec::new();
     for row in 0..array.len() {
-        if array.is_null(row) || bound(array, row..row + 1) <= INLINE_MAX {
+        if array.is_null(row) || bound::together(array, row..row + 1, false) <= INLINE_MAX {
             continue;
         }
-        let bytes = assemble(1, &[(0, node_with_nulls(column, &array.slice(row, 1))?)], &[])?;
-        if bytes.len() > INLINE_MAX {
+        let node = node_with_nulls(column, &array.slice(row, 1))?;
+        if form_len(&node) > most {
+            let bytes = assemble(1, &[(0, node)], &[])?;
             externals.push(External { column: column.id, row: row as u32, content: put(&bytes)? });
             if places.is_empty() {
                 places = (0..array.len()).map(|row| (0, row)).collect();
@@ -52,8 +55,8 @@ pub(super) fn externalise(
     if places.is_empty() {
         return Ok(None);
     }
-    let empty = empty(array.data_type()).map_err(|error| failed(column, &error))?;
-    interleave(&[array, &empty], &places).map(Some).map_err(|error| failed(column, &error))
+    let blank = export(column, array.data_type(), Some(&blank), 1)?;
+    interleave(&[array, &blank], &places).map(Some).map_err(|error| failed(column, &error))
 }
 
 /// Puts long cells back into a column: `get` reads their bytes.
@@ -70,10 +73,10 @@ pub(super) fn internalise(
     for external in externals {
         let leaf = Leaf::parse(get(&external.content)?)?;
         let cell = leaf.batch(&schema, None)?.column(0).clone();
-        let place = places.get_mut(external.row as usize).filter(|_| cell.len() == 1 && cell.is_valid(0));
-        let Some(place) = place else {
+        let one = leaf.externals().is_empty() && cell.len() == 1 && cell.is_valid(0);
+        let Some(place) = places.get_mut(external.row as usize).filter(|_| one) else {
             let name = &column.name;
-            return Err(Error::corrupt(format!("an external cell of column {name:?} is not one list for a row")));
+            return Err(Error::corrupt(format!("an external cell of column {name:?} is not one value for a row")));
         };
         *place = (cells.len(), 0);
         cells.push(cell);
@@ -86,38 +89,30 @@ fn failed(column: &Column, error: &ArrowError) -> Error {
     Error::invalid(format!("large cells of column {:?} cannot be moved: {error}", column.name))
 }
 
-/// One cell with nothing in it, of a list or a map.
-fn empty(data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-    let (DataType::List(item) | DataType::Map(item, _)) = data_type else {
-        return Err(ArrowError::InvalidArgumentError(format!("{data_type} is neither a list nor a map")));
-    };
-    let offsets = Buffer::from_vec(vec![0_i32, 0]);
-    let data = ArrayData::builder(data_type.clone()).len(1).add_buffer(offsets);
-    Ok(make_array(data.add_child_data(ArrayData::new_empty(item.data_type())).build()?))
+/// How many bytes the form of a cell has.
+fn form_len(cell: &Node<Buffer>) -> usize {
+    let shape = [(0, cell.map(&mut |_| ()))];
+    head_len(shapes(&shape).len(), 0) + cell.size()
 }
 
-/// No cell's form is longer than this. What lies under nulls counts too, so it may well be shorter.
-fn bound(array: &dyn Array, slots: Range<usize>) -> usize {
-    let count = slots.len();
-    let inside = |offsets: &OffsetBuffer<i32>| offsets[slots.start] as usize..offsets[slots.end] as usize;
-    let values = match array.data_type() {
-        DataType::Utf8 => 4 * count + inside(array.as_string::<i32>().offsets()).len(),
-        DataType::Binary => 4 * count + inside(array.as_binary::<i32>().offsets()).len(),
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            4 * count + bound(list.values(), inside(list.offsets()))
-        }
-        DataType::Map(..) => {
-            let map = array.as_map();
-            4 * count + bound(map.entries(), inside(map.offsets()))
-        }
-        DataType::FixedSizeList(_, size) => {
-            let size = usize::try_from(*size).unwrap_or(0);
-            bound(array.as_fixed_size_list().values(), slots.start * size..slots.end * size)
-        }
-        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| bound(column, slots.clone())).sum(),
-        DataType::FixedSizeBinary(width) => count * usize::try_from(*width).unwrap_or(0),
-        other => count * other.primitive_width().unwrap_or(1),
+/// Slots with nothing in them but what the type fixes, and that is zeroes.
+pub(super) fn blank(ty: &Type, len: usize) -> Node<Buffer> {
+    let children = match ty {
+        Type::List(item) => vec![blank(&item.ty, 0)],
+        Type::Map { key, value } => vec![blank(&Type::Struct(vec![(**key).clone(), (**value).clone()]), 0)],
+        Type::FixedSizeList(item, size) => vec![blank(&item.ty, len * *size as usize)],
+        Type::Struct(fields) => fields.iter().map(|field| blank(&field.ty, len)).collect(),
+        _ => Vec::new(),
     };
-    NODE + count.div_ceil(8) + values
+    let mut node = Node {
+        kind: kind_of(ty),
+        len,
+        validity: None,
+        values: Buffer::default(),
+        data: Buffer::default(),
+        data_len: 0,
+        children,
+    };
+    node.values = MutableBuffer::from_len_zeroed(node.values_len()).into();
+    node
 }

@@ -151,6 +151,77 @@ fn long_lists_and_maps_go_out_and_come_back_whatever_lies_under_nulls() {
     assert_eq!(forms[0], forms[1], "equal rows are equal bytes");
 }
 
+/// The cell of a nested column that was moved out and not a blank one in its place is as it was before; equal cells are outside or
+/// inside whatever stands beside them and lies under nulls.
+/// What was outside or nearly so, by the first word of its type.
+fn around_the_threshold(seed: u64) -> Vec<(String, bool)> {
+    let mut rng = rng(seed);
+    let schema = schema(&mut rng);
+    let batch = arbitrary::long_rows(&mut rng, &schema, 12, 0, 1);
+    let stored = std::cell::RefCell::new(std::collections::BTreeMap::new());
+    let out = |batch: &RecordBatch| {
+        externalise(&schema, batch, |bytes| {
+            stored.borrow_mut().insert(Hash::of(bytes), Bytes::copy_from_slice(bytes));
+            Ok(ContentRef { root: Hash::of(bytes), len: bytes.len() as u64, height: 0 })
+        })
+        .unwrap()
+    };
+    let mut seen = Vec::new();
+    let (small, externals) = out(&batch);
+    let bytes = encode(&schema, &small, &externals).unwrap();
+    let leaf = Leaf::parse(bytes.clone()).unwrap();
+    leaf.check_canonical(&schema).unwrap();
+    // What is read has other bits under nulls and other offsets.
+    let read = leaf.batch(&schema, None).unwrap();
+    for row in 0..batch.num_rows() {
+        let (alone, cells) = out(&batch.slice(row, 1));
+        assert_eq!(alone, read.slice(row, 1), "row {row}");
+        let mine = externals.iter().filter(|external| external.row as usize == row);
+        assert_eq!(cells, mine.map(|external| External { row: 0, ..*external }).collect::<Vec<_>>(), "row {row}");
+        for (column, array) in schema.columns.iter().zip(batch.columns()) {
+            let outside = cells.iter().any(|cell| cell.column == column.id);
+            let over = check_length(column, &array.slice(row, 1), outside);
+            if over.abs_diff(INLINE_MAX) < 1000 {
+                let name = column.ty.to_string();
+                seen.push((name[..name.find('(').unwrap_or(name.len())].to_owned(), outside));
+            }
+        }
+    }
+    let get = |content: &ContentRef| Ok(stored.borrow()[&content.root].clone());
+    let whole = internalise(&schema, &read, None, &externals, get).unwrap();
+    assert_eq!(whole, batch);
+    assert_eq!(out(&whole), (read, externals));
+    seen
+}
+
+/// A cell is outside when its form is so much longer than that of a blank one; bounds are not below that. By how much it is longer.
+fn check_length(column: &crate::schema::Column, cell: &ArrayRef, outside: bool) -> usize {
+    let len = |node| assemble(1, &[(0, node)], &[]).unwrap().len();
+    if cell.is_null(0) || !nested::is_nested(&column.ty) {
+        return 0;
+    }
+    let over = len(node_with_nulls(column, cell).unwrap()) - len(nested::blank(&column.ty, 1));
+    assert_eq!(over > INLINE_MAX, outside, "{:?} is longer by {over}", column.ty);
+    let (bound, most) = (bound::together(cell, 0..1, false), bound::longest(cell, 0..1));
+    assert!(over <= bound && over <= most, "{:?}: {over} bytes, not {bound} or {most}", column.ty);
+    over
+}
+
+#[test]
+fn cells_of_every_nested_type_are_tried_on_both_sides_of_the_threshold() {
+    let seen: std::collections::BTreeSet<_> = (0..300).flat_map(around_the_threshold).collect();
+    for ty in ["list", "map", "struct", "fixed_size_list"] {
+        assert!([false, true].iter().all(|outside| seen.contains(&(ty.to_owned(), *outside))), "{ty}: {seen:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn cells_around_the_threshold_go_out_and_come_back(seed: u64) {
+        let _ = around_the_threshold(seed);
+    }
+}
+
 #[test]
 fn externals_must_name_empty_cells() {
     let content = ContentRef { root: Hash::of(b"x"), len: 20_000, height: 0 };
@@ -160,6 +231,42 @@ fn externals_must_name_empty_cells() {
         let bytes = encode(&texts(), &batch, &[External { column, row, content }]).unwrap();
         assert_eq!(Leaf::parse(bytes).is_ok(), good, "{column} {row}");
     }
+}
+
+#[test]
+fn externals_of_structs_must_name_blank_cells() {
+    use crate::schema::{Field, Type};
+    use arrow_array::builder::{Int32Builder, StringBuilder};
+    use arrow_array::{BooleanArray, FixedSizeListArray, Int64Array, StructArray};
+    let content = ContentRef { root: Hash::of(b"x"), len: 20_000, height: 0 };
+    let (n, t) = (Field::new("n", Type::Int32, true), Field::new("t", Type::Utf8, true));
+    let flags = Type::FixedSizeList(Box::new(Field::new("item", Type::Bool, true)), 2);
+    let cell = Type::Struct(vec![n, t, Field::new("b", flags, false)]);
+    let fields = vec![Field::new("id", Type::Int64, false), Field::new("s", cell, true)];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let arrow = schema.arrow();
+    let arrow_schema::DataType::Struct(parts) = arrow.field(1).data_type() else { panic!("it is a struct") };
+    let arrow_schema::DataType::FixedSizeList(item, _) = parts[2].data_type() else { panic!("it is a fixed list") };
+    // Blank; another number, no number, another text, no text, another flag, no flag, nothing at all.
+    let (mut numbers, mut texts, mut flags) = (Int32Builder::new(), StringBuilder::new(), Vec::new());
+    for row in 0..8 {
+        numbers.append_option(if row == 2 { None } else { Some(i32::from(row == 1)) });
+        texts.append_option(if row == 4 { None } else { Some(if row == 3 { "x" } else { "" }) });
+        flags.extend([Some(false), if row == 6 { None } else { Some(row == 5) }]);
+    }
+    let flags = FixedSizeListArray::new(item.clone(), 2, std::sync::Arc::new(BooleanArray::from(flags)), None);
+    let columns: Vec<ArrayRef> =
+        vec![std::sync::Arc::new(numbers.finish()), std::sync::Arc::new(texts.finish()), std::sync::Arc::new(flags)];
+    let cells = StructArray::new(parts.clone(), columns, Some((0..8).map(|row| row != 7).collect()));
+    let ids = Int64Array::from_iter_values(0..8);
+    let batch =
+        RecordBatch::try_new(arrow.clone(), vec![std::sync::Arc::new(ids), std::sync::Arc::new(cells)]).unwrap();
+    for row in 0..9 {
+        let bytes = encode(&schema, &batch, &[External { column: 1, row, content }]).unwrap();
+        assert_eq!(Leaf::parse(bytes).is_ok(), row == 0, "{row}");
+    }
+    let of_id = encode(&schema, &batch, &[External { column: 0, row: 0, content }]).unwrap();
+    assert!(Leaf::parse(of_id).is_err(), "a number is never outside");
 }
 
 #[test]
@@ -226,6 +333,50 @@ pub(crate) fn fixed() -> (Schema, RecordBatch) {
     let schema = Schema::new(fields, &["c0"]).unwrap();
     let batch = rows(&mut rng, &schema, 24, 0, 10);
     (schema, batch)
+}
+
+#[test]
+fn golden_leaf_with_cells_outside_and_one_of_them() {
+    use crate::schema::{Field, Type};
+    use arrow_array::builder::{Float32Builder, ListBuilder};
+    let item = || Box::new(Field::new("item", Type::Float32, true));
+    let parts = vec![Field::new("n", Type::Int16, true), Field::new("v", Type::List(item()), true)];
+    let pairs = Type::FixedSizeList(Box::new(Field::new("item", Type::Struct(parts), true)), 2);
+    let fields = vec![Field::new("id", Type::Int64, false), Field::new("p", pairs, true)];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let arrow = schema.arrow();
+    let arrow_schema::DataType::FixedSizeList(pair, _) = arrow.field(1).data_type() else { panic!("a fixed list") };
+    let arrow_schema::DataType::Struct(members) = pair.data_type() else { panic!("of structs") };
+    let arrow_schema::DataType::List(of) = members[1].data_type() else { panic!("with a list") };
+    let numbers = arrow_array::Int16Array::from(vec![Some(1), None, Some(-3), Some(4), Some(5), Some(6)]);
+    let mut lists = ListBuilder::new(Float32Builder::new()).with_field(of.clone());
+    for count in [2, 0, 5_000, 3, 1, 0_u16] {
+        (0..count).for_each(|n| lists.values().append_option((n % 10 != 9).then(|| f32::from(n))));
+        lists.append(count > 0);
+    }
+    let structs = arrow_array::StructArray::new(
+        members.clone(),
+        vec![std::sync::Arc::new(numbers), std::sync::Arc::new(lists.finish())],
+        None,
+    );
+    let pairs = arrow_array::FixedSizeListArray::new(pair.clone(), 2, std::sync::Arc::new(structs), None);
+    let ids = arrow_array::Int64Array::from(vec![1, 2, 3]);
+    let batch =
+        RecordBatch::try_new(arrow.clone(), vec![std::sync::Arc::new(ids), std::sync::Arc::new(pairs)]).unwrap();
+    let store = crate::tests_support::memory_store();
+    let mut form = Vec::new();
+    let (small, externals) = externalise(&schema, &batch, |bytes| {
+        form.push(Bytes::copy_from_slice(bytes));
+        crate::content::write_bytes(&store, bytes, None)
+    })
+    .unwrap();
+    assert_eq!(form.len(), 1);
+    arbitrary::golden("cell-v1.bin", &form[0]);
+    arbitrary::golden("leaf-outside-v1.bin", &encode(&schema, &small, &externals).unwrap());
+    let leaf = Leaf::parse(arbitrary::golden_file("leaf-outside-v1.bin").into()).unwrap();
+    let get = |_: &ContentRef| Ok(arbitrary::golden_file("cell-v1.bin").into());
+    let read = leaf.batch(&schema, None).unwrap();
+    assert_eq!(internalise(&schema, &read, None, leaf.externals(), get).unwrap(), batch);
 }
 
 #[test]

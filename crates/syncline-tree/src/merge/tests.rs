@@ -5,16 +5,26 @@ use proptest::prelude::*;
 use syncline_base::rng::Rng;
 
 use super::*;
-use crate::leaf::arbitrary::rng;
+use crate::leaf::arbitrary::{self, rng};
 use crate::schema::Type;
-use crate::table::model::{self, Model};
+use crate::table::model::{self, Maker, Model};
 use crate::tests_support::memory_store;
 
 /// Some rounds of random changes to a table and its model.
 fn branch(rng: &mut Rng, table: &Table, rows: &Model, percent: u64) -> (Table, Model) {
+    branch_of(rng, (table, rows), (400, percent), arbitrary::rows)
+}
+
+/// As [`branch`], of ids below a bound, with a maker of rows.
+fn branch_of(
+    rng: &mut Rng,
+    (table, rows): (&Table, &Model),
+    (bound, percent): (i64, u64),
+    maker: Maker,
+) -> (Table, Model) {
     let (mut table, mut rows) = (table.clone(), rows.clone());
     for _ in 0..1 + rng.below(2) {
-        let changes = model::changes(rng, table.schema(), &rows, 400, percent);
+        let changes = model::changes_of(rng, table.schema(), &rows, (bound, percent), maker);
         model::apply(&mut rows, &changes);
         table = table.apply([Ok(changes)]).unwrap().0;
     }
@@ -66,8 +76,29 @@ fn cells(base: &RecordBatch, ours: &RecordBatch, theirs: &RecordBatch) -> (Recor
     (RecordBatch::try_new(base.schema(), columns).unwrap(), conflicts)
 }
 
-fn same(rows: &Option<Rows>, row: Option<&RecordBatch>) -> bool {
-    rows.as_ref().map(|rows| rows.batch.columns()) == row.map(RecordBatch::columns)
+fn same(table: &Table, rows: &Option<Rows>, row: Option<&RecordBatch>) -> bool {
+    let rows = rows.as_ref().map(|rows| rows.resolve(table, None).unwrap());
+    rows.as_ref().map(RecordBatch::columns) == row.map(RecordBatch::columns)
+}
+
+/// Merges random branches of a table of ids below `bound` and of its model.
+fn merges_are_as_expected(rng: &mut Rng, schema: &Schema, bound: i64, maker: Maker) {
+    let empty = Table::create(&memory_store(), schema.clone()).unwrap();
+    let (base, base_rows) = branch_of(rng, (&empty, &Model::new()), (bound, 70), maker);
+    for percent in [1, 10, 50] {
+        let (ours, our_rows) = branch_of(rng, (&base, &base_rows), (bound, percent), maker);
+        let (theirs, their_rows) = branch_of(rng, (&base, &base_rows), (bound, percent), maker);
+        let merged = merge(Some(&base), &ours, &theirs).unwrap();
+        let (rows, conflicts) = expected(&base_rows, &our_rows, &their_rows);
+        model::check(&merged.table, &rows);
+        assert_eq!(merged.conflicts.len(), conflicts.len());
+        for (found, (id, columns)) in merged.conflicts.iter().zip(conflicts) {
+            assert_eq!((&found.key, &found.columns), (&model::key(schema, id), &columns));
+            for (rows, of) in [(&found.base, &base_rows), (&found.ours, &our_rows), (&found.theirs, &their_rows)] {
+                assert!(same(&base, rows, of.get(&id)), "{id}");
+            }
+        }
+    }
 }
 
 proptest! {
@@ -77,22 +108,14 @@ proptest! {
     fn merges_are_those_of_the_models(seed: u64) {
         let mut rng = rng(seed);
         let schema = model::schema(&mut rng);
-        let empty = Table::create(&memory_store(), schema.clone()).unwrap();
-        let (base, base_rows) = branch(&mut rng, &empty, &Model::new(), 70);
-        for percent in [1, 10, 50] {
-            let (ours, our_rows) = branch(&mut rng, &base, &base_rows, percent);
-            let (theirs, their_rows) = branch(&mut rng, &base, &base_rows, percent);
-            let merged = merge(Some(&base), &ours, &theirs).unwrap();
-            let (rows, conflicts) = expected(&base_rows, &our_rows, &their_rows);
-            model::check(&merged.table, &rows);
-            prop_assert_eq!(merged.conflicts.len(), conflicts.len());
-            for (found, (id, columns)) in merged.conflicts.iter().zip(conflicts) {
-                prop_assert_eq!((&found.key, &found.columns), (&model::key(&schema, id), &columns));
-                prop_assert!(same(&found.base, base_rows.get(&id)));
-                prop_assert!(same(&found.ours, our_rows.get(&id)));
-                prop_assert!(same(&found.theirs, their_rows.get(&id)));
-            }
-        }
+        merges_are_as_expected(&mut rng, &schema, 400, arbitrary::rows);
+    }
+
+    #[test]
+    fn merges_of_cells_outside_of_their_leaves_are_those_of_the_models(seed: u64) {
+        let mut rng = rng(seed);
+        let schema = model::nested_schema(&mut rng);
+        merges_are_as_expected(&mut rng, &schema, 40, arbitrary::long_rows);
     }
 
     #[test]

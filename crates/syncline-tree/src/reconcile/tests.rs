@@ -2,8 +2,9 @@ use proptest::prelude::*;
 use syncline_base::rng::Rng;
 
 use super::*;
-use crate::leaf::arbitrary::rng;
-use crate::table::model::{self, Model};
+use crate::leaf::arbitrary::{self, rng};
+use crate::schema::Schema;
+use crate::table::model::{self, Maker, Model};
 use crate::tests_support::memory_store;
 
 /// Reconciles and applies: the result, and how many messages and bytes were exchanged.
@@ -25,12 +26,17 @@ fn run(local: &Table, remote: &Table) -> (Table, usize, usize) {
 /// The same rows in two stores, and changes to one of them.
 fn apart(rng: &mut Rng, rows: i64, percent: u64) -> (Table, Table) {
     let schema = model::schema(rng);
+    apart_of(rng, schema, (rows, percent), arbitrary::rows)
+}
+
+/// As [`apart`], with a maker of rows.
+fn apart_of(rng: &mut Rng, schema: Schema, (rows, percent): (i64, u64), maker: Maker) -> (Table, Table) {
     let mut all = Model::new();
     let ids: Vec<i64> = (0..rows).collect();
-    let batch = model::rows(rng, &schema, &ids);
+    let batch = model::made(rng, &schema, &ids, maker);
     ids.iter().for_each(|id| drop(all.insert(*id, batch.slice(*id as usize, 1))));
     let here = model::build(&memory_store(), &schema, &all);
-    let changes = model::changes(rng, &schema, &all, rows + 20, percent);
+    let changes = model::changes_of(rng, &schema, &all, (rows + 20, percent), maker);
     model::apply(&mut all, &changes);
     (here, model::build(&memory_store(), &schema, &all))
 }
@@ -47,6 +53,17 @@ proptest! {
             for (local, remote) in [(&a, &b), (&b, &a), (&a, &a), (&empty, &b), (&a, &empty)] {
                 prop_assert_eq!(run(local, remote).0.to_ref(), remote.to_ref());
             }
+        }
+    }
+
+    #[test]
+    fn tables_with_cells_outside_of_their_leaves_come_together(seed: u64) {
+        let mut rng = rng(seed);
+        for (rows, percent) in [(0, 90), (60, 10)] {
+            let schema = model::nested_schema(&mut rng);
+            let (a, b) = apart_of(&mut rng, schema, (rows, percent), arbitrary::long_rows);
+            prop_assert_eq!(run(&a, &b).0.to_ref(), b.to_ref());
+            prop_assert_eq!(run(&b, &a).0.to_ref(), a.to_ref());
         }
     }
 

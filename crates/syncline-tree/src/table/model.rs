@@ -12,7 +12,7 @@ use super::{Applied, Changes, Op, Scan, Table};
 use crate::key::{KeyEncoder, Keys};
 use crate::leaf::arbitrary;
 use crate::patch::ColumnSet;
-use crate::schema::Schema;
+use crate::schema::{Field, Schema, Type};
 
 /// Rows by id: the first column of `arbitrary`'s schemas.
 pub(crate) type Model = BTreeMap<i64, RecordBatch>;
@@ -22,9 +22,36 @@ pub(crate) fn schema(rng: &mut Rng) -> Schema {
     Schema { leaf_rows: 16, ..arbitrary::schema(rng) }
 }
 
+/// How random rows are made: `arbitrary::rows`, or `arbitrary::long_rows`.
+pub(crate) type Maker = fn(&mut Rng, &Schema, usize, i64, i64) -> RecordBatch;
+
+/// A schema with leaves of 16 rows and columns of nested types, each with something of any length in it.
+pub(crate) fn nested_schema(rng: &mut Rng) -> Schema {
+    let part = |ty: Type| Box::new(Field::new("item", ty, true));
+    let flat = arbitrary::ty(rng, 0);
+    let pair = Type::Struct(vec![Field::new("a", arbitrary::ty(rng, 0), true), Field::new("b", Type::Utf8, true)]);
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new(
+            "s",
+            Type::Struct(vec![Field::new("n", Type::Int32, false), Field::new("v", Type::List(part(flat)), true)]),
+            true,
+        ),
+        Field::new("f", Type::FixedSizeList(part(pair.clone()), 3), false),
+        Field::new("l", Type::List(part(pair)), true),
+        Field::new("any", arbitrary::ty(rng, 2), true),
+    ];
+    Schema { leaf_rows: 16, ..Schema::new(fields, &["id"]).unwrap() }
+}
+
 /// Random rows with these ids.
 pub(crate) fn rows(rng: &mut Rng, schema: &Schema, ids: &[i64]) -> RecordBatch {
-    let batch = arbitrary::rows(rng, schema, ids.len(), 0, 1);
+    made(rng, schema, ids, arbitrary::rows)
+}
+
+/// As [`rows`], with a maker.
+pub(crate) fn made(rng: &mut Rng, schema: &Schema, ids: &[i64], maker: Maker) -> RecordBatch {
+    let batch = maker(rng, schema, ids.len(), 0, 1);
     let mut columns = batch.columns().to_vec();
     columns[0] = Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef;
     RecordBatch::try_new(schema.arrow(), columns).unwrap()
@@ -37,8 +64,19 @@ pub(crate) fn ids(rng: &mut Rng, bound: i64, percent: u64) -> Vec<i64> {
 
 /// Random changes to rows with ids below `bound`: rows to upsert and to delete, cells to patch or merge.
 pub(crate) fn changes(rng: &mut Rng, schema: &Schema, model: &Model, bound: i64, percent: u64) -> Changes {
+    changes_of(rng, schema, model, (bound, percent), arbitrary::rows)
+}
+
+/// As [`changes`], with a maker of rows.
+pub(crate) fn changes_of(
+    rng: &mut Rng,
+    schema: &Schema,
+    model: &Model,
+    (bound, percent): (i64, u64),
+    maker: Maker,
+) -> Changes {
     let ids = ids(rng, bound, percent);
-    let mut rows = rows(rng, schema, &ids);
+    let mut rows = made(rng, schema, &ids, maker);
     let deletes = [5, 30, 90][rng.below(3) as usize];
     let mut ops = Vec::new();
     for (i, id) in ids.iter().enumerate() {

@@ -1,14 +1,26 @@
 mod adversarial;
+mod outside;
 
 use std::ops::Bound;
 
 use proptest::prelude::*;
+use syncline_base::rng::Rng;
 
 use super::model::{self, Model, check};
 use super::*;
 use crate::leaf::arbitrary::rng;
 use crate::patch::ColumnSet;
 use crate::tests_support::memory_store;
+
+/// The same changes in any batches.
+fn cut(rng: &mut Rng, changes: &Changes) -> [Result<Changes>; 2] {
+    let cut = rng.below(changes.ops.len() as u64 + 1) as usize;
+    let part = |from: usize, to: usize| {
+        let rows = changes.rows.slice(from, to - from);
+        Ok(Changes { rows, ops: changes.ops[from..to].to_vec(), externals: Vec::new() })
+    };
+    [part(0, cut), part(cut, changes.ops.len())]
+}
 
 /// Applies `rounds` random batches to a table and to a model of it.
 fn random_history(seed: u64, bound: i64, percent: u64, rounds: u64) {
@@ -18,13 +30,7 @@ fn random_history(seed: u64, bound: i64, percent: u64, rounds: u64) {
     let mut rows = Model::new();
     for _ in 0..rounds {
         let changes = model::changes(&mut rng, &schema, &rows, bound, percent);
-        // The same changes in any batches.
-        let cut = rng.below(changes.ops.len() as u64 + 1) as usize;
-        let part = |from: usize, to: usize| {
-            let rows = changes.rows.slice(from, to - from);
-            Ok(Changes { rows, ops: changes.ops[from..to].to_vec(), externals: Vec::new() })
-        };
-        let (next, applied) = table.apply([part(0, cut), part(cut, changes.ops.len())]).unwrap();
+        let (next, applied) = table.apply(cut(&mut rng, &changes)).unwrap();
         assert_eq!(applied, model::apply(&mut rows, &changes));
         check(&next, &rows);
         table = next;
