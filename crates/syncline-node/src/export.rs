@@ -161,6 +161,16 @@ pub fn json_rows(batch: &RecordBatch) -> Result<Vec<serde_json::Map<String, serd
     text::json_rows(batch)
 }
 
+/// Writes a valid cell as text formats have it; nested ones as JSON.
+pub(crate) fn write_cell(
+    ty: &syncline_tree::schema::Type,
+    array: &dyn arrow_array::Array,
+    row: usize,
+    out: &mut Vec<u8>,
+) {
+    value::text(ty, array, row, out);
+}
+
 fn format_of(target: &Target, options: &Options) -> Result<Format, Error> {
     if let Some(format) = options.format {
         return Ok(format);

@@ -1,24 +1,22 @@
 //! Batches of typed sources (Parquet, Arrow) brought into the table's schema without losing anything silently.
 //!
-//! A cell that a cast would change (a float with a fraction into an integer, an integer that is too large, nanoseconds
-//! into microseconds) makes its row a bad row. Floats may be rounded to narrower floats. Text goes through the same
-//! rules as text formats. Lists, structs and maps are taken apart ([`levels`]), so that all this holds inside of them.
+//! Which types become which is settled first ([`pairs`]). Then a cell that its conversion would change (a float with a
+//! fraction into an integer, an integer that is too large, nanoseconds into microseconds) makes its row a bad row
+//! ([`scalars`]). Text goes through the same rules as text formats. Lists, structs and maps are taken apart
+//! ([`levels`]), so that all this holds inside of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float32Type, Float64Type, UInt16Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, RecordBatch, StructArray, UInt16Array, make_array,
-    new_null_array,
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, RecordBatch, StructArray, make_array, new_null_array,
 };
 use arrow_cast::cast;
 use arrow_cast::display::array_value_to_string;
-use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, SchemaRef, TimeUnit};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::interleave::interleave;
-use half::bf16;
 use syncline_tree::key::KeyEncoder;
 use syncline_tree::schema::{Schema, Type};
 
@@ -26,9 +24,11 @@ use super::chunk::{Chunk, Places, RowShapes};
 use super::column::OnBad;
 use super::grid::{Grid, Kind};
 use super::report::{self, Bad};
-use super::{Error, Result, column, json, scalar};
+use super::{Error, Result, column, json};
 
 mod levels;
+mod pairs;
+mod scalars;
 
 /// A column nobody gave: nulls, or zeros where null is not allowed.
 pub(super) fn filler(field: &Field, rows: usize) -> ArrayRef {
@@ -189,8 +189,8 @@ impl FitPlan {
         ty: &Type,
         reasons: &mut BTreeMap<usize, String>,
     ) -> Result<ArrayRef> {
-        let failed = |error: ArrowError| {
-            let reason = format!("column `{}` of type {} cannot become {ty}: {error}", field.name(), array.data_type());
+        let failed = |Unfit(why)| {
+            let reason = format!("column `{}` of type {from} cannot become {ty}: {why}", field.name());
             Error::source(&self.name, reason)
         };
         let mut bad = |row: usize, reason: String| {
@@ -206,29 +206,21 @@ fn is_same(from: &Type, is: &DataType, ty: &Type, to: &DataType) -> bool {
     is == to && (*from == Type::BFloat16) == (*ty == Type::BFloat16)
 }
 
+/// Why no value of a column can be one of the table's.
+struct Unfit(String);
+
+impl From<ArrowError> for Unfit {
+    fn from(error: ArrowError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+type Converted = Result<ArrayRef, Unfit>;
+
 /// An array of the column `name`, of the type `from`, as one of another type; what does not fit is told by its place in
 /// the array.
-fn convert(
-    array: &ArrayRef,
-    from: &Type,
-    to: &DataType,
-    ty: &Type,
-    name: &str,
-    bad: &mut OnBad<'_>,
-) -> Result<ArrayRef, ArrowError> {
+fn convert(array: &ArrayRef, from: &Type, to: &DataType, ty: &Type, name: &str, bad: &mut OnBad<'_>) -> Converted {
     let plain = unpacked(array)?;
-    let plain = match (plain.data_type(), to) {
-        (DataType::Timestamp(_, from), DataType::Timestamp(_, to)) => {
-            let fits = from.is_some() == to.is_some() || from.is_none() && to.as_deref().is_some_and(scalar::is_utc);
-            if !fits {
-                let why = "one has a zone and the other has none; only a column in UTC takes timestamps without one";
-                return Err(ArrowError::CastError(why.to_owned()));
-            }
-            // Both are instants now: what is left to convert is the unit.
-            in_zone(&plain, to.as_deref())?
-        }
-        _ => plain,
-    };
     if is_same(from, plain.data_type(), ty, to) {
         return Ok(plain);
     }
@@ -236,79 +228,20 @@ fn convert(
     if plain.data_type() == &DataType::Null {
         return Ok(new_null_array(to, plain.len()));
     }
-    if plain.data_type() == &DataType::Utf8 {
-        return from_text(&plain, to, ty, name, bad);
+    if let Some(why) = pairs::refusal(from, ty) {
+        return Err(Unfit(why.to_owned()));
     }
-    if plain.data_type().is_nested() || to.is_nested() {
+    if plain.data_type() == &DataType::Utf8 {
+        return Ok(from_text(&plain, to, ty, name, bad)?);
+    }
+    if to.is_nested() {
         return levels::convert(&plain, from, to, ty, name, bad);
     }
-    let plain = if *from == Type::BFloat16 { widened(&plain) } else { plain };
-    if *ty == Type::BFloat16 {
-        return halves(&plain, name, bad);
-    }
-    checked_cast(&plain, to, name, bad)
+    Ok(scalars::convert(&plain, from, to, ty, name, bad)?)
 }
 
-/// A cast that tells what it would change. Floats may be rounded to narrower floats, and end where those do.
-fn checked_cast(array: &ArrayRef, to: &DataType, name: &str, bad: &mut OnBad<'_>) -> Result<ArrayRef, ArrowError> {
-    let converted = cast(array, to)?;
-    let mut tell = |row: usize| {
-        let value = cell_text(array, row).unwrap_or_default();
-        bad(row, format!("column `{name}`: {value} does not fit {to}"));
-    };
-    if array.data_type().is_floating() && to.is_floating() {
-        if to.primitive_width() < array.data_type().primitive_width() {
-            let (was, is) = (cast(array, &DataType::Float64)?, cast(&converted, &DataType::Float64)?);
-            let (was, is) = (was.as_primitive::<Float64Type>().values(), is.as_primitive::<Float64Type>().values());
-            let lost = |(was, is): (&f64, &f64)| is.is_infinite() && was.is_finite();
-            if was.iter().zip(is).any(lost) {
-                was.iter()
-                    .zip(is)
-                    .enumerate()
-                    .filter(|(row, pair)| lost(*pair) && array.is_valid(*row))
-                    .for_each(|(row, _)| tell(row));
-            }
-        }
-        return Ok(converted);
-    }
-    let back = cast(&converted, array.data_type())?;
-    let same = arrow_ord::cmp::not_distinct(&back, array)?;
-    (0..same.len()).filter(|row| !same.value(*row)).for_each(tell);
-    Ok(converted)
-}
-
-/// The numbers that the bits of bfloat16 are.
-fn widened(bits: &ArrayRef) -> ArrayRef {
-    let numbers: Float32Array =
-        bits.as_primitive::<UInt16Type>().unary::<_, Float32Type>(|bits| bf16::from_bits(bits).to_f32());
-    Arc::new(numbers)
-}
-
-/// Numbers as bfloat16. A table has the bits of these, and a cast would take a number for them.
-fn halves(array: &ArrayRef, name: &str, bad: &mut OnBad<'_>) -> Result<ArrayRef, ArrowError> {
-    let rounds = array.data_type().is_floating();
-    let wide = checked_cast(array, &DataType::Float64, name, bad)?;
-    let half = |(row, value): (usize, Option<f64>)| {
-        let value = value?;
-        let half = bf16::from_f64(value);
-        let kept = half.to_f64() == value || rounds && (half.is_finite() || !value.is_finite());
-        if !kept {
-            bad(row, format!("column `{name}`: {value} does not fit bfloat16"));
-        }
-        Some(half.to_bits())
-    };
-    let halves: UInt16Array = wide.as_primitive::<Float64Type>().iter().enumerate().map(half).collect();
-    Ok(Arc::new(halves))
-}
-
-/// Timestamps under another zone: the numbers stay.
-fn in_zone(array: &ArrayRef, zone: Option<&str>) -> Result<ArrayRef, ArrowError> {
-    let DataType::Timestamp(unit, _) = array.data_type() else { return Ok(array.clone()) };
-    let ty = DataType::Timestamp(*unit, zone.map(Arc::from));
-    Ok(make_array(array.to_data().into_builder().data_type(ty).build()?))
-}
-
-/// The same values without an encoding (dictionary, run ends, views, 64-bit offsets).
+/// The same values without an encoding (dictionary, run ends, views, 64-bit offsets), in an array of a kind that tables
+/// have.
 fn unpacked(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let plain = match array.data_type() {
         DataType::Dictionary(_, values) => cast(array, values)?,
@@ -316,8 +249,10 @@ fn unpacked(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         _ => array.clone(),
     };
     match plain.data_type() {
-        DataType::LargeUtf8 | DataType::Utf8View => cast(&plain, &DataType::Utf8),
+        DataType::LargeUtf8 | DataType::Utf8View | DataType::Interval(_) => cast(&plain, &DataType::Utf8),
         DataType::LargeBinary | DataType::BinaryView => cast(&plain, &DataType::Binary),
+        DataType::Duration(_) => cast(&plain, &DataType::Int64),
+        DataType::Date64 => cast(&plain, &DataType::Timestamp(TimeUnit::Millisecond, None)),
         _ => Ok(plain),
     }
 }
@@ -345,7 +280,7 @@ fn from_text(
 /// A cell as text, for people. The library knows no names of zones, so a timestamp with one is shown in UTC.
 fn cell_text(array: &ArrayRef, row: usize) -> Option<String> {
     if matches!(array.data_type(), DataType::Timestamp(_, Some(_))) {
-        return array_value_to_string(&in_zone(&array.slice(row, 1), Some("+00:00")).ok()?, 0).ok();
+        return array_value_to_string(&scalars::in_zone(&array.slice(row, 1), Some("+00:00")).ok()?, 0).ok();
     }
     array_value_to_string(array, row).ok()
 }

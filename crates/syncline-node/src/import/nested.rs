@@ -195,8 +195,10 @@ fn structs(texts: &[Option<&str>], fields: &[Field], bad: &mut OnBad<'_>) -> Arr
         let found = ndjson::each_member(text, |name, raw| {
             let at = fields.iter().position(|field| field.name == name);
             let at = at.ok_or_else(|| format!("has the key `{name}`, which the type does not have"))?;
-            members[at][record] = Some(raw);
-            Ok(())
+            match members[at][record].replace(raw) {
+                Some(_) => Err(format!("has the key `{name}` twice")),
+                None => Ok(()),
+            }
         });
         if let Err(reason) = found {
             bad(record, reason);

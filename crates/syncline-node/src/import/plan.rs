@@ -121,6 +121,10 @@ impl Seen {
             Self::Parquet(parquet) => parquet.schema().fields()[at].clone(),
             Self::Ipc(ipc) => ipc.schema.fields()[at].clone(),
         };
+        // No table has such a type, but its text.
+        if matches!(field.data_type(), arrow_schema::DataType::Interval(_)) {
+            return Ok(Some(Type::Utf8));
+        }
         let fields = super::fields_of(&arrow_schema::Schema::new(vec![field]));
         let fields = fields.map_err(|error| Error::source(self.name(), error))?;
         Ok(fields.into_iter().next().map(|field| field.ty))

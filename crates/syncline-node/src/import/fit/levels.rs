@@ -5,17 +5,16 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, MapArray, StructArray};
-use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, MapArray, StructArray, UInt32Array, new_null_array};
+use arrow_buffer::{NullBuffer, NullBufferBuilder, OffsetBuffer};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 use syncline_tree::schema::Type;
 
-use super::OnBad;
+use super::super::csv::count;
+use super::{Converted, OnBad, Unfit};
 
-type Converted = Result<ArrayRef, ArrowError>;
-
-/// An array where one of the two types has levels.
+/// An array of one type with levels as one of its like.
 pub(super) fn convert(
     array: &ArrayRef,
     from: &Type,
@@ -25,39 +24,45 @@ pub(super) fn convert(
     bad: &mut OnBad<'_>,
 ) -> Converted {
     match (ty, from, to) {
-        (Type::List(item), from, DataType::List(field)) if may_be_list(array.data_type()) => {
+        (Type::List(item), Type::List(from) | Type::FixedSizeList(from, _), DataType::List(field)) => {
             let list = strict(array, &DataType::List(item_of(array.data_type())))?;
             let list = list.as_list::<i32>();
             let (offsets, reached) = reached(list.offsets(), list.values());
             let mut tell = |child: usize, reason| tell(list.nulls(), owner(list.offsets(), child), reason, bad);
-            let values = child(&reached, items(from), field, &item.ty, name, &mut tell)?;
+            let values = child(&reached, &from.ty, field, &item.ty, name, &mut tell)?;
             Ok(Arc::new(ListArray::try_new(field.clone(), offsets, values, list.nulls().cloned())?))
         }
-        (Type::FixedSizeList(item, _), from, DataType::FixedSizeList(field, size))
-            if may_be_list(array.data_type()) =>
-        {
-            let list = strict(array, &DataType::FixedSizeList(item_of(array.data_type()), *size))?;
+        (
+            Type::FixedSizeList(item, _),
+            Type::List(from) | Type::FixedSizeList(from, _),
+            DataType::FixedSizeList(field, size),
+        ) => {
+            let list = cut(array, *size, name, bad)?;
             let list = list.as_fixed_size_list();
             let width = usize::try_from(*size).unwrap_or(0).max(1);
             let mut tell = |child: usize, reason| tell(list.nulls(), child / width, reason, bad);
-            let values = child(list.values(), items(from), field, &item.ty, name, &mut tell)?;
+            let values = child(list.values(), &from.ty, field, &item.ty, name, &mut tell)?;
             Ok(Arc::new(FixedSizeListArray::try_new(field.clone(), *size, values, list.nulls().cloned())?))
         }
         (Type::Struct(members), Type::Struct(from), DataType::Struct(to)) => {
             let pack = array.as_struct();
-            let place = |to: &FieldRef| from.iter().position(|from| from.name == *to.name());
-            // By name; by order where the names are others, as casts do.
-            let places: Option<Vec<usize>> = to.iter().map(place).collect();
-            let places = places.unwrap_or_else(|| (0..from.len().min(to.len())).collect());
-            let arrays = places.iter().zip(to).zip(members).map(|((at, field), member)| {
+            // By name and never by order: what else is called as it is, is something else.
+            if let Some(unknown) = from.iter().find(|from| members.iter().all(|member| member.name != from.name)) {
+                return Err(Unfit(format!("the table has no `{}` in it", unknown.name)));
+            }
+            let arrays = to.iter().zip(members).map(|(field, member)| {
                 let mut tell = |row: usize, reason| tell(pack.nulls(), row, reason, bad);
-                child(pack.column(*at), &from[*at].ty, field, &member.ty, name, &mut tell)
+                match from.iter().position(|from| from.name == member.name) {
+                    Some(at) => child(pack.column(at), &from[at].ty, field, &member.ty, name, &mut tell),
+                    None if member.nullable => Ok(new_null_array(field.data_type(), pack.len())),
+                    None => Err(Unfit(format!("it has no `{}`, which may not be null", member.name))),
+                }
             });
             let arrays = arrays.collect::<Result<_, _>>()?;
             Ok(Arc::new(StructArray::try_new(to.clone(), arrays, pack.nulls().cloned())?))
         }
         (Type::Map { key, value }, Type::Map { key: from_key, value: from_value }, DataType::Map(entries, sorted)) => {
-            let DataType::Struct(fields) = entries.data_type() else { return strict(array, to) };
+            let DataType::Struct(fields) = entries.data_type() else { return Ok(strict(array, to)?) };
             let map = array.as_map();
             let mut tell = |child: usize, reason| tell(map.nulls(), owner(map.offsets(), child), reason, bad);
             let (offsets, keys) = reached(map.offsets(), map.keys());
@@ -67,20 +72,7 @@ pub(super) fn convert(
             let pairs = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
             Ok(Arc::new(MapArray::try_new(entries.clone(), offsets, pairs, map.nulls().cloned(), *sorted)?))
         }
-        _ => strict(array, to),
-    }
-}
-
-/// Whether a list can be made of it without looking inside: another kind of list, or one value that becomes a list.
-fn may_be_list(from: &DataType) -> bool {
-    !matches!(from, DataType::Struct(_) | DataType::Map(..) | DataType::Union(..))
-}
-
-/// What a list's items are; one value is its own.
-fn items(from: &Type) -> &Type {
-    match from {
-        Type::List(item) | Type::FixedSizeList(item, _) => &item.ty,
-        scalar => scalar,
+        _ => Ok(strict(array, to)?),
     }
 }
 
@@ -91,11 +83,36 @@ fn item_of(from: &DataType) -> FieldRef {
         | DataType::FixedSizeList(item, _)
         | DataType::ListView(item)
         | DataType::LargeListView(item) => item.clone(),
-        scalar => Arc::new(Field::new("item", scalar.clone(), true)),
+        other => Arc::new(Field::new("item", other.clone(), true)),
     }
 }
 
-fn strict(array: &ArrayRef, to: &DataType) -> Converted {
+/// Lists of any length as lists of one; those of another are told, and null.
+fn cut(array: &ArrayRef, size: i32, name: &str, bad: &mut OnBad<'_>) -> Converted {
+    if matches!(array.data_type(), DataType::FixedSizeList(_, is) if *is == size) {
+        return Ok(array.clone());
+    }
+    let item = item_of(array.data_type());
+    let list = strict(array, &DataType::List(item.clone()))?;
+    let list = list.as_list::<i32>();
+    let width = usize::try_from(size).unwrap_or(0);
+    let mut nulls = NullBufferBuilder::new(list.len());
+    let mut places: Vec<Option<u32>> = Vec::new();
+    for (row, length) in list.offsets().lengths().enumerate() {
+        let fits = list.is_valid(row) && length == width;
+        if list.is_valid(row) && !fits {
+            bad(row, format!("column `{name}`: has {}, the type wants {size}", count(length, "item")));
+        }
+        let start = list.offsets()[row].unsigned_abs();
+        places.extend((0..size.unsigned_abs()).map(|at| fits.then_some(start + at)));
+        nulls.append(fits);
+    }
+    let values = arrow_select::take::take(list.values(), &UInt32Array::from(places), None)?;
+    let item = Arc::new(item.as_ref().clone().with_nullable(true));
+    Ok(Arc::new(FixedSizeListArray::try_new(item, size, values, nulls.finish())?))
+}
+
+fn strict(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
@@ -130,5 +147,5 @@ fn child(array: &ArrayRef, from: &Type, field: &Field, ty: &Type, name: &str, ba
     for row in (0..converted.len()).filter(|row| converted.is_null(*row)) {
         bad(row, format!("column `{name}`: its `{}` may not be null", field.name()));
     }
-    super::without_nulls(&converted, field)
+    Ok(super::without_nulls(&converted, field)?)
 }
