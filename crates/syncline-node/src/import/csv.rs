@@ -7,7 +7,7 @@
 //! Own code instead of a library's, because we need three things at once: which fields were quoted (null or empty),
 //! the exact line of every record, and to go on after a record that does not fit.
 
-use memchr::{memchr, memchr_iter, memchr2, memrchr};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memrchr};
 
 use super::grid::{Grid, Kind, Record};
 
@@ -194,8 +194,30 @@ pub(super) fn count_fields(record: &[u8], delimiter: u8) -> usize {
     grid.cells()
 }
 
+/// Refuses a first record (without its line end) that has a CR inside which no quotes are around: then lines end with CR
+/// alone, and what looks like one record is the whole of the input.
+pub(super) fn refuse_bare_cr(record: &[u8]) -> Result<(), String> {
+    let mut quoted = false;
+    for at in memchr2_iter(QUOTE, b'\r', record) {
+        if record[at] == QUOTE {
+            quoted = !quoted;
+        } else if !quoted {
+            let why = "its first line has a carriage return (CR) that no line feed (LF) follows: lines end with LF or CR LF; \
+                       convert it first";
+            return Err(why.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// A record without its line end.
+pub(super) fn without_line_end(record: &[u8]) -> &[u8] {
+    &record[..trim_line_end(record, 0, record.len())]
+}
+
 /// The fields of a header line.
 pub(super) fn header(line: &[u8], delimiter: u8) -> Result<Vec<String>, String> {
+    refuse_bare_cr(line)?;
     let dialect = Dialect { delimiter, null: None };
     let mut grid = Grid::new(Vec::new(), 1);
     let outcome = split_record(&mut grid, line, 0, &dialect);

@@ -87,7 +87,11 @@ fn open_csv(source: &mut Source, delimiter: u8, options: &Options, counter: &Cou
         return Ok((names, blocks));
     }
     // The first record says how many columns there are; it is read again.
-    let fields = blocks.peek_first(delimiter)?.map_or(0, |line| csv::count_fields(&line, delimiter));
+    let first = blocks.peek_first(delimiter)?;
+    if let Some(record) = first.as_deref().filter(|record| !record.ends_with(b"\n")) {
+        csv::refuse_bare_cr(csv::without_line_end(record)).map_err(|reason| Error::source(&name, reason))?;
+    }
+    let fields = first.map_or(0, |line| csv::count_fields(&line, delimiter));
     if fields == 0 {
         return Err(Error::source(&name, "is empty: nothing says which columns it has"));
     }

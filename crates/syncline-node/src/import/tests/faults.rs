@@ -152,6 +152,28 @@ fn headers_that_make_no_sense() {
     assert!(refused("t.csv", "\"a,b\n1,2\n", &["a"]).contains("never closed"));
 }
 
+/// What is left of files of old programs: to a reader of lines the whole of them is one header.
+#[test]
+fn lines_that_end_with_cr_alone() {
+    let why = "its first line has a carriage return (CR) that no line feed (LF) follows";
+    for content in
+        ["id,a\r1,2\r3,4\r", "id,a\r1,2\r3,4", "\"id\",\"a\"\r1,2\r", "id,a\r\r\n1,2\r\r\n", "id,a\r1,2\n3,4\n"]
+    {
+        assert!(refused("t.csv", content, &["id"]).contains(why), "{content:?}");
+        if !content.contains('\n') {
+            let plain = Options { header: false, ..options() };
+            let error = text("t.csv", content, &plain, None, &["column_1"]).expect_err(content).to_string();
+            assert!(error.contains(why), "{content:?}: {error}");
+        }
+    }
+    // In a record it is a part of a text.
+    let plain = Options { header: false, ..options() };
+    assert_eq!(text("t.csv", "1,a\rb\n", &plain, None, &["column_1"]).unwrap().rows()[0]["column_2"], "a\rb");
+    // In quotes it is a part of a name, or of a text.
+    let got = text("t.csv", "id,\"a\rb\"\r\n1,\"c\rd\"\r\n", &options(), None, &["id"]).unwrap();
+    assert_eq!(got.rows(), [json!({"id": 1, "a\rb": "c\rd"})]);
+}
+
 #[test]
 fn unknown_and_missing_columns() {
     let unknown =
