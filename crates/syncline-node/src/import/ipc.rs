@@ -7,22 +7,27 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_ipc::reader::{FileReader, StreamReader, read_footer_length};
+use arrow_ipc::root_as_footer;
+use arrow_schema::SchemaRef;
 use arrow_select::concat::concat;
 use syncline_tree::table::batch_bytes;
 
 use super::fit::FitPlan;
+use super::frames::Frames;
+use super::guard::{self, guarded};
 use super::order::Order;
 use super::positioned::Positioned;
 use super::source::{Counter, Source};
-use super::{Error, Result};
+use super::{Compression, Error, Result};
 
 const BUFFER: usize = 1 << 18;
+/// Bytes behind the footer: its length and a magic.
+const END: u64 = 10;
 /// Batches with more bytes come in parts of about so many.
 const PART_BYTES: usize = 4 << 20;
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// An IPC source whose schema has been read.
 #[derive(Debug)]
@@ -50,48 +55,90 @@ impl std::fmt::Debug for Form {
     }
 }
 
-fn file_reader(file: &Positioned, columns: Option<&[usize]>) -> Result<FileReader<BufReader<Positioned>>, ArrowError> {
-    FileReader::try_new(BufReader::with_capacity(BUFFER, file.at(0)), columns.map(<[usize]>::to_vec))
+type Reader = FileReader<BufReader<Positioned>>;
+
+fn file_reader(name: &str, file: &Positioned, columns: Option<&[usize]>) -> Result<Reader> {
+    let columns = columns.map(<[usize]>::to_vec);
+    guarded(name, || FileReader::try_new(BufReader::with_capacity(BUFFER, file.at(0)), columns))
 }
 
 type Stream = StreamReader<BufReader<Box<dyn Read + Send>>>;
 
-fn stream_reader(reader: Box<dyn Read + Send>, columns: Option<&[usize]>) -> Result<Stream, ArrowError> {
-    StreamReader::try_new(BufReader::with_capacity(BUFFER, reader), columns.map(<[usize]>::to_vec))
+fn stream_reader(name: &str, reader: Box<dyn Read + Send>, columns: Option<&[usize]>) -> Result<Stream> {
+    let columns = columns.map(<[usize]>::to_vec);
+    guarded(name, || StreamReader::try_new(BufReader::with_capacity(BUFFER, reader), columns))
+}
+
+/// The stream of a file that can be opened again.
+fn open_again(source: &mut Source, counter: &Counter, columns: Option<&[usize]>) -> Result<Stream> {
+    let name = source.name.clone();
+    let bytes = source.open(counter)?;
+    let bytes: Box<dyn Read + Send> = match source.size.filter(|_| source.compression == Compression::None) {
+        Some(size) => Box::new(Frames::new(bytes, size)),
+        None => bytes,
+    };
+    stream_reader(&name, bytes, columns)
+}
+
+/// What a file says about the places of its parts is not taken before it is known to lie in the file.
+fn check_places(name: &str, file: &Positioned) -> Result<()> {
+    let wrong = |what: &str| Error::source(name, format!("is damaged: {what}"));
+    let read = |start: u64, bytes: u64| {
+        let mut read = Vec::new();
+        let taken = file.at(start).take(bytes).read_to_end(&mut read);
+        taken.map(|_| read).map_err(|source| Error::Read { name: name.to_owned(), source })
+    };
+    let size = file.size();
+    let end = read(size.saturating_sub(END), END)?;
+    let end = <[u8; END as usize]>::try_from(end).map_err(|_| wrong("it is too short for an Arrow file"))?;
+    let length = read_footer_length(end).map_err(|error| Error::source(name, error))? as u64;
+    let start = size.checked_sub(END + length).ok_or_else(|| wrong("its footer is longer than it is"))?;
+    let footer = read(start, length)?;
+    let footer =
+        guarded(name, || root_as_footer(&footer).map_err(|error| format!("its footer cannot be read: {error}")))?;
+    let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
+    for block in blocks {
+        let parts = [block.offset(), i64::from(block.metaDataLength()), block.bodyLength()];
+        let end = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(u64::try_from(*part).ok()?));
+        if end.is_none_or(|end| end > size) {
+            return Err(wrong("its footer names parts that lie outside of it"));
+        }
+    }
+    Ok(())
 }
 
 impl Ipc {
     pub(super) fn file(name: &str, file: File) -> Result<Self> {
         let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
-        let schema = file_reader(&file, None).map_err(|error| Error::source(name, error))?.schema();
+        check_places(name, &file)?;
+        let schema = file_reader(name, &file, None)?.schema();
         Ok(Self { name: name.to_owned(), schema, form: Form::File(file) })
     }
 
     pub(super) fn stream(mut source: Source, counter: &Counter) -> Result<Self> {
         let name = source.name.clone();
-        let uncounted = Counter::default();
-        let bytes = source.open(if source.rereadable() { &uncounted } else { counter })?;
-        let reader = stream_reader(bytes, None).map_err(|error| Error::source(&name, error))?;
-        let schema = reader.schema();
-        let form = if source.rereadable() { Form::Source(source) } else { Form::Once(Box::new(reader)) };
-        Ok(Self { name, schema, form })
+        if source.rereadable() {
+            let schema = open_again(&mut source, &Counter::default(), None)?.schema();
+            return Ok(Self { name, schema, form: Form::Source(source) });
+        }
+        let reader = stream_reader(&name, source.open(counter)?, None)?;
+        Ok(Self { schema: reader.schema(), form: Form::Once(Box::new(guard::Batches::new(&name, reader))), name })
     }
 
     /// Whether the keys do not fall, and the first and last of them; `None` for a stream that is read only once. Decodes
     /// the key's columns only.
     pub(super) fn key_order(&mut self, plan: &FitPlan) -> Result<Option<Order>> {
         let (columns, narrow) = plan.key_only().narrowed();
-        let name = self.name.clone();
-        let failed = |error: ArrowError| Error::source(&name, error);
+        let name = &self.name;
         let batches: Batches = match &mut self.form {
-            Form::File(file) => Box::new(file_reader(file, Some(&columns)).map_err(failed)?),
+            Form::File(file) => Box::new(guard::Batches::new(name, file_reader(name, file, Some(&columns))?)),
             Form::Source(source) => {
-                let bytes = source.open(&Counter::default())?;
-                Box::new(stream_reader(bytes, Some(&columns)).map_err(failed)?)
+                let reader = open_again(source, &Counter::default(), Some(&columns))?;
+                Box::new(guard::Batches::new(name, reader))
             }
             Form::Once(_) => return Ok(None),
         };
-        Order::of(batches.map(|batch| batch.map_err(failed)), &narrow).map(Some)
+        Order::of(batches, &narrow).map(Some)
     }
 
     /// The batches, the large ones in parts of at most this many rows and some megabytes.
@@ -101,15 +148,15 @@ impl Ipc {
         counter: &Counter,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let Self { name, form, .. } = self;
-        let failed = |error: ArrowError| Error::source(&name, error);
         let batches: Batches = match form {
             Form::File(file) => {
-                let reader = file_reader(&file, None).map_err(failed)?;
+                let reader = file_reader(&name, &file, None)?;
                 let (counter, count) = (counter.clone(), reader.num_batches().max(1) as u64);
                 counter.add(file.size() % count);
-                Box::new(reader.inspect(move |_| counter.add(file.size() / count)))
+                let batches = guard::Batches::new(&name, reader);
+                Box::new(batches.inspect(move |_| counter.add(file.size() / count)))
             }
-            Form::Source(mut source) => Box::new(stream_reader(source.open(counter)?, None).map_err(failed)?),
+            Form::Source(mut source) => Box::new(guard::Batches::new(&name, open_again(&mut source, counter, None)?)),
             Form::Once(batches) => batches,
         };
         Ok(batches.flat_map(move |batch| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
@@ -122,7 +169,7 @@ impl Ipc {
                     }
                     Box::new(parts(batch, rows))
                 }
-                Err(error) => Box::new(std::iter::once(Err(Error::source(&name, error)))),
+                Err(error) => Box::new(std::iter::once(Err(error))),
             }
         }))
     }

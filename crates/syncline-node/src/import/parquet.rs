@@ -17,6 +17,7 @@ use syncline_base::task;
 
 use super::ahead::{Ahead, ahead};
 use super::fit::FitPlan;
+use super::guard::{Batches, guarded};
 use super::order::Order;
 use super::positioned::Positioned;
 use super::source::Counter;
@@ -40,7 +41,7 @@ impl Parquet {
     pub(super) fn open(name: &str, file: File) -> Result<Self> {
         let options = ArrowReaderOptions::new();
         let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
-        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| Error::source(name, error))?;
+        let metadata = guarded(name, || ArrowReaderMetadata::load(&file, options))?;
         Ok(Self { name: name.to_owned(), file, metadata })
     }
 
@@ -62,10 +63,8 @@ impl Parquet {
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
-        let reader = builder.with_row_groups(groups).with_projection(mask).with_batch_size(rows).build();
-        let name = self.name.clone();
-        let reader = reader.map_err(|error| Error::source(&name, error))?;
-        Ok(reader.map(move |batch| batch.map_err(|error| Error::source(&name, error))))
+        let builder = builder.with_row_groups(groups).with_projection(mask).with_batch_size(rows);
+        Ok(Batches::new(&self.name, guarded(&self.name, || builder.build())?))
     }
 
     /// At most `most` rows, and fewer of rows that are long before compression.

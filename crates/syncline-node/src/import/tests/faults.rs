@@ -213,6 +213,69 @@ fn bytes_that_are_no_text() {
     assert_eq!(error.kind(), syncline_base::Kind::NotFound);
 }
 
+/// Whatever bytes of it are changed or cut: what cannot be read is said to be damaged, and nothing panics.
+#[test]
+fn damaged_files_are_refused() {
+    use arrow_array::{ArrayRef, BooleanArray, Int64Array, ListArray, StringArray};
+    let list = ListArray::from_iter_primitive::<arrow_array::types::Int64Type, _, _>(
+        (0..100).map(|i| Some((0..i % 3).map(Some).collect::<Vec<_>>())),
+    );
+    let columns: [(&str, ArrayRef); 4] = [
+        ("id", Arc::new(Int64Array::from_iter_values(0..100))),
+        ("t", Arc::new(StringArray::from_iter((0..100).map(|i| (i % 7 > 0).then(|| format!("text {i}")))))),
+        ("b", Arc::new(BooleanArray::from_iter((0..100).map(|i| (i % 5 > 0).then_some(i % 2 == 0))))),
+        ("l", Arc::new(list)),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut damaged = 0;
+    for name in ["t.parquet", "t.arrow", "t.arrows"] {
+        let path = dir.path().join(name);
+        let batches = [Ok::<_, crate::export::Error>(rows.clone())].into_iter();
+        let target = crate::export::Target::Path(path.clone());
+        crate::export::write(&rows.schema(), batches, &target, &crate::export::Options::default()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for round in 0..150 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                bytes[at] = u8::try_from(random(256)).unwrap();
+            }
+            if round % 10 == 0 {
+                bytes.truncate(random(whole.len()));
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            match run(vec![Input::Path(path.clone())], &options(), None, &["id"]) {
+                Ok(_) => {}
+                Err(error) => {
+                    let text = error.to_string();
+                    damaged += usize::from(text.contains("is damaged: its bytes contradict each other"));
+                    assert_eq!(error.kind(), syncline_base::Kind::Invalid, "{name} {round}: {text}");
+                }
+            }
+        }
+    }
+    // Lengths that no machine has room for.
+    for name in ["t.arrow", "t.arrows"] {
+        let bytes = super::typed::ipc(name, &[rows.slice(0, 4)]);
+        let path = dir.path().join(name);
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] = 0x3f;
+            std::fs::write(&path, &bytes).unwrap();
+            if let Err(error) = run(vec![Input::Path(path.clone())], &options(), None, &["id"]) {
+                assert_eq!(error.kind(), syncline_base::Kind::Invalid, "{name} {at}: {error}");
+            }
+        }
+    }
+    assert!(damaged > 8, "{damaged}: readers do not panic any more, and need no guard");
+}
+
 #[test]
 fn keys_that_are_too_long_are_bad_rows() {
     let long = "k".repeat(70_000);
