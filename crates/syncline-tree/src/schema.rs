@@ -15,6 +15,9 @@ use crate::{Error, Result};
 mod arrow;
 mod evolve;
 mod name;
+mod portable;
+
+pub use portable::portable;
 
 /// The unit of times and timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,11 +3,13 @@
 use std::fmt::Display;
 
 use arrow_array::RecordBatch;
+use arrow_cast::{CastOptions, cast_with_options};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{CdcOptions, WriterProperties};
+use syncline_tree::schema::portable;
 
 use super::{Error, Out};
 
@@ -20,7 +22,8 @@ fn refused(name: &str, reason: impl Display) -> Error {
     Error::Format { name: name.to_owned(), reason: reason.to_string() }
 }
 
-/// Parquet with zstd. The Arrow schema is kept inside, so types that Parquet does not have read back as they were.
+/// Parquet with zstd. The Arrow schema is kept inside, so types that Parquet does not have read back as they were; those
+/// that other readers would take for bare numbers are written as the nearest that they know.
 pub(super) fn parquet<E: From<Error>>(
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch, E>>,
@@ -33,16 +36,39 @@ pub(super) fn parquet<E: From<Error>>(
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_content_defined_chunking(content_defined.then(CdcOptions::default))
         .build();
-    let mut writer =
-        ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(|error| refused(&name, error))?;
+    let portable = portable(schema).map_err(|error| refused(&name, error))?;
+    let written = portable.as_ref().unwrap_or(schema).clone();
+    let mut writer = ArrowWriter::try_new(out, written, Some(properties)).map_err(|error| refused(&name, error))?;
     for batch in batches {
-        writer.write(&batch?).map_err(|error| refused(&name, error))?;
+        let batch = match &portable {
+            Some(portable) => converted(&batch?, portable).map_err(|error| refused(&name, error))?,
+            None => batch?,
+        };
+        writer.write(&batch).map_err(|error| refused(&name, error))?;
         if writer.in_progress_size() >= GROUP_BYTES {
             writer.flush().map_err(|error| refused(&name, error))?;
         }
     }
     writer.close().map_err(|error| refused(&name, error))?;
     Ok(())
+}
+
+/// A batch with the columns of another schema, each value kept or the export refused.
+fn converted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            return Ok(column.clone());
+        }
+        cast_with_options(column, field.data_type(), &options).map_err(|error| {
+            format!(
+                "column {:?} has a value that {} cannot hold ({error}); export it to arrow, csv or ndjson",
+                field.name(),
+                field.data_type()
+            )
+        })
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?).map_err(|error| error.to_string())
 }
 
 /// An Arrow IPC file. Not compressed: who asks for Arrow wants to map it, or to read it as fast as it comes.

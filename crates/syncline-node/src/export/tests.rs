@@ -47,6 +47,25 @@ fn types() -> Vec<(&'static str, Type)> {
         ("f64", Type::Float64),
         ("dec", Type::Decimal128 { precision: 30, scale: 7 }),
         ("dec2", Type::Decimal256 { precision: 60, scale: 20 }),
+        ("tens", Type::Decimal128 { precision: 10, scale: -2 }),
+        ("wide", Type::Decimal128 { precision: 30, scale: -20 }),
+        ("tens2", Type::Decimal256 { precision: 50, scale: -10 }),
+        ("seconds", Type::List(boxed(Type::Timestamp { unit: Unit::S, zone: Some("UTC".to_owned()) }, true))),
+        ("dozens", Type::FixedSizeList(boxed(Type::Decimal128 { precision: 5, scale: -3 }, false), 2)),
+        (
+            "late",
+            Type::Struct(vec![
+                member("at", Type::Timestamp { unit: Unit::S, zone: None }, true),
+                member("time", Type::Time { unit: Unit::S }, false),
+            ]),
+        ),
+        (
+            "smap",
+            Type::Map {
+                key: Box::new(member("key", Type::Int16, false)),
+                value: Box::new(member("value", Type::Timestamp { unit: Unit::S, zone: None }, true)),
+            },
+        ),
         ("text", Type::Utf8),
         ("bytes", Type::Binary),
         ("day", Type::Date32),
@@ -173,15 +192,18 @@ fn array(ty: &Type, seeds: &[Option<u64>]) -> ArrayRef {
             if value.is_nan() { f32::NAN } else { value }
         }),
         Type::Float64 => primitive::<Float64Type>(seeds, number),
-        Type::Decimal128 { .. } => {
-            let values = seeds.iter().map(|seed| seed.map(|seed| i128::from(seed as i64) * 10_000_000_019));
-            Arc::new(Decimal128Array::from_iter(values).with_precision_and_scale(30, 7).unwrap())
+        Type::Decimal128 { precision, scale } => {
+            let value = |seed: u64| i128::from(seed as i64) * 10_000_000_019 % 10i128.pow(u32::from(*precision));
+            let values = seeds.iter().map(|seed| seed.map(value));
+            Arc::new(Decimal128Array::from_iter(values).with_precision_and_scale(*precision, *scale).unwrap())
         }
-        Type::Decimal256 { .. } => {
-            let values = seeds.iter().map(|seed| {
-                seed.map(|seed| i256::from_i128(i128::from(seed as i64)).wrapping_mul(i256::from_i128(10i128.pow(35))))
-            });
-            Arc::new(Decimal256Array::from_iter(values).with_precision_and_scale(60, 20).unwrap())
+        Type::Decimal256 { precision, scale } => {
+            let value = |seed: u64| {
+                let wide = i256::from_i128(i128::from(seed as i64)).wrapping_mul(i256::from_i128(10i128.pow(35)));
+                wide.wrapping_rem(i256::from_i128(10).wrapping_pow(u32::from(*precision)))
+            };
+            let values = seeds.iter().map(|seed| seed.map(value));
+            Arc::new(Decimal256Array::from_iter(values).with_precision_and_scale(*precision, *scale).unwrap())
         }
         Type::Utf8 => strings(&text),
         Type::Json => strings(&|seed| JSONS[usize::try_from(seed % 7).unwrap()].to_owned()),
@@ -202,7 +224,11 @@ fn array(ty: &Type, seeds: &[Option<u64>]) -> ArrayRef {
         Type::Time { unit: Unit::Ns } => {
             primitive::<Time64NanosecondType>(seeds, |seed| (seed % 86_400_000_000_000) as i64)
         }
-        Type::Timestamp { unit: Unit::S, zone } => timestamp::<TimestampSecondType>(seeds, zone.as_ref()),
+        Type::Timestamp { unit: Unit::S, zone } => {
+            // Parquet has their milliseconds.
+            let seeds: Vec<_> = seeds.iter().map(|seed| seed.map(|seed| (seed as i64 / 1000) as u64)).collect();
+            timestamp::<TimestampSecondType>(&seeds, zone.as_ref())
+        }
         Type::Timestamp { unit: Unit::Ms, zone } => timestamp::<TimestampMillisecondType>(seeds, zone.as_ref()),
         Type::Timestamp { unit: Unit::Us, zone } => timestamp::<TimestampMicrosecondType>(seeds, zone.as_ref()),
         Type::Timestamp { unit: Unit::Ns, zone } => timestamp::<TimestampNanosecondType>(seeds, zone.as_ref()),
@@ -462,6 +488,53 @@ proptest! {
             export(&batch, &path);
             prop_assert_eq!(root(&schema, &back(&path, Some(&schema), &[]).1), root(&schema, &batch), "{}", name);
         }
+    }
+}
+
+/// What readers without our metadata make of it.
+#[test]
+fn parquet_has_types_that_other_readers_know() {
+    let (schema, batch) = table(&[Some(1), Some(2_000_000), None]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.parquet");
+    export(&batch, &path);
+    let file = std::fs::File::open(&path).unwrap();
+    let options = parquet::arrow::arrow_reader::ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file, options).unwrap();
+    let found = |name: &str| metadata.schema().field_with_name(name).unwrap().data_type().to_string();
+    assert_eq!(found("ns"), "Timestamp(ms)");
+    assert_eq!(found("zs"), "Timestamp(ms, \"UTC\")");
+    assert_eq!(found("ts"), "Time32(ms)");
+    assert_eq!(found("tens"), "Decimal128(12, 0)");
+    assert_eq!(found("wide"), "Decimal256(50, 0)");
+    assert!(found("late").contains("Timestamp(ms)") && found("late").contains("Time32(ms)"), "{}", found("late"));
+    let (again, read) = back(&path, None, &["id \"1\",".to_owned()]);
+    assert_eq!((root(&again, &read), again), (root(&schema, &batch), schema));
+}
+
+#[test]
+fn what_parquet_cannot_hold_is_refused_and_named() {
+    let tried = |ty: Type, value: ArrayRef, name: &str| {
+        let fields = vec![Field::new("id", Type::Int64, false), Field::new("v", ty, true)];
+        let schema = Schema::new(fields, &["id"]).unwrap();
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let batch = RecordBatch::try_new(schema.arrow(), vec![ids, value]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::Path(dir.path().join(name));
+        write(&batch.schema(), [Ok::<_, Error>(batch.clone())].into_iter(), &target, &Options::default())
+    };
+    let (seconds, late) = (Type::Timestamp { unit: Unit::S, zone: None }, TimestampSecondArray::from(vec![i64::MAX]));
+    let error = tried(seconds.clone(), Arc::new(late.clone()), "t.parquet").expect_err("too late").to_string();
+    assert!(error.contains("column \"v\" has a value that Timestamp(ms) cannot hold"), "{error}");
+    let decimal = Type::Decimal256 { precision: 76, scale: -2 };
+    let one: ArrayRef =
+        Arc::new(Decimal256Array::from(vec![i256::from_i128(1)]).with_precision_and_scale(76, -2).unwrap());
+    let error = tried(decimal.clone(), one.clone(), "t.parquet").expect_err("too wide");
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.to_string().contains("column \"v\" has no counterpart: a decimal256(76, -2) can have 78"), "{error}");
+    for name in ["t.arrow", "t.csv", "t.ndjson"] {
+        assert!(tried(seconds.clone(), Arc::new(late.clone()), name).is_ok(), "{name}");
+        assert!(tried(decimal.clone(), one.clone(), name).is_ok(), "{name}");
     }
 }
 

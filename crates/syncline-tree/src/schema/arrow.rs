@@ -11,7 +11,7 @@ use super::{Column, Field, Schema, Type, Unit};
 use crate::{Error, Result};
 
 /// Metadata key on an Arrow field that says which logical type it holds.
-const TYPE_KEY: &str = "syncline.type";
+pub(super) const TYPE_KEY: &str = "syncline.type";
 const EXTENSION_KEY: &str = "ARROW:extension:name";
 
 impl Unit {
@@ -85,7 +85,7 @@ impl Type {
     }
 
     /// The type of an Arrow field.
-    fn from_arrow(field: &ArrowField) -> Result<Self> {
+    pub(super) fn from_arrow(field: &ArrowField) -> Result<Self> {
         let mark = field.metadata().get(TYPE_KEY).or_else(|| field.metadata().get(EXTENSION_KEY)).map(String::as_str);
         let plain = Self::from_data_type(field.data_type())
             .map_err(|fault| Error::invalid(format!("column {:?} cannot be stored: {fault}", field.name())))?;
@@ -93,6 +93,7 @@ impl Type {
             (Some("bfloat16"), Self::UInt16, _) => Self::BFloat16,
             (Some("uuid" | "arrow.uuid"), _, DataType::FixedSizeBinary(16)) => Self::Uuid,
             (Some("json" | "arrow.json"), Self::Utf8, _) => Self::Json,
+            (Some(mark), ..) => super::portable::restored(mark, &plain).unwrap_or(plain),
             _ => plain,
         })
     }

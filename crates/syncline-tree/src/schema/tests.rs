@@ -162,3 +162,44 @@ fn golden() {
     arbitrary::golden("schema-next-id-v1.bin", &less.encode());
     assert_eq!(Schema::decode(&arbitrary::golden_file("schema-next-id-v1.bin")).unwrap(), less);
 }
+
+#[test]
+fn portable_types_are_restored_where_their_mark_fits() {
+    use arrow_schema::TimeUnit;
+    let seconds = |zone: Option<&str>| Type::Timestamp { unit: Unit::S, zone: zone.map(Into::into) };
+    let fields = vec![
+        Field::new("id", Type::Int64, false),
+        Field::new("at", seconds(None), true),
+        Field::new("there", seconds(Some("Europe/Berlin")), false),
+        Field::new("time", Type::Time { unit: Unit::S }, true),
+        Field::new("tens", Type::Decimal128 { precision: 10, scale: -2 }, true),
+        Field::new("wide", Type::Decimal128 { precision: 38, scale: -38 }, true),
+        Field::new("tens2", Type::Decimal256 { precision: 10, scale: -2 }, true),
+        Field::new("list", Type::List(Box::new(Field::new("item", seconds(None), false))), true),
+    ];
+    let schema = Schema::new(fields, &["id"]).unwrap();
+    let found = portable(&schema.arrow()).unwrap().unwrap();
+    assert_eq!(*found.field(1).data_type(), DataType::Timestamp(TimeUnit::Millisecond, None));
+    assert_eq!(*found.field(4).data_type(), DataType::Decimal128(12, 0));
+    assert_eq!(*found.field(5).data_type(), DataType::Decimal256(76, 0));
+    assert_eq!(*found.field(6).data_type(), DataType::Decimal256(12, 0));
+    assert_eq!(Schema::from_arrow(&found, &["id".to_owned()]).unwrap(), schema);
+    assert_eq!(portable(&found).unwrap(), None);
+    // Whoever changed the column and kept the metadata gets the column as it is.
+    for (mark, ty) in [
+        ("timestamp(s)", DataType::Timestamp(TimeUnit::Microsecond, None)),
+        ("timestamp(s)", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))),
+        ("time(s)", DataType::Int32),
+        ("decimal(10, -2)", DataType::Decimal128(13, 0)),
+        ("decimal(10, 2)", DataType::Decimal128(12, 0)),
+    ] {
+        let field = |name: &str| ArrowField::new(name, ty.clone(), true);
+        let marked = field("v").with_metadata([("syncline.type".to_owned(), mark.to_owned())].into());
+        let type_of = |field: ArrowField| {
+            let key = ArrowField::new("id", DataType::Int64, false);
+            let schema = Schema::from_arrow(&ArrowSchema::new(vec![key, field]), &["id".to_owned()]).unwrap();
+            schema.columns[1].ty.clone()
+        };
+        assert_eq!(type_of(marked), type_of(field("v")), "{mark} {ty}");
+    }
+}
