@@ -322,8 +322,8 @@ fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
         .connect_timeout(options.connect)
         .initial_stream_window_size(Some(STREAM_WINDOW))
         .initial_connection_window_size(Some(CONNECTION_WINDOW))
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(options.limits.stall);
+        .http2_keep_alive_interval(options.limits.keepalive().0)
+        .keep_alive_timeout(options.limits.keepalive().1);
     if !target.secure {
         if options.token.is_some() && !is_loopback(&target.host) {
             return Err(Error::Settings(format!(

@@ -61,6 +61,15 @@ impl Limits {
     pub fn of_call(self) -> Self {
         Self { busy: Duration::MAX, ..self }
     }
+
+    /// After how much silence of a connection its other end is asked for an answer, and how long that may take: together as
+    /// long as a stall, so that who has gone without a word is noticed as soon as who says nothing. Most of it is for the
+    /// answer: on a slow line the question waits behind what was sent before it.
+    #[must_use]
+    pub fn keepalive(&self) -> (Duration, Duration) {
+        let silence = self.stall / 6;
+        (silence, self.stall.saturating_sub(silence))
+    }
 }
 
 /// What waits to be sent, with its share of the budget.

@@ -10,7 +10,7 @@ use syncline_node::Location;
 use syncline_server::{Hub, Settings, Tls};
 
 use crate::context::Context;
-use crate::fault::{Outcome, Result};
+use crate::fault::{Fault, Outcome, Result};
 
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if let (Some(place), _) | (None, Some(place)) = context.given() {
+        return Err(Fault::invalid(format!(
+            "up with -C or --on {place}: a node serves all datasets of a directory or a bucket\nname that with --data"
+        )));
+    }
     let settings = Settings {
         listen: args.listen,
         tls: tls(args)?,

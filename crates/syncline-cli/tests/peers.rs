@@ -68,10 +68,12 @@ fn verbs_run_on_a_node() {
     assert_eq!(on(&["status"])["tables"], json!([["t", 0]]));
     // What needs a directory of one's own says so.
     let out = dir.text("x");
-    for words in [&["checkout", "v1"][..], &["fetch", "*"], &["pull"], &["push"], &["sync"], &["clone", &url, &out]] {
+    for words in
+        [&["checkout", "v1"][..], &["fetch", "*"], &["pull"], &["push"], &["sync"], &["clone", &url, &out], &["up"]]
+    {
         let run = syncline([&["--on", &url], words].concat()).ends(2);
         assert!(run.stderr.contains(words[0]) && run.stderr.contains(&url), "{}", run.stderr);
-        assert!(run.stderr.contains("clone the dataset") || words[0] == "clone", "{}", run.stderr);
+        assert!(run.stderr.contains("clone the dataset") || ["clone", "up"].contains(&words[0]), "{}", run.stderr);
     }
     // A dataset that is not there is named, with those that are.
     let run = syncline(["root", "--on", &format!("{}/other", server.url)]).ends(3);

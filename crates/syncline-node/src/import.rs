@@ -186,8 +186,8 @@ pub struct Progress {
     pub rows: u64,
 }
 
-/// Is called about once per batch, on the consumer's thread.
-pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+/// Is called about once per batch, on the consumer's thread. The import ends early when the answer is no.
+pub type OnProgress = Arc<dyn Fn(Progress) -> bool + Send + Sync>;
 
 /// Tells which of these keys, which ascend, the table has.
 pub type Known = Arc<dyn Fn(&Keys) -> Result<Vec<bool>> + Send + Sync>;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syncline_base::{Clock, Hash, Hlc, HlcClock, Kind, SystemClock};
-use syncline_store::{Backend, Store, backend};
+use syncline_store::{Backend, Stop, Store, backend};
 use syncline_sync::Transport;
 use syncline_tree::{Commit, DatasetRoot, Refs, Table, TableRef, TreeName};
 
@@ -210,6 +210,12 @@ impl Replica {
             hlc: Arc::clone(&self.hlc),
             brought: Arc::default(),
         }
+    }
+
+    /// This handle, for work that ends early when `stopped` says so: see [`Store::until`].
+    #[must_use]
+    pub fn until(&self, stopped: Stop) -> Self {
+        Self { store: self.store.until(stopped), ..self.for_work() }
     }
 
     /// The store under it.

@@ -121,18 +121,23 @@ pub(crate) struct Taken {
 /// # Errors
 /// `invalid` for a name that is none, and when there would be more names than a transfer takes; the store's.
 pub(crate) fn take<'a>(store: &Store, refs: &mut Refs, tags: impl Iterator<Item = (&'a str, Hash)>) -> Result<Taken> {
-    let given_up = reach::given_up(store, refs)?;
+    // Looked for when there is a new tag: most transfers bring none.
+    let mut given_up = None;
     let mut taken = Taken::default();
     for (name, id) in tags {
         refs::check_name(name)?;
-        match refs.tags.get(name) {
-            Some(at) if *at == id => {}
-            Some(at) => taken.left.push((name.to_owned(), Some(*at))),
-            None if given_up.contains(&id) => taken.left.push((name.to_owned(), None)),
-            None => {
-                refs.take_tag(name, id);
-                taken.made.push((name.to_owned(), id));
-            }
+        if let Some(at) = refs.tags.get(name) {
+            taken.left.extend((*at != id).then(|| (name.to_owned(), Some(*at))));
+            continue;
+        }
+        if given_up.is_none() {
+            given_up = Some(reach::given_up(store, refs)?);
+        }
+        if given_up.as_ref().is_some_and(|gone| gone.contains(&id)) {
+            taken.left.push((name.to_owned(), None));
+        } else {
+            refs.take_tag(name, id);
+            taken.made.push((name.to_owned(), id));
         }
     }
     if !taken.made.is_empty() && refs.branches.len() + refs.tags.len() > MAX_NAMES {

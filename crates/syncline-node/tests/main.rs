@@ -7,5 +7,6 @@ mod merges;
 mod partial;
 mod short_histories;
 mod staged;
+mod stopped;
 mod support;
 mod transfers;

@@ -177,7 +177,9 @@ fn call(hub: &Arc<Hub>, pipe: &mut CallPipe, clock: Arc<dyn Clock>) -> Result<()
         return Err(syncline_api::Error::Closed { peer: pipe.peer().to_owned() }.into());
     };
     check_version(first.version)?;
-    let replica = hub.dataset(&first.dataset)?;
+    // A verb whose caller has gone ends at the next object that it reads or stores.
+    let caller = pipe.notices();
+    let replica = hub.dataset(&first.dataset)?.until(Arc::new(move || caller.is_closed()));
     let scratch = Scratch { input: hub.scratch(), output: hub.scratch() };
     let input = scratch.take_input(pipe, first.input)?;
     let streams = Streams { input, output: Target::Path(scratch.output.clone()) };

@@ -162,8 +162,8 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
     let mut server = Server::builder()
         .initial_stream_window_size(Some(STREAM_WINDOW))
         .initial_connection_window_size(Some(CONNECTION_WINDOW))
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(settings.limits.stall))
+        .http2_keepalive_interval(Some(settings.limits.keepalive().0))
+        .http2_keepalive_timeout(Some(settings.limits.keepalive().1))
         .max_concurrent_streams(Some(64));
     if let Some(tls) = &settings.tls {
         let identity = Identity::from_pem(&tls.certificate, &tls.key);

@@ -17,6 +17,8 @@ pub struct Remote {
     client: Arc<Client>,
     exchange: Exchange,
     baseline: (u64, u64),
+    /// The peer is silent or has gone: nothing more is to be heard from it.
+    broken: bool,
 }
 
 impl Remote {
@@ -24,7 +26,12 @@ impl Remote {
     #[must_use]
     pub fn new(client: &Arc<Client>) -> Self {
         let dataset = client.target().dataset.clone();
-        Self { client: Arc::clone(client), exchange: client.transfer(&dataset), baseline: client.baseline() }
+        Self {
+            client: Arc::clone(client),
+            exchange: client.transfer(&dataset),
+            baseline: client.baseline(),
+            broken: false,
+        }
     }
 }
 
@@ -46,25 +53,39 @@ fn transport(error: Error) -> sync::Error {
     sync::Error::Transport { kind: error.kind(), message: error.to_string() }
 }
 
+impl Remote {
+    fn noted<T>(&mut self, outcome: syncline_api::Result<T>) -> sync::Result<T> {
+        self.broken |= outcome.is_err();
+        outcome.map_err(transport)
+    }
+}
+
 impl sync::Transport for Remote {
     fn peer(&self) -> String {
         self.client.target().peer()
     }
 
     fn send(&mut self, message: Bytes) -> sync::Result<()> {
-        self.exchange.send(message).map_err(transport)
+        let sent = self.exchange.send(message);
+        self.noted(sent)
     }
 
     fn receive(&mut self) -> sync::Result<Option<Bytes>> {
-        self.exchange.receive().map_err(transport)
+        let received = self.exchange.receive();
+        self.noted(received)
     }
 
     fn try_receive(&mut self) -> sync::Result<Option<Bytes>> {
-        self.exchange.try_receive().map_err(transport)
+        let received = self.exchange.try_receive();
+        self.noted(received)
     }
 
     fn finish(&mut self) {
         self.exchange.finish();
+        // Who was waited for in vain is not waited for once more.
+        if self.broken {
+            return;
+        }
         // Until the server has closed its side, it may not have heard our last word. What it says now is of no use.
         while let Ok(Some(_)) = self.exchange.receive() {}
     }

@@ -107,6 +107,22 @@ fn a_silent_peer_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_peer_that_falls_silent_is_waited_for_once() {
+    // As a machine that hangs: its sockets stay open.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stall = Duration::from_secs(3);
+    let options = Options { limits: Limits { stall, ..Limits::default() }, ..Options::default() };
+    let mut remote = connect(&format!("http://{}/d", silent.local_addr().unwrap()), options).unwrap();
+    let place = Place::new();
+    place.edit(0..10, "first");
+    let started = SystemClock.monotonic();
+    let error = place.push(&mut remote).unwrap_err();
+    let took = SystemClock.monotonic() - started;
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(took < stall + stall / 2, "it took {took:?}");
+}
+
+#[test]
 fn a_node_that_stops_cuts_transfers_and_they_resume() {
     let node = Node::new();
     let ada = Place::new();

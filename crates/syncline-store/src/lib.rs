@@ -25,4 +25,4 @@ pub use backend::Backend;
 pub use bases::Bases;
 pub use codec::{Codec, Encoded};
 pub use error::{Error, Result};
-pub use store::{HeadVersion, Options, Store};
+pub use store::{HeadVersion, Options, Stop, Store};

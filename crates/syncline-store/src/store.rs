@@ -89,7 +89,12 @@ pub struct Store {
     inner: Arc<Inner>,
     /// What this handle and its clones count on until they set the head.
     work: Arc<work::Work>,
+    /// Whether nobody waits for what this handle and its clones do.
+    stopped: Option<Stop>,
 }
+
+/// Says whether a piece of work is to stop. Once it has said so it stays with it. Asked often: it must be cheap.
+pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
 
 struct Inner {
     backend: Arc<dyn Backend>,

@@ -40,6 +40,9 @@ pub enum Error {
     /// Keys that come more than once; nothing is imported.
     #[error("{}", .0.duplicates_text())]
     Duplicates(Box<Report>),
+    /// Whoever is told of the progress has said that it is to end.
+    #[error("importing: whoever asked for it has gone; nothing was changed")]
+    Abandoned,
     /// From the table layer.
     #[error(transparent)]
     Tree(#[from] syncline_tree::Error),
@@ -59,6 +62,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Kind::of_io(source),
+            Self::Abandoned => Kind::Unavailable,
             Self::Tree(error) => error.kind(),
             Self::Source { .. } | Self::Invalid(_) | Self::BadRows(_) | Self::Duplicates(_) | Self::Arrow { .. } => {
                 Kind::Invalid

@@ -182,7 +182,7 @@ impl Rows {
                 let keys = self.handle.common.encoder.encode(&chunk.rows)?;
                 sorter.push(pack(&chunk)?, keys)?;
             }
-            self.tell();
+            self.tell()?;
         }
         if self.refused {
             return Ok(Input::Ended);
@@ -249,11 +249,11 @@ impl Rows {
         Ok(chunk)
     }
 
-    fn tell(&self) {
-        if let Some(progress) = &self.progress {
-            let rows = self.handle.update(|report| report.rows);
-            progress(Progress { bytes: self.handle.common.counter.get(), total: self.total, rows });
-        }
+    fn tell(&self) -> Result<()> {
+        let Some(progress) = &self.progress else { return Ok(()) };
+        let rows = self.handle.update(|report| report.rows);
+        let goes_on = progress(Progress { bytes: self.handle.common.counter.get(), total: self.total, rows });
+        if goes_on { Ok(()) } else { Err(Error::Abandoned) }
     }
 
     /// Takes a part in and gives the one before it, without repeated keys.
@@ -338,11 +338,11 @@ impl Rows {
             }
             if let Some(chunk) = ready.filter(|chunk| !self.refused && chunk.rows.num_rows() > 0) {
                 self.handle.update(|report| report.rows += chunk.rows.num_rows() as u64);
-                self.tell();
+                self.tell()?;
                 return Ok(Some(self.sorted(chunk)));
             }
             if self.done {
-                self.tell();
+                self.tell()?;
                 return Ok(None);
             }
         }

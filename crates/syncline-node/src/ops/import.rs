@@ -282,6 +282,7 @@ fn options(replica: &Replica, request: &Request, progress: &Arc<dyn Progress>) -
     options.progress = Some(Arc::new(move |now: import::Progress| {
         let before = shown.fetch_max(now.bytes, Ordering::Relaxed);
         progress.advance(now.bytes.saturating_sub(before));
+        !progress.is_abandoned()
     }));
     Ok(options)
 }

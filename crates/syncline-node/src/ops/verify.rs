@@ -6,7 +6,7 @@ use syncline_store::store::Finding;
 use syncline_tree::{Commit, Conflicts, DatasetRoot, Log, Refs, TreeName};
 
 use crate::part::Part;
-use crate::progress::{Progress, Unit};
+use crate::progress::{self, Progress, Unit};
 use crate::reach::Walked;
 use crate::replica::Replica;
 use crate::{Result, contents, reach};
@@ -98,6 +98,8 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     report.bytes = checked.bytes;
     progress.stage("walking versions", 0, Unit::Objects);
     walk_versions(replica, &damaged, progress, &mut report)?;
+    // What was not read any more looks like damage.
+    progress::go_on(progress, "verifying")?;
     report.sound = report.touched.is_empty() && report.damage.is_empty();
     report.seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(report)
@@ -128,6 +130,7 @@ fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, re
             report.dropped += 1;
             continue;
         }
+        progress::go_on(progress, "verifying")?;
         report.versions += 1;
         walk.version(id, &commit, report);
         progress.advance(1);

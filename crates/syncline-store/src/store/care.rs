@@ -47,6 +47,7 @@ impl Store {
         if objects.is_empty() {
             return Ok(Vec::new());
         }
+        self.go_on()?;
         let mut ids = Vec::new();
         let mut frames = Vec::new();
         for bytes in objects {

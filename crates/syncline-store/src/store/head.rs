@@ -91,6 +91,7 @@ impl Store {
     /// # Errors
     /// `Conflict` when somebody else was quicker: read it again, decide, retry. `Unavailable` may mean either outcome.
     pub fn swap_head(&self, expect: &HeadVersion, bytes: &[u8]) -> Result<HeadVersion> {
+        self.go_on()?;
         if bytes.len() > MAX {
             let reason = format!("{} bytes are more than the {MAX} that it may have", bytes.len());
             return Err(Error::Invalid { action: "replacing the head", reason });

@@ -82,7 +82,7 @@ impl Store {
             backend,
             options,
         };
-        let store = Self { inner: Arc::new(inner), work };
+        let store = Self { inner: Arc::new(inner), work, stopped: None };
         store.inner.index.refresh()?;
         Ok(store)
     }

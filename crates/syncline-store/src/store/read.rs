@@ -30,6 +30,7 @@ impl Store {
     /// # Errors
     /// `NotFound`, `Corrupt`, or the backend's.
     pub fn get(&self, id: &Hash) -> Result<Bytes> {
+        self.go_on()?;
         if let Some(bytes) = self.inner.objects.get(id) {
             return Ok(bytes);
         }
@@ -64,6 +65,7 @@ impl Store {
     }
 
     fn read_many(&self, ids: &[Hash], keep: bool, check: bool) -> Result<Vec<Bytes>> {
+        self.go_on()?;
         let inner = &self.inner;
         let mut have: IdMap<Bytes> = IdMap::default();
         let mut want = Vec::new();
@@ -91,6 +93,7 @@ impl Store {
     /// # Errors
     /// `NotFound`, `Corrupt`, or the backend's.
     pub fn get_encoded(&self, id: &Hash) -> Result<Encoded> {
+        self.go_on()?;
         let object = self.inner.load_one(id)?;
         self.inner.encoded(object)
     }
@@ -100,6 +103,7 @@ impl Store {
     /// # Errors
     /// As `get_encoded`.
     pub fn get_encoded_many(&self, ids: &[Hash]) -> Result<Vec<Encoded>> {
+        self.go_on()?;
         self.inner.load(ids)?.into_iter().map(|object| self.inner.encoded(object)).collect()
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use syncline_base::{Hash, Kind};
 
-use super::{Inner, Store};
+use super::{Inner, Stop, Store};
 use crate::error::{Error, Result};
 
 /// How often a store that goes on writing looks for collections of other processes.
@@ -68,7 +68,29 @@ impl Store {
         let mut works = self.inner.works.lock().expect("no code panics while it holds the works");
         works.retain(|work: &Weak<Work>| work.strong_count() > 0);
         works.push(Arc::downgrade(&work));
-        Self { inner: Arc::clone(&self.inner), work }
+        Self { inner: Arc::clone(&self.inner), work, stopped: None }
+    }
+
+    /// This handle, for work that may be stopped: as soon as `stopped` says so, reading, storing and setting the head fail with
+    /// `Unavailable`. That is safe at any point, as a kill is: the head names what it named. What may have removed or replaced
+    /// files by halves (a collection, a repair of files) goes on to its end once it has begun.
+    #[must_use]
+    pub fn until(&self, stopped: Stop) -> Self {
+        Self { stopped: Some(stopped), ..self.clone() }
+    }
+
+    /// This handle, not to be stopped: an object that cannot be read must not count as lost because nobody waits for it.
+    pub(super) fn steady(&self) -> Self {
+        Self { stopped: None, ..self.clone() }
+    }
+
+    /// Fails when nobody waits for this work any more.
+    pub(super) fn go_on(&self) -> Result<()> {
+        if !self.stopped.as_ref().is_some_and(|stopped| stopped()) {
+            return Ok(());
+        }
+        let reason = "whoever asked for it has gone; nothing more is done";
+        Err(Error::backend(Kind::Unavailable, "going on", "work", &self.inner.place, reason))
     }
 
     /// Whether an object need not be stored again by this work.

@@ -109,6 +109,7 @@ impl Store {
     /// # Errors
     /// `Invalid` for more than 256 MiB, or the backend's.
     pub fn put(&self, bytes: &[u8]) -> Result<Hash> {
+        self.go_on()?;
         let id = Hash::of(bytes);
         if !self.holds(&id)? {
             self.put_new(Self::encode_as(id, bytes, || Bytes::copy_from_slice(bytes))?)?;
@@ -129,6 +130,7 @@ impl Store {
     /// # Errors
     /// As `put`.
     pub fn put_with_bases(&self, bytes: &[u8], bases: Bases) -> Result<Hash> {
+        self.go_on()?;
         let id = Hash::of(bytes);
         if self.holds(&id)? {
             return Ok(id);
@@ -190,6 +192,7 @@ impl Store {
     /// `NotFound` when the base is not there, `Invalid` when the chain has no room or the codec is unknown, or the
     /// backend's.
     pub fn put_encoded(&self, object: Encoded) -> Result<()> {
+        self.go_on()?;
         if self.holds(&object.id)? { Ok(()) } else { self.put_new(object) }
     }
 

@@ -88,7 +88,10 @@ fn progress_grows_to_the_total() {
     use std::sync::Mutex;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = seen.clone();
-    let progress: OnProgress = Arc::new(move |progress: Progress| kept.lock().unwrap().push(progress));
+    let progress: OnProgress = Arc::new(move |progress: Progress| {
+        kept.lock().unwrap().push(progress);
+        true
+    });
     let options = Options { progress: Some(progress), ..options() };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");

@@ -74,13 +74,16 @@ impl Store {
         options: &GcOptions,
         mark: impl FnOnce(&mut Marker<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<GcReport, E> {
+        self.go_on()?;
+        let steady = self.steady();
         let _guard = self.lock("gc")?;
         // Before anything is marked: what is named later may not be seen, so a grace period must not end in between.
         let now = self.inner.options.clock.now_ms();
         let whole = self.whole_index()?;
-        let mut marker = Marker::new(self, whole);
+        let mut marker = Marker::new(&steady, whole);
         mark(&mut marker)?;
-        let report = self.sweep(options, marker, now)?;
+        self.go_on()?;
+        let report = steady.sweep(options, marker, now)?;
         // Whoever collects has said what it needs.
         self.work.settle();
         Ok(report)

@@ -41,6 +41,11 @@ impl Store {
     /// # Errors
     /// `Unavailable` when another process collects or writes, or the backend's. Nothing is lost then; it may be called again.
     pub fn mend(&self, files: &BTreeSet<String>, forget: bool) -> Result<Mended> {
+        self.go_on()?;
+        self.steady().mend_now(files, forget)
+    }
+
+    fn mend_now(&self, files: &BTreeSet<String>, forget: bool) -> Result<Mended> {
         let _collecting = self.lock("gc")?;
         self.flush_all()?;
         let _writing = if self.inner.backend.caps().append { Some(self.lock("writer")?) } else { None };

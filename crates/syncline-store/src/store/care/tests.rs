@@ -391,3 +391,37 @@ fn what_another_process_adds_while_a_store_is_verified_is_no_damage() {
         assert!(between.0.lock().unwrap().is_none(), "nobody has flushed in between");
     }
 }
+
+#[test]
+fn work_that_is_stopped_reads_and_stores_nothing_more() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use syncline_base::Kind;
+    let memory = Memory::new();
+    let (store, all) = filled(&memory);
+    let gone = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&gone);
+    let work = store.work().until(Arc::new(move || asked.load(Ordering::Relaxed)));
+    let id = *all.keys().next().unwrap();
+    work.get(&id).unwrap();
+    let (_, version) = work.head().unwrap();
+    gone.store(true, Ordering::Relaxed);
+    let options = GcOptions { grace_ms: 0, min_live_percent: 50 };
+    for outcome in [
+        work.get(&id).map(drop),
+        work.get_many(&[id]).map(drop),
+        work.get_encoded(&id).map(drop),
+        work.put(b"new").map(drop),
+        work.swap_head(&version, b"new").map(drop),
+        work.verify(true, &mut |_| {}).map(drop),
+        work.gc::<Error>(&options, |_| Ok(())).map(drop),
+        work.mend(&Default::default(), true).map(drop),
+        work.clone().get(&id).map(drop),
+    ] {
+        assert_eq!(outcome.unwrap_err().kind(), Kind::Unavailable);
+    }
+    // That is a matter of this work alone.
+    assert_eq!(store.head().unwrap().0, bytes::Bytes::new());
+    assert_eq!(store.get(&id).unwrap(), all[&id]);
+    assert!(findings(&store, true).is_empty());
+}

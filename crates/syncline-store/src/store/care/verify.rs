@@ -63,7 +63,10 @@ impl Store {
         let head = self.head();
         // Segments are a cache: damaged ones are made again here, and are no finding.
         self.inner.index.reload()?;
-        let mut walk = Walk { store: self, deep, report, checked: Checked::default(), durable: self.acknowledged() };
+        // What cannot be read because nobody waits for it is no damage.
+        let steady = self.steady();
+        let durable = self.acknowledged();
+        let mut walk = Walk { store: &steady, deep, report, checked: Checked::default(), durable };
         if let Err(error) = head {
             if error.kind() != Kind::Corrupt {
                 return Err(error);
@@ -72,6 +75,7 @@ impl Store {
         }
         let count = self.inner.index.read().files.len();
         for file in 0..u32::try_from(count).expect("file numbers have 32 bits") {
+            self.go_on()?;
             match walk.file(file) {
                 // Collected by another process meanwhile.
                 Err(error) if error.kind() == Kind::NotFound && self.is_gone(file)? => {}
