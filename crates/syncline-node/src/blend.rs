@@ -12,7 +12,7 @@ use syncline_store::Store;
 use syncline_tree::files::clash::{Clash, Clashes};
 use syncline_tree::files::collide::Collisions;
 use syncline_tree::files::{self, Edit, FileKind};
-use syncline_tree::{DatasetRoot, Table, TableRef};
+use syncline_tree::{DatasetRoot, Table, TableRef, TreeName};
 
 use crate::{Error, Result};
 
@@ -64,7 +64,7 @@ pub(crate) fn settle(
         marks.sort_unstable();
         let edits: Vec<Edit> = marks.into_iter().map(Edit::Remove).collect();
         let (table, _) = table.apply([files::changes(&edits)])?;
-        merged.files = Some(table.to_ref());
+        merged.set_tree(&TreeName::Files, Some(table.to_ref()));
     }
     Ok(())
 }

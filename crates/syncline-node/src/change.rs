@@ -2,6 +2,8 @@
 //!
 //! Owns no state. Not here: which rows differ and how (`crate::ops::diff`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use syncline_store::Store;
 use syncline_tree::schema::{Column, Schema};
@@ -78,9 +80,12 @@ pub enum ColumnChange {
 pub fn columns_between(before: &Schema, after: &Schema) -> Vec<ColumnChange> {
     let full = |column: &Column| format!("{}{}", column.ty, if column.nullable { "" } else { " not null" });
     let mut changes = Vec::new();
+    let matched = before.matches(after);
+    let earlier: BTreeMap<u32, &Column> =
+        before.columns.iter().filter_map(|column| Some((*matched.get(&column.id)?, column))).collect();
     for column in &after.columns {
         let name = column.name.clone();
-        let Some(old) = before.columns.iter().find(|old| old.id == column.id) else {
+        let Some(old) = earlier.get(&column.id) else {
             changes.push(ColumnChange::Added { name, ty: full(column) });
             continue;
         };
@@ -91,7 +96,7 @@ pub fn columns_between(before: &Schema, after: &Schema) -> Vec<ColumnChange> {
             changes.push(ColumnChange::Retyped { name, from: full(old), ty: full(column) });
         }
     }
-    let gone = before.columns.iter().filter(|old| after.columns.iter().all(|column| column.id != old.id));
+    let gone = before.columns.iter().filter(|column| !matched.contains_key(&column.id));
     changes.extend(gone.map(|old| ColumnChange::Dropped { name: old.name.clone() }));
     changes
 }

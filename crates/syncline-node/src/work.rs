@@ -161,7 +161,7 @@ pub(crate) fn scan(replica: &Replica, base: &DatasetRoot, checksum: bool, progre
         );
         return Err(Error::invalid("committing files", why));
     }
-    let files = Some(applied.to_ref()).filter(|files| files.rows > 0 || table.is_some());
+    let files = Some(applied.to_ref()).filter(|files| files.rows > 0);
     Ok(Scanned { files, warnings: collected.warnings, cache: Some(collected.cache) })
 }
 

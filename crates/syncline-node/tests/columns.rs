@@ -1,7 +1,8 @@
 //! Columns that come and go, over several commands.
 
 use syncline_node::import::Mode;
-use syncline_node::ops::{alter, diff};
+use syncline_node::ops::conflicts::{self, Resolve, Side};
+use syncline_node::ops::{alter, diff, merge, rollback};
 
 use crate::support::Place;
 
@@ -26,4 +27,139 @@ fn a_new_column_with_the_cells_of_one_that_went_is_no_rename() {
     let found = place.diff("HEAD~3", "HEAD");
     let shown: Vec<_> = found.rows.iter().map(|row| (row.kind, row.changed.clone())).collect();
     assert_eq!(shown, [(diff::Kind::Update, vec!["c".to_owned()]), (diff::Kind::Update, vec!["c".to_owned()])]);
+}
+
+fn merged(place: &Place, name: &str) {
+    let done = place.merge(name).expect("nothing is in the way");
+    assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Merged, 0));
+}
+
+/// Main has added column p, and feat column q; main has merged feat.
+fn both_added() -> Place {
+    let place = Place::new();
+    place.upsert("id,v\n1,x\n2,y\n", "rows");
+    place.branch("feat");
+    alter(&place, &[("q", "utf8")], &[]);
+    place.switch("main");
+    alter(&place, &[("p", "utf8")], &[]);
+    place.branch("before");
+    place.switch("main");
+    merged(&place, "feat");
+    place
+}
+
+#[test]
+fn a_branch_is_merged_twice_after_both_added_columns() {
+    let place = both_added();
+    place.switch("feat");
+    place.import("id,q\n1,Q1\n", Mode::Upsert, Some("q")).expect("the column is there");
+    place.switch("main");
+    merged(&place, "feat");
+    assert_eq!(place.rows(), "id,v,p,q\n1,x,,Q1\n2,y,,\n");
+}
+
+#[test]
+fn what_was_edited_before_the_others_columns_came_stays_in_its_column() {
+    let place = both_added();
+    place.switch("before");
+    place.import("id,p\n1,PP\n", Mode::Upsert, Some("p")).expect("the column is there");
+    place.switch("feat");
+    merged(&place, "before");
+    assert_eq!(place.rows(), "id,v,q,p\n1,x,,PP\n2,y,,\n");
+    // The ids on main are others.
+    place.switch("before");
+    merged(&place, "main");
+    merged(&place, "feat");
+    place.switch("main");
+    assert_eq!(place.merge("before").expect("it is ahead").outcome, merge::Outcome::FastForward);
+    // In either order.
+    let rows = place.rows();
+    assert!(["id,v,p,q\n1,x,PP,\n2,y,,\n", "id,v,q,p\n1,x,,PP\n2,y,,\n"].contains(&&rows[..]), "{rows}");
+    let found = place.diff("feat", "main");
+    assert!(found.rows.is_empty() && found.trees.iter().all(|tree| tree.columns.is_empty()), "{found:?}");
+}
+
+#[test]
+fn columns_added_on_both_sides_survive_a_crosswise_merge() {
+    let place = both_added();
+    place.branch("main-then");
+    place.switch("feat");
+    merged(&place, "before");
+    place.switch("main");
+    place.import("id,p\n1,PP\n", Mode::Upsert, Some("p")).expect("the column is there");
+    place.switch("feat");
+    place.import("id,q\n2,QQ\n", Mode::Upsert, Some("q")).expect("the column is there");
+    place.switch("main");
+    merged(&place, "feat");
+    assert_eq!(place.rows(), "id,v,p,q\n1,x,PP,\n2,y,,QQ\n");
+}
+
+#[test]
+fn tables_made_apart_are_merged_again_and_again() {
+    let place = Place::new();
+    place.write("f", "x");
+    place.commit("base");
+    place.branch("feat");
+    // Leaves of another size, too.
+    place.upsert("id,b,a\n1,,\n2,b2,a2\n", "theirs");
+    place.switch("main");
+    place.upsert("id,a,b\n3,a3,b3\n", "ours");
+    merged(&place, "feat");
+    place.switch("feat");
+    place.import("id,b\n1,BNEW\n", Mode::Upsert, Some("b")).expect("the column is there");
+    alter(&place, &[("c", "int64")], &[]);
+    place.import("id,c\n2,7\n", Mode::Upsert, Some("c")).expect("the column is there");
+    place.switch("main");
+    merged(&place, "feat");
+    assert_eq!(place.rows(), "id,a,b,c\n1,,BNEW,\n2,a2,b2,7\n3,a3,b3,\n");
+}
+
+#[test]
+fn a_column_that_was_rolled_back_is_not_the_one_that_came_after() {
+    let place = Place::new();
+    place.upsert("id,v\n1,x\n", "rows");
+    alter(&place, &[("p", "utf8")], &[]);
+    place.branch("feat");
+    place.import("id,p\n1,PP\n", Mode::Upsert, Some("p")).expect("the column is there");
+    place.switch("main");
+    let back = rollback::Request { to: "HEAD~1".into(), ..rollback::Request::default() };
+    rollback::run(&place.replica, &back).expect("it is there");
+    alter(&place, &[("q", "utf8")], &[]);
+    let refused = place.merge("feat").expect_err("p went here, and was edited there");
+    assert!(refused.to_string().contains("column \"p\" was dropped here"), "{refused}");
+    assert_eq!(place.rows(), "id,v,q\n1,x,\n");
+}
+
+#[test]
+fn a_column_of_the_key_keeps_its_type() {
+    let place = Place::new();
+    place.upsert("id,v\n1,x\n", "rows");
+    let widen = vec![("id".to_owned(), "decimal(30, 0)".to_owned())];
+    let request = alter::Request { table: "t".into(), widen, ..alter::Request::default() };
+    let refused = alter::run(&place.replica, &request).expect_err("every comparison would fail");
+    assert_eq!(refused.kind(), syncline_base::Kind::Invalid);
+    assert!(refused.to_string().contains("the key has it"), "{refused}");
+}
+
+#[test]
+fn a_conflict_that_was_settled_crosswise_does_not_bar_edits_of_other_cells() {
+    let place = Place::new();
+    place.upsert("id,v,w\n1,x,x\n", "rows");
+    place.branch("feat");
+    place.upsert("id,v,w\n1,B,x\n", "b");
+    place.branch("feat-then");
+    place.switch("main");
+    place.upsert("id,v,w\n1,A,x\n", "a");
+    place.branch("main-then");
+    // Both take B.
+    for (here, there, side) in [("main", "feat-then", Side::Theirs), ("feat", "main-then", Side::Ours)] {
+        place.switch(here);
+        assert_eq!(place.merge(there).expect("one cell is in conflict").conflicts, 1);
+        conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side }).expect("one is open");
+        place.commit("merged");
+    }
+    place.switch("main");
+    place.import("id,w\n1,NEW\n", Mode::Upsert, Some("w")).expect("the column is there");
+    merged(&place, "feat");
+    assert_eq!(place.rows(), "id,v,w\n1,B,NEW\n");
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use syncline_base::Kind;
 use syncline_node::import::Mode;
-use syncline_node::ops::{branch, checkout, diff, gc, history, log, repair, rollback, status, transfer, verify};
+use syncline_node::ops::{
+    branch, checkout, commit, diff, gc, history, log, repair, rollback, status, transfer, verify,
+};
 use syncline_node::progress::Silent;
 
 use crate::support::Place;
@@ -477,4 +479,46 @@ fn files_that_a_checkout_staged_are_shown_even_where_nothing_can_be_written() {
     std::fs::create_dir(&clock).expect("it is gone");
     place.write("c", "new");
     assert_eq!(look().files.len(), 1);
+}
+
+#[test]
+fn no_files_and_no_files_any_more_are_one_root() {
+    let (place, other) = (Place::new(), Place::new());
+    for place in [&place, &other] {
+        place.upsert("id,a\n1,x\n", "rows");
+    }
+    place.write("f", "x");
+    place.commit("a file");
+    assert_ne!(place.root(), other.root());
+    std::fs::remove_file(place.path().join("f")).expect("it is there");
+    let request = commit::Request { message: "gone".into(), allow_mass_delete: true, ..commit::Request::default() };
+    commit::run(&place.replica, &request, &Silent).expect("nothing is in the way");
+    assert_eq!(place.root(), other.root());
+}
+
+#[test]
+fn an_ignored_file_in_a_folder_that_a_file_replaces_is_in_the_way_from_the_start() {
+    let place = Place::new();
+    place.write("d/x", "x");
+    place.write("d/.synclineignore", "*.log");
+    place.commit("a folder");
+    place.branch("one");
+    place.switch("main");
+    std::fs::remove_dir_all(place.path().join("d")).expect("it is there");
+    place.write("d", "file");
+    place.write("other", "keep");
+    let request = commit::Request { message: "a file".into(), allow_mass_delete: true, ..commit::Request::default() };
+    commit::run(&place.replica, &request, &Silent).expect("nothing is in the way");
+    let after = place.root();
+    place.switch("one");
+    place.write("d/a.log", "of mine");
+    let before = place.root();
+    let request = checkout::Request { name: "main".into(), force: false };
+    let refused = checkout::run(&place.replica, &request).expect_err("a log would be lost, or the file have no place");
+    assert_eq!(refused.kind(), Kind::Conflict);
+    assert_eq!(place.root(), before);
+    assert_eq!(["d/x", "d/.synclineignore", "d/a.log"].map(|name| place.read(name).is_some()), [true; 3]);
+    std::fs::remove_file(place.path().join("d/a.log")).expect("it is there");
+    place.switch("main");
+    assert_eq!((place.root(), place.read("d")), (after, Some("file".into())));
 }

@@ -2,31 +2,20 @@
 
 use std::path::Path;
 
-use syncline_node::export::Target;
 use syncline_node::ops::conflicts::{self, Resolve, Side};
-use syncline_node::ops::{alter, branch, checkout, commit, diff, export, merge, transfer, verify};
+use syncline_node::ops::{alter, branch, commit, diff, merge, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::{Replica, loopback};
 
 use crate::support::{Place, env, open};
 
-fn on_branch(place: &Place, name: &str) {
-    let create = branch::Action::Create { name: name.into(), at: None, force: false };
-    branch::run(&place.replica, branch::Sort::Branch, &create).expect("the name is free");
-    switch(place, name);
-}
-
-fn switch(place: &Place, name: &str) {
-    checkout::run(&place.replica, &checkout::Request { name: name.into(), force: false }).expect("it exists");
-}
-
 #[test]
 fn changes_to_different_cells_merge() {
     let place = Place::new();
     place.upsert("id,a,b\n1,x,x\n2,x,x\n", "base");
-    on_branch(&place, "side");
+    place.branch("side");
     place.upsert("id,a,b\n1,x,SIDE\n", "side");
-    switch(&place, "main");
+    place.switch("main");
     place.upsert("id,a,b\n1,MAIN,x\n3,n,n\n", "main");
     let done = place.merge("side").expect("nothing is in the way");
     assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Merged, 0));
@@ -50,27 +39,24 @@ fn edits_of_a_column_that_the_other_side_dropped_are_not_lost_unsaid() {
     for we_drop in [true, false] {
         let place = Place::new();
         place.upsert("id,a,b\n1,x,x\n2,x,x\n", "base");
-        on_branch(&place, "side");
+        place.branch("side");
         let either = |drop: bool| match drop {
             true => drop_column(&place, "b"),
             false => _ = place.upsert("id,a,b\n1,x,EDITED\n2,SIDE,x\n3,new,new\n", "edit"),
         };
         either(!we_drop);
-        switch(&place, "main");
+        place.switch("main");
         either(we_drop);
         is_refused(
             &place,
             if we_drop { "dropped here, and 1 cells of it were edited there" } else { "dropped there, and 1 cells" },
         );
         // The side that edited follows.
-        switch(&place, if we_drop { "side" } else { "main" });
+        place.switch(if we_drop { "side" } else { "main" });
         drop_column(&place, "b");
-        switch(&place, "main");
+        place.switch("main");
         assert_eq!(place.merge("side").expect("both dropped it").outcome, merge::Outcome::Merged);
-        let (rows, target) =
-            (place.path().join("rows.csv"), export::Request { table: "t".into(), ..Default::default() });
-        export::run(&place.replica, &target, &Target::Path(rows.clone()), &Silent).expect("it can be written");
-        assert_eq!(std::fs::read_to_string(rows).expect("it is written"), "id,a\n1,x\n2,SIDE\n3,new\n");
+        assert_eq!(place.rows(), "id,a\n1,x\n2,SIDE\n3,new\n");
     }
 }
 
@@ -78,9 +64,9 @@ fn edits_of_a_column_that_the_other_side_dropped_are_not_lost_unsaid() {
 fn a_branch_without_commits_of_its_own_moves_forward() {
     let place = Place::new();
     place.upsert("id,a\n1,x\n", "base");
-    on_branch(&place, "side");
+    place.branch("side");
     let tip = place.upsert("id,a\n1,y\n", "side");
-    switch(&place, "main");
+    place.switch("main");
     let done = place.merge("side").expect("nothing is in the way");
     assert_eq!((done.outcome, done.commit), (merge::Outcome::FastForward, tip));
     assert_eq!(place.merge("side").expect("nothing is in the way").outcome, merge::Outcome::UpToDate);
@@ -89,9 +75,9 @@ fn a_branch_without_commits_of_its_own_moves_forward() {
 fn in_conflict() -> Place {
     let place = Place::new();
     place.upsert("id,a,b\n1,x,x\n2,x,x\n3,x,x\n", "base");
-    on_branch(&place, "side");
+    place.branch("side");
     place.upsert("id,a,b\n1,SIDE,new\n2,s,x\n", "side");
-    switch(&place, "main");
+    place.switch("main");
     place.upsert("id,a,b\n1,MAIN,x\n3,m,x\n", "main");
     let done = place.merge("side").expect("nothing is in the way");
     assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Conflicts, 1));
@@ -134,10 +120,10 @@ fn apart(ours: impl FnOnce(&Place), theirs: impl FnOnce(&Place)) -> Place {
     let place = Place::new();
     place.write("run.sh/x", "x");
     place.commit("base");
-    on_branch(&place, "side");
+    place.branch("side");
     theirs(&place);
     place.commit("theirs");
-    switch(&place, "main");
+    place.switch("main");
     ours(&place);
     place.commit("ours");
     place
@@ -209,9 +195,9 @@ fn their_cells_are_taken_by_column_and_not_by_name() {
     };
     let place = Place::new();
     place.upsert("id,a,b\n1,x,y\n2,x,y\n", "base");
-    on_branch(&place, "side");
+    place.branch("side");
     place.upsert("id,a,b\n1,SIDE,y\n", "side");
-    switch(&place, "main");
+    place.switch("main");
     place.upsert("id,a,b\n1,MAIN,y\n", "main");
     // The two change names, and the key gets another.
     rename(&place, &[("a", "c"), ("b", "a"), ("c", "b"), ("id", "ident")]);
@@ -233,9 +219,9 @@ fn tables_made_apart_meet_column_by_column() {
     let place = Place::new();
     place.write("f", "x");
     place.commit("base");
-    on_branch(&place, "side");
+    place.branch("side");
     place.upsert("id,city,name\n1,c1,theirs\n2,c2,n2\n", "theirs");
-    switch(&place, "main");
+    place.switch("main");
     place.upsert("id,name,city\n1,ours,c1\n3,n3,c3\n", "ours");
     let done = place.merge("side").expect("nothing is in the way");
     assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Conflicts, 1));
@@ -314,11 +300,11 @@ fn a_link_does_not_take_the_mode_of_a_file() {
 fn merged_crosswise(row_5: bool) -> Place {
     let place = Place::new();
     place.upsert("id,a\n1,x\n2,x\n5,x\n6,x\n", "base");
-    on_branch(&place, "a");
-    on_branch(&place, "b");
+    place.branch("a");
+    place.branch("b");
     place.upsert("id,a\n6,b1\n", "b1");
     place.upsert(if row_5 { "id,a\n5,b2\n" } else { "id,a\n6,b2\n" }, "b2");
-    switch(&place, "a");
+    place.switch("a");
     place.upsert(if row_5 { "id,a\n5,a1\n" } else { "id,a\n1,a1\n9,a1\n" }, "a1");
     let tag = branch::Action::Create { name: "a1".into(), at: None, force: false };
     branch::run(&place.replica, branch::Sort::Tag, &tag).expect("the name is free");
@@ -330,9 +316,9 @@ fn merged_crosswise(row_5: bool) -> Place {
         }
     };
     merge_keeping_ours("b");
-    switch(&place, "b");
+    place.switch("b");
     merge_keeping_ours("a1");
-    switch(&place, "a");
+    place.switch("a");
     place
 }
 
@@ -345,7 +331,7 @@ fn what_was_taken_back_after_merging_crosswise_stays_so() {
     let done = place.merge("b").expect("nothing is in the way");
     assert_eq!((done.outcome, done.conflicts, place.root()), (merge::Outcome::Merged, 0, before));
     // From the other side the same comes out.
-    switch(&place, "b");
+    place.switch("b");
     assert_eq!(place.merge("a").expect("nothing is in the way").outcome, merge::Outcome::FastForward);
     let seen = verify::run(&place.replica, &verify::Request { deep: true }, &Silent).expect("it can be read");
     assert!(seen.sound, "{seen:?}");
@@ -359,4 +345,29 @@ fn what_was_decided_differently_when_merging_crosswise_is_named() {
     assert!(refused.to_string().contains("table t {\"id\":5}"), "{refused}");
     place.upsert("id,a\n5,b2\n", "as they have it");
     assert_eq!(place.merge("b").expect("both have the same").outcome, merge::Outcome::Merged);
+}
+
+#[test]
+fn all_files_gone_on_one_side_and_one_edited_on_the_other() {
+    for side in [Side::Ours, Side::Theirs] {
+        let place = Place::new();
+        place.write("a", "a");
+        place.write("b", "b");
+        place.commit("base");
+        place.branch("side");
+        place.write("a", "edited");
+        place.commit("edited");
+        place.switch("main");
+        for name in ["a", "b"] {
+            std::fs::remove_file(place.path().join(name)).expect("it is there");
+        }
+        let gone = commit::Request { message: "gone".into(), allow_mass_delete: true, ..commit::Request::default() };
+        commit::run(&place.replica, &gone, &Silent).expect("nothing is in the way");
+        let done = place.merge("side").expect("what fits is staged");
+        assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Conflicts, 1), "b is not in conflict");
+        conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side }).expect("one is open");
+        place.commit("merged");
+        let kept = (side == Side::Theirs).then(|| "edited".to_owned());
+        assert_eq!([place.read("a"), place.read("b")], [kept, None]);
+    }
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use syncline_base::Hash;
+use syncline_node::export::Target;
 use syncline_node::import::{Input, Mode};
-use syncline_node::ops::{commit, diff, import, init, merge, root};
+use syncline_node::ops::{branch, checkout, commit, diff, export, import, init, merge, root};
 use syncline_node::progress::{Progress, Silent};
 use syncline_node::{Env, Location, Replica, Result};
 use tempfile::TempDir;
@@ -88,6 +89,26 @@ impl Place {
     pub(crate) fn diff(&self, from: &str, to: &str) -> diff::Report {
         let request = diff::Request { from: Some(from.into()), to: Some(to.into()), tree: None, rows: 100 };
         diff::run(&self.replica, &request).expect("both versions exist")
+    }
+
+    /// The rows of table `t` at HEAD as CSV.
+    pub(crate) fn rows(&self) -> String {
+        let dir = tempfile::tempdir().expect("the system has room for a directory");
+        let path = dir.path().join("rows.csv");
+        let request = export::Request { table: "t".into(), ..export::Request::default() };
+        export::run(&self.replica, &request, &Target::Path(path.clone()), &Silent).expect("it can be written");
+        std::fs::read_to_string(path).expect("it was written")
+    }
+
+    /// A branch from here, on which the place is afterwards.
+    pub(crate) fn branch(&self, name: &str) {
+        let create = branch::Action::Create { name: name.into(), at: None, force: false };
+        branch::run(&self.replica, branch::Sort::Branch, &create).expect("the name is free");
+        self.switch(name);
+    }
+
+    pub(crate) fn switch(&self, name: &str) {
+        checkout::run(&self.replica, &checkout::Request { name: name.into(), force: false }).expect("it exists");
     }
 
     pub(crate) fn merge(&self, name: &str) -> Result<merge::Report> {

@@ -114,7 +114,8 @@ impl DatasetRoot {
             (TreeName::Table(table), None) => {
                 self.tables.remove(table);
             }
-            (TreeName::Files, tree) => self.files = tree,
+            // No files and an empty tree of them are one thing, and have one root.
+            (TreeName::Files, tree) => self.files = tree.filter(|tree| tree.rows > 0),
         }
     }
 

@@ -71,12 +71,20 @@ pub(crate) struct Sides {
 
 impl Sides {
     fn new(old: &Table, new: &Table) -> Result<Self> {
-        let related = are_related(old.schema(), new.schema());
-        let renumbered = if related { BTreeMap::new() } else { by_name(old.schema(), new.schema()) };
-        let known_as = crate::merge::renumber(old.schema(), &renumbered);
+        if old.schema() == new.schema() {
+            return Self::known(old, new, BTreeMap::new());
+        }
+        let matched = old.schema().matches(new.schema());
+        Self::known(old, new, old.schema().renumbering(&matched, new.schema()))
+    }
+
+    /// Where the ids are known that columns of `old` have in `new`.
+    fn known(old: &Table, new: &Table, renumbered: BTreeMap<u32, u32>) -> Result<Self> {
+        let known_as = old.schema().renumbered(&renumbered);
         if key_of(&known_as) != key_of(new.schema()) {
             return Err(Error::invalid("comparing two tables: their keys are not the same, so rows cannot be matched"));
         }
+        let related = renumbered.is_empty();
         let kept =
             |column: &Column| new.schema().position(column.id).is_some_and(|i| new.schema().columns[i].ty == column.ty);
         let compatible = related && old.schema().columns.iter().all(kept);
@@ -85,10 +93,7 @@ impl Sides {
 
     /// Rows of the old table as rows of the new one.
     pub(crate) fn lifted(&self, mut rows: Rows) -> Result<Rows> {
-        for external in &mut rows.externals {
-            external.column = self.renumbered.get(&external.column).copied().unwrap_or(external.column);
-        }
-        rows.externals.sort_unstable();
+        crate::merge::renumber(&mut rows.externals, &self.renumbered);
         crate::table::under(&self.known_as, self.new.schema(), &rows)
     }
 
@@ -146,26 +151,6 @@ fn key_of(schema: &Schema) -> Vec<(u32, &Type)> {
     schema.key.iter().filter_map(column).map(|column| (column.id, &column.ty)).collect()
 }
 
-/// Whether two schemas can be versions of one: ids stay with their columns, whose types only ever widen. Those of tables that
-/// were made apart and merged since say nothing.
-fn are_related(old: &Schema, new: &Schema) -> bool {
-    let agrees = |column: &Column| {
-        let other = new.position(column.id).map(|i| &new.columns[i].ty);
-        other.is_none_or(|other| column.ty.widens_to(other) || other.widens_to(&column.ty))
-    };
-    key_of(old) == key_of(new) && old.columns.iter().all(agrees)
-}
-
-/// For each column of `old` the id that it has in `new`; an id that is none there when it has no such name.
-fn by_name(old: &Schema, new: &Schema) -> BTreeMap<u32, u32> {
-    let free = new.next_id()..;
-    let ids = old.columns.iter().zip(free).map(|(column, free)| {
-        let found = new.column(&column.name).map_or(free, |found| found.id);
-        (column.id, found)
-    });
-    ids.filter(|(old, new)| old != new).collect()
-}
-
 /// All differences from `old` to `new`, in key order, in batches of bounded size. The tables may be in different stores.
 ///
 /// # Errors
@@ -218,7 +203,15 @@ pub fn deleted_at_most(old: &Table, new: &Table) -> Result<u64> {
 /// # Errors
 /// As [`diff`].
 pub fn changes(old: &Table, new: &Table) -> Result<Stream<Changes>> {
-    let sides = Sides::new(old, new)?;
+    stream_changes(Sides::new(old, new)?)
+}
+
+/// As [`changes`], where the ids are known that columns of `old` have in `new`.
+pub(crate) fn changes_known(old: &Table, new: &Table, renumbered: BTreeMap<u32, u32>) -> Result<Stream<Changes>> {
+    stream_changes(Sides::known(old, new, renumbered)?)
+}
+
+fn stream_changes(sides: Sides) -> Result<Stream<Changes>> {
     let weigh = |changes: &Changes| batch_bytes(&changes.rows);
     stream("changes", 4, weigh, move |sink| {
         task::pipeline_within(

@@ -13,10 +13,11 @@ mod schema;
 use std::collections::BTreeMap;
 
 use self::join::Join;
+use self::schema::Columns;
 pub use self::schema::merge_schemas;
-pub(crate) use self::schema::renumber;
-use crate::diff::changes;
+use crate::diff::{changes, changes_known};
 use crate::key::Keys;
+use crate::leaf::External;
 use crate::patch::ColumnSet;
 use crate::schema::Schema;
 use crate::table::{Changes, Op, Rows, Table, under};
@@ -72,9 +73,9 @@ pub fn merge_files(base: Option<&Table>, ours: &Table, theirs: &Table) -> Result
 /// `conflict`, naming the column and how many rows were edited; the store's.
 pub fn check_dropped(base: &Table, ours: &Table, theirs: &Table) -> Result<()> {
     for (side, other, here, there) in [(ours, theirs, "here", "there"), (theirs, ours, "there", "here")] {
-        let columns = side.schema().columns.iter().enumerate();
-        let gone = |id: u32| base.schema().position(id).is_some() && other.schema().position(id).is_none();
-        let mut dropped: Vec<(usize, u64)> = columns.filter(|(_, c)| gone(c.id)).map(|(i, _)| (i, 0)).collect();
+        let (kept, gone) = (base.schema().matches(side.schema()), base.schema().matches(other.schema()));
+        let place = |(id, mine): (&u32, &u32)| side.schema().position(*mine).filter(|_| !gone.contains_key(id));
+        let mut dropped: Vec<(usize, u64)> = kept.iter().filter_map(place).map(|position| (position, 0)).collect();
         if dropped.is_empty() {
             continue;
         }
@@ -99,30 +100,32 @@ pub fn check_dropped(base: &Table, ours: &Table, theirs: &Table) -> Result<()> {
 type Contested = fn(&ColumnSet, &ColumnSet) -> ColumnSet;
 
 fn merge_by(base: Option<&Table>, ours: &Table, theirs: &Table, contested: Contested) -> Result<Merged> {
-    let (schema, renumbered) = merge_schemas(base.map(Table::schema), ours.schema(), theirs.schema())?;
+    let Columns { schema, of_base, of_theirs } =
+        merge_schemas(base.map(Table::schema), ours.schema(), theirs.schema())?;
     let ours = ours.with_schema(schema)?;
     let is_base = |table: &Table| base.is_some_and(|base| base.to_ref() == table.to_ref());
     if ours.to_ref() == theirs.to_ref() || is_base(theirs) {
         return Ok(Merged { table: ours, conflicts: Vec::new() });
     }
-    if is_base(&ours) && renumbered.is_empty() {
+    if is_base(&ours) && of_theirs.is_empty() {
         let table = theirs.with_schema(ours.schema().clone())?;
         return Ok(Merged { table, conflicts: Vec::new() });
     }
-    // Theirs in terms of the merged schema, with the numbers that we gave to columns they added.
+    // Theirs in terms of the merged schema, with the numbers that the columns have there.
     let lift = {
-        let (from, to) = (schema::renumber(theirs.schema(), &renumbered), ours.schema().clone());
+        let (from, to) = (theirs.schema().renumbered(&of_theirs), ours.schema().clone());
         move |changes: Result<Changes>| {
             let mut changes = changes?;
-            for external in &mut changes.externals {
-                external.column = renumbered.get(&external.column).copied().unwrap_or(external.column);
-            }
-            changes.externals.sort_unstable();
+            renumber(&mut changes.externals, &of_theirs);
             lifted(&from, &to, changes)
         }
     };
-    let since = |side: &Table| changes(base.unwrap_or(&side.emptied()), side);
-    let mut join = Join::new(&ours, contested, since(&ours)?, since(theirs)?.map(lift))?;
+    let ours_since = match base {
+        Some(base) => changes_known(base, &ours, of_base)?,
+        None => changes(&ours.emptied(), &ours)?,
+    };
+    let theirs_since = changes(base.unwrap_or(&theirs.emptied()), theirs)?;
+    let mut join = Join::new(&ours, contested, ours_since, theirs_since.map(lift))?;
     let table = ours.apply(&mut join)?.0;
     let found = join.finish();
     let keys: Keys = found.iter().map(|(key, _)| &key[..]).collect();
@@ -136,8 +139,18 @@ fn merge_by(base: Option<&Table>, ours: &Table, theirs: &Table, contested: Conte
 /// Rows of the versions that are merged as rows of what they are merged to.
 #[derive(Debug, Clone)]
 pub struct Lift {
-    schema: Schema,
-    renumbered: BTreeMap<u32, u32>,
+    columns: Columns,
+}
+
+/// A version that takes part in a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The common ancestor.
+    Base,
+    /// The one that is merged into.
+    Ours,
+    /// The one that is merged.
+    Theirs,
 }
 
 impl Lift {
@@ -146,36 +159,38 @@ impl Lift {
     /// # Errors
     /// `conflict` when the sides changed the schema in ways that exclude each other.
     pub fn of(base: Option<&Schema>, ours: &Schema, theirs: &Schema) -> Result<Self> {
-        let (schema, renumbered) = merge_schemas(base, ours, theirs)?;
-        Ok(Self { schema, renumbered })
+        Ok(Self { columns: merge_schemas(base, ours, theirs)? })
     }
 
     /// The schema of the merged table.
     #[must_use]
     pub fn schema(&self) -> &Schema {
-        &self.schema
+        &self.columns.schema
     }
 
-    /// Rows of the base or of our side.
+    /// Rows of one version, which has them under `from`.
     ///
     /// # Errors
     /// `invalid` when a value does not fit its column's type.
-    pub fn rows(&self, from: &Schema, rows: &Rows) -> Result<Rows> {
-        under(from, &self.schema, rows)
-    }
-
-    /// Rows of their side.
-    ///
-    /// # Errors
-    /// As [`Self::rows`].
-    pub fn their_rows(&self, from: &Schema, rows: &Rows) -> Result<Rows> {
+    pub fn rows(&self, version: Version, from: &Schema, rows: &Rows) -> Result<Rows> {
+        let none = BTreeMap::new();
+        let ids = match version {
+            Version::Base => &self.columns.of_base,
+            Version::Ours => &none,
+            Version::Theirs => &self.columns.of_theirs,
+        };
         let mut rows = rows.clone();
-        for external in &mut rows.externals {
-            external.column = self.renumbered.get(&external.column).copied().unwrap_or(external.column);
-        }
-        rows.externals.sort_unstable();
-        under(&schema::renumber(from, &self.renumbered), &self.schema, &rows)
+        renumber(&mut rows.externals, ids);
+        under(&from.renumbered(ids), self.schema(), &rows)
     }
+}
+
+/// Gives cells outside of their rows the ids that their columns have.
+pub(crate) fn renumber(externals: &mut [External], ids: &BTreeMap<u32, u32>) {
+    for external in &mut *externals {
+        external.column = ids.get(&external.column).copied().unwrap_or(external.column);
+    }
+    externals.sort_unstable();
 }
 
 /// Changes under one schema as changes under another, columns matched by id.

@@ -14,6 +14,7 @@ use crate::{Error, Result};
 
 mod arrow;
 mod evolve;
+mod identity;
 mod name;
 mod portable;
 
@@ -118,6 +119,10 @@ pub struct Column {
     pub ty: Type,
     /// Whether a cell may be null.
     pub nullable: bool,
+    /// What tells it apart from every other column of the table that there is or was, where its name does not: the name that it was
+    /// made under, before it was renamed. See [`Self::origin`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<String>,
 }
 
 /// Columns, primary key and the mean number of rows in a leaf.
@@ -270,6 +275,7 @@ impl Schema {
             name: field.name,
             ty: field.ty,
             nullable: field.nullable,
+            born: None,
         });
         let (columns, leaf_rows) = (columns.collect(), *LEAF_ROWS.start());
         let mut schema = Self { columns, key: Vec::new(), leaf_rows, next_id: None };
@@ -304,7 +310,7 @@ impl Schema {
         if self.columns.is_empty() || self.columns.len() > MAX_COLUMNS {
             return Err(format!("a table has 1 to {MAX_COLUMNS} columns, not {}", self.columns.len()));
         }
-        let mut names = BTreeSet::new();
+        let (mut names, mut origins) = (BTreeSet::new(), BTreeSet::new());
         for (i, column) in self.columns.iter().enumerate() {
             if i > 0 && self.columns[i - 1].id >= column.id {
                 return Err(format!("column ids do not ascend at {}", column.id));
@@ -312,6 +318,15 @@ impl Schema {
             check_name(&column.name)?;
             if !names.insert(&column.name) {
                 return Err(format!("two columns are called {:?}", short(&column.name)));
+            }
+            if let Some(born) = &column.born {
+                check_name(born)?;
+                if *born == column.name {
+                    return Err(format!("column {:?} is said to be renamed and has its first name", short(born)));
+                }
+            }
+            if !origins.insert(column.origin()) {
+                return Err(format!("two columns were made as {:?}", short(column.origin())));
             }
             column.ty.check(0).map_err(|fault| format!("column {:?}: {fault}", short(&column.name)))?;
         }

@@ -27,6 +27,7 @@ pub(super) fn arrow_field(field: &Field) -> arrow_schema::Field {
         name: field.name.clone(),
         ty: field.ty.clone(),
         nullable: field.nullable,
+        born: None,
     };
     let schema = Schema { columns: vec![column], key: Vec::new(), leaf_rows: 16, next_id: None };
     schema.arrow().field(0).clone()

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_tree::conflicts::Item;
-use syncline_tree::merge::Lift;
+use syncline_tree::merge::{Lift, Version};
 use syncline_tree::refs::{self, Merging};
 use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName, files};
 
@@ -71,8 +71,7 @@ impl Sides {
 
     fn show(&self, replica: &Replica, item: &Item) -> Result<Conflict> {
         let bytes = item.key_bytes()?;
-        let open =
-            |root: &DatasetRoot| root.tree(&item.tree).map(|tree| Table::open(replica.store(), tree)).transpose();
+        let open = |root: &DatasetRoot| open_tree(replica, root, &item.tree);
         let (base, ours, theirs) = (open(&self.base)?, open(&self.ours)?, open(&self.theirs)?);
         let schemas = [&base, &ours, &theirs].map(|table| table.as_ref().map(Table::schema));
         // All three under the merged columns: each side may call them by other names.
@@ -80,12 +79,11 @@ impl Sides {
             [base, Some(ours), Some(theirs)] => Some(Lift::of(base, ours, theirs)?),
             _ => None,
         };
-        let row = |table: &Option<Table>, is_theirs: bool| -> Result<Option<serde_json::Value>> {
+        let row = |table: &Option<Table>, version: Version| -> Result<Option<serde_json::Value>> {
             let Some(table) = table.as_ref().filter(|_| !bytes.is_empty()) else { return Ok(None) };
             let Some(row) = table.get_rows(&bytes)? else { return Ok(None) };
             let shown = match &lift {
-                Some(lift) if is_theirs => rows::rows_to_json(lift.schema(), &lift.their_rows(table.schema(), &row)?),
-                Some(lift) => rows::rows_to_json(lift.schema(), &lift.rows(table.schema(), &row)?),
+                Some(lift) => rows::rows_to_json(lift.schema(), &lift.rows(version, table.schema(), &row)?),
                 None => rows::rows_to_json(table.schema(), &row),
             };
             Ok(shown?.into_iter().next())
@@ -104,9 +102,9 @@ impl Sides {
             tree: item.tree.clone(),
             key,
             columns: item.columns.iter().map(name_of).collect(),
-            base: row(&base, false)?,
-            ours: row(&ours, false)?,
-            theirs: row(&theirs, true)?,
+            base: row(&base, Version::Base)?,
+            ours: row(&ours, Version::Ours)?,
+            theirs: row(&theirs, Version::Theirs)?,
         })
     }
 }
@@ -202,6 +200,15 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<Resolved> {
     Ok(Resolved { resolved, open: left, root: staged })
 }
 
+/// A tree of a version; files that are not there are no files.
+fn open_tree(replica: &Replica, root: &DatasetRoot, tree: &TreeName) -> Result<Option<Table>> {
+    Ok(match root.tree(tree) {
+        Some(table) => Some(Table::open(replica.store(), table)?),
+        None if *tree == TreeName::Files => Some(Table::create(replica.store(), files::schema())?),
+        None => None,
+    })
+}
+
 /// Replaces, in one tree of `root`, what the chosen conflicts name by their side of it.
 fn take_theirs(
     replica: &Replica,
@@ -218,9 +225,7 @@ fn take_theirs(
     if items.is_empty() {
         return Ok(());
     }
-    let open = |side: &DatasetRoot| -> Result<Option<Table>> {
-        Ok(side.tree(tree).map(|table| Table::open(replica.store(), table)).transpose()?)
-    };
+    let open = |side: &DatasetRoot| open_tree(replica, side, tree);
     let (Some(staged), Some(ours), Some(theirs)) = (open(root)?, open(&sides.ours)?, open(&sides.theirs)?) else {
         return Ok(());
     };
@@ -233,7 +238,7 @@ fn take_theirs(
         changes.push(match theirs.get_rows(&key)? {
             Some(row) => {
                 let position = |id: &u32| schema.columns.iter().position(|column| column.id == *id);
-                let row = lift.their_rows(theirs.schema(), &row)?;
+                let row = lift.rows(Version::Theirs, theirs.schema(), &row)?;
                 let op = match staged.get_rows(&key)? {
                     Some(here) if !item.columns.is_empty() => {
                         let cells = item.columns.iter().filter_map(position).collect();

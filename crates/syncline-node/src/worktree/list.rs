@@ -51,6 +51,15 @@ const STATS: usize = 512;
 
 /// Lists the folder at `path` (without a last `/`). `None` when it is gone or no folder any more.
 pub(super) fn list(root: &Root, path: &str, above: Option<Arc<Ignores>>) -> Result<Option<Listed>> {
+    listed(root, path, above, false)
+}
+
+/// As [`list`], with what ignore files hide; a reserved name is among the warnings.
+pub(super) fn list_all(root: &Root, path: &str) -> Result<Option<Listed>> {
+    listed(root, path, None, true)
+}
+
+fn listed(root: &Root, path: &str, above: Option<Arc<Ignores>>, all: bool) -> Result<Option<Listed>> {
     let mut dirs = root.dirs();
     let Ok(folder) = dirs.enter(path, false)? else { return Ok(None) };
     let full = root.full(path);
@@ -63,8 +72,9 @@ pub(super) fn list(root: &Root, path: &str, above: Option<Arc<Ignores>>) -> Resu
         empty: true,
         warnings: Vec::new(),
     };
-    let names = read_names(folder, &mut listed).map_err(|e| failed("listing", &full)(e))?;
-    if names.iter().any(|(name, _)| &**name == IGNORE_FILE)
+    let names = read_names(folder, &mut listed, all).map_err(|e| failed("listing", &full)(e))?;
+    if !all
+        && names.iter().any(|(name, _)| &**name == IGNORE_FILE)
         && let Some(text) = read_ignore_file(root, folder, &listed.path)?
     {
         let file = full.join(IGNORE_FILE);
@@ -85,7 +95,7 @@ pub(super) fn list(root: &Root, path: &str, above: Option<Arc<Ignores>>) -> Resu
 }
 
 /// The names that may be versioned.
-fn read_names(folder: BorrowedFd<'_>, listed: &mut Listed) -> Result<Vec<(Box<str>, FileType)>, Errno> {
+fn read_names(folder: BorrowedFd<'_>, listed: &mut Listed, all: bool) -> Result<Vec<(Box<str>, FileType)>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -100,6 +110,9 @@ fn read_names(folder: BorrowedFd<'_>, listed: &mut Listed) -> Result<Vec<(Box<st
             continue;
         };
         if path::is_reserved(name) {
+            if all {
+                listed.warnings.push(format!("{} is not versioned: its name is reserved", shown()));
+            }
             continue;
         }
         if let Err(fault) = path::check_name(name) {

@@ -16,7 +16,7 @@ use super::cache::{self, Seen};
 use super::checkout::Writer;
 use super::compare::{Compare, Step};
 use super::dirs::{Blocked, Dirs, Root};
-use super::list::list;
+use super::list::{list, list_all};
 use super::read;
 use super::stat::Stat;
 use super::walk::Found;
@@ -175,11 +175,11 @@ impl<'a> Plan<'a> {
         Ok(self.from.as_ref().map(|from| files::get(from, path)).transpose()?.flatten().is_some())
     }
 
-    /// Whether every file in a folder is one of the old version: those go before another file takes the folder's place.
+    /// Whether every file in a folder, ignored or not, is one of the old version: those go before another file takes the folder's place.
     fn holds_only_versioned(&self, path: &str) -> Result<bool> {
         let mut folders = vec![path.to_owned()];
         while let Some(folder) = folders.pop() {
-            let Some(listed) = list(self.root, &folder, None)? else { continue };
+            let Some(listed) = list_all(self.root, &folder)? else { continue };
             if !listed.warnings.is_empty() {
                 return Ok(false);
             }

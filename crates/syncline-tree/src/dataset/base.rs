@@ -16,7 +16,7 @@ use super::DatasetRoot;
 use super::merge::merge_all;
 use crate::commit::{self, Commit};
 use crate::conflicts::Item;
-use crate::schema::Schema;
+use crate::schema::{Column, Schema};
 use crate::table::{Rows, Table};
 use crate::{Error, Result};
 
@@ -24,6 +24,28 @@ use crate::{Error, Result};
 const MAX_BASES: usize = 64;
 /// How many rows an error counts up.
 const SHOWN: usize = 5;
+
+/// What the parts of a base could not agree on.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Disputed {
+    item: Item,
+    /// Origins of the columns in conflict, whatever their ids on either side.
+    columns: Vec<String>,
+}
+
+impl Disputed {
+    fn of(store: &Store, merged: &DatasetRoot, item: Item) -> Result<Self> {
+        let table = merged.tree(&item.tree).filter(|_| !item.columns.is_empty());
+        let columns = match table.map(|tree| Table::open(store, tree)).transpose()? {
+            Some(table) => {
+                let columns = table.schema().columns.iter().filter(|column| item.columns.contains(&column.id));
+                columns.map(|column| column.origin().to_owned()).collect()
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { item, columns })
+    }
+}
 
 /// The commit that a merge of `ours` and `theirs` starts from; `None` when the histories are unrelated.
 ///
@@ -41,7 +63,7 @@ pub fn merge_base(store: &Store, ours: &Hash, theirs: &Hash) -> Result<Option<Ha
 }
 
 /// The base, and what its parts could not agree on.
-fn base_of(store: &Store, ours: Hash, theirs: Hash, disputed: &mut Vec<Item>) -> Result<Option<Hash>> {
+fn base_of(store: &Store, ours: Hash, theirs: Hash, disputed: &mut Vec<Disputed>) -> Result<Option<Hash>> {
     let bases = commit::merge_bases(store, ours, theirs)?;
     if bases.len() > MAX_BASES {
         let text = format!("the histories were merged crosswise: they have {} best common versions", bases.len());
@@ -54,7 +76,9 @@ fn base_of(store: &Store, ours: Hash, theirs: Hash, disputed: &mut Vec<Item>) ->
         let root = |id: &Hash| DatasetRoot::load(store, &Commit::load(store, id)?.root);
         let below = below.as_ref().map(root).transpose()?.unwrap_or_default();
         let (merged, items) = merge_all(store, [&below, &root(&base)?, &root(&next)?], false)?;
-        disputed.extend(items);
+        for item in items {
+            disputed.push(Disputed::of(store, &merged, item)?);
+        }
         base = made_up(store, [base, next], &merged)?;
     }
     Ok(Some(base))
@@ -75,25 +99,32 @@ fn made_up(store: &Store, parents: [Hash; 2], root: &DatasetRoot) -> Result<Hash
     .put(store)
 }
 
-/// Whether two sides have one row alike, by the ids of its columns; a column that one side lacks is null there.
-fn same_row(ours: Option<&(Schema, Rows)>, theirs: Option<&(Schema, Rows)>) -> bool {
+/// Whether two sides have one row alike, in these columns (all when there are none). A column that one side lacks is null there.
+fn same_row(ours: Option<&(Schema, Rows)>, theirs: Option<&(Schema, Rows)>, columns: &[String]) -> bool {
     let (Some(ours), Some(theirs)) = (ours, theirs) else { return ours.is_none() && theirs.is_none() };
     let cell = |(schema, rows): &(Schema, Rows), id: u32| {
         let column = schema.position(id).map(|i| rows.batch.column(i).clone());
-        let external = rows.externals.iter().find(|external| external.column == id).copied();
+        let external = rows.externals.iter().find(|external| external.column == id).map(|external| external.content);
         (column.filter(|column| external.is_some() || column.null_count() == 0), external)
     };
-    let ids = |(schema, _): &(Schema, Rows)| schema.columns.iter().map(|column| column.id).collect::<Vec<_>>();
-    ids(ours).into_iter().chain(ids(theirs)).all(|id| cell(ours, id) == cell(theirs, id))
+    let counts = |column: &&Column| columns.is_empty() || columns.iter().any(|origin| origin == column.origin());
+    let matched = ours.0.matches(&theirs.0);
+    let ours_agree = ours.0.columns.iter().filter(counts).all(|column| {
+        let there = matched.get(&column.id).map_or((None, None), |id| cell(theirs, *id));
+        cell(ours, column.id) == there
+    });
+    let only_theirs =
+        theirs.0.columns.iter().filter(counts).filter(|column| !matched.values().any(|id| *id == column.id));
+    ours_agree && only_theirs.into_iter().all(|column| cell(theirs, column.id) == (None, None))
 }
 
 /// Refuses rows that the two sides have decided differently.
-fn check(store: &Store, disputed: &[Item], sides: [&Hash; 2]) -> Result<()> {
+fn check(store: &Store, disputed: &[Disputed], sides: [&Hash; 2]) -> Result<()> {
     let roots = sides.map(|id| DatasetRoot::load(store, &Commit::load(store, id)?.root));
     let [ours, theirs] = roots;
     let (ours, theirs) = (ours?, theirs?);
     let mut open = Vec::new();
-    for item in disputed {
+    for Disputed { item, columns } in disputed {
         let (ours, theirs) = (ours.tree(&item.tree), theirs.tree(&item.tree));
         if ours == theirs {
             continue;
@@ -104,7 +135,7 @@ fn check(store: &Store, disputed: &[Item], sides: [&Hash; 2]) -> Result<()> {
         };
         if item.key.is_empty() {
             open.push(item.tree.to_string());
-        } else if !same_row(row(ours)?.as_ref(), row(theirs)?.as_ref()) {
+        } else if !same_row(row(ours)?.as_ref(), row(theirs)?.as_ref(), columns) {
             let schema = ours.or(theirs).map(|tree| Table::open(store, tree)).transpose()?;
             let key = schema.map(|table| crate::key::to_json(table.schema(), &item.key_bytes()?)).transpose()?;
             let key = key.map(|key| serde_json::Value::Object(key).to_string()).unwrap_or_default();

@@ -8,7 +8,7 @@ use syncline_store::Store;
 use super::{DatasetRoot, TreeName};
 use crate::conflicts::{Item, to_hex};
 use crate::table::{Table, TableRef};
-use crate::{Error, Result, merge};
+use crate::{Error, Result, files, merge};
 
 /// Merges `theirs` into `ours`, both made from `base` (an empty root when the histories are unrelated). Returns what
 /// is merged, with our side in every conflict, and the conflicts in tree and key order.
@@ -42,7 +42,10 @@ pub(super) fn merge_all(
             merged.set_tree(&name, t.copied());
             continue;
         }
-        match (o, t) {
+        // All files gone are files that went one by one.
+        let none = Table::create(store, files::schema())?.to_ref();
+        let or_none = |side: Option<&TableRef>| side.copied().or((name == TreeName::Files).then_some(none));
+        match (or_none(o).as_ref(), or_none(t).as_ref()) {
             (Some(o), Some(t)) => {
                 let tree = merge_tree(store, &name, [b, Some(o), Some(t)], keep_edits, &mut conflicts)?;
                 merged.set_tree(&name, Some(tree));

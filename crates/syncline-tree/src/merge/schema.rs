@@ -1,7 +1,7 @@
 //! One schema out of three: what both sides did to the columns.
 //!
-//! Ids say which columns are the same when both sides come from one table. Tables that were made apart gave their ids
-//! independently: there, names say it.
+//! Origins say which columns are the same when both sides come from one table (`crate::schema`). For tables that were made apart
+//! their names say it.
 //! Owns nothing.
 
 use std::collections::BTreeMap;
@@ -9,57 +9,96 @@ use std::collections::BTreeMap;
 use crate::schema::{Column, Schema};
 use crate::{Error, Result};
 
-/// The schema with what both sides changed since `base`, and new ids for columns of `theirs` that were given ids which mean
-/// other columns here. A column that both added under one name with one type is one column. Without a `base` the two tables
-/// were made apart, and the result has the columns of both, matched by name.
+/// What a merge makes of the columns, and the ids that each version has other names for.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    /// The merged schema. Columns that we have keep the ids that they have here.
+    pub schema: Schema,
+    /// Ids of the base that are others in the merged schema.
+    pub(crate) of_base: BTreeMap<u32, u32>,
+    /// Ids of their side that are others in the merged schema.
+    pub(crate) of_theirs: BTreeMap<u32, u32>,
+}
+
+/// The schema with what both sides changed since `base`. A column that both added under one name with one type is one column.
+/// Without a `base` the two tables were made apart, and the result has the columns of both, matched by name.
 ///
 /// # Errors
 /// `conflict` when the sides changed one column differently, or made tables that cannot be one.
-pub fn merge_schemas(base: Option<&Schema>, ours: &Schema, theirs: &Schema) -> Result<(Schema, BTreeMap<u32, u32>)> {
-    let Some(base) = base else { return join_schemas(ours, theirs) };
-    let mut renumbered = BTreeMap::new();
-    if theirs == base || theirs == ours {
-        return Ok((ours.clone(), renumbered));
-    }
-    if ours.key != theirs.key || ours.leaf_rows != theirs.leaf_rows {
-        return Err(Error::Conflict(
-            "merging two versions of a table: their keys or leaf sizes differ; import one of them anew".to_owned(),
-        ));
-    }
-    let mut columns = Vec::new();
+pub fn merge_schemas(base: Option<&Schema>, ours: &Schema, theirs: &Schema) -> Result<Columns> {
+    let Some(base) = base else {
+        let (schema, of_theirs) = join_schemas(ours, theirs)?;
+        return Ok(Columns { schema, of_base: BTreeMap::new(), of_theirs });
+    };
+    let (in_ours, in_theirs) = (base.matches(ours), base.matches(theirs));
+    let based =
+        |matched: &BTreeMap<u32, u32>| matched.iter().map(|(base, side)| (*side, *base)).collect::<BTreeMap<_, _>>();
+    let (our_base, their_base) = (based(&in_ours), based(&in_theirs));
+    let (mut columns, mut from_theirs) = (Vec::new(), BTreeMap::new());
     for column in &ours.columns {
-        match (by_id(base, column.id), by_id(theirs, column.id)) {
-            (Some(_), None) => {}
-            (Some(base), Some(theirs)) => columns.push(merge_column(base, column, theirs)?),
-            (None, _) => columns.push(column.clone()),
+        let Some(id) = our_base.get(&column.id) else {
+            columns.push(column.clone());
+            continue;
+        };
+        // Dropped by them otherwise.
+        if let (Some(base), Some(theirs)) = (by_id(base, *id), in_theirs.get(id).and_then(|id| by_id(theirs, *id))) {
+            columns.push(merge_column(base, column, theirs)?);
+            from_theirs.insert(theirs.id, column.id);
         }
     }
     // No id that any side has ever given is given again.
-    let mut next = base.next_id().max(ours.next_id()).max(theirs.next_id());
-    for column in theirs.columns.iter().filter(|column| by_id(base, column.id).is_none()) {
-        let id = match columns.iter().find(|have| have.name == column.name) {
-            Some(have) if have.ty == column.ty && by_id(base, have.id).is_none() => have.id,
-            Some(_) => return Err(differs(&column.name)),
-            None if columns.iter().all(|have| have.id != column.id) => {
-                columns.push(column.clone());
-                continue;
+    let ours_next = base.next_id().max(ours.next_id());
+    let mut next = ours_next.max(theirs.next_id());
+    for column in theirs.columns.iter().filter(|column| !their_base.contains_key(&column.id)) {
+        let added = |have: &Column| !our_base.contains_key(&have.id) && ours.position(have.id).is_some();
+        let alike = |have: &Column| have.name == column.name || have.origin() == column.origin();
+        let id = match columns.iter().position(|have| added(have) && alike(have)) {
+            Some(i) => {
+                columns[i] = same_addition(&columns[i], column)?;
+                columns[i].id
             }
+            None if columns.iter().any(|have| have.name == column.name) => return Err(differs(&column.name)),
             None => {
-                let id = next;
-                next = next.saturating_add(1);
+                let id = if column.id >= ours_next { column.id } else { next };
+                next = next.max(id.saturating_add(1));
                 columns.push(Column { id, ..column.clone() });
                 id
             }
         };
-        if id != column.id {
-            renumbered.insert(column.id, id);
-        }
+        from_theirs.insert(column.id, id);
     }
     columns.sort_unstable_by_key(|column| column.id);
-    let mut merged = Schema { columns, key: ours.key.clone(), leaf_rows: ours.leaf_rows, next_id: None };
-    merged.set_next_id(next);
-    merged.check().map_err(|error| Error::Conflict(format!("merging two versions of a table: {error}")))?;
-    Ok((merged, renumbered))
+    let leaf_rows = if ours.leaf_rows == base.leaf_rows { theirs.leaf_rows } else { ours.leaf_rows };
+    let mut schema = Schema { columns, key: ours.key.clone(), leaf_rows, next_id: None };
+    schema.set_next_id(next);
+    schema.check().map_err(|error| Error::Conflict(format!("merging two versions of a table: {error}")))?;
+    let of_theirs = theirs.renumbering(&from_theirs, &schema);
+    if theirs.renumbered(&of_theirs).key != schema.key {
+        return Err(Error::Conflict(
+            "merging two versions of a table: their keys differ; import one of them anew".to_owned(),
+        ));
+    }
+    Ok(Columns { of_base: base.renumbering(&in_ours, &schema), of_theirs, schema })
+}
+
+/// A column that both sides added: one of them may have renamed it since.
+fn same_addition(ours: &Column, theirs: &Column) -> Result<Column> {
+    let name = match (ours.name == ours.origin(), theirs.name == theirs.origin()) {
+        _ if ours.name == theirs.name => &ours.name,
+        (true, false) => &theirs.name,
+        (false, true) => &ours.name,
+        _ => return Err(differs(&ours.name)),
+    };
+    if ours.ty != theirs.ty {
+        return Err(differs(&ours.name));
+    }
+    Ok(Column { nullable: ours.nullable || theirs.nullable, ..named(ours, name) })
+}
+
+/// The column under another name.
+fn named(column: &Column, name: &str) -> Column {
+    let born = Some(column.origin().to_owned()).filter(|origin| origin != name);
+    Column { name: name.to_owned(), born, ..column.clone() }
 }
 
 /// The columns of two tables that were made apart, and what those of `theirs` are called by here.
@@ -142,19 +181,7 @@ fn merge_column(base: &Column, ours: &Column, theirs: &Column) -> Result<Column>
             (false, false) => (ours == theirs).then_some(ours),
         }
     }
-    Ok(Column {
-        id: ours.id,
-        name: pick(&base.name, &ours.name, &theirs.name).ok_or_else(|| differs(&base.name))?.clone(),
-        ty: pick(&base.ty, &ours.ty, &theirs.ty).ok_or_else(|| differs(&base.name))?.clone(),
-        nullable: ours.nullable || theirs.nullable,
-    })
-}
-
-/// A schema with other ids for some columns, in the order that they had.
-pub(crate) fn renumber(schema: &Schema, renumbered: &BTreeMap<u32, u32>) -> Schema {
-    let mut schema = schema.clone();
-    for id in schema.columns.iter_mut().map(|column| &mut column.id).chain(&mut schema.key) {
-        *id = renumbered.get(id).copied().unwrap_or(*id);
-    }
-    schema
+    let name = pick(&base.name, &ours.name, &theirs.name).ok_or_else(|| differs(&base.name))?;
+    let ty = pick(&base.ty, &ours.ty, &theirs.ty).ok_or_else(|| differs(&base.name))?;
+    Ok(Column { ty: ty.clone(), nullable: ours.nullable || theirs.nullable, ..named(ours, name) })
 }

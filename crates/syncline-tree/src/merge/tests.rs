@@ -195,9 +195,11 @@ fn a_column_that_replaced_one_that_went_is_another_column() {
         assert_eq!(cells.column(0).null_count(), 200, "cells of the old column stand in the new one");
     }
     // Ids that a side has given and taken back stay taken.
-    let merged = merge_schemas(Some(&schema), gone.schema(), &schema.add_column("x", Type::Bool).unwrap()).unwrap().0;
+    let merged =
+        merge_schemas(Some(&schema), gone.schema(), &schema.add_column("x", Type::Bool).unwrap()).unwrap().schema;
     assert_eq!(merged.column("x").unwrap().id, old + 1);
-    let merged = merge_schemas(Some(&schema), gone.schema(), &schema.rename_column("old", "older").unwrap()).unwrap().0;
+    let merged =
+        merge_schemas(Some(&schema), gone.schema(), &schema.rename_column("old", "older").unwrap()).unwrap().schema;
     assert_eq!((merged.next_id(), merged.column("older")), (old + 1, None));
 }
 

@@ -11,7 +11,8 @@ impl Schema {
     pub fn add_column(&self, name: &str, ty: Type) -> Result<Self> {
         let mut schema = self.clone();
         let id = self.next_id();
-        schema.columns.push(Column { id, name: name.to_owned(), ty, nullable: true });
+        let born = self.free_origin(name);
+        schema.columns.push(Column { id, name: name.to_owned(), ty, nullable: true, born });
         schema.set_next_id(id.saturating_add(1));
         schema.check()?;
         Ok(schema)
@@ -24,7 +25,10 @@ impl Schema {
     pub fn rename_column(&self, from: &str, to: &str) -> Result<Self> {
         let mut schema = self.clone();
         let position = self.place(from)?;
-        schema.columns[position].name = to.to_owned();
+        let column = &mut schema.columns[position];
+        let origin = column.origin().to_owned();
+        column.born = Some(origin).filter(|origin| origin != to);
+        column.name = to.to_owned();
         schema.check()?;
         Ok(schema)
     }
@@ -48,11 +52,16 @@ impl Schema {
     /// With a column's type widened without loss, or made nullable. Leaves are rewritten when the type changes.
     ///
     /// # Errors
-    /// `not-found` when there is no such column, `invalid` when the new type does not hold every value of the old.
+    /// `not-found` when there is no such column, `invalid` when the new type does not hold every value of the old, or when the
+    /// column is of the key: rows are found by how it is encoded.
     pub fn widen_column(&self, name: &str, ty: Type, nullable: bool) -> Result<Self> {
         let mut schema = self.clone();
         let position = self.place(name)?;
         let column = &mut schema.columns[position];
+        if self.key.contains(&column.id) {
+            let why = "the key has it, and a key's type cannot change; make a new table of an export";
+            return Err(Error::invalid(format!("column {name:?} cannot be widened: {why}")));
+        }
         if !column.ty.widens_to(&ty) || column.nullable && !nullable {
             let from = &column.ty;
             return Err(Error::invalid(format!("column {name:?} cannot go from {from} to {ty} without loss")));
