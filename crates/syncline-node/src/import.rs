@@ -43,6 +43,7 @@ mod nested;
 mod order;
 mod parquet;
 mod partial;
+mod places;
 mod plan;
 mod positioned;
 mod report;

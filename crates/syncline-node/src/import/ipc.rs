@@ -7,8 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_ipc::reader::{FileReader, StreamReader, read_footer_length};
-use arrow_ipc::root_as_footer;
+use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat;
 use syncline_tree::table::batch_bytes;
@@ -19,11 +18,9 @@ use super::guard::{self, guarded};
 use super::order::Order;
 use super::positioned::Positioned;
 use super::source::{Counter, Source};
-use super::{Compression, Error, Result};
+use super::{Compression, Error, Result, places};
 
 const BUFFER: usize = 1 << 18;
-/// Bytes behind the footer: its length and a magic.
-const END: u64 = 10;
 /// Batches with more bytes come in parts of about so many.
 const PART_BYTES: usize = 4 << 20;
 
@@ -80,37 +77,10 @@ fn open_again(source: &mut Source, counter: &Counter, columns: Option<&[usize]>)
     stream_reader(&name, bytes, columns)
 }
 
-/// What a file says about the places of its parts is not taken before it is known to lie in the file.
-fn check_places(name: &str, file: &Positioned) -> Result<()> {
-    let wrong = |what: &str| Error::source(name, format!("is damaged: {what}"));
-    let read = |start: u64, bytes: u64| {
-        let mut read = Vec::new();
-        let taken = file.at(start).take(bytes).read_to_end(&mut read);
-        taken.map(|_| read).map_err(|source| Error::Read { name: name.to_owned(), source })
-    };
-    let size = file.size();
-    let end = read(size.saturating_sub(END), END)?;
-    let end = <[u8; END as usize]>::try_from(end).map_err(|_| wrong("it is too short for an Arrow file"))?;
-    let length = read_footer_length(end).map_err(|error| Error::source(name, error))? as u64;
-    let start = size.checked_sub(END + length).ok_or_else(|| wrong("its footer is longer than it is"))?;
-    let footer = read(start, length)?;
-    let footer =
-        guarded(name, || root_as_footer(&footer).map_err(|error| format!("its footer cannot be read: {error}")))?;
-    let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
-    for block in blocks {
-        let parts = [block.offset(), i64::from(block.metaDataLength()), block.bodyLength()];
-        let end = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(u64::try_from(*part).ok()?));
-        if end.is_none_or(|end| end > size) {
-            return Err(wrong("its footer names parts that lie outside of it"));
-        }
-    }
-    Ok(())
-}
-
 impl Ipc {
     pub(super) fn file(name: &str, file: File) -> Result<Self> {
         let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
-        check_places(name, &file)?;
+        places::check(name, &file)?;
         let schema = file_reader(name, &file, None)?.schema();
         Ok(Self { name: name.to_owned(), schema, form: Form::File(file) })
     }

@@ -261,8 +261,9 @@ fn damaged_files_are_refused() {
         }
     }
     // Lengths that no machine has room for.
-    for name in ["t.arrow", "t.arrows"] {
-        let bytes = super::typed::ipc(name, &[rows.slice(0, 4)]);
+    let few = |name: &str| super::typed::ipc(name, &[rows.slice(0, 4)]);
+    let packed = ("t.arrow", super::typed::compressed_ipc(&rows));
+    for (name, bytes) in [("t.arrow", few("t.arrow")), ("t.arrows", few("t.arrows")), packed] {
         let path = dir.path().join(name);
         for at in 0..bytes.len() {
             let mut bytes = bytes.clone();

@@ -230,6 +230,15 @@ fn rows_with_keys_that_are_too_long_do_not_spoil_the_order() {
     assert!(report.in_order);
 }
 
+/// An Arrow file whose buffers are compressed.
+pub(super) fn compressed_ipc(batch: &RecordBatch) -> Vec<u8> {
+    use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
+    let options = IpcWriteOptions::default().try_with_compression(Some(arrow_ipc::CompressionType::ZSTD)).unwrap();
+    let mut writer = FileWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+    writer.write(batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
 pub(super) fn ipc(name: &str, batches: &[RecordBatch]) -> Vec<u8> {
     use arrow_ipc::writer::{FileWriter, StreamWriter};
     let schema = batches[0].schema();
