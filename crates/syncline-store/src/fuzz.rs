@@ -90,10 +90,10 @@ pub fn index_segment(data: &[u8]) {
     let mut count = 0;
     for (id, _) in segment.iter(&memory).map_while(Result::ok) {
         count += 1;
-        let _ = (segment.find(&memory, &id), segment.with_prefix(&memory, id.prefix_u64()));
+        let _ = (segment.places(&memory, &id), segment.with_prefix(&memory, id.prefix_u64()));
     }
     assert!(count <= segment.entries);
-    let _ = segment.find(&memory, &Hash::of(data));
+    let _ = segment.places(&memory, &Hash::of(data));
 }
 
 /// A head document of any bytes is refused or gives what was put into it.

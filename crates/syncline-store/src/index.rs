@@ -1,7 +1,7 @@
 //! The index: where each object lies.
 //!
 //! Three layers, asked in this order: *pending* objects that are in no file yet, the *tail* of objects in files that no segment
-//! covers yet, and immutable sorted segments (`segment`). All of it but the pending objects can be made again from packs and
+//! covers yet (`tail`), and immutable sorted segments (`segment`). All of it but the pending objects can be made again from packs and
 //! journals, so nothing here needs to be written with care: a lost or damaged segment is dropped and its files are read again.
 //! Why not an embedded database: `docs/adr/0002-index.md`.
 //!
@@ -10,7 +10,8 @@
 //!
 //! Invariants:
 //! - a segment or tail entry never appears before its file is whole and visible, except for uploads of this process;
-//! - an id that has several places keeps working as long as one of them does: all of them are tried;
+//! - an id that has several places keeps all of them, and keeps working as long as one of them does: all are tried. So what
+//!   is known to be covered stays known, whichever file goes;
 //! - the place with the fewest patches comes first, so that the bases of a patch are found at places below it. It may be followed
 //!   by a longer chain of another writer that stored the same object, so newer ones must not hide it.
 //!
@@ -19,6 +20,7 @@
 mod maintain;
 mod refresh;
 pub(crate) mod segment;
+mod tail;
 
 pub(crate) use refresh::{read_note, write_note};
 
@@ -33,6 +35,7 @@ use crate::error::Result;
 use crate::frame::Stored;
 use crate::pack::Loc;
 use segment::Segment;
+use tail::Tail;
 
 /// Folders of a store.
 pub(crate) const PACKS: &str = "packs/";
@@ -75,7 +78,7 @@ impl Open {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) pending: BTreeMap<Hash, Stored>,
-    pub(crate) tail: BTreeMap<Hash, Loc>,
+    pub(crate) tail: Tail,
     /// Stretches that the tail knows every object of, by file.
     pub(crate) tail_covers: BTreeMap<u32, Vec<(u64, u64)>>,
     /// Newest first.
@@ -114,29 +117,18 @@ impl State {
         self.files.get(loc.file as usize).is_some_and(|file| !file.gone)
     }
 
-    /// Adds places to the tail, as `learn` does: many at once cost little when they are sorted.
-    pub(crate) fn know(&mut self, mut entries: Vec<(Hash, Loc)>) {
-        if entries.len() < self.tail.len() / 4 {
-            return entries.into_iter().for_each(|(id, loc)| self.learn(id, loc));
-        }
-        entries.retain(|(id, loc)| loc.depth == 0 || self.tail.get(id).is_none_or(|known| loc.depth <= known.depth));
-        // Of several of one id the last one stays.
-        entries.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.depth.cmp(&a.1.depth)));
-        self.tail.append(&mut entries.into_iter().collect());
-    }
-
-    /// Adds a place to the tail. Of two places that with fewer patches stays: patches were made on it, and would not find their
-    /// base below them if it were hidden by a deeper one. Else the newer stays.
-    pub(crate) fn learn(&mut self, id: Hash, loc: Loc) {
-        let known = self.tail.entry(id).or_insert(loc);
-        if loc.depth <= known.depth {
-            *known = loc;
-        }
+    /// Forgets an upload that will not be published: what lies in it is nowhere, and nothing may go on counting on it.
+    pub(crate) fn abandon(&mut self, file: u32, entries: &[(Hash, Loc)]) {
+        entries.iter().for_each(|(id, loc)| self.tail.remove(*id, *loc));
+        let info = &mut self.files[file as usize];
+        (info.upload, info.gone) = (None, true);
+        // If it was published and only the reply was lost, the next look reads it as anybody's.
+        self.listed.clear();
     }
 
     /// Forgets what the tail knows of a file from `from` on: those bytes were never acknowledged, and are others by now.
     fn forget_from(&mut self, file: u32, from: u64) {
-        self.tail.retain(|_, loc| loc.file != file || u64::from(loc.offset) + u64::from(loc.len) <= from);
+        self.tail.retain(|loc| loc.file != file || u64::from(loc.offset) + u64::from(loc.len) <= from);
         if let Some(covers) = self.tail_covers.get_mut(&file) {
             covers.iter_mut().for_each(|cover| cover.1 = cover.1.min(from));
             covers.retain(|cover| cover.0 < cover.1);
@@ -154,7 +146,7 @@ impl State {
         !self.files[loc.file as usize].condemned && !self.is_unsure(loc)
     }
 
-    fn is_unsure(&self, loc: &Loc) -> bool {
+    pub(crate) fn is_unsure(&self, loc: &Loc) -> bool {
         let info = &self.files[loc.file as usize];
         let open = !info.finished && info.name.starts_with(JOURNALS);
         open && u64::from(loc.offset) + u64::from(loc.len) > info.durable
@@ -230,36 +222,41 @@ impl Index {
             if let Some(object) = state.pending.get(id) {
                 return Ok(Some(Place::Pending(object.clone())));
             }
-            (state.tail.get(id).copied(), Arc::clone(&state.segments))
+            (state.tail.places(id).find(|loc| state.usable(loc)), Arc::clone(&state.segments))
         };
         for open in segments.iter() {
             if best.is_some_and(|best| best.depth == 0) {
                 break;
             }
-            if let Some(loc) = self.ask(open, id)?.filter(|loc| best.is_none_or(|best| loc.depth < best.depth))
-                && self.read().usable(&loc)
-            {
-                best = Some(loc);
+            for loc in self.ask(open, id)? {
+                if best.is_none_or(|best| loc.depth < best.depth) && self.read().usable(&loc) {
+                    best = Some(loc);
+                }
             }
         }
         Ok(best.map(Place::At))
     }
 
-    fn ask(&self, open: &Open, id: &Hash) -> Result<Option<Loc>> {
-        Ok(open.segment.find(&*self.backend, id)?.and_then(|(_, loc)| open.translate(loc)))
+    fn ask(&self, open: &Open, id: &Hash) -> Result<Vec<Loc>> {
+        let places = open.segment.places(&*self.backend, id)?;
+        Ok(places.into_iter().filter_map(|(_, loc)| open.translate(loc)).collect())
     }
 
     /// Every place in a file where an object lies.
     pub(crate) fn all(&self, id: &Hash) -> Result<Vec<Loc>> {
         let (mut found, segments) = {
             let state = self.read();
-            (state.tail.get(id).copied().into_iter().collect::<Vec<_>>(), Arc::clone(&state.segments))
+            let known = state.tail.places(id).filter(|loc| state.usable(loc));
+            (known.collect::<Vec<_>>(), Arc::clone(&state.segments))
         };
         for open in segments.iter() {
-            found.extend(self.ask(open, id)?.filter(|loc| self.read().usable(loc)));
+            for loc in self.ask(open, id)? {
+                if !found.contains(&loc) && self.read().usable(&loc) {
+                    found.push(loc);
+                }
+            }
         }
         found.sort_by_key(|loc| loc.depth);
-        found.dedup();
         Ok(found)
     }
 
@@ -296,11 +293,11 @@ impl Index {
         low[..8].copy_from_slice(&prefix.to_le_bytes());
         let mut high = [0xff; 32];
         high[..8].copy_from_slice(&prefix.to_le_bytes());
-        let range = Hash::from_bytes(low)..=Hash::from_bytes(high);
+        let (low, high) = (Hash::from_bytes(low), Hash::from_bytes(high));
         let (mut found, segments) = {
             let state = self.read();
-            let pending = state.pending.range(range.clone()).map(|(id, _)| *id);
-            let found: Vec<Hash> = pending.chain(state.tail.range(range).map(|(id, _)| *id)).collect();
+            let pending = state.pending.range(low..=high).map(|(id, _)| *id);
+            let found: Vec<Hash> = pending.chain(state.tail.ids(low, high)).collect();
             (found, Arc::clone(&state.segments))
         };
         for open in segments.iter() {

@@ -72,7 +72,7 @@ impl Index {
             let entries: Vec<(Hash, Loc)> = state
                 .tail
                 .iter()
-                .filter_map(|(id, loc)| Some((*id, Loc { file: *local.get(&loc.file)?, ..*loc })))
+                .filter_map(|(id, loc)| Some((id, Loc { file: *local.get(&loc.file)?, ..loc })))
                 .collect();
             (covers, files, entries)
         };
@@ -83,9 +83,8 @@ impl Index {
         let open = self.publish(&covers, files, about, entries.iter().copied().map(Ok))?;
         let mut state = self.write();
         for (id, loc) in &entries {
-            let loc = open.translate(*loc);
-            if state.tail.get(id).copied() == loc {
-                state.tail.remove(id);
+            if let Some(loc) = open.translate(*loc) {
+                state.tail.remove(*id, loc);
             }
         }
         for (cover, file) in open.segment.covers.iter().zip(&open.files) {

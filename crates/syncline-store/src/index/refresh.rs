@@ -161,7 +161,7 @@ impl Index {
         }
         if gone.iter().any(|file| state.tail_covers.contains_key(file)) {
             let State { tail, files, tail_covers, .. } = &mut *state;
-            tail.retain(|_, loc| !files[loc.file as usize].gone);
+            tail.retain(|loc| !files[loc.file as usize].gone);
             gone.iter().for_each(|file| drop(tail_covers.remove(file)));
         }
         files
@@ -222,7 +222,7 @@ impl Index {
             && let Some(entries) = pack::read_footer(&*self.backend, &name, size, file)?
         {
             let mut state = self.write();
-            state.know(entries);
+            state.tail.extend(entries);
             state.cover(file, 0, size);
             let info = &mut state.files[file as usize];
             (info.end, info.finished, info.durable) = (size, true, size);
@@ -258,7 +258,7 @@ impl Index {
             tracing::warn!(name, damage = ?scanned.damage, "a file is damaged: run verify, then repair from a good copy");
         }
         let mut state = self.write();
-        state.know(entries);
+        state.tail.extend(entries);
         // Damaged stretches stay uncovered: if only the reading went wrong, the next look finds their objects.
         let mut at = from;
         for (bad, good) in scanned.damage.iter().copied().chain([(scanned.end, scanned.end)]) {

@@ -98,15 +98,16 @@ impl Segment {
         })
     }
 
-    /// The place of an id and the ordinal of its entry; file numbers are positions in `covers`.
-    pub(crate) fn find(&self, backend: &dyn Backend, id: &Hash) -> Result<Option<(u64, Loc)>> {
+    /// The places of an id, those with fewer patches first, with the ordinals of their entries; file numbers are positions in
+    /// `covers`.
+    pub(crate) fn places(&self, backend: &dyn Backend, id: &Hash) -> Result<Vec<(u64, Loc)>> {
+        let mut found = Vec::new();
         if !self.may_have(id) {
-            return Ok(None);
+            return Ok(found);
         }
-        let mut found = None;
         self.find_prefix(backend, sort_key(id), &mut |ordinal, other, loc| {
             if other == *id {
-                found = Some((ordinal, loc));
+                found.push((ordinal, loc));
             }
         })?;
         Ok(found)
@@ -193,7 +194,8 @@ fn read_covers(mut bytes: &[u8]) -> Option<Vec<Cover>> {
     bytes.is_empty().then_some(covers)
 }
 
-/// Writes a segment from entries that come in order of id. Of several entries of one id the first is kept.
+/// Writes a segment from entries that come in order of id, and of one id those with fewer patches first. Every place is kept: who
+/// counts on an object counts on the file that it knows it to be in, whichever other files go. The same place twice is one.
 pub(crate) fn write(
     upload: &dyn Upload,
     covers: &[Cover],
@@ -207,14 +209,19 @@ pub(crate) fn write(
     let mut fences: Vec<u8> = Vec::new();
     let mut block: Vec<u8> = Vec::with_capacity(BLOCK * ENTRY);
     let mut ready: Vec<Bytes> = Vec::new();
-    let (mut count, mut last) = (0u64, None);
+    let (mut count, mut last, mut places) = (0u64, None, Vec::new());
     for next in entries {
         let (id, loc) = next?;
+        debug_assert!(last <= Some(id), "entries come in order of id");
         if last == Some(id) {
-            continue;
+            if places.contains(&loc) {
+                continue;
+            }
+        } else {
+            last = Some(id);
+            places.clear();
         }
-        debug_assert!(last < Some(id), "entries come in order of id");
-        last = Some(id);
+        places.push(loc);
         let (line, bits) = probes(&id, lines);
         for n in 0..PROBES {
             let bit = bits >> (9 * n) & (LINE - 1);

@@ -9,6 +9,8 @@ mod verify;
 mod rot_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together_tests;
 
 use bytes::Bytes;
 use syncline_base::Hash;

@@ -132,7 +132,7 @@ impl Store {
         for built in frames {
             for (id, loc) in pack::locate_built(position.file, pack::check_room(&position.name, position.len)?, built) {
                 state.pending.remove(&id);
-                state.learn(id, loc);
+                state.tail.insert(id, loc);
             }
             position.len += u64::from(built.len);
         }

@@ -237,6 +237,13 @@ impl Inner {
         Err(first.unwrap_or_else(|| self.missing(id)))
     }
 
+    /// Reads an object at one place, through the cache of frames.
+    pub(super) fn load_here(&self, id: &Hash, loc: &Loc) -> Result<Stored> {
+        let frames = self.read_frames(std::slice::from_ref(loc))?;
+        let object = frames.get(&(loc.file, loc.offset)).and_then(|frame| pick(frame, id, loc));
+        object.ok_or_else(|| self.damaged(id, Some(loc), "it cannot be read where it should be"))
+    }
+
     /// Reads an object at one place, not through the cache.
     pub(super) fn load_at(&self, id: &Hash, loc: &Loc) -> Result<Stored> {
         let bytes = self.read_range(loc.file, u64::from(loc.offset)..u64::from(loc.offset) + u64::from(loc.len))?;

@@ -1,6 +1,7 @@
 //! Putting objects: encoding, framing, and spilling to packs.
 
-use std::sync::{Arc, MutexGuard};
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, Weak};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -33,14 +34,14 @@ pub(super) struct Writer {
     pub(super) publishing: Option<JoinHandle<Published>>,
     /// Packs that could not be published yet, oldest first.
     pub(super) failed: Vec<(OpenPack, Error)>,
-    /// It holds copies of what lies elsewhere, which no work has put.
-    copies: bool,
+    /// The packs of a copier: they hold what lies elsewhere, which no work has put.
+    copies: Option<BTreeSet<u32>>,
 }
 
 /// How publishing on the side ended: with the pack back when it failed.
 type Published = std::result::Result<(), Box<(OpenPack, Error)>>;
 
-/// A pack that is being written.
+/// A pack that is being written. Dropped before it is published, it takes along what the index knows of it.
 #[derive(Debug)]
 pub(super) struct OpenPack {
     pub(super) file: u32,
@@ -48,6 +49,8 @@ pub(super) struct OpenPack {
     len: u64,
     entries: Vec<(Hash, Loc)>,
     footed: bool,
+    published: bool,
+    store: Weak<Inner>,
 }
 
 impl OpenPack {
@@ -58,7 +61,9 @@ impl OpenPack {
         let file = state.file(&name);
         state.files[file as usize].upload = Some(Arc::clone(&upload));
         state.files[file as usize].finished = true;
-        Ok(Self { file, upload, len: 0, entries: Vec::new(), footed: false })
+        drop(state);
+        let store = Arc::downgrade(&store.inner);
+        Ok(Self { file, upload, len: 0, entries: Vec::new(), footed: false, published: false, store })
     }
 
     /// Writes frames, and tells the index where their objects are now.
@@ -77,10 +82,7 @@ impl OpenPack {
         self.upload.write(&parts)?;
         self.len = at;
         let mut state = store.inner.index.write();
-        for (id, loc) in &added {
-            state.pending.remove(id);
-            state.learn(*id, *loc);
-        }
+        added.iter().for_each(|(id, loc)| state.tail.insert(*id, *loc));
         drop(state);
         self.entries.extend(added);
         Ok(())
@@ -99,7 +101,18 @@ impl OpenPack {
         let info = &mut state.files[self.file as usize];
         (info.upload, info.end, info.durable) = (None, self.len, self.len);
         state.cover(self.file, 0, self.len);
+        self.published = true;
         Ok(())
+    }
+}
+
+impl Drop for OpenPack {
+    fn drop(&mut self) {
+        if !self.published
+            && let Some(inner) = self.store.upgrade()
+        {
+            inner.index.write().abandon(self.file, &self.entries);
+        }
     }
 }
 
@@ -355,8 +368,16 @@ impl Writer {
             Some(pack) => pack,
             none => none.insert(OpenPack::start(store)?),
         };
+        let from = pack.entries.len();
         pack.write(store, &self.frames)?;
-        if !self.copies {
+        if let Some(copies) = &mut self.copies {
+            copies.insert(pack.file);
+        } else {
+            let mut state = store.inner.index.write();
+            for (id, _) in &pack.entries[from..] {
+                state.pending.remove(id);
+            }
+            drop(state);
             store.inner.note_written(pack.file);
         }
         self.frames.clear();
@@ -421,11 +442,16 @@ pub(super) struct Copier {
 
 impl Default for Copier {
     fn default() -> Self {
-        Self { writer: Writer { copies: true, ..Writer::default() } }
+        Self { writer: Writer { copies: Some(BTreeSet::new()), ..Writer::default() } }
     }
 }
 
 impl Copier {
+    /// Whether a file is one of its packs.
+    pub(super) fn writes(&self, file: u32) -> bool {
+        self.writer.copies.as_ref().is_some_and(|files| files.contains(&file))
+    }
+
     /// Copies one object, as it is encoded.
     pub(super) fn add(&mut self, store: &Store, object: Stored) -> Result<()> {
         self.writer.add(object)?;

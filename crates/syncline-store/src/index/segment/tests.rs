@@ -35,12 +35,12 @@ fn every_entry_is_found_and_nothing_else() {
         assert_eq!(segment.covers, covers());
         assert_eq!(segment.iter(&memory).collect::<Result<Vec<_>>>().unwrap(), all);
         for (n, (id, loc)) in all.iter().enumerate() {
-            assert_eq!(segment.find(&memory, id).unwrap(), Some((n as u64, *loc)));
+            assert_eq!(segment.places(&memory, id).unwrap(), [(n as u64, *loc)]);
             assert_eq!(segment.with_prefix(&memory, id.prefix_u64()).unwrap(), [(*id, *loc)]);
         }
         let absent = (0..5000u64).map(|n| Hash::of(&(n + 1_000_000).to_le_bytes()));
         let passed = absent.filter(|id| {
-            assert_eq!(segment.find(&memory, id).unwrap(), None);
+            assert_eq!(segment.places(&memory, id).unwrap(), []);
             segment.may_have(id)
         });
         assert!(passed.count() < 200, "the filter lets too much through");
@@ -59,16 +59,21 @@ fn ids_that_share_a_prefix_are_all_found_across_blocks() {
     all.sort_unstable_by_key(|entry| entry.0);
     let (memory, segment) = written(&all);
     assert_eq!(segment.with_prefix(&memory, all[600].0.prefix_u64()).unwrap().len(), 301);
-    assert!(all.iter().all(|(id, _)| segment.find(&memory, id).unwrap().is_some()));
+    assert!(all.iter().all(|(id, _)| !segment.places(&memory, id).unwrap().is_empty()));
 }
 
 #[test]
-fn the_first_of_equal_ids_wins() {
-    let mut all = entries(10);
-    all.insert(3, (all[3].0, Loc { offset: 999, ..all[3].1 }));
+fn every_place_of_an_id_is_kept_once() {
+    let mut all = entries(300);
+    let (id, first) = all[127];
+    let (second, third) = (Loc { offset: 999, ..first }, Loc { file: 0, offset: 7, depth: 9, ..first });
+    for loc in [third, first, second] {
+        all.insert(128, (id, loc));
+    }
     let (memory, segment) = written(&all);
-    assert_eq!(segment.entries, 10);
-    assert_eq!(segment.find(&memory, &all[3].0).unwrap().unwrap().1.offset, 999);
+    assert_eq!(segment.entries, 302);
+    assert_eq!(segment.places(&memory, &id).unwrap(), [(127, first), (128, second), (129, third)]);
+    assert_eq!(segment.places(&memory, &all[131].0).unwrap(), [(130, all[131].1)]);
 }
 
 #[test]
@@ -85,8 +90,8 @@ fn damage_is_an_error_never_a_wrong_answer() {
         memory.put(&name, bad.into()).unwrap();
         let Ok(segment) = Segment::open(&memory, &name, size) else { continue };
         for (id, loc) in all.iter().step_by(40) {
-            if let Ok(found) = segment.find(&memory, id) {
-                assert_eq!(found.map(|found| found.1), Some(*loc));
+            if let Ok(found) = segment.places(&memory, id) {
+                assert_eq!(found.into_iter().map(|found| found.1).collect::<Vec<_>>(), [*loc]);
             }
         }
         memory.delete(&name).unwrap();

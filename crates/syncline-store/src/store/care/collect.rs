@@ -47,7 +47,7 @@ impl Default for GcOptions {
 pub struct GcReport {
     /// Objects that stay because they were marked, or are bases of such.
     pub live_objects: u64,
-    /// Objects that nothing marked.
+    /// Objects that nothing marked, and further copies of those that stay.
     pub dead_objects: u64,
     /// Files whose live objects were copied.
     pub files_rewritten: u64,
@@ -185,8 +185,8 @@ impl Store {
             if loc.depth == 0 || marker.is_live(ordinal) {
                 continue;
             }
-            if whole.translate(loc).is_some_and(|loc| !going.contains(&loc.file)) {
-                match marker.mark_bases(&id) {
+            if let Some(loc) = whole.translate(loc).filter(|loc| !going.contains(&loc.file)) {
+                match marker.mark_bases(&id, Some(loc)) {
                     // A dead object that is damaged or lacks its base already keeps nothing alive.
                     Err(error)
                         if matches!(error.kind(), syncline_base::Kind::Corrupt | syncline_base::Kind::NotFound) => {}
@@ -242,11 +242,11 @@ impl Store {
     }
 
     fn is_live_here(&self, marker: &Marker<'_>, whole: &Open, object: &Stored, at: Loc) -> Result<bool> {
-        let found = whole.segment.find(&*self.inner.backend, &object.id)?;
-        let Some((ordinal, loc)) = found.and_then(|(ordinal, loc)| Some((ordinal, whole.translate(loc)?))) else {
-            return Ok(false);
-        };
-        Ok((loc.file, loc.offset, loc.slot) == (at.file, at.offset, at.slot) && marker.is_live(ordinal))
+        let places = whole.segment.places(&*self.inner.backend, &object.id)?;
+        Ok(places.into_iter().any(|(ordinal, loc)| {
+            let here = |loc: Loc| (loc.file, loc.offset, loc.slot) == (at.file, at.offset, at.slot);
+            marker.is_live(ordinal) && whole.translate(loc).is_some_and(here)
+        }))
     }
 
     /// Deletes the files of `due` that were emptied in this run, and the notes whose files are all gone.

@@ -1,16 +1,19 @@
 //! Marking: which objects are live. Two bits for each object of the index, however many there are: one for what was
 //! marked, one for what a marked object is a patch on. They are apart because a base that is later marked itself must still
-//! count as not seen: its children have to be walked.
+//! count as not seen: its children have to be walked. Of an object that lies in several places one is marked; the others are dead.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use syncline_base::Hash;
 use syncline_base::hash::IdSet;
+use syncline_base::{Hash, Kind};
 
 use super::Store;
 use crate::error::Result;
+use crate::frame::Stored;
 use crate::index::{Open, Place};
+use crate::pack::Loc;
 
 /// Says what is live.
 pub struct Marker<'a> {
@@ -18,6 +21,8 @@ pub struct Marker<'a> {
     pub(super) whole: Option<Arc<Open>>,
     marked: Vec<u64>,
     bases: Vec<u64>,
+    /// Files that go in any case: of two copies the one that is in no such file is marked, and need not be copied.
+    condemned: BTreeSet<u32>,
     /// Marked objects that came after the collection had started: they stay in any case.
     newer: IdSet,
 }
@@ -34,7 +39,11 @@ impl<'a> Marker<'a> {
     pub(super) fn new(store: &'a Store, whole: Option<Arc<Open>>) -> Self {
         let entries = whole.as_ref().map_or(0, |open| open.segment.entries);
         let words = usize::try_from(entries.div_ceil(64)).expect("an index that was written fits in memory by the bit");
-        Self { store, whole, marked: vec![0; words], bases: vec![0; words], newer: IdSet::default() }
+        let files = whole.iter().flat_map(|open| &open.files);
+        let state = store.inner.index.read();
+        let condemned = files.copied().filter(|file| state.files[*file as usize].condemned).collect();
+        drop(state);
+        Self { store, whole, marked: vec![0; words], bases: vec![0; words], condemned, newer: IdSet::default() }
     }
 
     /// Marks an object, and what it is a patch on. True the first time: then walk into its children. An object that was only
@@ -43,35 +52,60 @@ impl<'a> Marker<'a> {
     /// # Errors
     /// `NotFound` when the object is not there, or the backend's.
     pub fn mark(&mut self, id: &Hash) -> Result<bool> {
-        let (first, depth) = self.set(id)?;
-        if first && depth > 0 {
-            self.mark_bases(id)?;
+        let Some((ordinal, loc)) = self.kept(id)? else {
+            let depth = self.depth_outside(id)?;
+            let first = self.newer.insert(*id);
+            if first && depth > 0 {
+                self.mark_bases(id, None)?;
+            }
+            return Ok(first);
+        };
+        let first = set_bit(&mut self.marked, ordinal);
+        if first && loc.depth > 0 {
+            self.mark_bases(id, Some(loc))?;
         }
         Ok(first)
     }
 
-    /// Marks what an object is a patch on.
-    pub(super) fn mark_bases(&mut self, id: &Hash) -> Result<()> {
-        let mut next = vec![*id];
-        while let Some(id) = next.pop() {
-            let object = self.store.inner.load_one(&id)?;
+    /// Marks what an object is a patch on, where it lies at `loc`: another copy of it may be a patch on something else.
+    pub(super) fn mark_bases(&mut self, id: &Hash, loc: Option<Loc>) -> Result<()> {
+        let mut next = vec![(*id, loc)];
+        while let Some((id, loc)) = next.pop() {
+            let object = self.load(&id, loc)?;
             for base in self.store.inner.bases_of(&object)?.iter() {
-                let depth = match self.ordinal(base)? {
+                match self.kept(base)? {
                     // Unless somebody has been here: then the rest of the chain is marked too.
-                    Some((ordinal, depth)) => depth * u8::from(set_bit(&mut self.bases, ordinal)),
-                    None => self.depth_outside(base)?,
-                };
-                if depth > 0 {
-                    next.push(*base);
+                    Some((ordinal, loc)) if set_bit(&mut self.bases, ordinal) && loc.depth > 0 => {
+                        next.push((*base, Some(loc)));
+                    }
+                    None if self.depth_outside(base)? > 0 => next.push((*base, None)),
+                    _ => {}
                 }
             }
         }
         Ok(())
     }
 
-    fn ordinal(&self, id: &Hash) -> Result<Option<(u64, u8)>> {
+    fn load(&self, id: &Hash, loc: Option<Loc>) -> Result<Stored> {
+        let inner = &self.store.inner;
+        match loc.map(|loc| inner.load_here(id, &loc)) {
+            Some(Err(error)) if !matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Err(error),
+            Some(Ok(object)) => Ok(object),
+            _ => inner.load_one(id),
+        }
+    }
+
+    /// The place of an object that stays if the object does, and the ordinal of its entry.
+    fn kept(&self, id: &Hash) -> Result<Option<(u64, Loc)>> {
         let Some(open) = &self.whole else { return Ok(None) };
-        Ok(open.segment.find(&*self.store.inner.backend, id)?.map(|(ordinal, loc)| (ordinal, loc.depth)))
+        let places = open.segment.places(&*self.store.inner.backend, id)?;
+        let known = |(ordinal, loc): (u64, Loc)| Some((ordinal, open.translate(loc)?));
+        // First by depth: patches on it find it below themselves only there.
+        let kept = places
+            .into_iter()
+            .filter_map(known)
+            .min_by_key(|(ordinal, loc)| (loc.depth, self.condemned.contains(&loc.file), *ordinal));
+        Ok(kept)
     }
 
     fn depth_outside(&self, id: &Hash) -> Result<u8> {
@@ -80,14 +114,6 @@ impl<'a> Marker<'a> {
             Some(Place::At(loc)) => Ok(loc.depth),
             None => Err(self.store.inner.missing(id)),
         }
-    }
-
-    fn set(&mut self, id: &Hash) -> Result<(bool, u8)> {
-        let Some((ordinal, depth)) = self.ordinal(id)? else {
-            let depth = self.depth_outside(id)?;
-            return Ok((self.newer.insert(*id), depth));
-        };
-        Ok((set_bit(&mut self.marked, ordinal), depth))
     }
 
     /// Whether the object of this ordinal stays.

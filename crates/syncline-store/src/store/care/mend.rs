@@ -13,8 +13,8 @@ use syncline_base::Hash;
 
 use crate::error::Result;
 use crate::frame::Stored;
-use crate::index::{JOURNALS, PACKS, Place};
-use crate::pack;
+use crate::index::{JOURNALS, PACKS};
+use crate::pack::{self, Loc};
 use crate::store::Store;
 use crate::store::write::Copier;
 
@@ -107,7 +107,7 @@ impl Store {
                     if self.get(&object.id).is_err() {
                         lost.insert(object.id);
                     }
-                } else if !self.lies_elsewhere(&object, going)? {
+                } else if !self.lies_elsewhere(copier, &object, going)? {
                     mended.copied += 1;
                     copier.add(self, object)?;
                 }
@@ -123,14 +123,20 @@ impl Store {
         Ok(forget || lost.is_empty())
     }
 
-    /// Whether a good copy of an object lies in a file that stays.
-    fn lies_elsewhere(&self, object: &Stored, going: &BTreeSet<u32>) -> Result<bool> {
-        Ok(match self.inner.index.find(&object.id)? {
-            Some(Place::At(loc)) if !going.contains(&loc.file) => {
-                let copy = self.inner.load_at(&object.id, &loc);
-                copy.is_ok_and(|copy| self.inner.is_whole(&copy).is_ok_and(|whole| whole))
-            }
-            _ => false,
-        })
+    /// Whether a good copy of an object lies in a file that stays, or that `copier` will have published before anything is deleted.
+    /// What somebody else is writing may never be published.
+    fn lies_elsewhere(&self, copier: &Copier, object: &Stored, going: &BTreeSet<u32>) -> Result<bool> {
+        let index = &self.inner.index;
+        let mut places = index.all(&object.id)?;
+        {
+            let state = index.read();
+            let stays = |loc: &Loc| state.files[loc.file as usize].upload.is_none() && !state.is_unsure(loc);
+            places.retain(|loc| !going.contains(&loc.file) && (copier.writes(loc.file) || stays(loc)));
+        }
+        let good = |loc: &Loc| {
+            let copy = self.inner.load_at(&object.id, loc);
+            copy.is_ok_and(|copy| self.inner.is_whole(&copy).is_ok_and(|whole| whole))
+        };
+        Ok(places.iter().any(good))
     }
 }

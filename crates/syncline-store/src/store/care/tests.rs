@@ -16,7 +16,7 @@ use crate::store::Options;
 use crate::store::tests::{noise, small, text};
 
 #[derive(Debug, Default)]
-struct Manual(std::sync::atomic::AtomicU64);
+pub(super) struct Manual(pub(super) std::sync::atomic::AtomicU64);
 
 impl Clock for Manual {
     fn now_ms(&self) -> u64 {
@@ -28,20 +28,20 @@ impl Clock for Manual {
     fn sleep(&self, _: std::time::Duration) {}
 }
 
-fn findings(store: &Store, deep: bool) -> Vec<Finding> {
+pub(super) fn findings(store: &Store, deep: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     let checked = store.verify(deep, &mut |finding| found.push(finding)).unwrap();
     assert_eq!(checked.findings, found.len() as u64);
     found
 }
 
-fn collect(store: &Store, grace_ms: u64, live: &[Hash]) -> GcReport {
+pub(super) fn collect(store: &Store, grace_ms: u64, live: &[Hash]) -> GcReport {
     let options = GcOptions { grace_ms, min_live_percent: 50 };
     store.gc::<Error>(&options, |marker| live.iter().try_for_each(|id| marker.mark(id).map(drop))).unwrap()
 }
 
 /// A store with packs, journals, segments and chains; and what is in it.
-fn filled(memory: &Memory) -> (Store, BTreeMap<Hash, Vec<u8>>) {
+pub(super) fn filled(memory: &Memory) -> (Store, BTreeMap<Hash, Vec<u8>>) {
     let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
     let mut all = BTreeMap::new();
     let mut keep = |bytes: Vec<u8>, id: Hash| drop(all.insert(id, bytes));
@@ -76,7 +76,7 @@ fn a_whole_store_verifies_clean() {
 }
 
 /// Flips a bit of a stored file behind the store's back.
-fn flip(memory: &Memory, name: &str, at: u64) {
+pub(super) fn flip(memory: &Memory, name: &str, at: u64) {
     let size = memory.size(name).unwrap().unwrap();
     let mut bytes = memory.read(name, 0..size).unwrap().to_vec();
     bytes[usize::try_from(at).unwrap()] ^= 4;

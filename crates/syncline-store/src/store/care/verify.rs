@@ -121,7 +121,7 @@ impl Store {
     fn indexed_in(&self, file: u32, from: u64, to: u64) -> Result<BTreeSet<Hash>> {
         let within = |loc: &pack::Loc| loc.file == file && (from..to).contains(&u64::from(loc.offset));
         let state = self.inner.index.read();
-        let mut found: BTreeSet<Hash> = state.tail.iter().filter(|(_, loc)| within(loc)).map(|(id, _)| *id).collect();
+        let mut found: BTreeSet<Hash> = state.tail.iter().filter(|(_, loc)| within(loc)).map(|(id, _)| id).collect();
         let segments = Arc::clone(&state.segments);
         drop(state);
         for open in segments.iter() {

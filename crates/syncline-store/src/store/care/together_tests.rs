@@ -1,0 +1,193 @@
+//! Care beside writers, and care that fails half-way: nobody loses what it may count on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use syncline_base::{Hash, Kind};
+
+use super::tests::{Manual, collect, filled, findings, flip};
+use super::{GcOptions, Store};
+use crate::backend::Backend;
+use crate::backend::memory::Memory;
+use crate::backend::wrap::{Call, Fault, Faults, Op};
+use crate::error::Error;
+use crate::store::Options;
+use crate::store::tests::{noise, small};
+
+fn seeded(seed: u64) -> Options {
+    Options { seed: Some(seed), ..small() }
+}
+
+/// A place where the next `failing` packs cannot be published.
+fn refusing(memory: &Memory, failing: &Arc<AtomicU32>) -> Arc<dyn Backend> {
+    let (failing, mut made) = (Arc::clone(failing), BTreeSet::new());
+    let plan = move |call: &Call<'_>| {
+        // An upload is made with a call of the same kind.
+        let publish = call.op == Op::Publish && call.name.starts_with("packs/") && !made.insert(call.name.to_owned());
+        let fails =
+            publish && failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if fails { Fault::Fail(Kind::Unavailable) } else { Fault::None }
+    };
+    Arc::new(Faults::new(Arc::new(memory.clone()), plan))
+}
+
+#[test]
+fn mending_that_failed_is_done_again_by_the_same_store() {
+    let memory = Memory::new();
+    let (_, all) = filled(&memory);
+    let (name, size) = memory.list("packs/").unwrap().remove(0);
+    flip(&memory, &name, size / 2);
+    let failing = Arc::new(AtomicU32::new(0));
+    let store = Store::open(refusing(&memory, &failing), seeded(5)).unwrap();
+    let readable: Vec<&Hash> = all.keys().filter(|id| store.get(id).is_ok()).collect();
+    assert!(readable.len() > all.len() / 2);
+    failing.store(1, Ordering::Relaxed);
+    let files = [name].into();
+    assert_eq!(store.mend(&files, true).unwrap_err().kind(), Kind::Unavailable);
+    assert!(store.mend(&files, true).unwrap().copied > 0);
+    assert!(store.inner.index.read().files.iter().all(|file| file.upload.is_none()), "an upload is kept for nothing");
+    drop(store);
+    let again = Store::open(Arc::new(memory), seeded(6)).unwrap();
+    assert!(readable.iter().all(|id| again.get(id).unwrap() == all[id]));
+    assert_eq!(findings(&again, true), []);
+}
+
+#[test]
+fn what_a_collection_copied_in_vain_is_stored_again() {
+    let memory = Memory::without_append();
+    let clock = Arc::new(Manual::default());
+    let failing = Arc::new(AtomicU32::new(0));
+    let options = |seed| Options { clock: clock.clone(), ..seeded(seed) };
+    let hub = Store::create(refusing(&memory, &failing), options(1)).unwrap();
+    let ids: Vec<Hash> = (0..50).map(|n| hub.put(&noise(n, 3000)).unwrap()).collect();
+    hub.flush().unwrap();
+    failing.store(1, Ordering::Relaxed);
+    let options_gc = GcOptions { grace_ms: 100_000, min_live_percent: 50 };
+    let failed = hub.gc::<Error>(&options_gc, |marker| marker.mark(&ids[7]).map(drop));
+    assert_eq!(failed.unwrap_err().kind(), Kind::Unavailable);
+    let other = Store::open(Arc::new(memory.clone()), options(2)).unwrap();
+    for _ in 0..2 {
+        collect(&other, 100_000, &[]);
+        clock.0.fetch_add(100_000, Ordering::Relaxed);
+    }
+    let session = hub.work();
+    session.put(&noise(7, 3000)).unwrap();
+    // It may be told that what it found was taken.
+    if session.flush().is_err() {
+        session.put(&noise(7, 3000)).unwrap();
+        session.flush().unwrap();
+    }
+    let again = Store::open(Arc::new(memory), options(3)).unwrap();
+    assert_eq!(again.get(&ids[7]).unwrap(), noise(7, 3000));
+}
+
+#[test]
+fn an_import_that_is_given_up_hides_nothing_of_others() {
+    let memory = Memory::new();
+    let options = |seed| Options { fold_objects: 1, ..seeded(seed) };
+    let writer = Store::create(Arc::new(memory.clone()), options(1)).unwrap();
+    let import = Store::open(Arc::new(memory.clone()), options(2)).unwrap();
+    let (before, mut after) = (noise(1, 20_000), noise(1, 20_000));
+    after[5] ^= 1;
+    let id = import.put(&after).unwrap();
+    for n in 2..80 {
+        import.put(&noise(n, 3000)).unwrap();
+    }
+    assert!(!import.inner.index.read().pending.contains_key(&id), "it is not in the upload");
+    let base = writer.put(&before).unwrap();
+    assert_eq!(writer.put_with_base(&after, &base).unwrap(), id);
+    assert_eq!(writer.get_encoded(&id).unwrap().depth, 1);
+    writer.flush().unwrap();
+    writer.swap_head(&writer.head().unwrap().1, id.as_bytes()).unwrap();
+    // The import catches up, and writes a part of the index.
+    import.head().unwrap();
+    import.missing(&[Hash::of(b"nothing")]).unwrap();
+    assert!(!import.inner.index.read().segments.is_empty());
+    drop(import);
+    let again = Store::open(Arc::new(memory), options(3)).unwrap();
+    assert_eq!(again.get(&id).unwrap(), after);
+    assert_eq!(findings(&again, true), []);
+}
+
+#[test]
+fn what_is_taken_back_does_not_take_along_what_lies_elsewhere() {
+    let memory = Memory::new();
+    let options = |seed| Options { fold_objects: 1 << 20, ..seeded(seed) };
+    let reader = Store::create(Arc::new(memory.clone()), options(1)).unwrap();
+    let writer = Store::open(Arc::new(memory.clone()), options(2)).unwrap();
+    let packer = Store::open(Arc::new(memory.clone()), Options { spill_bytes: 1, ..options(3) }).unwrap();
+    let id = packer.put(&noise(1, 20_000)).unwrap();
+    packer.flush().unwrap();
+    assert_eq!(memory.list("packs/").unwrap().len(), 1);
+    assert!(reader.contains(&id).unwrap());
+    writer.put(&noise(1, 20_000)).unwrap();
+    writer.flush().unwrap();
+    let nothing = Hash::of(b"nothing");
+    assert!(!reader.contains(&nothing).unwrap());
+    // As after a sync that failed.
+    let (journal, _) = memory.list("journal/").unwrap().remove(0);
+    memory.append(&journal, 0, &[]).unwrap();
+    assert!(!reader.contains(&nothing).unwrap());
+    assert_eq!(reader.get(&id).unwrap(), noise(1, 20_000));
+}
+
+/// What is put again while its file waits to be deleted is found in the new place when the old one goes, by everybody.
+#[test]
+fn deleting_one_copy_does_not_hide_another_that_somebody_counts_on() {
+    let (before, mut after) = (noise(1, 20_000), noise(1, 20_000));
+    after[5] ^= 1;
+    for patch in [true, false] {
+        let memory = Memory::new();
+        let clock = Arc::new(Manual::default());
+        let options = |seed| Options { clock: clock.clone(), ..seeded(seed) };
+        let writer = Store::create(Arc::new(memory.clone()), options(1)).unwrap();
+        let other = Store::open(Arc::new(memory.clone()), options(2)).unwrap();
+        let id = writer.put(&after).unwrap();
+        writer.flush().unwrap();
+        collect(&other, 100_000, &[]);
+        clock.0.fetch_add(100_000, Ordering::Relaxed);
+        let session = writer.work();
+        session.contains(&Hash::of(b"nothing")).unwrap();
+        let base = session.put(&before).unwrap();
+        session.flush().unwrap();
+        if patch {
+            session.put_with_base(&after, &base).unwrap()
+        } else {
+            session.put(&after).unwrap()
+        };
+        session.flush().unwrap();
+        assert!(collect(&other, 100_000, &[base]).files_deleted > 0);
+        session.flush().unwrap();
+        let again = Store::open(Arc::new(memory), options(3)).unwrap();
+        assert_eq!(again.get(&id).unwrap(), after);
+        assert_eq!(findings(&again, true), []);
+    }
+}
+
+#[test]
+fn a_collection_keeps_the_bases_of_the_copy_that_it_keeps() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let (before, mut after) = (noise(1, 20_000), noise(1, 20_000));
+    after[5] ^= 1;
+    let base = store.put(&before).unwrap();
+    store.flush().unwrap();
+    let id = store.put_with_base(&after, &base).unwrap();
+    for n in 2..60 {
+        store.put(&noise(n, 3000)).unwrap();
+    }
+    store.flush().unwrap();
+    // Condemned, so that it is stored again when it is put; the base is not.
+    collect(&store, 1000, &[base]);
+    let report = store.gc::<Error>(&GcOptions { grace_ms: 0, min_live_percent: 50 }, |marker| {
+        store.put(&after)?;
+        assert!(store.inner.index.read().pending.contains_key(&id), "it was not stored again");
+        marker.mark(&id).map(drop)
+    });
+    assert!(report.unwrap().files_deleted > 0);
+    // Killed before it is flushed.
+    drop(store);
+    let again = Store::open(Arc::new(memory), seeded(2)).unwrap();
+    assert_eq!(again.get(&id).unwrap(), after);
+}
