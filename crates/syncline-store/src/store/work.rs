@@ -123,17 +123,14 @@ impl Store {
             return Ok(());
         }
         // What was not condemned at the last look stays for a grace period from then on, which is far longer than this.
-        let now = inner.options.clock.monotonic();
-        let due = {
-            let mut looked = inner.looked.lock().expect("no code panics while it holds the time");
-            let due = now.saturating_sub(*looked) >= LOOK;
-            if due {
+        // Who comes while another work looks waits for it: what was not seen yet is not known to stay.
+        {
+            let mut looked = inner.looked.lock().expect("no code panics while it looks");
+            let now = inner.options.clock.monotonic();
+            if now.saturating_sub(*looked) >= LOOK {
+                inner.index.refresh()?;
                 *looked = now;
             }
-            due
-        };
-        if due {
-            inner.index.refresh()?;
         }
         let stay = || {
             let (counted, state) = (self.work.counted(), inner.index.read());

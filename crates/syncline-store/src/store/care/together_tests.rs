@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use syncline_base::{Hash, Kind};
 
@@ -190,4 +190,39 @@ fn a_collection_keeps_the_bases_of_the_copy_that_it_keeps() {
     drop(store);
     let again = Store::open(Arc::new(memory), seeded(2)).unwrap();
     assert_eq!(again.get(&id).unwrap(), after);
+}
+
+/// A look at what was collected that fails is no look.
+#[test]
+fn a_look_that_failed_is_taken_again() {
+    let memory = Memory::new();
+    let clock = Arc::new(Manual::default());
+    let options = |seed| Options { clock: clock.clone(), ..seeded(seed) };
+    let failing = Arc::new(AtomicBool::new(false));
+    let place = {
+        let failing = Arc::clone(&failing);
+        let plan = move |call: &Call<'_>| {
+            let fails = call.op == Op::List && call.name == "index/" && failing.swap(false, Ordering::Relaxed);
+            if fails { Fault::Fail(Kind::Unavailable) } else { Fault::None }
+        };
+        Faults::new(Arc::new(memory.clone()), plan)
+    };
+    let server = Store::create(Arc::new(place), options(1)).unwrap();
+    let ids: Vec<Hash> = (0..100).map(|n| server.put(&noise(n, 3000)).unwrap()).collect();
+    server.flush().unwrap();
+    let other = Store::open(Arc::new(memory), options(2)).unwrap();
+    for _ in 0..2 {
+        collect(&other, 100_000, &[]);
+        clock.0.fetch_add(100_000, Ordering::Relaxed);
+    }
+    let (one, two) = (server.work(), server.work());
+    one.put(&noise(7, 3000)).unwrap();
+    failing.store(true, Ordering::Relaxed);
+    assert_eq!(one.flush().unwrap_err().kind(), Kind::Unavailable);
+    assert!(!failing.load(Ordering::Relaxed));
+    two.put(&noise(8, 3000)).unwrap();
+    assert_eq!(two.flush().unwrap_err().kind(), Kind::Conflict);
+    two.put(&noise(8, 3000)).unwrap();
+    two.flush().unwrap();
+    assert_eq!(other.get(&ids[8]).unwrap(), noise(8, 3000));
 }
