@@ -298,6 +298,21 @@ fn a_pack_whose_publishing_was_not_answered_is_published() {
 }
 
 #[test]
+fn a_pack_for_which_there_is_no_thread_is_published_all_the_same() {
+    for memory in [Memory::new(), Memory::without_append()] {
+        let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+        let ids: Vec<Hash> = (0..75).map(|n| store.put(&noise(n, 3000)).unwrap()).collect();
+        let mut writer = store.writer();
+        let pack = writer.pack.take().unwrap();
+        writer.publish_beside(&store, pack, |_| Err(std::io::ErrorKind::WouldBlock.into())).unwrap();
+        drop(writer);
+        store.flush().unwrap();
+        let again = Store::open(Arc::new(memory), small()).unwrap();
+        assert!(ids.iter().all(|id| again.get(id).is_ok()));
+    }
+}
+
+#[test]
 fn what_another_process_wrote_and_took_back_is_not_believed() {
     let directory = tempfile::tempdir().unwrap();
     let place: Arc<dyn Backend> = Arc::new(Directory::new(directory.path()));

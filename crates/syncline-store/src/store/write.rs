@@ -1,7 +1,8 @@
 //! Putting objects: encoding, framing, and spilling to packs.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, MutexGuard, Weak};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub(super) struct Writer {
 
 /// How publishing on the side ended: with the pack back when it failed.
 type Published = std::result::Result<(), Box<(OpenPack, Error)>>;
+/// What publishes a pack on the side.
+type Publish = Box<dyn FnOnce() -> Published + Send>;
 
 /// A pack that is being written. Dropped before it is published, it takes along what the index knows of it.
 #[derive(Debug)]
@@ -384,21 +387,52 @@ impl Writer {
         self.frame_bytes = 0;
         if pack.len >= store.inner.options.pack_bytes {
             self.wait_published();
-            let mut pack = self.pack.take().expect("it was there a line above");
+            let pack = self.pack.take().expect("it was there a line above");
             if !self.failed.is_empty() {
                 // In order: a pack must not become visible before those that hold its bases.
                 let error = self.failed[0].1.clone();
                 self.failed.push((pack, error));
                 return self.publish_failed(store);
             }
-            let shared = Arc::clone(&store.inner);
-            let publish = move || pack.publish(&shared.index).map_err(|error| Box::new((pack, error)));
-            let thread = task::spawn("publish-pack", publish);
-            self.publishing = Some(
-                thread.map_err(|error| Error::io("starting a thread", "publish-pack", &store.inner.place, &error))?,
-            );
+            return self.publish_beside(store, pack, |publish| task::spawn("publish-pack", publish));
         }
         Ok(())
+    }
+
+    /// Publishes a pack while the next one is filled; at once where no thread can be had. It holds what others have put, whose
+    /// flush must not say that it is durable because the pack is forgotten.
+    pub(super) fn publish_beside(
+        &mut self,
+        store: &Store,
+        pack: OpenPack,
+        spawn: impl FnOnce(Publish) -> io::Result<JoinHandle<Published>>,
+    ) -> Result<()> {
+        let (slot, shared) = (Arc::new(Mutex::new(Some(pack))), Arc::clone(&store.inner));
+        let take = |slot: &Mutex<Option<OpenPack>>| {
+            let pack = slot.lock().expect("no code panics while it holds the pack").take();
+            pack.expect("it is taken once: by the thread, or because there is none")
+        };
+        let publish = {
+            let slot = Arc::clone(&slot);
+            move || {
+                let mut pack = take(&slot);
+                pack.publish(&shared.index).map_err(|error| Box::new((pack, error)))
+            }
+        };
+        match spawn(Box::new(publish)) {
+            Ok(thread) => {
+                self.publishing = Some(thread);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no thread to publish a pack with: putting waits for it");
+                self.publish_now(store, take(&slot))
+            }
+        }
+    }
+
+    fn publish_now(&mut self, store: &Store, mut pack: OpenPack) -> Result<()> {
+        pack.publish(&store.inner.index).inspect_err(|error| self.failed.push((pack, error.clone())))
     }
 
     /// Waits for the pack that is being published on the side.
@@ -423,8 +457,10 @@ impl Writer {
     pub(super) fn finish_packs(&mut self, store: &Store) -> Result<()> {
         self.wait_published();
         self.publish_failed(store)?;
-        let Some(mut pack) = self.pack.take() else { return Ok(()) };
-        pack.publish(&store.inner.index).inspect_err(|error| self.failed.push((pack, error.clone())))
+        match self.pack.take() {
+            Some(pack) => self.publish_now(store, pack),
+            None => Ok(()),
+        }
     }
 
     /// Closes the frame of small objects, and says whether what is ready goes into packs.
