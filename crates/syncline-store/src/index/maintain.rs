@@ -33,6 +33,18 @@ impl Index {
         Ok(())
     }
 
+    /// As `maintain`, for who has made durable what the index is about: that it lags behind costs others some reading, and is no
+    /// reason to say that anything failed.
+    pub(crate) fn maintain_quietly(&self) {
+        // Most often somebody else has merged or collected what this process knew: then it catches up.
+        if let Err(error) = self.maintain() {
+            tracing::warn!(%error, "the index stays in memory");
+            if let Err(error) = self.refresh() {
+                tracing::warn!(%error, "what others have changed was not looked at");
+            }
+        }
+    }
+
     /// As `maintain` within a refresh, where it only saves memory and time later: a place that cannot be written to is no error.
     pub(super) fn fold_quietly(&self) {
         if let Err(error) = self.fold().and_then(|()| self.merge()) {

@@ -313,6 +313,38 @@ fn a_pack_for_which_there_is_no_thread_is_published_all_the_same() {
 }
 
 #[test]
+fn an_index_that_cannot_be_kept_up_fails_no_flush() {
+    let memory = Memory::new();
+    let full = Arc::new(AtomicBool::new(false));
+    let plan = {
+        let full = Arc::clone(&full);
+        move |call: &Call<'_>| {
+            let index = call.op == Op::Write && call.name.starts_with("index/");
+            if index && full.load(Ordering::Relaxed) { Fault::Short(0) } else { Fault::None }
+        }
+    };
+    let options = |seed| Options { fold_objects: 1, seed: Some(seed), ..small() };
+    let store = Store::create(Arc::new(Faults::new(Arc::new(memory.clone()), plan)), options(1)).unwrap();
+    let mut ids: Vec<Hash> = Vec::new();
+    let mut put = |n| {
+        ids.extend([store.put(&noise(n, 300)).unwrap(), store.put(&noise(n + 1, 300)).unwrap()]);
+        store.flush().unwrap();
+    };
+    put(0);
+    // Another process merges what this one knows.
+    let other = Store::open(Arc::new(memory.clone()), options(2)).unwrap();
+    other.inner.index.merge_all().unwrap();
+    put(2);
+    full.store(true, Ordering::Relaxed);
+    put(4);
+    full.store(false, Ordering::Relaxed);
+    put(6);
+    for store in [store, Store::open(Arc::new(memory), options(3)).unwrap()] {
+        assert!(ids.iter().all(|id| store.get(id).is_ok()));
+    }
+}
+
+#[test]
 fn what_another_process_wrote_and_took_back_is_not_believed() {
     let directory = tempfile::tempdir().unwrap();
     let place: Arc<dyn Backend> = Arc::new(Directory::new(directory.path()));

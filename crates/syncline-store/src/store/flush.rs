@@ -101,7 +101,8 @@ impl Store {
             }
             writer.finish_packs(self)?;
             drop(writer);
-            return self.inner.index.maintain();
+            self.inner.index.maintain_quietly();
+            return Ok(());
         }
         let frames = std::mem::take(&mut writer.frames);
         writer.frame_bytes = 0;
@@ -112,7 +113,8 @@ impl Store {
             writer.frames.splice(0..0, frames);
             return Err(error);
         }
-        self.inner.index.maintain()
+        self.inner.index.maintain_quietly();
+        Ok(())
     }
 
     /// Appends frames to the journal.
@@ -124,9 +126,7 @@ impl Store {
         let parts: Vec<Bytes> = frames.iter().flat_map(|built| built.parts.iter().cloned()).collect();
         // On an error `journal.at` stays empty, and the next append looks at the files anew: after a failed sync nobody knows what
         // of the journal is on the disk.
-        inner.backend.append(&position.name, position.len, &parts).inspect_err(|_| {
-            inner.index.write().files[position.file as usize].finished = true;
-        })?;
+        inner.backend.append(&position.name, position.len, &parts).inspect_err(|_| self.give_up(&position))?;
         let from = position.len;
         let mut state = inner.index.write();
         for built in frames {
@@ -144,7 +144,7 @@ impl Store {
         inner.note_written(position.file);
         self.note_mark(Some(position.mark()));
         if position.len >= inner.options.journal_bytes {
-            self.seal(&position)?;
+            self.seal_quietly(&position);
         } else {
             journal.at = Some(position);
         }
@@ -159,9 +159,22 @@ impl Store {
         {
             return Ok(last);
         }
+        let mut open = self.open_journals()?;
+        let found = open.pop_if(|newest| newest.len < inner.options.journal_bytes);
+        // Whose writer was stopped before it could close it. Nobody goes on with it, and only what is closed is collected.
+        open.iter().for_each(|left| self.seal_quietly(left));
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let name = self.new_name(JOURNALS);
+        Ok(Position { file: inner.index.write().file(&name), name, len: 0 })
+    }
+
+    /// The journals that can be gone on with, the newest last. Only under the lock.
+    fn open_journals(&self) -> Result<Vec<Position>> {
         let mark = self.newest_mark();
-        inner.index.refresh()?;
-        let mut state = inner.index.write();
+        self.inner.index.refresh()?;
+        let state = self.inner.index.read();
         // A journal that lacks bytes that were acknowledged stays as it is: they may come back, and verify must see the gap.
         let short = |file: &FileInfo| {
             mark.as_ref().is_some_and(|mark| *mark.journal == *file.name && file.end < mark.len)
@@ -172,13 +185,10 @@ impl Store {
             free && file.name.starts_with(JOURNALS) && !short(file)
         });
         // What lies beyond the last good frame was never acknowledged: the append cuts it off.
-        let newest = open.max_by(|a, b| a.1.name.cmp(&b.1.name));
-        let found = newest.map(|(number, file)| Position { name: file.name.to_string(), file: number, len: file.end });
-        if let Some(found) = found.filter(|found| found.len < inner.options.journal_bytes) {
-            return Ok(found);
-        }
-        let name = self.new_name(JOURNALS);
-        Ok(Position { file: state.file(&name), name, len: 0 })
+        let mut open: Vec<Position> =
+            open.map(|(number, file)| Position { name: file.name.to_string(), file: number, len: file.end }).collect();
+        open.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(open)
     }
 
     /// Makes durable what other processes have left in the open journal: what one of them could not make durable it has taken back
@@ -189,7 +199,7 @@ impl Store {
         let mut journal = inner.journal.lock().expect("no code panics while it holds the journal");
         let position = self.position(journal.at.take())?;
         if position.len > 0 {
-            inner.backend.append(&position.name, position.len, &[])?;
+            inner.backend.append(&position.name, position.len, &[]).inspect_err(|_| self.give_up(&position))?;
             let mut state = inner.index.write();
             let info = &mut state.files[position.file as usize];
             info.durable = info.durable.max(position.len);
@@ -200,16 +210,32 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the open journal. Only under the lock.
-    pub(super) fn seal_open(&self) -> Result<()> {
-        let mut journal = self.inner.journal.lock().expect("no code panics while it holds the journal");
-        let position = self.position(journal.at.take())?;
-        if position.len > 0 { self.seal(&position) } else { Ok(()) }
+    /// Notes that a journal could not be synced: the system says so only once, and the next sync tells nothing about what this one
+    /// has lost.
+    fn give_up(&self, position: &Position) {
+        self.inner.index.write().files[position.file as usize].finished = true;
     }
 
-    /// Ends a journal with a footer.
+    /// Ends all open journals. Only under the lock.
+    pub(super) fn seal_open(&self) -> Result<()> {
+        let mut journal = self.inner.journal.lock().expect("no code panics while it holds the journal");
+        journal.at = None;
+        self.open_journals()?.iter().try_for_each(|open| self.seal(open))
+    }
+
+    /// As `seal`, where nothing depends on it: what is in the journal is durable, and the next writer tries again.
+    fn seal_quietly(&self, position: &Position) {
+        if let Err(error) = self.seal(position) {
+            tracing::warn!(name = position.name, %error, "a journal could not be closed, which is tried again later");
+        }
+    }
+
+    /// Ends a journal with a footer. One without a frame stays: the next writer starts with it.
     fn seal(&self, position: &Position) -> Result<()> {
         let inner = &self.inner;
+        if position.len == 0 {
+            return Ok(());
+        }
         let mut entries: Vec<(Hash, Loc)> = Vec::new();
         pack::scan(&*inner.backend, &position.name, 0, position.len, &mut |at, len, frame| {
             let names: Vec<_> = frame.objects.iter().map(|object| (object.id, object.depth)).collect();

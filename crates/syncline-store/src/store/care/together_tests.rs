@@ -226,3 +226,41 @@ fn a_look_that_failed_is_taken_again() {
     two.flush().unwrap();
     assert_eq!(other.get(&ids[8]).unwrap(), noise(8, 3000));
 }
+
+/// A journal whose writer was killed before it could close it is closed by who comes next, and collected like any other.
+#[test]
+fn a_journal_that_was_left_open_is_closed_and_collected() {
+    for flush in [true, false] {
+        let memory = Memory::new();
+        let mut written = 0;
+        let plan = move |call: &Call<'_>| {
+            if call.op != Op::Write || !call.name.starts_with("journal/") {
+                return Fault::None;
+            }
+            let full = written >= small().journal_bytes;
+            written += call.bytes;
+            if full { Fault::Die } else { Fault::None }
+        };
+        let faults = Faults::new(Arc::new(memory.clone()), plan);
+        let store = Store::create(Arc::new(faults.clone()), seeded(1)).unwrap();
+        for n in 0..100 {
+            if faults.is_dead() {
+                break;
+            }
+            store.put(&noise(n, 3000)).unwrap();
+            let _ = store.flush();
+        }
+        assert!(faults.is_dead());
+        drop(store);
+        let (left, _) = memory.list("journal/").unwrap().remove(0);
+        let store = Store::open(Arc::new(memory.clone()), seeded(2)).unwrap();
+        let live = store.put(b"and on it goes").unwrap();
+        if flush {
+            store.flush().unwrap();
+        }
+        assert_eq!(findings(&store, true), []);
+        collect(&store, 0, &[live]);
+        assert_eq!(memory.size(&left).unwrap(), None);
+        assert!(Store::open(Arc::new(memory), seeded(3)).unwrap().contains(&live).unwrap());
+    }
+}
