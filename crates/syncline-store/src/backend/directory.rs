@@ -22,6 +22,8 @@ use crate::error::{Error, Result};
 use naming::Naming;
 
 mod naming;
+#[cfg(test)]
+mod tests;
 
 /// How many files are kept open for reading.
 const OPEN_FILES: usize = 256;
@@ -127,6 +129,8 @@ impl Directory {
         let path = self.inner.root.join("tmp").join(unique);
         Self::make_parent(&path)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        // For as long as it is open: it is no left-over then, however old. Where files cannot be locked its age has to do.
+        let _ = file.try_lock();
         Ok((path, file))
     }
 
@@ -369,11 +373,10 @@ impl Backend for Directory {
                 return Ok(());
             }
             for entry in fs::read_dir(top)? {
-                let entry = entry?;
-                let changed = entry.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                let age = u128::from(SystemClock.now_ms()).saturating_sub(changed.as_millis());
-                if age > u128::from(age_ms) {
-                    fs::remove_file(entry.path())?;
+                match clean_one(&entry?.path(), age_ms) {
+                    // Its writer was done with it meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    other => other?,
                 }
             }
             Ok(())
@@ -387,6 +390,20 @@ impl Directory {
         let path = self.inner.root.join("lock").join(name);
         Self::make_parent(&path)?;
         OpenOptions::new().write(true).create(true).truncate(false).open(path)
+    }
+}
+
+/// Removes a temporary file that is old and that nobody has open.
+fn clean_one(path: &Path, age_ms: u64) -> io::Result<()> {
+    let changed = fs::symlink_metadata(path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let age = u128::from(SystemClock.now_ms()).saturating_sub(changed.as_millis());
+    if age <= u128::from(age_ms) {
+        return Ok(());
+    }
+    let file = OpenOptions::new().write(true).open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(()),
+        _ => fs::remove_file(path),
     }
 }
 
