@@ -66,7 +66,11 @@ impl Index {
             return Ok(false);
         }
         for (name, size) in &notes {
-            self.condemn(&read_note(&self.backend.read(name, 0..*size)?, name)?);
+            match read_note(&self.backend.read(name, 0..*size)?, name) {
+                Ok(files) => self.condemn(&files),
+                // Then it condemns nothing: `verify` names it, and gc deletes it.
+                Err(error) => tracing::warn!(%error, "a note about files to be deleted is damaged"),
+            }
         }
         self.open_segments(&listed)?;
         let files: Vec<(u32, u64)> = self.note_files(&listed);
@@ -283,10 +287,18 @@ struct Note {
     files: Vec<String>,
 }
 
-/// The files that a note names.
+/// The files that a note names: packs and journals.
 pub(crate) fn read_note(text: &[u8], name: &str) -> Result<Vec<String>> {
     let note: Note = serde_json::from_slice(text).map_err(|error| Error::format(name, error.to_string()))?;
-    Ok(note.files)
+    let good = |file: &str| {
+        let own = file.strip_prefix(PACKS).or_else(|| file.strip_prefix(JOURNALS));
+        own.is_some_and(|own| !own.is_empty() && own.bytes().all(|b| matches!(b, b'-' | b'0'..=b'9' | b'a'..=b'f')))
+    };
+    // What it names is deleted one day.
+    match note.files.iter().find(|file| !good(file)) {
+        Some(other) => Err(Error::format(name, format!("it names {other:?}, which is neither a pack nor a journal"))),
+        None => Ok(note.files),
+    }
 }
 
 /// The note that names `files`.

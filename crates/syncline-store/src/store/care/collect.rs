@@ -127,11 +127,14 @@ impl Store {
         Ok(report)
     }
 
+    /// All notes. Those that cannot be read count for nothing, and are deleted: what they were about is condemned anew.
     fn notes(&self) -> Result<Vec<Note>> {
         let mut notes = Vec::new();
         for (name, size) in self.inner.backend.list(CONDEMNED)? {
-            let text = self.inner.backend.read(&name, 0..size)?;
-            notes.push((name.clone(), read_note(&text, &name)?));
+            match read_note(&self.inner.backend.read(&name, 0..size)?, &name) {
+                Ok(files) => notes.push((name, files)),
+                Err(_) => self.inner.backend.delete(&name)?,
+            }
         }
         Ok(notes)
     }

@@ -13,7 +13,7 @@ use syncline_base::Hash;
 
 use crate::error::Result;
 use crate::frame::Stored;
-use crate::index::{JOURNALS, PACKS};
+use crate::index::{CONDEMNED, JOURNALS, PACKS, read_note};
 use crate::pack::{self, Loc};
 use crate::store::Store;
 use crate::store::write::Copier;
@@ -35,8 +35,8 @@ pub struct Mended {
 
 impl Store {
     /// Rewrites `files`, which are those that `verify` names, without what is damaged in them. A file that holds an object of
-    /// which no good copy is left stays, unless `forget` is set: then the object is given up. Damaged files of other kinds
-    /// (the head) are left alone.
+    /// which no good copy is left stays, unless `forget` is set: then the object is given up. A damaged note of a collection is
+    /// deleted; damaged files of other kinds (the head) are left alone.
     ///
     /// # Errors
     /// `Unavailable` when another process collects or writes, or the backend's. Nothing is lost then; it may be called again.
@@ -60,7 +60,7 @@ impl Store {
                 .map(|f| f.0)
                 .collect()
         };
-        let mut mended = Mended::default();
+        let mut mended = Mended { files: self.drop_notes(files)?, ..Mended::default() };
         let mut copier = Copier::default();
         let mut emptied: Vec<(u32, Arc<str>)> = Vec::new();
         for &file in &going {
@@ -89,6 +89,20 @@ impl Store {
         emptied.iter().try_for_each(|(_, name)| self.inner.backend.delete(name))?;
         index.refresh()?;
         Ok(mended)
+    }
+
+    /// Deletes those notes of collections among `files` that cannot be read: they count for nothing.
+    fn drop_notes(&self, files: &BTreeSet<String>) -> Result<u64> {
+        let backend = &self.inner.backend;
+        let mut dropped = 0;
+        for name in files.iter().filter(|name| name.starts_with(CONDEMNED)) {
+            let Some(size) = backend.size(name)? else { continue };
+            if read_note(&backend.read(name, 0..size)?, name).is_err() {
+                backend.delete(name)?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
     }
 
     /// Copies what is whole in a file. False when the file must stay.

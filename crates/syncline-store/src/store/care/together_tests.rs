@@ -264,3 +264,42 @@ fn a_journal_that_was_left_open_is_closed_and_collected() {
         assert!(Store::open(Arc::new(memory), seeded(3)).unwrap().contains(&live).unwrap());
     }
 }
+
+/// Whatever byte of a note rots, the store works, `verify` names the note, and what takes care of the store gets rid of it.
+#[test]
+fn a_damaged_note_condemns_nothing_and_stops_nothing() {
+    let memory = Memory::new();
+    let store = Store::create(Arc::new(memory.clone()), small()).unwrap();
+    let ids: Vec<Hash> = (0..100).map(|n| store.put(&noise(n, 3000)).unwrap()).collect();
+    store.flush().unwrap();
+    collect(&store, 1_000_000, &ids[..1]);
+    let (note, size) = memory.list("gc/").unwrap().remove(0);
+    let good = memory.read(&note, 0..size).unwrap();
+    let mut named = 0;
+    for at in 0..good.len() {
+        let mut bad = good.to_vec();
+        bad[at] ^= 0x10;
+        memory.delete(&note).unwrap();
+        memory.put(&note, bad.into()).unwrap();
+        let store = Store::open(Arc::new(memory.clone()), seeded(2)).unwrap();
+        assert!(store.get(&ids[0]).is_ok());
+        let found = findings(&store, false);
+        assert!(found.iter().all(|finding| finding.file == note && finding.ids.is_empty()), "{found:?}");
+        named += found.len();
+    }
+    assert!(named > good.len() / 2, "{named} of {}", good.len());
+    for (mend, bad) in [(true, b"{\"files\":[\"head\"]}".to_vec()), (false, good[1..].to_vec())] {
+        memory.delete(&note).unwrap();
+        memory.put(&note, bad.into()).unwrap();
+        let store = Store::open(Arc::new(memory.clone()), seeded(3)).unwrap();
+        if mend {
+            assert_eq!(store.mend(&[note.clone()].into(), false).unwrap().files, 1);
+        } else {
+            collect(&store, 0, &ids[..1]);
+        }
+        assert_eq!(memory.size(&note).unwrap(), None);
+        assert_eq!(findings(&store, true), []);
+        assert!(store.get(&ids[0]).is_ok());
+    }
+    assert!(memory.size("store.json").unwrap().is_some());
+}

@@ -15,7 +15,7 @@ use syncline_base::{Hash, Kind, task};
 
 use crate::error::Result;
 use crate::frame::{Frame, Stored};
-use crate::index::{JOURNALS, Place};
+use crate::index::{CONDEMNED, JOURNALS, Place, read_note};
 use crate::pack::{self, Scanned};
 use crate::store::Store;
 
@@ -82,6 +82,7 @@ impl Store {
                 other => other?,
             }
         }
+        walk.notes()?;
         walk.index()?;
         Ok(walk.checked)
     }
@@ -230,6 +231,20 @@ impl Walk<'_> {
     fn lost(&mut self, file: u32, name: &str, (from, to): (u64, u64), reason: String) -> Result<()> {
         let lost = self.store.lost_in(file, from, to)?;
         self.find(name, lost, reason);
+        Ok(())
+    }
+
+    /// Checks the notes about files to be deleted.
+    fn notes(&mut self) -> Result<()> {
+        let backend = Arc::clone(&self.store.inner.backend);
+        for (name, size) in backend.list(CONDEMNED)? {
+            match backend.read(&name, 0..size).and_then(|text| read_note(&text, &name)) {
+                Err(error) if error.kind() == Kind::Corrupt => self.find(&name, Vec::new(), error.to_string()),
+                // Done with meanwhile.
+                Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
