@@ -218,11 +218,21 @@ impl Refs {
 /// Changes the names: reads them, applies `change`, and swaps the result in; again from the start when somebody else
 /// was faster, so `change` must decide from what it is given. Makes every object put before it durable first.
 ///
+/// A swap that took effect while its reply was lost looks like somebody else's once others have gone on from it: when the history
+/// has the very moves that were tried, they were made.
+///
 /// # Errors
 /// What `change` returns; the store's; `unavailable` when others were faster 64 times in a row.
 pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) -> Result<T> {
+    let mut tried: Option<(Vec<Move>, T)> = None;
     for _ in 0..SWAP_TRIES {
         let (before, version) = Refs::load(store)?;
+        if let Some((moves, result)) = tried.take()
+            && !moves.is_empty()
+            && moves.iter().all(|step| before.history.contains(step))
+        {
+            return Ok(result);
+        }
         let mut after = before.clone();
         let result = change(&mut after)?;
         if after == before {
@@ -231,7 +241,10 @@ pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) 
         store.flush()?;
         match store.swap_head(&version, &record::encode(&after)) {
             Ok(_) => return Ok(result),
-            Err(error) if error.kind() == syncline_base::Kind::Conflict => {}
+            Err(error) if error.kind() == syncline_base::Kind::Conflict => {
+                let new = after.history.into_iter().filter(|step| !before.history.contains(step));
+                tried = Some((new.collect(), result));
+            }
             Err(error) => return Err(error.into()),
         }
     }

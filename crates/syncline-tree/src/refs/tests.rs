@@ -1,4 +1,9 @@
-use syncline_base::{Hash, Hlc, Kind};
+use std::sync::{Arc, Mutex};
+
+use syncline_base::{Hash, Hlc, Kind, SystemClock};
+use syncline_store::Store;
+use syncline_store::backend::memory::Memory;
+use syncline_store::backend::wrap::{Call, Layer, Op, Wrapped};
 
 use super::{HISTORY_MAX, Refs, check_name, update};
 use crate::record;
@@ -52,6 +57,47 @@ fn a_writer_that_was_overtaken_decides_again() {
     .expect("the second try wins");
     let (refs, _) = Refs::load(&store).expect("it was just written");
     assert_eq!(refs.branches.keys().collect::<Vec<_>>(), ["ours", "theirs"]);
+}
+
+/// The first swap takes effect and its reply is lost; before it is sent again, somebody else goes on from there.
+#[derive(Debug, Default)]
+struct LostReply(Mutex<Option<Store>>);
+
+impl Layer for LostReply {
+    fn around<T>(&self, call: Call<'_>, run: &dyn Fn() -> syncline_store::Result<T>) -> syncline_store::Result<T> {
+        let swap = call.op == Op::Write && call.name == "head";
+        let other = if swap { self.0.lock().expect("nobody panics").take() } else { None };
+        if let Some(other) = other {
+            run()?;
+            update(&other, |refs| {
+                assert_eq!(refs.head_commit(), Some(Hash::of(b"ours")));
+                refs.move_branch("main", Some(Hash::of(b"theirs")), Hlc::from_ms(2), "commit");
+                Ok(())
+            })
+            .expect("it decides on what is there");
+        }
+        run()
+    }
+}
+
+#[test]
+fn a_move_whose_reply_was_lost_is_not_made_again_over_that_of_others() {
+    let memory = Arc::new(Memory::without_append());
+    let lost = Arc::new(LostReply::default());
+    let place = Arc::new(Wrapped::new(memory.clone(), Arc::clone(&lost)));
+    let store = crate::open_store(place, true, Arc::new(SystemClock)).expect("memory takes a new store");
+    let other = crate::open_store(memory, false, Arc::new(SystemClock)).expect("it was just made");
+    *lost.0.lock().expect("nobody panics") = Some(other);
+    let mut decided = 0;
+    update(&store, |refs| {
+        decided += 1;
+        refs.move_branch("main", Some(Hash::of(b"ours")), Hlc::from_ms(1), "commit");
+        Ok(())
+    })
+    .expect("it was done");
+    let (refs, _) = Refs::load(&store).expect("it was just written");
+    assert_eq!((refs.head_commit(), decided), (Some(Hash::of(b"theirs")), 1));
+    assert_eq!(refs.history.len(), 2);
 }
 
 #[test]
