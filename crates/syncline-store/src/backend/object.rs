@@ -136,10 +136,14 @@ impl ObjectBackend {
     }
 
     /// Whether an object holds exactly these bytes.
-    fn holds(&self, name: &str, bytes: &Bytes) -> bool {
+    fn holds(&self, name: &str, bytes: &Bytes) -> Result<bool> {
         let (client, path) = (self.client(), self.path(name));
-        let read = self.wait(async move { client.get(&path).await?.bytes().await });
-        read.is_ok_and(|read| read == *bytes)
+        match self.wait(async move { client.get(&path).await?.bytes().await }) {
+            Ok(read) => Ok(read == *bytes),
+            Err(Failure::NotFound { .. }) => Ok(false),
+            // Not a conflict: nobody knows yet, and it is worth another try.
+            Err(error) => Err(self.failed("reading back", name, &error)),
+        }
     }
 
     /// A conditional write. When its condition fails because an earlier try had succeeded, that is success.
@@ -148,7 +152,13 @@ impl ObjectBackend {
         let options = PutOptions { mode, ..PutOptions::default() };
         match self.wait(async move { client.put_opts(&path, payload, options).await }) {
             Ok(_) => Ok(()),
-            Err(Failure::AlreadyExists { .. } | Failure::Precondition { .. }) if self.holds(name, bytes) => Ok(()),
+            Err(error @ (Failure::AlreadyExists { .. } | Failure::Precondition { .. })) => {
+                if self.holds(name, bytes)? {
+                    Ok(())
+                } else {
+                    Err(self.failed(action, name, &error))
+                }
+            }
             Err(error) => Err(self.failed(action, name, &error)),
         }
     }
@@ -156,7 +166,7 @@ impl ObjectBackend {
     fn write_parts(&self, name: &str, bytes: &Bytes) -> Result<()> {
         if let Some(size) = self.size(name)? {
             // An earlier try, whose reply was lost.
-            if size == bytes.len() as u64 && self.holds(name, bytes) {
+            if size == bytes.len() as u64 && self.holds(name, bytes)? {
                 return Ok(());
             }
             return Err(Error::backend(Kind::Conflict, "publishing", name, &self.inner.place, "the name is taken"));

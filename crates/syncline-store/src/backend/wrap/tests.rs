@@ -129,3 +129,37 @@ fn an_upload_can_be_read_while_it_is_published() {
     publishing.join().unwrap().unwrap();
     assert_eq!(backend.read("packs/slow", 0..13).unwrap(), "one two three");
 }
+
+/// A service that says that a name is taken, and does not say by what.
+#[test]
+fn a_name_whose_owner_cannot_be_read_is_no_conflict() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = syncline_base::task::spawn("a-service", move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|four| four == b"\r\n\r\n") {
+                let mut more = [0; 4096];
+                let read = stream.read(&mut more).unwrap();
+                request.extend_from_slice(&more[..read]);
+            }
+            let status = if request.starts_with(b"PUT") { "412 Precondition Failed" } else { "403 Forbidden" };
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        }
+    })
+    .unwrap();
+    let client = object_store::aws::AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_bucket_name("bucket")
+        .with_region("us-east-1")
+        .with_access_key_id("test")
+        .with_secret_access_key("test")
+        .with_allow_http(true)
+        .build()
+        .unwrap();
+    let backend = ObjectBackend::new(Arc::new(client), object_store::path::Path::default(), "a service").unwrap();
+    assert_eq!(backend.put("packs/1", Bytes::new()).unwrap_err().kind(), Kind::Denied);
+    service.join().unwrap();
+}
