@@ -91,6 +91,15 @@ pub trait Backend: Send + Sync + Debug {
     /// See the trait; `Corrupt` when the object is shorter than `at`.
     fn append(&self, name: &str, at: u64, parts: &[Bytes]) -> Result<()>;
 
+    /// Makes the name of an object durable that was made by an append whose process may have been stopped before it had done so.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn sync_name(&self, name: &str) -> Result<()> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Names that start with `prefix`, with sizes, in order of name. `prefix` ends at a `/` or is empty. Objects that are
     /// being uploaded are not listed.
     ///

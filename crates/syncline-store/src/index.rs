@@ -60,6 +60,8 @@ pub(crate) struct FileInfo {
     pub(crate) durable: u64,
     /// It has a footer, or damage in its middle: nothing is appended to it.
     pub(crate) finished: bool,
+    /// It could not be synced, so this process does not append to it again: a later sync says nothing about what is lost.
+    pub(crate) given_up: bool,
 }
 
 /// An open segment, with its files' numbers.
@@ -109,6 +111,7 @@ impl State {
             end: 0,
             durable: 0,
             finished: false,
+            given_up: false,
         });
         number
     }

@@ -300,6 +300,13 @@ impl Backend for Directory {
         write().map_err(|error| self.error("appending to", name, &error))
     }
 
+    fn sync_name(&self, name: &str) -> Result<()> {
+        let path = self.path(name)?;
+        let mut up_to_the_top = path.ancestors().take_while(|above| *above != self.inner.root);
+        let synced = up_to_the_top.try_for_each(sync_parent);
+        synced.map_err(|error| self.error("syncing the name of", name, &error))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         let mut found = Vec::new();
         let top = self.inner.root.join(prefix);

@@ -123,6 +123,10 @@ impl<L: Layer> Backend for Wrapped<L> {
         self.layer.around(Call { op: Op::Write, name, bytes: total(parts) }, &|| self.inner.append(name, at, parts))
     }
 
+    fn sync_name(&self, name: &str) -> Result<()> {
+        self.layer.around(Call { op: Op::Write, name, bytes: 0 }, &|| self.inner.sync_name(name))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         self.layer.around(Call { op: Op::List, name: prefix, bytes: 0 }, &|| self.inner.list(prefix))
     }

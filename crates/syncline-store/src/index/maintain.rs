@@ -1,13 +1,14 @@
 //! Folding the tail into segments, and merging segments so that there are few.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use syncline_base::{Hash, Kind};
 
+use super::refresh::TRIES;
 use super::segment::{self, Cover, Segment};
 use super::{Index, JOURNALS, Open, SEGMENTS};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pack::Loc;
 
 /// A segment is merged into the newer ones before it when it is at most this many times as long as they are together.
@@ -142,10 +143,37 @@ impl Index {
 
     /// Merges everything, tail included, into one segment.
     pub(crate) fn merge_all(&self) -> Result<()> {
+        self.merge_without(&BTreeSet::new())
+    }
+
+    /// As `merge_all`, without these files, which will be deleted.
+    pub(crate) fn merge_without(&self, going: &BTreeSet<u32>) -> Result<()> {
         let _one = self.maintenance.lock().expect("no code panics while it maintains the index");
-        self.fold()?;
-        let count = self.read().segments.len();
-        if count == 0 { Ok(()) } else { self.merge_first(count) }
+        let mut tries = 0;
+        loop {
+            {
+                let mut state = self.write();
+                going.iter().for_each(|file| state.files[*file as usize].gone = true);
+            }
+            let count = || self.read().segments.len();
+            match self.fold().and_then(|()| if count() == 0 { Ok(()) } else { self.merge_first(count()) }) {
+                // Another process has merged the same segments meanwhile.
+                Err(error) if error.kind() == Kind::NotFound && tries < TRIES => tries += 1,
+                other => return other,
+            }
+            self.catch_up()?;
+        }
+    }
+
+    /// After files were deleted: merges once more when the index names some, because another process was merging while they left it.
+    pub(crate) fn forget_deleted(&self) -> Result<()> {
+        self.refresh()?;
+        let stale = {
+            let state = self.read();
+            let mut files = state.segments.iter().flat_map(|open| &open.files);
+            files.any(|file| state.files[*file as usize].gone)
+        };
+        if stale { self.merge_all() } else { Ok(()) }
     }
 
     /// Merges the newest `count` segments, leaving out files that are gone.
@@ -191,6 +219,14 @@ impl Index {
             Err(error) => Some(Err(error)),
         });
         let open = self.publish(&covers, files, about, entries)?;
+        let there: BTreeSet<String> = self.backend.list(SEGMENTS)?.into_iter().map(|(name, _)| name).collect();
+        if let Some(lost) = segments.iter().find(|open| !there.contains(&open.segment.name)) {
+            // Another process has merged it meanwhile, perhaps to leave out files that it deletes.
+            self.backend.delete(&open.segment.name)?;
+            let reason = "another process was quicker: look again";
+            let place = self.backend.describe();
+            return Err(Error::backend(Kind::NotFound, "merging", &lost.segment.name, &place, reason));
+        }
         {
             let mut state = self.write();
             let mut kept = vec![open];

@@ -12,12 +12,17 @@ use crate::error::{Error, Result};
 use crate::pack;
 
 /// How often a listing is taken again because files vanished while they were read.
-const TRIES: usize = 5;
+pub(super) const TRIES: usize = 5;
 
 impl Index {
     /// Looks at which files are there, and reads those that are not indexed yet. True when something was new.
     pub(crate) fn refresh(&self) -> Result<bool> {
         let _one = self.maintenance.lock().expect("no code panics while it maintains the index");
+        self.catch_up()
+    }
+
+    /// As `refresh`, for who maintains the index already.
+    pub(super) fn catch_up(&self) -> Result<bool> {
         let mut tries = 0;
         loop {
             match self.refresh_once() {

@@ -164,6 +164,11 @@ impl Store {
         // Whose writer was stopped before it could close it. Nobody goes on with it, and only what is closed is collected.
         open.iter().for_each(|left| self.seal_quietly(left));
         if let Some(found) = found {
+            let acknowledged = inner.index.read().files[found.file as usize].durable > 0;
+            if found.len > 0 && !acknowledged {
+                // Its maker may have been killed before its name was durable. Once something in it was acknowledged, it is.
+                inner.backend.sync_name(&found.name)?;
+            }
             return Ok(found);
         }
         let name = self.new_name(JOURNALS);
@@ -181,7 +186,7 @@ impl Store {
                 || file.end < file.durable
         };
         let open = (0u32..).zip(&state.files).filter(|(_, file)| {
-            let free = !file.finished && !file.gone && !file.condemned;
+            let free = !file.finished && !file.given_up && !file.gone && !file.condemned;
             free && file.name.starts_with(JOURNALS) && !short(file)
         });
         // What lies beyond the last good frame was never acknowledged: the append cuts it off.
@@ -213,7 +218,7 @@ impl Store {
     /// Notes that a journal could not be synced: the system says so only once, and the next sync tells nothing about what this one
     /// has lost.
     fn give_up(&self, position: &Position) {
-        self.inner.index.write().files[position.file as usize].finished = true;
+        self.inner.index.write().files[position.file as usize].given_up = true;
     }
 
     /// Ends all open journals. Only under the lock.

@@ -273,6 +273,10 @@ impl Backend for Ahead {
         self.inner.append(name, at, parts)
     }
 
+    fn sync_name(&self, name: &str) -> Result<()> {
+        self.inner.sync_name(name)
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         let listed = self.inner.list(prefix)?;
         self.state().learn(prefix, &listed);

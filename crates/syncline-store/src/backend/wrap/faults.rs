@@ -176,6 +176,10 @@ impl Backend for Faults {
         }
     }
 
+    fn sync_name(&self, name: &str) -> Result<()> {
+        self.whole(&Call { op: Op::Write, name, bytes: 0 }, || self.shared.inner.sync_name(name))
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         self.whole(&Call { op: Op::List, name: prefix, bytes: 0 }, || self.shared.inner.list(prefix))
     }

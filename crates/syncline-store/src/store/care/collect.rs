@@ -258,18 +258,18 @@ impl Store {
             return Ok(());
         }
         let index = &self.inner.index;
-        let mut doomed = Vec::new();
+        let (mut doomed, mut going) = (Vec::new(), BTreeSet::new());
         for name in due.iter().flat_map(|note| &note.1) {
             let mut state = index.write();
             let file = state.file(name);
-            let info = &mut state.files[file as usize];
+            let info = &state.files[file as usize];
             // A file that is no longer there was deleted by a run that crashed before it deleted its note.
             if info.gone || emptied.contains(name) {
-                info.gone = true;
+                going.insert(file);
                 doomed.push((name.clone(), info.end));
             }
         }
-        index.merge_all()?;
+        index.merge_without(&going)?;
         for (name, size) in &doomed {
             self.inner.backend.delete(name)?;
             report.files_deleted += 1;
@@ -277,7 +277,7 @@ impl Store {
         }
         due.retain(|(_, files)| files.iter().all(|name| doomed.iter().any(|file| file.0 == *name)));
         due.iter().try_for_each(|(name, _)| self.inner.backend.delete(name))?;
-        index.refresh().map(drop)
+        index.forget_deleted()
     }
 
     /// Seals the open journal, so that its objects can be collected: what comes next goes to a new one.

@@ -78,16 +78,10 @@ impl Store {
         if emptied.is_empty() {
             return Ok(mended);
         }
-        {
-            let mut state = index.write();
-            for (file, _) in &emptied {
-                state.files[*file as usize].gone = true;
-                self.work.leaves(*file);
-            }
-        }
-        index.merge_all()?;
+        emptied.iter().for_each(|(file, _)| self.work.leaves(*file));
+        index.merge_without(&emptied.iter().map(|(file, _)| *file).collect())?;
         emptied.iter().try_for_each(|(_, name)| self.inner.backend.delete(name))?;
-        index.refresh()?;
+        index.forget_deleted()?;
         Ok(mended)
     }
 

@@ -1,8 +1,8 @@
 //! Care beside writers, and care that fails half-way: nobody loses what it may count on.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use syncline_base::{Hash, Kind};
 
@@ -10,7 +10,7 @@ use super::tests::{Manual, collect, filled, findings, flip};
 use super::{GcOptions, Store};
 use crate::backend::Backend;
 use crate::backend::memory::Memory;
-use crate::backend::wrap::{Call, Fault, Faults, Op};
+use crate::backend::wrap::{Call, Fault, Faults, Layer, Op, Wrapped};
 use crate::error::Error;
 use crate::store::Options;
 use crate::store::tests::{noise, small};
@@ -302,4 +302,87 @@ fn a_damaged_note_condemns_nothing_and_stops_nothing() {
         assert!(store.get(&ids[0]).is_ok());
     }
     assert!(memory.size("store.json").unwrap().is_some());
+}
+
+#[test]
+fn a_journal_that_could_not_be_synced_is_not_believed_after_the_next_sync() {
+    let memory = Memory::new();
+    let writer = Store::create(Arc::new(memory.clone()), seeded(1)).unwrap();
+    let id = writer.put(&noise(1, 3000)).unwrap();
+    writer.flush().unwrap();
+    let mut written = 0;
+    let plan = move |call: &Call<'_>| {
+        if call.op != Op::Write || !call.name.starts_with("journal/") {
+            return Fault::None;
+        }
+        // First its name is synced, then its bytes.
+        written += 1;
+        if written == 2 { Fault::Fail(Kind::Unavailable) } else { Fault::None }
+    };
+    // Whether the writer was told that it is durable cannot be known here.
+    let other = Store::open(Arc::new(Faults::new(Arc::new(memory), plan)), seeded(2)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(other.lacking(&[id]).unwrap(), [id]);
+    }
+    other.put(&noise(1, 3000)).unwrap();
+    other.flush().unwrap();
+    assert_eq!(other.lacking(&[id]).unwrap(), []);
+}
+
+#[test]
+fn the_name_of_a_journal_that_nobody_acknowledged_is_synced_before_it_is_gone_on_with() {
+    let memory = Memory::new();
+    let writer = Store::create(Arc::new(memory.clone()), seeded(1)).unwrap();
+    writer.put(b"killed after it was written").unwrap();
+    writer.flush().unwrap();
+    for (seed, expected) in [(2, 1), (3, 0)] {
+        let synced = Arc::new(AtomicU32::new(0));
+        let plan = {
+            let synced = Arc::clone(&synced);
+            move |call: &Call<'_>| {
+                let name = call.op == Op::Write && call.bytes == 0 && call.name.starts_with("journal/");
+                synced.fetch_add(u32::from(name), Ordering::Relaxed);
+                Fault::None
+            }
+        };
+        let store = Store::open(Arc::new(Faults::new(Arc::new(memory.clone()), plan)), seeded(seed)).unwrap();
+        store.put(&noise(seed, 300)).unwrap();
+        store.flush().unwrap();
+        store.swap_head(&store.head().unwrap().1, &noise(seed, 30)).unwrap();
+        assert_eq!(synced.load(Ordering::Relaxed), expected);
+    }
+    assert_eq!(memory.list("journal/").unwrap().len(), 1);
+}
+
+/// Lets somebody else collect while a merged part of the index is on its way.
+#[derive(Debug, Default)]
+struct Overlapping(Mutex<Option<Store>>);
+
+impl Layer for Overlapping {
+    fn around<T>(&self, call: Call<'_>, run: &dyn Fn() -> crate::error::Result<T>) -> crate::error::Result<T> {
+        let other =
+            if call.op == Op::Write && call.name.starts_with("index/") { self.0.lock().unwrap().take() } else { None };
+        if let Some(other) = other {
+            assert!(collect(&other, 0, &[]).files_deleted > 0);
+        }
+        run()
+    }
+}
+
+#[test]
+fn a_merge_beside_a_collection_does_not_bring_back_what_was_deleted() {
+    let memory = Memory::new();
+    let overlapping = Arc::new(Overlapping::default());
+    let place = Wrapped::new(Arc::new(memory.clone()), Arc::clone(&overlapping));
+    let store = Store::create(Arc::new(place), seeded(1)).unwrap();
+    for n in 0..100 {
+        store.put(&noise(n, 3000)).unwrap();
+    }
+    store.flush().unwrap();
+    store.inner.index.merge_all().unwrap();
+    *overlapping.0.lock().unwrap() = Some(Store::open(Arc::new(memory.clone()), seeded(2)).unwrap());
+    store.inner.index.merge_all().unwrap();
+    assert!(overlapping.0.lock().unwrap().is_none(), "nobody has collected in between");
+    assert_eq!(findings(&Store::open(Arc::new(memory), seeded(3)).unwrap(), true), []);
+    assert_eq!(findings(&store, true), []);
 }
