@@ -17,6 +17,7 @@ mod chain;
 mod flush;
 pub(crate) mod head;
 mod open;
+mod open_pack;
 mod read;
 mod work;
 mod write;

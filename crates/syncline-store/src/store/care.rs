@@ -16,7 +16,7 @@ use bytes::Bytes;
 use syncline_base::Hash;
 
 use super::Store;
-use super::write::OpenPack;
+use super::open_pack::OpenPack;
 use crate::error::Result;
 use crate::index::{JOURNALS, PACKS, SEGMENTS};
 

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use syncline_base::{Hash, task};
 
+use super::open_pack::OpenPack;
 use super::{Inner, Store};
-use crate::backend::Upload;
 use crate::bases::Bases;
 use crate::codec::{Encoded, MAX_OBJECT, RAW, ZSTD, ZSTD_PREFIX, zstd_encode};
 use crate::error::{Error, Result};
 use crate::frame::{self, Built, MAX_DEPTH, MAX_SLOTS, SHARED, Stored};
-use crate::index::{PACKS, Place};
-use crate::pack::{self, Loc};
+use crate::index::Place;
 
 /// How much of a long object is tried before all of it is compressed.
 const PROBE: usize = 8 << 10;
@@ -43,81 +42,6 @@ pub(super) struct Writer {
 type Published = std::result::Result<(), Box<(OpenPack, Error)>>;
 /// What publishes a pack on the side.
 type Publish = Box<dyn FnOnce() -> Published + Send>;
-
-/// A pack that is being written. Dropped before it is published, it takes along what the index knows of it.
-#[derive(Debug)]
-pub(super) struct OpenPack {
-    pub(super) file: u32,
-    upload: Arc<dyn Upload>,
-    len: u64,
-    entries: Vec<(Hash, Loc)>,
-    footed: bool,
-    published: bool,
-    store: Weak<Inner>,
-}
-
-impl OpenPack {
-    pub(super) fn start(store: &Store) -> Result<Self> {
-        let name = store.new_name(PACKS);
-        let upload = store.inner.backend.create(&name)?;
-        let mut state = store.inner.index.write();
-        let file = state.file(&name);
-        state.files[file as usize].upload = Some(Arc::clone(&upload));
-        state.files[file as usize].finished = true;
-        drop(state);
-        let store = Arc::downgrade(&store.inner);
-        Ok(Self { file, upload, len: 0, entries: Vec::new(), footed: false, published: false, store })
-    }
-
-    /// Writes frames, and tells the index where their objects are now.
-    pub(super) fn write(&mut self, store: &Store, frames: &[Built]) -> Result<()> {
-        let mut added = Vec::new();
-        let mut at = self.len;
-        for built in frames {
-            added.extend(pack::locate_built(
-                self.file,
-                pack::check_room("a pack", at + u64::from(built.len))? - built.len,
-                built,
-            ));
-            at += u64::from(built.len);
-        }
-        let parts: Vec<Bytes> = frames.iter().flat_map(|built| built.parts.iter().cloned()).collect();
-        self.upload.write(&parts)?;
-        self.len = at;
-        let mut state = store.inner.index.write();
-        added.iter().for_each(|(id, loc)| state.tail.insert(*id, *loc));
-        drop(state);
-        self.entries.extend(added);
-        Ok(())
-    }
-
-    /// Makes the pack durable and visible. May be called again when it failed.
-    pub(super) fn publish(&mut self, index: &crate::index::Index) -> Result<()> {
-        if !self.footed {
-            let footer = pack::footer(self.len, &mut self.entries)?;
-            self.upload.write(std::slice::from_ref(&footer))?;
-            self.len += footer.len() as u64;
-            self.footed = true;
-        }
-        self.upload.publish()?;
-        let mut state = index.write();
-        let info = &mut state.files[self.file as usize];
-        (info.upload, info.end, info.durable) = (None, self.len, self.len);
-        state.cover(self.file, 0, self.len);
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for OpenPack {
-    fn drop(&mut self) {
-        if !self.published
-            && let Some(inner) = self.store.upgrade()
-        {
-            inner.index.write().abandon(self.file, &self.entries);
-        }
-    }
-}
 
 impl Store {
     /// Stores an object, compressed when that pays. It is readable here at once; after `flush` it is durable and visible to others.
