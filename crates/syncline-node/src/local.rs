@@ -8,7 +8,7 @@ use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_sync::wire::Left;
 use syncline_sync::{Error as SyncError, Local, Part, RefMove};
-use syncline_tree::{Commit, DatasetRoot, Refs, commit as graph, refs};
+use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, commit as graph, refs};
 
 use crate::replica::Replica;
 use crate::{Error, Result, change, reach, tags, work};
@@ -47,9 +47,9 @@ impl Local for Replica {
         }))
     }
 
-    fn given_up(&self) -> syncline_sync::Result<Vec<Hash>> {
+    fn given_up(&self) -> syncline_sync::Result<GivenUp> {
         let refs = Self::refs(self).map_err(to_sync)?;
-        Ok(reach::given_up(self.store(), &refs).map_err(to_sync)?.into_iter().collect())
+        Ok(GivenUp::new(self.store(), &refs)?)
     }
 
     fn keep_past(&self, past: &[(Hash, Commit, Bytes)]) -> syncline_sync::Result<()> {

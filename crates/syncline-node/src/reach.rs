@@ -3,10 +3,10 @@
 //! For garbage collection and verification. Memory follows the depth of a tree and the set that the caller keeps, not
 //! the data. Owns no state.
 
-use syncline_base::{Hash, Kind, hash::IdSet};
+use syncline_base::{Hash, hash::IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::{self, ObjectKind};
-use syncline_tree::{Commit, DatasetRoot, Refs, TreeName};
+use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, TreeName};
 
 use crate::Result;
 use crate::part::Part;
@@ -43,19 +43,7 @@ pub fn dataset(store: &Store, part: &Part, root: &Hash, visit: &mut dyn FnMut(&H
 /// # Errors
 /// The store's.
 pub fn given_up(store: &Store, refs: &Refs) -> Result<IdSet> {
-    let (mut found, mut open) = (IdSet::default(), refs.dropped.iter().copied().collect::<Vec<Hash>>());
-    while let Some(id) = open.pop() {
-        if refs.held.contains(&id) || !found.insert(id) {
-            continue;
-        }
-        match Commit::load(store, &id) {
-            Ok(commit) => open.extend(commit.parents),
-            // A shallow clone does not have all of its history.
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(found)
+    Ok(GivenUp::new(store, refs)?.all()?)
 }
 
 /// Whether garbage collection has given up the data of this commit.
@@ -66,10 +54,8 @@ pub fn is_given_up(store: &Store, refs: &Refs, id: &Hash) -> Result<bool> {
     if refs.dropped.is_empty() {
         return Ok(false);
     }
-    // What is given up lies at the newest of it or before: no walk is needed for what is newer.
     let generation = Commit::load(store, id)?.generation;
-    let old = refs.dropped.iter().any(|end| Commit::load(store, end).map_or(true, |end| generation <= end.generation));
-    Ok(old && given_up(store, refs)?.contains(id))
+    Ok(GivenUp::new(store, refs)?.contains(id, generation)?)
 }
 
 fn has_children(kind: ObjectKind) -> bool {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use syncline_base::hash::IdSet;
 use syncline_base::{Hash, Kind};
 use syncline_store::Store;
-use syncline_tree::Commit;
+use syncline_tree::{Commit, GivenUp};
 
 use crate::error::Result;
 
@@ -53,7 +53,7 @@ pub(crate) fn plan(
     wants: &[Hash],
     theirs: Theirs<'_>,
     depth: Option<u32>,
-    gone: &IdSet,
+    gone: &mut GivenUp,
 ) -> Result<Plan> {
     let joins = depth.is_none() && !theirs.heads.is_empty();
     let depth = depth.unwrap_or(u32::MAX);
@@ -66,13 +66,13 @@ pub(crate) fn plan(
     }
     let mut plan = Plan::default();
     while walk.pending > 0 {
-        let Some((_, id)) = walk.heap.pop() else { break };
+        let Some((generation, id)) = walk.heap.pop() else { break };
         let mark = walk.marks[&id];
         let send = mark.wanted && !mark.known;
         if send {
             walk.pending -= 1;
             // Commits come by generation: by now it is known whether the receiver has this one.
-            if !gone.contains(&id) {
+            if !gone.contains(&id, generation)? {
                 plan.commits.push(id);
             } else if joins {
                 plan.past.push(id);

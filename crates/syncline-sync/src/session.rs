@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind};
 use syncline_store::Store;
-use syncline_tree::{Commit, TreeName};
+use syncline_tree::{Commit, GivenUp, TreeName};
 
 use crate::error::{Error, Result};
 use crate::graph;
@@ -74,8 +74,8 @@ pub trait Local: Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps it from reading them.
-    fn given_up(&self) -> Result<Vec<Hash>> {
-        Ok(Vec::new())
+    fn given_up(&self) -> Result<GivenUp> {
+        Ok(GivenUp::default())
     }
 
     /// Keeps the records of commits whose data was given up on the other side, and notes that their data is not here,

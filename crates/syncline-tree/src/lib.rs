@@ -18,6 +18,7 @@ pub mod delta;
 pub mod diff;
 pub mod error;
 pub mod files;
+pub mod given_up;
 pub mod key;
 pub mod leaf;
 pub mod merge;
@@ -44,6 +45,7 @@ pub use commit::{Commit, Log};
 pub use conflicts::Conflicts;
 pub use dataset::{DatasetRoot, TreeName};
 pub use error::{Error, Result};
+pub use given_up::GivenUp;
 pub use refs::Refs;
 pub use table::{Changes, Op, Table, TableRef};
 

@@ -16,10 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use syncline_base::Hash;
-use syncline_base::hash::IdSet;
 use syncline_store::Store;
 use syncline_store::codec::Registry;
-use syncline_tree::TreeName;
+use syncline_tree::{GivenUp, TreeName};
 
 use super::{DELTA_BYTES, Local, PullRequest, Pulled, Served, Session, TAGS, frame_cost, unexpected};
 use crate::error::{Error, Result};
@@ -76,7 +75,7 @@ pub struct Receiver<'a> {
     /// The last step that was begun again.
     redone: Option<u64>,
     /// Commits whose data was given up here: nothing can be made from them.
-    gone: IdSet,
+    gone: GivenUp,
     steps: u64,
     unflushed: usize,
     objects: u64,
@@ -175,7 +174,7 @@ impl<'a> Receiver<'a> {
             compared: BTreeMap::new(),
             redo: None,
             redone: None,
-            gone: local.given_up()?.into_iter().collect(),
+            gone: local.given_up()?,
             steps: 0,
             unflushed: 0,
             objects: 0,

@@ -17,7 +17,7 @@ use syncline_base::Hash;
 use syncline_base::hash::{IdMap, IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::ObjectKind;
-use syncline_tree::{Commit, DatasetRoot, TableRef, TreeName};
+use syncline_tree::{Commit, DatasetRoot, GivenUp, TableRef, TreeName};
 
 use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, TAGS, unexpected};
 use crate::error::{Error, Result};
@@ -84,7 +84,7 @@ pub struct Sender {
     part: Option<Part>,
     depth: Option<u32>,
     /// Commits whose data is not here any more.
-    gone: IdSet,
+    gone: GivenUp,
     /// Whatever a tag here leads to can be sent with all of its history.
     complete: bool,
     /// Commits that the receiver lacks although it has some that follow from them.
@@ -193,7 +193,7 @@ impl Sender {
             outline: false,
             part: local.part()?,
             depth: None,
-            gone: local.given_up()?.into_iter().collect(),
+            gone: local.given_up()?,
             complete: false,
             lacks: IdSet::default(),
             wants,
@@ -272,7 +272,7 @@ impl Sender {
     /// Finds out what is missing, now that some of the receiver's commits are known.
     fn begin(&mut self, heads: &[Hash], empty: bool) -> Result<()> {
         let theirs = Theirs { heads, lacks: &self.lacks };
-        self.plan = history::plan(&self.store, &self.wants, theirs, self.depth, &self.gone)?;
+        self.plan = history::plan(&self.store, &self.wants, theirs, self.depth, &mut self.gone)?;
         self.position = self.plan.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         self.empty = empty;
         if self.plan.common.is_empty()
@@ -408,13 +408,19 @@ impl Sender {
 
     /// Which of a commit's parents both sides have when the commit arrives. None for what is sent again: that the receiver
     /// has the data of its parent may be what was wrong.
-    fn base_of(&self, at: usize, commit: &Commit) -> Option<Hash> {
+    fn base_of(&mut self, at: usize, commit: &Commit) -> Result<Option<Hash>> {
         if self.redone.contains(&at) {
-            return None;
+            return Ok(None);
         }
         let sent = |id: &Hash| self.position.get(id).is_some_and(|position| *position < at);
         let known = |id: &Hash| self.plan.common.contains(id) || sent(id);
-        commit.parents.iter().find(|id| known(id) && !self.gone.contains(*id)).copied()
+        for id in commit.parents.iter().filter(|id| known(id)) {
+            let gone = !self.gone.is_empty() && self.gone.contains(id, Commit::load(&self.store, id)?.generation)?;
+            if !gone {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
     }
 
     fn past(&mut self, at: usize) -> Result<()> {
@@ -441,7 +447,7 @@ impl Sender {
         };
         let commit = Commit::load(&self.store, id)?;
         let root = DatasetRoot::load(&self.store, &commit.root)?;
-        let base = match self.base_of(at, &commit) {
+        let base = match self.base_of(at, &commit)? {
             Some(base) => Some(DatasetRoot::load(&self.store, &Commit::load(&self.store, &base)?.root)?),
             None => None,
         };
@@ -480,7 +486,7 @@ impl Sender {
         let bytes = self.store.get(&id)?;
         let commit = Commit::decode(&bytes)?;
         let root_bytes = self.store.get(&commit.root)?;
-        let base = self.base_of(at, &commit);
+        let base = self.base_of(at, &commit)?;
         let (base_bytes, base_root) = match base {
             Some(base) => {
                 let bytes = self.store.get(&base)?;

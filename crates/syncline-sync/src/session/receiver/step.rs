@@ -101,11 +101,11 @@ impl Receiver<'_> {
         if !self.have.has_commit(id)? {
             return Err(Error::protocol("a commit", format!("it builds on {}, which is not here", id.short())));
         }
-        if self.gone.contains(&id) {
-            return Err(Error::NotFound(format!("the data of {} was given up here", id.short())));
-        }
         let bytes = self.store.get(&id)?;
         let commit = Commit::decode(&bytes)?;
+        if self.gone.contains(&id, commit.generation)? {
+            return Err(Error::NotFound(format!("the data of {} was given up here", id.short())));
+        }
         let root_bytes = self.store.get(&commit.root)?;
         let root = DatasetRoot::decode(&root_bytes)?;
         Ok(Some(Base { id, bytes, commit, root_bytes, root }))
