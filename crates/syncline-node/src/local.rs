@@ -8,7 +8,7 @@ use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_sync::wire::Left;
 use syncline_sync::{Error as SyncError, Local, Part, RefMove};
-use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, commit as graph, refs};
+use syncline_tree::{Commit, DatasetRoot, GivenUp, Log, Refs, commit as graph, refs};
 
 use crate::replica::Replica;
 use crate::{Error, Result, change, reach, tags, work};
@@ -56,6 +56,10 @@ impl Local for Replica {
         keep_past(self, past).map_err(to_sync)
     }
 
+    fn keep_whole(&self, whole: &[Hash]) -> syncline_sync::Result<()> {
+        refs::update(self.store(), |refs| Ok(note_whole(self.store(), refs, whole))).map_err(to_sync)?.map_err(to_sync)
+    }
+
     fn shallow(&self) -> syncline_sync::Result<Vec<Hash>> {
         Ok(Self::refs(self).map_err(to_sync)?.shallow.into_iter().collect())
     }
@@ -87,18 +91,59 @@ impl Local for Replica {
 
 /// Notes first that the data of these commits is not here: one that is stored without that note counts as complete.
 fn keep_past(replica: &Replica, past: &[(Hash, Commit, Bytes)]) -> Result<()> {
-    let inside: IdSet = past.iter().map(|(id, ..)| *id).collect();
-    let parents: IdSet = past.iter().flat_map(|(_, commit, _)| &commit.parents).copied().collect();
-    let given_up = reach::given_up(replica.store(), &replica.refs()?)?;
-    refs::update(replica.store(), |refs| {
-        refs.dropped.extend(inside.difference(&parents));
-        refs.held.extend(parents.iter().filter(|id| !inside.contains(*id) && !given_up.contains(*id)));
-        Ok(())
-    })?;
+    let store = replica.store();
+    let mut absent = IdSet::default();
+    refs::update(store, |refs| {
+        let noted = absent_of(store, refs, past).and_then(|found| {
+            absent = found;
+            note_past(store, refs, past, &absent)
+        });
+        Ok(noted)
+    })??;
     for (.., record) in past {
-        replica.store().put(record)?;
+        store.put(record)?;
     }
-    replica.store().flush()?;
+    store.flush()?;
+    // A collection in between forgets what it does not find yet.
+    refs::update(store, |refs| Ok(note_past(store, refs, past, &absent)))?
+}
+
+/// Which of these are not here whole. They were not when they were sent: somebody else may have brought them since.
+fn absent_of(store: &Store, refs: &Refs, past: &[(Hash, Commit, Bytes)]) -> Result<IdSet> {
+    let given_up = reach::given_up(store, refs)?;
+    let mut absent: IdSet = past.iter().map(|(id, ..)| *id).collect();
+    let oldest = past.iter().map(|(_, commit, _)| commit.generation).min().unwrap_or_default();
+    for step in Log::of_what_is_here(store, refs.commits()) {
+        let (id, commit) = step?;
+        if commit.generation < oldest {
+            break;
+        }
+        if !given_up.contains(&id) {
+            absent.remove(&id);
+        }
+    }
+    Ok(absent)
+}
+
+fn note_past(store: &Store, refs: &mut Refs, past: &[(Hash, Commit, Bytes)], absent: &IdSet) -> Result<()> {
+    let given_up = reach::given_up(store, refs)?;
+    let past = past.iter().filter(|(id, ..)| absent.contains(id));
+    let parents: IdSet = past.flat_map(|(_, commit, _)| &commit.parents).copied().collect();
+    refs.dropped.extend(absent.difference(&parents));
+    refs.held.extend(parents.iter().filter(|id| !absent.contains(*id) && !given_up.contains(*id)));
+    Ok(())
+}
+
+/// Takes the marks off these commits and leaves them on what is before them.
+fn note_whole(store: &Store, refs: &mut Refs, whole: &[Hash]) -> Result<()> {
+    let given_up = reach::given_up(store, refs)?;
+    let mut before = IdSet::default();
+    for id in whole {
+        before.extend(Commit::load(store, id)?.parents.into_iter().filter(|id| given_up.contains(id)));
+    }
+    refs.dropped.extend(before);
+    refs.dropped.retain(|id| !whole.contains(id));
+    refs.held.extend(whole);
     Ok(())
 }
 

@@ -2,7 +2,9 @@
 
 use syncline_node::ops::{branch, checkout, gc, transfer, verify};
 use syncline_node::progress::Silent;
-use syncline_node::{Replica, loopback};
+use syncline_node::sync::{Local, RefMove};
+use syncline_node::{Replica, loopback, reach, revision};
+use syncline_tree::Commit;
 
 use crate::support::Place;
 
@@ -110,4 +112,84 @@ fn a_shallow_clone_goes_on_pulling_when_an_older_version_is_branched() {
             hub.upsert("id,a\n9,after it\n", "a row");
         }
     }
+}
+
+/// Whether the data of a version was not given up.
+fn is_whole(place: &Place, version: &str) -> bool {
+    let refs = place.replica.refs().expect("they can be read");
+    let id = revision::resolve(&place.replica, &refs, version).expect("it is there");
+    !reach::is_given_up(place.replica.store(), &refs, &id).expect("it can be read")
+}
+
+/// A hub with three versions, a replica with two more that has given up the fourth, and one that has all five.
+fn five_versions() -> (Place, Place, Place) {
+    let (hub, short, full) = (Place::new(), Place::new(), Place::new());
+    for salt in ["a", "b", "c"] {
+        write_version(&hub, salt);
+    }
+    pull(&short, &hub).expect("the hub has versions");
+    pull(&full, &hub).expect("the hub has versions");
+    for salt in ["d", "e"] {
+        write_version(&full, salt);
+    }
+    let mut transport = loopback::connect(full.reopen()).expect("it can be opened");
+    transfer::pull(&short.replica, &request("full"), &mut *transport, &Silent).expect("it has versions");
+    give_up(&short);
+    assert!(!is_whole(&short, "HEAD~3") && is_whole(&short, "HEAD~4"));
+    (hub, short, full)
+}
+
+#[test]
+fn a_version_that_came_as_a_record_and_then_whole_is_kept() {
+    let (hub, short, full) = five_versions();
+    start_branch(&short, "a", "HEAD");
+    push(&short, &hub).expect("the histories join");
+    assert!(!is_whole(&hub, "a~3") && is_whole(&hub, "a~4"));
+    push(&full, &hub).expect("all of it comes");
+    for _ in 0..2 {
+        let now = gc::Request { grace_ms: 0, ..gc::Request::default() };
+        gc::run(&hub.replica, &now, &Silent).expect("nothing is in the way");
+    }
+    assert!(is_whole(&hub, "a~1"));
+    sound(&hub.reopen());
+    let copy = Place::new();
+    pull(&copy, &hub).expect("the hub has versions");
+    assert_eq!(copy.diff("HEAD~1", "HEAD").trees.len(), full.diff("HEAD~1", "HEAD").trees.len());
+    sound(&copy.replica);
+}
+
+#[test]
+fn a_version_that_another_replica_brought_whole_meanwhile_is_kept() {
+    let (hub, _, full) = five_versions();
+    push(&full, &hub).expect("all of it comes");
+    // What ends a push that began when the fourth version was not there yet.
+    let refs = full.replica.refs().expect("they can be read");
+    let id = revision::resolve(&full.replica, &refs, "HEAD~1").expect("it is there");
+    let record = full.replica.store().get(&id).expect("it is there");
+    let commit = Commit::decode(&record).expect("it is a commit");
+    Local::keep_past(&hub.replica, &[(id, commit, record)]).expect("it can be written");
+    assert!(is_whole(&hub, "HEAD~1"));
+}
+
+#[test]
+fn a_collection_before_the_ref_moves_keeps_the_marks_of_a_push() {
+    let (hub, short, _) = five_versions();
+    let old = hub.replica.refs().expect("they can be read").head_commit();
+    hub.import("id,a\n1,staged\n", syncline_node::import::Mode::Upsert, None).expect("the rows are good");
+    push(&short, &hub).expect_err("changes are staged there");
+    let drop = checkout::Request { name: "HEAD".into(), force: true };
+    checkout::run(&hub.replica, &drop).expect("that drops them");
+    give_up(&hub);
+    // Now the push goes on.
+    let target = short.replica.refs().expect("they can be read").head_commit();
+    let name = "branches/main".to_owned();
+    let step = RefMove { name, expected: old, target, force: false, allow_mass_delete: false, only_new: false };
+    hub.replica.move_ref(&step).expect("all of it is there");
+    assert!(!is_whole(&hub, "HEAD~3") && is_whole(&hub, "HEAD~4"));
+    sound(&hub.reopen());
+    let copy = Place::new();
+    pull(&copy, &hub).expect("what is left of it comes");
+    sound(&copy.replica);
+    let keep = gc::Request { keep_last: Some(5), ..gc::Request::default() };
+    gc::run(&hub.replica, &keep, &Silent).expect("nothing that it needs is missing");
 }

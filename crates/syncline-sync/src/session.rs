@@ -88,6 +88,14 @@ pub trait Local: Send + Sync {
         Err(Error::Invalid(why))
     }
 
+    /// Notes that these commits of [`Self::given_up`] have come once more, complete. They are durable.
+    ///
+    /// # Errors
+    /// Whatever keeps it from writing; `invalid` where nothing can be given up.
+    fn keep_whole(&self, whole: &[Hash]) -> Result<()> {
+        Err(Error::Invalid(format!("{} versions came once more, and none was given up here", whole.len())))
+    }
+
     /// Commits that came without all of their parents, as [`Self::keep_shallow`] was told.
     ///
     /// # Errors

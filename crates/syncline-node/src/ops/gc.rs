@@ -75,7 +75,10 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     work::recover(replica)?;
     let kept = match request.keep_last.is_some() || request.keep_within_ms.is_some() {
         true => give_up(replica, request)?,
-        false => kept_versions(replica, &replica.refs()?, request)?,
+        false => {
+            let refs = replica.refs()?;
+            kept_versions(replica, &refs, &reach::given_up(replica.store(), &refs)?, request)?
+        }
     };
     let mut report = Report {
         versions_kept: kept.values().filter(|version| version.keep).count() as u64,
@@ -108,11 +111,10 @@ struct Version {
 type Versions = BTreeMap<Hash, Version>;
 
 /// Every commit that can be reached, and whether its data is kept.
-fn kept_versions(replica: &Replica, refs: &Refs, request: &Request) -> Result<Versions> {
+fn kept_versions(replica: &Replica, refs: &Refs, gone: &IdSet, request: &Request) -> Result<Versions> {
     let store = replica.store();
     let all = request.keep_last.is_none() && request.keep_within_ms.is_none();
     let since = request.keep_within_ms.map(|within| replica.clock().now_ms().saturating_sub(within));
-    let gone = reach::given_up(store, refs)?;
     let mut kept = Versions::new();
     // A shallow clone does not have all of its history.
     for step in Log::of_what_is_here(store, refs.commits()) {
@@ -140,28 +142,47 @@ fn kept_versions(replica: &Replica, refs: &Refs, request: &Request) -> Result<Ve
 /// Notes in the refs what is about to be given up, and forgets moves from and to it: undo must not lead to a version
 /// whose data is gone. What is kept is decided with the names that are there at that moment.
 fn give_up(replica: &Replica, request: &Request) -> Result<Versions> {
-    refs::update(replica.store(), |refs| {
-        let kept = kept_versions(replica, refs, request);
-        if let Ok(kept) = &kept {
-            note(refs, kept);
-        }
+    let decide = |refs: &mut Refs| -> Result<Versions> {
+        let gone = reach::given_up(replica.store(), refs)?;
+        let kept = kept_versions(replica, refs, &gone, request)?;
+        let loose = loose_versions(replica, &gone, &kept)?;
+        note(refs, &kept, &loose);
         Ok(kept)
-    })?
+    };
+    refs::update(replica.store(), |refs| Ok(decide(refs)))?
+}
+
+/// What was given up and no name leads to: a push notes that first and moves its ref last.
+fn loose_versions(replica: &Replica, gone: &IdSet, kept: &Versions) -> Result<Versions> {
+    let mut loose = Versions::new();
+    for id in gone.iter().filter(|id| !kept.contains_key(*id)) {
+        match Commit::load(replica.store(), id) {
+            Ok(Commit { parents, .. }) => drop(loose.insert(*id, Version { keep: false, given_up: true, parents })),
+            // It was collected since.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(loose)
 }
 
 /// Which versions are given up, and what of the history still leads to whole ones.
-fn note(refs: &mut Refs, kept: &Versions) {
+fn note(refs: &mut Refs, kept: &Versions, loose: &Versions) {
     let whole = |version: &Version| version.keep && !version.given_up;
     let is_whole = |id: &Hash| kept.get(id).is_some_and(whole);
     // What is below a version of the other sort starts a line of its own sort.
     let below = |sort: bool| -> BTreeSet<Hash> {
-        let others = kept.values().filter(|version| whole(version) != sort);
+        let others = kept.values().chain(loose.values()).filter(|version| whole(version) != sort);
         let parents = others.flat_map(|version| &version.parents);
         parents.filter(|id| kept.get(id).is_some_and(|version| whole(version) == sort)).copied().collect()
     };
-    let (mut dropped, held) = (below(false), below(true));
+    let (mut dropped, mut held) = (below(false), below(true));
     // Given up before, and named since.
     dropped.extend(kept.iter().filter(|(_, version)| version.keep && version.given_up).map(|(id, _)| *id));
+    // Not named yet; what it stands on may not be either.
+    dropped.extend(refs.dropped.iter().filter(|id| loose.contains_key(id)));
+    let stands_on = loose.values().flat_map(|version| &version.parents);
+    held.extend(stands_on.filter(|id| refs.held.contains(id) && !kept.contains_key(id)));
     let named = |id: Option<Hash>| id.is_none_or(|id| is_whole(&id));
     refs.history.retain(|step| named(step.from) && named(step.to));
     (refs.dropped, refs.held) = (dropped, held);

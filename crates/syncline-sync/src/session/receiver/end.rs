@@ -87,6 +87,9 @@ impl Receiver<'_> {
         }
         self.keep_past()?;
         self.flush()?;
+        if !self.whole.is_empty() {
+            self.local.keep_whole(&self.whole)?;
+        }
         if !self.shallow.is_empty() {
             self.local.keep_shallow(&self.shallow.iter().copied().collect::<Vec<_>>())?;
         }

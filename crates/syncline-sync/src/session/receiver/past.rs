@@ -26,6 +26,11 @@ impl Past {
     pub(super) fn generation(&self, id: &Hash) -> Option<u64> {
         self.commits.get(id).map(|(commit, _)| commit.generation)
     }
+
+    /// It has come with its data after all.
+    pub(super) fn forget(&mut self, id: &Hash) {
+        self.commits.remove(id);
+    }
 }
 
 impl Receiver<'_> {

@@ -72,6 +72,11 @@ impl Receiver<'_> {
             }
         }
         self.have.note_commit(id);
+        self.past.forget(&id);
+        if self.gone.contains(&id, commit.generation)? {
+            self.gone.forget(&id);
+            self.whole.push(id);
+        }
         self.steps += 1;
         self.commits += u64::from(!known);
         self.stored(step.root.payload.len() + step.commit.payload.len())
