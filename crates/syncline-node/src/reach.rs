@@ -8,8 +8,8 @@ use syncline_store::Store;
 use syncline_tree::walk::{self, ObjectKind};
 use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, TreeName};
 
-use crate::Result;
 use crate::part::Part;
+use crate::{Error, Result};
 
 /// Shows every object of a version to `visit`, parents before children. Where `visit` answers no, nothing below is
 /// shown: it has been seen before. What a partial replica leaves elsewhere is passed over.
@@ -56,6 +56,21 @@ pub fn is_given_up(store: &Store, refs: &Refs, id: &Hash) -> Result<bool> {
     }
     let generation = Commit::load(store, id)?.generation;
     Ok(GivenUp::new(store, refs)?.contains(id, generation)?)
+}
+
+/// Refuses a commit whose data garbage collection has given up, before a name leads to that data again.
+///
+/// # Errors
+/// `not-found`, with what `tried` says, when it was; the store's.
+pub fn check_whole(store: &Store, refs: &Refs, id: &Hash, tried: impl FnOnce() -> String) -> Result<()> {
+    if !is_given_up(store, refs, id)? {
+        return Ok(());
+    }
+    let why = format!(
+        "`gc` was told to give up the data of {}; clone a replica that still has it, and do it there",
+        id.short()
+    );
+    Err(Error::not_found(tried(), why))
 }
 
 fn has_children(kind: ObjectKind) -> bool {

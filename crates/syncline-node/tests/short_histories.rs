@@ -1,6 +1,7 @@
 //! Transfers across the end of a history: of versions that were given up, of a clone that is shallow.
 
-use syncline_node::ops::{branch, checkout, gc, transfer, verify};
+use syncline_base::Kind;
+use syncline_node::ops::{branch, checkout, gc, rollback, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::sync::{Local, RefMove};
 use syncline_node::{Replica, loopback, reach, revision};
@@ -192,4 +193,29 @@ fn a_collection_before_the_ref_moves_keeps_the_marks_of_a_push() {
     sound(&copy.replica);
     let keep = gc::Request { keep_last: Some(5), ..gc::Request::default() };
     gc::run(&hub.replica, &keep, &Silent).expect("nothing that it needs is missing");
+}
+
+#[test]
+fn nothing_goes_back_to_a_version_that_was_given_up() {
+    let place = Place::new();
+    place.upsert("id,a\n1,one\n", "first");
+    start_branch(&place, "side", "HEAD");
+    place.upsert("id,a\n2,two\n", "second");
+    place.upsert("id,a\n3,three\n", "third");
+    let back = checkout::Request { name: "main".into(), force: false };
+    checkout::run(&place.replica, &back).expect("nothing is edited");
+    for salt in ["d", "e", "f"] {
+        place.write("long.txt", &long_text(salt));
+        place.commit(salt);
+    }
+    give_up(&place);
+    let before = place.replica.refs().expect("they can be read");
+    let to = rollback::Request { to: "HEAD~1".into(), ..rollback::Request::default() };
+    let error = rollback::run(&place.replica, &to).expect_err("its data was given up");
+    assert!(error.kind() == Kind::NotFound && error.to_string().contains("give up"), "{error}");
+    // Nor by a merge: that of a version on another branch would be the same.
+    let error = place.merge("side~1").expect_err("its data was given up");
+    assert!(error.kind() == Kind::NotFound && error.to_string().contains("give up"), "{error}");
+    assert_eq!(place.replica.refs().expect("they can be read"), before);
+    place.merge("side").expect("that one is whole");
 }

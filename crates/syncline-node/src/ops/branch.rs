@@ -72,13 +72,7 @@ pub fn run(replica: &Replica, sort: Sort, action: &Action) -> Result<Report> {
         Action::Create { name, at, force } => {
             refs::check_name(name)?;
             let commit = revision::resolve(replica, &before, at.as_deref().unwrap_or("HEAD"))?;
-            if reach::is_given_up(replica.store(), &before, &commit)? {
-                let why = format!(
-                    "`gc` was told to give up the data of {}; clone a replica that still has it, and name it there",
-                    commit.short()
-                );
-                return Err(Error::not_found(format!("a version to name {name:?}"), why));
-            }
+            reach::check_whole(replica.store(), &before, &commit, || format!("a version to name {name:?}"))?;
             Some(set(replica, sort, name, Some(commit), *force)?)
         }
         Action::Delete { name } => Some(set(replica, sort, name, None, true)?),

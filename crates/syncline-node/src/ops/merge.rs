@@ -10,7 +10,7 @@ use syncline_tree::{Conflicts, DatasetRoot, Refs, dataset};
 use super::commit::{self, NewCommit};
 use crate::change::{self, TreeChange};
 use crate::replica::Replica;
-use crate::{Error, Result, blend, revision, work};
+use crate::{Error, Result, blend, reach, revision, work};
 
 /// What `merge` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ pub struct Report {
 /// staged, and the merge waits for `resolve` and `commit`.
 ///
 /// # Errors
-/// `conflict` when changes are staged or files were edited; `not-found` when the version does not exist; `denied` when
-/// most of a tree would be deleted.
+/// `conflict` when changes are staged or files were edited; `not-found` when the version does not exist or `gc` has given
+/// up its data; `denied` when most of a tree would be deleted.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     work::recover(replica)?;
     let theirs = revision::resolve(replica, &replica.refs()?, &request.name)?;
@@ -99,6 +99,7 @@ pub(super) fn merge(replica: &Replica, request: &Request, theirs: Hash) -> Resul
         seconds: 0.0,
     };
     if base != Some(theirs) {
+        reach::check_whole(store, &refs, &theirs, || format!("the data of {:?} to merge", request.name))?;
         let theirs_root = replica.root_of(&theirs)?;
         let base_root = base.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
         let plan = Plan { request, refs: &refs, ours, theirs, base, ours_root };

@@ -11,7 +11,7 @@ use syncline_tree::{Commit, DatasetRoot};
 use super::commit::{self, NewCommit};
 use crate::change::{self, TreeChange};
 use crate::replica::Replica;
-use crate::{Error, Result, revision, work};
+use crate::{Error, Result, reach, revision, work};
 
 /// What `rollback` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -47,7 +47,8 @@ pub struct Report {
 /// Goes back to an older version with a new commit, in the dataset and in the working directory.
 ///
 /// # Errors
-/// `conflict` when changes are staged or files were edited, `denied` when it would delete most of a tree.
+/// `conflict` when changes are staged or files were edited, `denied` when it would delete most of a tree, `not-found` when
+/// `gc` has given up the version's data.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
     let seconds = || (replica.clock().monotonic() - started).as_secs_f64();
@@ -63,6 +64,9 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     }
     let target = Commit::load(store, &to)?;
     let before = replica.root_of(&current)?;
+    if before.hash() != target.root {
+        reach::check_whole(store, &refs, &to, || format!("the data of {:?} to roll back to", request.to))?;
+    }
     let after = DatasetRoot::load(store, &target.root)?;
     let changes = change::between(replica, &before, &after)?;
     change::guard(&changes, request.allow_mass_delete)?;
