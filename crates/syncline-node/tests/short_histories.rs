@@ -1,7 +1,7 @@
 //! Transfers across the end of a history: of versions that were given up, of a clone that is shallow.
 
 use syncline_base::Kind;
-use syncline_node::ops::{branch, checkout, gc, rollback, transfer, verify};
+use syncline_node::ops::{branch, checkout, commit, gc, rollback, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::sync::{Local, RefMove};
 use syncline_node::{Replica, loopback, reach, revision};
@@ -218,4 +218,48 @@ fn nothing_goes_back_to_a_version_that_was_given_up() {
     assert!(error.kind() == Kind::NotFound && error.to_string().contains("give up"), "{error}");
     assert_eq!(place.replica.refs().expect("they can be read"), before);
     place.merge("side").expect("that one is whole");
+}
+
+#[test]
+fn a_shallow_clone_of_a_shallow_clone_pulls_what_stands_on_records() {
+    let (hub, dir) = (Place::new(), tempfile::tempdir().expect("the system has room for a directory"));
+    for id in 0..5 {
+        hub.upsert(&format!("id,a\n{id},{id}\n"), "a row");
+    }
+    let clone = |from: &std::path::Path, name: &str, depth| {
+        let request = transfer::CloneRequest {
+            url: from.display().to_string(),
+            dir: dir.path().join(name),
+            bare: false,
+            tables: None,
+            depth: Some(depth),
+            paths: None,
+        };
+        let mut transport = loopback::connect(crate::support::open(from)).expect("it can be opened");
+        transfer::clone(&request, crate::support::env(), &mut *transport, &Silent).expect("it is new");
+        crate::support::open(&request.dir)
+    };
+    let middle = clone(&hub.path(), "middle", 3);
+    let copy = clone(&dir.path().join("middle"), "copy", 1);
+    // Beside what the copy has, on versions that are only records then.
+    let create = branch::Action::Create { name: "side".into(), at: Some("HEAD~1".into()), force: false };
+    branch::run(&middle, branch::Sort::Branch, &create).expect("the version is there");
+    let checkout = |name: &str| {
+        checkout::run(&middle, &checkout::Request { name: name.into(), force: false }).expect("nothing is edited")
+    };
+    checkout("side");
+    std::fs::write(dir.path().join("middle/a.txt"), "some text").expect("files can be written");
+    let request = commit::Request { message: "a file".into(), ..commit::Request::default() };
+    let tip = commit::run(&middle, &request, &Silent).expect("nothing is in the way").commit;
+    checkout("main");
+    for _ in 0..2 {
+        let keep = gc::Request { keep_last: Some(1), ..gc::Request::default() };
+        gc::run(&middle, &keep, &Silent).expect("nothing is in the way");
+    }
+    let mut transport = loopback::connect(crate::support::open(&dir.path().join("middle"))).expect("it can be opened");
+    let url = dir.path().join("middle").display().to_string();
+    transfer::pull(&copy, &self::request(&url), &mut *transport, &Silent).expect("what it stands on are records");
+    let refs = copy.refs().expect("they can be read");
+    assert_eq!((refs.branches.get("side").copied(), refs.dropped.len(), refs.shallow.len()), (tip, 1, 2));
+    sound(&copy);
 }

@@ -85,7 +85,7 @@ pub struct Receiver<'a> {
     applied: u64,
     commits: u64,
     /// Whether commits may come without their parents: that was asked for, or there is no history here that they would
-    /// have to join.
+    /// have to join, or one that ends early itself.
     partial: bool,
     /// Tags whose commits do not come with anything else are passed over.
     follow: bool,
@@ -166,7 +166,8 @@ impl<'a> Receiver<'a> {
             scope: None,
             outline,
             have: Have::new(local.store(), heads.clone(), outline),
-            partial: heads.is_empty(),
+            // Where the history here ends early, that of the peer may end earlier than what comes joins it.
+            partial: heads.is_empty() || !local.shallow()?.is_empty(),
             follow: false,
             heads,
             assembly: None,

@@ -90,3 +90,20 @@ fn a_shallow_replica_is_pushed_what_stands_on_older_versions() {
     assert_eq!(copy.at(MAIN), Some(merged));
     copy.check_shallow();
 }
+
+#[test]
+fn a_shallow_clone_of_a_shallow_replica_goes_on_pulling() {
+    let (_, server, versions) = shallow();
+    let (middle, copy) = (World::new(), World::new());
+    for (to, from, depth) in [(&middle, &server, 3), (&copy, &middle, 1)] {
+        pull(to, from, &PullRequest { depth: Some(depth), ..PullRequest::default() }).unwrap();
+    }
+    let tip = branch(&middle, versions[3], 7);
+    let (pulled, _) = pull(&copy, &middle, &PullRequest::default()).unwrap();
+    assert_eq!((pulled.commits, pulled.shallow.as_slice(), copy.at(SIDE)), (3, &versions[2..3], Some(tip)));
+    copy.check_shallow();
+    // What is before that end comes from where it is.
+    server.set("tags/first", versions[0]);
+    pull(&copy, &server, &PullRequest::default()).unwrap();
+    copy.check_shallow();
+}

@@ -60,12 +60,15 @@ impl Receiver<'_> {
                     generation
                 } else if self.have.has_commit(*parent)? {
                     Commit::load(&self.store, parent)?.generation
+                } else if self.partial {
+                    self.shallow.insert(*id);
+                    continue;
                 } else {
                     let why = format!("{} came without its parent {}", id.short(), parent.short());
                     return Err(Error::protocol("past", why));
                 });
             }
-            if commit.generation != generation + 1 {
+            if !self.shallow.contains(id) && commit.generation != generation + 1 {
                 return Err(Error::protocol("past", format!("{} has a wrong generation", id.short())));
             }
         }
