@@ -81,6 +81,21 @@ fn a_chunk_that_is_longer_than_a_chunk_is_refused() {
     assert_eq!(client.store.usage().unwrap().objects, 1);
 }
 
+#[test]
+fn trees_that_cannot_be_are_not_compared() {
+    let client = World::new();
+    let tree = |height| TableRef { schema: Hash::ZERO, root: Hash::ZERO, rows: 1, height };
+    for (trees, fits) in [
+        (vec![("t/a".to_owned(), tree(40)), ("t/b".to_owned(), tree(40))], true),
+        (vec![("t/a".to_owned(), tree(41))], false),
+        (vec![("t/a".to_owned(), tree(2)), ("t/a".to_owned(), tree(2))], false),
+    ] {
+        let mut session = pulling(&client);
+        session.receive(Message::Welcome(Welcome::default())).unwrap();
+        assert_eq!(session.receive(Message::Propose(trees)).is_ok(), fits);
+    }
+}
+
 /// Answers each message with one that is much longer.
 #[derive(Default)]
 struct Echo {

@@ -5,7 +5,8 @@
 //! when a reply would be too long. Format: `docs/format/delta.md`, part "reconciliation".
 //!
 //! Owns: what is not matched yet. Memory: about 40 bytes for each row of the leaves that are not in both tables, and the
-//! rows that differ: look at [`Session::leaves`] and fetch whole trees instead when nearly everything does.
+//! rows that differ: look at [`Session::leaves`], [`Session::kept`] and [`Session::held`], and fetch whole trees instead when
+//! nearly everything does. What one reply can add is bounded here: 262,144 nodes of a level, 6,291,456 local rows.
 //!
 //! Not here: I/O, retries, applying the changes, fetching content of long cells.
 
@@ -24,10 +25,15 @@ pub use self::serve::serve;
 use crate::delta::decode_frame;
 use crate::diff::{Gather, Source};
 use crate::key::Keys;
-use crate::node::Entry;
+use crate::node::{Entry, MAX_HEIGHT};
 use crate::table::edit::keys_of;
 use crate::table::{Changes, Op, Rows, Table, TableRef, concat};
 use crate::{Error, Result};
+
+/// The most nodes of one level that are kept apart.
+const MAX_NODES: usize = 1 << 18;
+/// The most local rows that are kept apart.
+const MAX_ROWS: u64 = 6 << 20;
 
 /// The asking side.
 #[derive(Debug)]
@@ -56,6 +62,8 @@ pub struct Session {
     rows: Vec<Rows>,
     /// Bytes of `rows`.
     held: usize,
+    /// How many rows are in `wanted`.
+    wanted_rows: usize,
 }
 
 /// A local row, found by what is hashed of it.
@@ -80,9 +88,12 @@ impl Session {
     /// Compares `local` with a remote table of the same schema. `salt` is random: it makes row tokens unpredictable.
     ///
     /// # Errors
-    /// `invalid` when the schemas differ.
+    /// `invalid` when the schemas differ, or when no table has so many levels.
     pub fn start(local: &Table, remote: &TableRef, salt: u64) -> Result<Self> {
         let own = local.to_ref();
+        if remote.height > MAX_HEIGHT {
+            return Err(Error::invalid(format!("reconciling with a table of {} levels", remote.height)));
+        }
         if own.schema != remote.schema {
             return Err(Error::invalid(
                 "reconciling two tables: their schemas differ; bring one under the other's first",
@@ -108,6 +119,7 @@ impl Session {
             tokens: Vec::new(),
             rows: Vec::new(),
             held: 0,
+            wanted_rows: 0,
         };
         session.advance()?;
         Ok(session)
@@ -146,6 +158,9 @@ impl Session {
         let reply = Reply::decode(reply)?;
         let count = match (self.stage, reply) {
             (Stage::Nodes, Reply::Nodes(nodes)) => {
+                if nodes.iter().map(Vec::len).sum::<usize>() + self.found.len() > MAX_NODES {
+                    return Err(wrong("it has more nodes than are worth comparing"));
+                }
                 for (path, children) in asked.iter().zip(&nodes) {
                     self.found.extend((0_u32..).zip(children).map(|(i, prefix)| (path.child(i), *prefix)));
                 }
@@ -156,6 +171,7 @@ impl Session {
                     let missing = |(_, token): &(u32, &u64)| !self.take_token(**token);
                     let rows: Vec<u32> = (0_u32..).zip(tokens).filter(missing).map(|(row, _)| row).collect();
                     if !rows.is_empty() {
+                        self.wanted_rows += rows.len();
                         self.wanted.push((path.clone(), rows));
                     }
                 }
@@ -192,6 +208,18 @@ impl Session {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// About how many bytes it takes in memory besides those rows, until everything is known.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        let asked = self.asked.as_ref().map_or(0, Vec::len);
+        let paths = self.theirs.len() + self.found.len() + self.wanted.len() + asked;
+        let path = 2 * size_of::<Path>() + 4 * usize::from(self.remote.height - self.their_height);
+        paths * path
+            + self.wanted_rows * size_of::<u32>()
+            + self.tokens.len() * size_of::<Token>()
+            + self.ours.len() * size_of::<Entry>()
     }
 
     /// The changes that make the remote table out of the local one, in key order. The caller applies them and compares the
@@ -270,6 +298,9 @@ impl Session {
                     self.next_level()?;
                 }
                 Stage::Nodes => {
+                    if self.ours.iter().map(|entry| entry.rows).sum::<u64>() > MAX_ROWS {
+                        return Err(Error::invalid("reconciling two tables: nearly all rows differ; fetch the tree"));
+                    }
                     while self.our_height > 1 {
                         self.open_ours()?;
                     }

@@ -9,6 +9,7 @@ use syncline_tree::schema::{Field, Schema, Type};
 use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef};
 
 use super::*;
+use crate::wire;
 
 const MAIN: &str = "branches/main";
 
@@ -120,4 +121,37 @@ fn a_commit_arrives_whose_deltas_are_too_long_together() {
         let rows = Table::open(&server.store, table).unwrap().scan_rows(Default::default()).unwrap();
         assert_eq!(rows.map(|rows| rows.unwrap().batch.num_rows()).sum::<usize>(), 200);
     }
+}
+
+#[test]
+fn what_comparisons_keep_is_bounded_for_all_trees_together() {
+    let (hub, mut rng) = (Replica::new(), Rng::from_seed(1));
+    let schema =
+        Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("blob", Type::Binary, true)], &["id"])
+            .unwrap();
+    let ours = hub.edit(&Table::create(&hub.store, schema).unwrap(), 0..20, &mut rng);
+    hub.commit((0..10).map(|n| (format!("t{n}"), ours)).collect());
+    let step = wire::Move { name: MAIN.into(), expected: None, target: Some(Hash::ZERO), flags: 0 };
+    let mut session = Server::new(&hub);
+    let hello = Message::Hello { version: wire::VERSION, want: wire::Want::Push { moves: vec![step] } };
+    session.receive(hello).unwrap();
+    // Each seems to be so large that many differing nodes are still worth it.
+    let theirs = TableRef { root: Hash::of(b"far away"), rows: u64::MAX, height: 40, ..ours };
+    session.receive(Message::Propose((0..10).map(|n| (format!("t/t{n}"), theirs)).collect())).unwrap();
+    let said = |session: &mut Server<'_>| {
+        let mut queries = 0;
+        while let Some(message) = session.next().unwrap() {
+            queries += usize::from(matches!(message, Message::Query { .. }));
+        }
+        queries
+    };
+    assert_eq!(said(&mut session), 10);
+    // One node with 500 children, none of which is here.
+    let mut body = vec![1, 1, 0xf4, 0x03];
+    body.resize(4 + 500 * 8, 0);
+    let goes_on = (0..10).map(|tree| {
+        session.receive(Message::Answer { tree, body: body.clone().into() }).unwrap();
+        said(&mut session)
+    });
+    assert_eq!(goes_on.sum::<usize>(), 1);
 }

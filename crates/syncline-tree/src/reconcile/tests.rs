@@ -104,3 +104,23 @@ fn few_differences_cost_few_bytes() {
     assert!(trips <= 5 && bytes < 6_000, "{trips} round trips, {bytes} bytes");
     assert_eq!(run(&a, &a).1, 0);
 }
+
+/// A session at its first question, with a remote table of so many levels.
+fn asking(local: &Table, height: u8) -> Result<Session> {
+    let remote = TableRef { root: Hash::of(b"far away"), height, rows: u64::MAX, ..local.to_ref() };
+    let mut session = Session::start(local, &remote, 7)?;
+    session.request()?;
+    Ok(session)
+}
+
+#[test]
+fn what_a_peer_claims_does_not_size_what_is_kept() {
+    let (local, _) = apart(&mut rng(1), 50, 20);
+    assert!(asking(&local, MAX_HEIGHT + 1).is_err());
+    for (children, fits) in [(MAX_NODES, true), (MAX_NODES + 1, false)] {
+        let mut session = asking(&local, MAX_HEIGHT).unwrap();
+        let reply = Reply::Nodes(vec![vec![0; children]]).encode();
+        assert_eq!(session.reply(&reply).is_ok(), fits);
+        assert_eq!(session.kept() >= children * size_of::<Path>(), fits);
+    }
+}

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
+use syncline_tree::node::MAX_HEIGHT;
 use syncline_tree::reconcile::Session;
 use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef, TreeName};
 
@@ -20,8 +21,10 @@ use crate::wire::{MAX_IDS, Message};
 const FEW_LEAVES: usize = 64;
 /// The most bytes of answers about one tree.
 const ANSWER_BYTES: usize = 32 << 20;
-/// The most bytes of rows of one tree in memory.
+/// The most bytes of rows in memory, of all trees of a step together.
 const HELD_BYTES: usize = 64 << 20;
+/// The most bytes of everything else that comparisons under way keep, together.
+const KEPT_BYTES: usize = if cfg!(test) { 64 << 10 } else { 192 << 20 };
 /// How many local refs are looked at for a tree to compare with.
 const LOCAL_HEADS: usize = 4;
 
@@ -31,6 +34,9 @@ pub(super) struct Comparing {
     open: BTreeMap<u32, Comparison>,
     done: BTreeSet<u32>,
     need: BTreeMap<Hash, u8>,
+    /// What they and those that are done hold of rows, and what they keep besides.
+    held: usize,
+    kept: usize,
 }
 
 struct Comparison {
@@ -43,6 +49,29 @@ struct Comparison {
 pub(super) struct Compared {
     pub(super) base: Table,
     pub(super) changes: Vec<Changes>,
+    /// Bytes of their rows.
+    held: usize,
+}
+
+impl Comparing {
+    /// Takes the reply to the last question about a tree that is open.
+    fn reply(&mut self, tree: u32, body: &Bytes) -> Option<syncline_tree::Result<()>> {
+        let comparison = self.open.get_mut(&tree)?;
+        let session = &mut comparison.session;
+        comparison.bytes += body.len();
+        (self.held, self.kept) = (self.held - session.held(), self.kept - session.kept());
+        let outcome = session.reply(body);
+        (self.held, self.kept) = (self.held + session.held(), self.kept + session.kept());
+        Some(outcome)
+    }
+
+    /// No comparison of this tree any more.
+    fn take(&mut self, tree: u32) -> Option<Comparison> {
+        let comparison = self.open.remove(&tree)?;
+        self.held -= comparison.session.held();
+        self.kept -= comparison.session.kept();
+        Some(comparison)
+    }
 }
 
 impl Receiver<'_> {
@@ -50,6 +79,13 @@ impl Receiver<'_> {
     pub(super) fn propose(&mut self, proposed: Vec<(String, TableRef)>) -> Result<()> {
         if self.comparing.is_some() {
             return Err(Error::protocol("propose", "the last proposal is not settled"));
+        }
+        let mut names = BTreeSet::new();
+        for (name, table) in &proposed {
+            if table.height > MAX_HEIGHT || !names.insert(name) {
+                let why = format!("{name:?} has {} levels, or is named twice", table.height);
+                return Err(Error::protocol("propose", why));
+            }
         }
         let local = self.local_roots();
         let mut trees = Vec::with_capacity(proposed.len());
@@ -66,7 +102,9 @@ impl Receiver<'_> {
             }
             trees.push((name, table));
         }
-        self.comparing = Some(Comparing { trees, open, done: BTreeSet::new(), need: BTreeMap::new() });
+        let held = self.compared.values().map(|compared| compared.held).sum();
+        let kept = open.values().map(|comparison: &Comparison| comparison.session.kept()).sum();
+        self.comparing = Some(Comparing { trees, open, done: BTreeSet::new(), need: BTreeMap::new(), held, kept });
         let all: Vec<u32> = self.comparing.iter().flat_map(|comparing| comparing.open.keys().copied()).collect();
         for at in all {
             self.go_on(at)?;
@@ -90,12 +128,11 @@ impl Receiver<'_> {
     }
 
     pub(super) fn answer(&mut self, tree: u32, body: &Bytes) -> Result<()> {
-        let Some(comparison) = self.comparing.as_mut().and_then(|comparing| comparing.open.get_mut(&tree)) else {
+        let Some(replied) = self.comparing.as_mut().and_then(|comparing| comparing.reply(tree, body)) else {
             return Err(Error::protocol("answer", format!("nothing was asked about tree {tree}")));
         };
-        comparison.bytes += body.len();
         self.bytes += body.len() as u64;
-        match comparison.session.reply(body) {
+        match replied {
             Ok(()) => self.go_on(tree)?,
             Err(error) => self.close(tree, error)?,
         }
@@ -106,15 +143,17 @@ impl Receiver<'_> {
     /// Asks the next question about a tree, or closes its comparison.
     fn go_on(&mut self, at: u32) -> Result<()> {
         let Some(comparing) = &mut self.comparing else { return Ok(()) };
+        let full = comparing.held > HELD_BYTES || comparing.kept > KEPT_BYTES;
         let Some(comparison) = comparing.open.get_mut(&at) else { return Ok(()) };
-        let Some((name, table)) = comparing.trees.get(at as usize) else { return Ok(()) };
+        let Some((name, table)) = comparing.trees.get(at as usize).cloned() else { return Ok(()) };
         let leaf_rows = u64::from(comparison.base.schema().leaf_rows).max(1);
         let quarter = usize::try_from(table.rows / leaf_rows / 4).unwrap_or(usize::MAX);
-        let many = comparison.session.leaves().0 > quarter.max(FEW_LEAVES)
-            || comparison.bytes > ANSWER_BYTES
-            || comparison.session.held() > HELD_BYTES;
+        let many = comparison.session.leaves().0 > quarter.max(FEW_LEAVES) || comparison.bytes > ANSWER_BYTES || full;
         if !many {
-            match comparison.session.request() {
+            let before = comparison.session.kept();
+            let request = comparison.session.request();
+            comparing.kept = comparing.kept - before + comparison.session.kept();
+            match request {
                 Ok(Some(body)) => {
                     self.outbox.push_back(Message::Query { tree: at, body });
                     return Ok(());
@@ -123,15 +162,16 @@ impl Receiver<'_> {
                 Err(error) => return self.close(at, error),
             }
         }
-        let Some(comparison) = comparing.open.remove(&at) else { return Ok(()) };
+        let Some(comparison) = comparing.take(at) else { return Ok(()) };
         if many {
             return Ok(());
         }
+        let held = comparison.session.held();
         let changes = match comparison.session.finish() {
             Ok(changes) => changes,
             Err(error) => return self.close(at, error),
         };
-        let left_out = self.outline && *name == TreeName::Files;
+        let left_out = self.outline && name == TreeName::Files;
         for (id, kind) in changes.iter().filter(|_| !left_out).flat_map(|changes| graph::long_cells(&changes.externals))
         {
             if !self.have.has_all(&[(id, kind)])? {
@@ -141,7 +181,8 @@ impl Receiver<'_> {
         // More than one message can ask for: let the sender walk the tree.
         if comparing.need.len() <= MAX_IDS {
             comparing.done.insert(at);
-            self.compared.insert(name.clone(), Compared { base: comparison.base, changes });
+            comparing.held += held;
+            self.compared.insert(name, Compared { base: comparison.base, changes, held });
         }
         Ok(())
     }
@@ -152,7 +193,7 @@ impl Receiver<'_> {
             return Err(error.into());
         }
         if let Some(comparing) = &mut self.comparing {
-            comparing.open.remove(&at);
+            comparing.take(at);
         }
         Ok(())
     }

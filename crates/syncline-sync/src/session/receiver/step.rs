@@ -152,7 +152,7 @@ impl Receiver<'_> {
                     return Ok(Rebuilt::Different);
                 }
                 self.applied += 1;
-            } else if let Some(Compared { base, changes }) = self.compared.remove(&name) {
+            } else if let Some(Compared { base, changes, .. }) = self.compared.remove(&name) {
                 if let Rebuilt::Different = self.apply(&name, &base, changes.into_iter().map(Ok), tree)? {
                     return Ok(Rebuilt::Different);
                 }
