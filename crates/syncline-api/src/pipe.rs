@@ -4,9 +4,11 @@
 //! [`Limits::queue_bytes`], what has been received and not been taken by the HTTP/2 window.
 //!
 //! While the owner of a pipe works without sending, a small task sends a sign of life every [`Limits::heartbeat`], so
-//! that the peer can tell work from death; it stops after [`Limits::busy`], so that a hang is noticed all the same. Only a
-//! call of a verb may be silent for ever ([`Limits::of_call`]): nobody knows how long it may take.
+//! that the peer can tell work from death; it stops after [`Limits::busy`], so that a hang is noticed all the same, and
+//! whoever is told nothing else for longer than that gives up as well. Only a call of a verb may be silent for ever
+//! ([`Limits::of_call`]): nobody knows how long it may take.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,7 +38,7 @@ pub struct Limits {
     pub stall: Duration,
     /// After how much silence of ours we send a sign of life.
     pub heartbeat: Duration,
-    /// How long we may work in silence before we stop pretending to be alive.
+    /// How long we may work in silence before we stop pretending to be alive, and a little less than how long a peer may.
     pub busy: Duration,
     /// Bytes per second, each way; `None` is no limit.
     pub rate: Option<u64>,
@@ -146,6 +148,9 @@ pub struct Pipe<I, O> {
     peer: String,
     runtime: Handle,
     inbound: Inbound<I>,
+    /// What came while we waited to send, and the bytes of it.
+    early: VecDeque<I>,
+    early_bytes: usize,
     outbound: Option<UnboundedSender<Queued<O>>>,
     wrap: Box<dyn FnMut(Bytes) -> O + Send>,
     room: Arc<Semaphore>,
@@ -236,6 +241,8 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
             peer,
             runtime,
             inbound,
+            early: VecDeque::new(),
+            early_bytes: 0,
             outbound: Some(outbound),
             wrap,
             room: Arc::new(Semaphore::new(limits.queue_bytes as usize)),
@@ -280,26 +287,65 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
         if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(want) {
             return Ok(room);
         }
-        let (room, stall) = (Arc::clone(&self.room), self.limits.stall);
-        // A peer that is gone takes nothing either: look at both.
-        let outbound = self.outbound.clone();
-        let outcome = self.runtime.block_on(async move {
-            let closed = async {
-                if let Some(outbound) = &outbound {
-                    outbound.closed().await;
+        let begun = self.now();
+        loop {
+            let (room, stall) = (Arc::clone(&self.room), self.limits.stall);
+            // A peer that is gone takes nothing either: look at both.
+            let outbound = self.outbound.clone();
+            let outcome = self.runtime.block_on(async move {
+                let closed = async {
+                    if let Some(outbound) = &outbound {
+                        outbound.closed().await;
+                    }
+                };
+                tokio::select! {
+                    room = room.acquire_many_owned(want) => Some(room.ok()),
+                    () = closed => Some(None),
+                    () = tokio::time::sleep(stall) => None,
                 }
-            };
-            tokio::select! {
-                room = room.acquire_many_owned(want) => Some(room.ok()),
-                () = closed => Some(None),
-                () = tokio::time::sleep(stall) => None,
+            });
+            match outcome {
+                Some(Some(room)) => return Ok(room),
+                Some(None) => return Err(self.why_closed()),
+                // It may be at work on what it has.
+                None if self.now().saturating_sub(begun) < self.patience() && self.hear()? => {}
+                None => return Err(self.stalled("took nothing", begun)),
             }
-        });
-        match outcome {
-            Some(Some(room)) => Ok(room),
-            Some(None) => Err(self.why_closed()),
-            None => Err(self.stalled("took nothing")),
         }
+    }
+
+    /// Takes what the peer has said meanwhile, as much as may wait here. Whether it said anything.
+    fn hear(&mut self) -> Result<bool> {
+        let mut heard = false;
+        while self.early_bytes < self.limits.queue_bytes as usize {
+            match self.poll_next()? {
+                Poll::Ready(Some(message)) => {
+                    heard = true;
+                    if !message.is_empty() {
+                        self.early_bytes += message.len().max(64);
+                        self.early.push_back(message);
+                    }
+                }
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Ok(heard)
+    }
+
+    fn take_early(&mut self) -> Option<I> {
+        let message = self.early.pop_front()?;
+        self.early_bytes -= message.len().max(64);
+        self.throttle.pass(message.len());
+        Some(message)
+    }
+
+    /// How long a peer may give nothing but signs of life: as long as an honest one gives them.
+    fn patience(&self) -> Duration {
+        self.limits.busy.saturating_add(self.limits.stall)
+    }
+
+    fn now(&self) -> Duration {
+        self.throttle.clock.monotonic()
     }
 
     /// The next message of the peer; waits for it. `None` when the peer has said all it had to say.
@@ -307,18 +353,50 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
     /// # Errors
     /// `Unavailable` when the peer is silent for too long; the peer's own fault when it gave one.
     pub fn receive_message(&mut self) -> Result<Option<I>> {
+        self.receive_within(self.patience())
+    }
+
+    /// The first message of a peer that has opened the call. Waits as long as for a sign of life, and takes none for it: who
+    /// calls has something to say.
+    ///
+    /// # Errors
+    /// As [`Pipe::receive_message`].
+    pub fn receive_first(&mut self) -> Result<Option<I>> {
+        self.receive_within(self.limits.stall)
+    }
+
+    fn receive_within(&mut self, patience: Duration) -> Result<Option<I>> {
+        if let Some(early) = self.take_early() {
+            return Ok(Some(early));
+        }
+        let begun = self.now();
         loop {
-            let (stall, runtime) = (self.limits.stall, self.runtime.clone());
-            let next = runtime.block_on(async { tokio::time::timeout(stall, self.next()).await });
-            match next.map_err(|_| self.stalled("sent nothing"))?? {
-                Some(message) if message.is_empty() => {}
-                Some(message) => {
-                    self.throttle.pass(message.len());
-                    return Ok(Some(message));
-                }
-                None => return Ok(None),
+            let left = patience.saturating_sub(self.now().saturating_sub(begun));
+            let (wait, runtime) = (self.limits.stall.min(left), self.runtime.clone());
+            let next = runtime.block_on(async { tokio::time::timeout(wait, self.next()).await });
+            match next {
+                Err(_) => return Err(self.stalled("sent nothing", begun)),
+                Ok(message) => match message? {
+                    Some(message) if message.is_empty() && left.is_zero() => {
+                        return Err(self.stalled("sent nothing but signs of life", begun));
+                    }
+                    Some(message) if message.is_empty() => {}
+                    Some(message) => {
+                        self.throttle.pass(message.len());
+                        return Ok(Some(message));
+                    }
+                    None => return Ok(None),
+                },
             }
         }
+    }
+
+    /// Says that nothing more will be sent, and waits until the peer has closed its side: before that it may not have heard our
+    /// last word.
+    pub fn close(&mut self) {
+        self.finish();
+        // Everything that matters was said.
+        let _ = self.last_words();
     }
 
     /// The next message of the peer if it is here already.
@@ -326,23 +404,28 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
     /// # Errors
     /// The peer's fault, if it gave one.
     pub fn try_receive_message(&mut self) -> Result<Option<I>> {
-        let runtime = self.runtime.clone();
+        if let Some(early) = self.take_early() {
+            return Ok(Some(early));
+        }
         loop {
-            let ready = runtime.block_on(async {
-                let mut next = std::pin::pin!(self.next());
-                poll_fn(|cx| match next.as_mut().poll(cx) {
-                    Poll::Ready(item) => Poll::Ready(Some(item)),
-                    Poll::Pending => Poll::Ready(None),
-                })
-                .await
-            });
-            match ready {
-                None => return Ok(None),
-                Some(item) => match item? {
-                    Some(message) if message.is_empty() => {}
-                    other => return Ok(other),
-                },
+            match self.poll_next()? {
+                Poll::Ready(Some(message)) if message.is_empty() => {}
+                Poll::Ready(message) => return Ok(message),
+                Poll::Pending => return Ok(None),
             }
+        }
+    }
+
+    /// What is here of the peer's, signs of life included.
+    fn poll_next(&mut self) -> Result<Poll<Option<I>>> {
+        let runtime = self.runtime.clone();
+        let ready = runtime.block_on(async {
+            let mut next = std::pin::pin!(self.next());
+            poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await
+        });
+        match ready {
+            Poll::Ready(item) => Ok(Poll::Ready(item?)),
+            Poll::Pending => Ok(Poll::Pending),
         }
     }
 
@@ -405,19 +488,29 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
 
     /// Why the peer does not take our messages any more: its own fault when it has sent one.
     fn why_closed(&mut self) -> Error {
-        let closed = Error::Closed { peer: self.peer.clone() };
+        match self.last_words() {
+            Some(fault) => fault,
+            None => Error::Closed { peer: self.peer.clone() },
+        }
+    }
+
+    /// Reads what the peer still says, which is of no use any more, until it has closed its side: the fault that it closed it
+    /// with, if there is one. One that goes on for longer than a stall is left alone.
+    fn last_words(&mut self) -> Option<Error> {
+        let begun = self.now();
         loop {
-            match self.receive_message() {
-                Err(error) => return error,
-                Ok(None) => return closed,
-                // What it had said before it left is of no use any more.
-                Ok(Some(_)) => {}
+            let left = self.limits.stall.saturating_sub(self.now().saturating_sub(begun));
+            match self.receive_within(left) {
+                Err(fault) => return Some(fault),
+                Ok(Some(_)) if !left.is_zero() => {}
+                Ok(_) => return None,
             }
         }
     }
 
-    fn stalled(&self, what: &'static str) -> Error {
-        Error::Stalled { peer: self.peer.clone(), what, seconds: self.limits.stall.as_secs() }
+    fn stalled(&self, what: &'static str, since: Duration) -> Error {
+        let seconds = self.now().saturating_sub(since).as_secs();
+        Error::Stalled { peer: self.peer.clone(), what, seconds }
     }
 }
 

@@ -151,7 +151,7 @@ impl Node for Service {
 fn transfer(hub: &Hub, mut pipe: Pipe<ClientMessage, std::result::Result<ServerMessage, Status>>) {
     let peer = pipe.peer().to_owned();
     let opened = (|| -> Result<_> {
-        let Some(first) = pipe.receive_message()? else {
+        let Some(first) = pipe.receive_first()? else {
             return Err(syncline_api::Error::Closed { peer: peer.clone() }.into());
         };
         check_version(first.version)?;
@@ -173,7 +173,7 @@ fn transfer(hub: &Hub, mut pipe: Pipe<ClientMessage, std::result::Result<ServerM
 
 /// Runs one verb and sends what it gives.
 fn call(hub: &Arc<Hub>, pipe: &mut CallPipe, clock: Arc<dyn Clock>) -> Result<()> {
-    let Some(first) = pipe.receive_message()? else {
+    let Some(first) = pipe.receive_first()? else {
         return Err(syncline_api::Error::Closed { peer: pipe.peer().to_owned() }.into());
     };
     check_version(first.version)?;

@@ -81,13 +81,12 @@ impl sync::Transport for Remote {
     }
 
     fn finish(&mut self) {
-        self.exchange.finish();
         // Who was waited for in vain is not waited for once more.
         if self.broken {
-            return;
+            self.exchange.finish();
+        } else {
+            self.exchange.close();
         }
-        // Until the server has closed its side, it may not have heard our last word. What it says now is of no use.
-        while let Ok(Some(_)) = self.exchange.receive() {}
     }
 
     fn counters(&self) -> sync::Counters {

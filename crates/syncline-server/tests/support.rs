@@ -12,7 +12,7 @@ use syncline_node::{Env, Location, Replica};
 use syncline_server::remote::Remote;
 use syncline_server::{Hub, Running, Settings, start};
 use syncline_tree::schema::{Field, Schema, Type};
-use syncline_tree::{Changes, Commit, DatasetRoot, Table, refs};
+use syncline_tree::{Changes, Commit, DatasetRoot, Table, TableRef, refs};
 use tempfile::TempDir;
 
 /// A node with one dataset, `d`.
@@ -108,12 +108,18 @@ impl Place {
     /// Commits these rows of table `t` on top of what is here.
     pub(crate) fn edit(&self, ids: impl IntoIterator<Item = i64>, text: &str) -> Hash {
         let store = self.replica.store();
-        let mut root = self.root();
+        let root = self.root();
         let table = match root.tables.get("t") {
             Some(table) => Table::open(store, table).unwrap(),
             None => Table::create(store, schema()).unwrap(),
         };
-        root.tables.insert("t".into(), table.apply([Ok(rows(ids, text))]).unwrap().0.to_ref());
+        self.commit("t", table.apply([Ok(rows(ids, text))]).unwrap().0.to_ref(), text)
+    }
+
+    /// Commits this table on top of what is here.
+    pub(crate) fn commit(&self, name: &str, table: TableRef, message: &str) -> Hash {
+        let (store, mut root) = (self.replica.store(), self.root());
+        root.tables.insert(name.into(), table);
         let parents: Vec<Hash> = self.head().into_iter().collect();
         let generation = parents.iter().map(|id| Commit::load(store, id).unwrap().generation).max().unwrap_or(0) + 1;
         let commit = Commit {
@@ -122,7 +128,7 @@ impl Place {
             root: root.put(store).unwrap(),
             author: "ada".into(),
             hlc: Hlc::from_ms(1_700_000_000_000 + generation),
-            message: text.into(),
+            message: message.into(),
             meta: Default::default(),
         };
         let id = commit.put(store).unwrap();

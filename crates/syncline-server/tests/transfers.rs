@@ -1,11 +1,17 @@
 //! Clone, push and pull over a socket, and what they cost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use syncline_api::client::Options;
 use syncline_api::pipe::Limits;
-use syncline_base::{Clock, Kind, SystemClock};
+use syncline_base::{Clock, Kind, SystemClock, task};
+use syncline_node::sync::wire;
+use syncline_server::Settings;
 use syncline_server::remote::{Remote, connect};
+use syncline_tree::schema::{Field, Schema, Type};
+use syncline_tree::{Changes, Table};
 
 use crate::support::{Node, Place};
 
@@ -141,4 +147,61 @@ fn a_node_that_stops_cuts_transfers_and_they_resume() {
     let mut remote = connect(&format!("http://{}/d", running.address()), Options::default()).unwrap();
     ada.push(&mut remote).unwrap();
     drop(node.dir);
+}
+
+/// Limits under which a test can wait.
+fn short() -> Limits {
+    let (stall, heartbeat) = (Duration::from_millis(1_000), Duration::from_millis(100));
+    Limits { stall, heartbeat, ..Limits::default() }
+}
+
+#[test]
+fn a_push_waits_for_a_node_that_is_at_work() {
+    let node = Node::with(Settings { limits: short(), ..Settings::default() });
+    let ada = Place::new();
+    // More than the queue and the windows hold, in a shape that does not compress.
+    let store = ada.replica.store();
+    let mut rng = syncline_base::rng::Rng::from_seed(1);
+    let mut noise = vec![0; 1 << 20];
+    let cells: BinaryArray = (0..112).map(|_| (rng.fill(&mut noise), Some(noise.clone())).1).collect();
+    let schema = Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("b", Type::Binary, true)], &["id"]);
+    let table = Table::create(store, schema.unwrap()).unwrap();
+    let columns: Vec<ArrayRef> = vec![Arc::new((0..112).collect::<Int64Array>()), Arc::new(cells)];
+    let rows = Changes::upsert(RecordBatch::try_new(table.schema().arrow(), columns).unwrap());
+    ada.commit("t", table.apply([Ok(rows)]).unwrap().0.to_ref(), "much");
+    let lock = node.dir.path().join("d/store/lock");
+    std::fs::create_dir_all(&lock).unwrap();
+    let held = std::fs::File::create(lock.join("writer")).unwrap();
+    held.lock().unwrap();
+    let started = SystemClock.monotonic();
+    let writer = task::spawn("writer", move || {
+        SystemClock.sleep(Duration::from_millis(3_500));
+        drop(held);
+    });
+    let client = node.client_with(Options { limits: short(), ..Options::default() });
+    ada.push(&mut Remote::new(&client)).unwrap();
+    assert!(SystemClock.monotonic() - started > Duration::from_millis(3_000), "the push did not wait");
+    writer.unwrap().join().unwrap();
+}
+
+#[test]
+fn signs_of_life_alone_do_not_keep_a_session() {
+    let limits = Limits { stall: Duration::from_millis(600), busy: Duration::from_millis(400), ..short() };
+    let node = Node::with(Settings { limits, sessions: 1, ..Settings::default() });
+    let client = node.client();
+    let hello = wire::Message::Hello { version: wire::VERSION, want: wire::Want::Push { moves: Vec::new() } };
+    let hello = wire::encode_frame(&[hello]);
+    // Before the first message, and after it.
+    for (first, most) in [(bytes::Bytes::new(), 900), (hello, 1_300)] {
+        let begun = SystemClock.monotonic();
+        let mut session = client.transfer("d");
+        session.send(first).unwrap();
+        while SystemClock.monotonic() - begun < Duration::from_secs(5) && session.send(bytes::Bytes::new()).is_ok() {
+            SystemClock.sleep(Duration::from_millis(100));
+        }
+        let lived = SystemClock.monotonic() - begun;
+        assert!(lived < Duration::from_millis(most + 1_500), "it lived for {lived:?}");
+        // There is room for another one.
+        Place::new().pull(&mut Remote::new(&node.client()));
+    }
 }
