@@ -82,6 +82,25 @@ fn a_chunk_that_is_longer_than_a_chunk_is_refused() {
 }
 
 #[test]
+fn a_step_that_is_done_again_begins_with_nothing_half_there() {
+    let client = World::new();
+    client.give_up(client.chain(None, 1, "old"));
+    let mut session = pulling(&client);
+    session.receive(Message::Welcome(Welcome::default())).unwrap();
+    // One that stands on what is not here any more, and the beginning of another.
+    let mut half = object(Hash::of(b"some bytes and more"), CHUNK, b"some bytes");
+    half.rest = 9;
+    let bad = object(Hash::of(b"something else"), CHUNK, b"some bytes");
+    session.receive(Message::Objects(vec![bad, half])).unwrap();
+    assert_eq!(session.next().unwrap(), Some(Message::Redo { step: 0 }));
+    session.receive(Message::Part(Bytes::from_static(b" and more"))).unwrap();
+    session.receive(Message::Restart { step: 0 }).unwrap();
+    let good = object(Hash::of(b"some bytes"), CHUNK, b"some bytes");
+    session.receive(Message::Objects(vec![good])).unwrap();
+    assert!(client.store.contains(&Hash::of(b"some bytes")).unwrap());
+}
+
+#[test]
 fn trees_that_cannot_be_are_not_compared() {
     let client = World::new();
     let tree = |height| TableRef { schema: Hash::ZERO, root: Hash::ZERO, rows: 1, height };

@@ -1,6 +1,6 @@
 //! Replicas in memory, and a pump that carries messages between two sessions and can stop at any of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use syncline_base::{Hash, Hlc, SystemClock};
@@ -11,7 +11,7 @@ use syncline_sync::{
     Error, Local, PullRequest, Pulled, PushRequest, Pushed, RefMove, Result, TAGS,
     wire::{self, Left, Message},
 };
-use syncline_tree::{Commit, DatasetRoot};
+use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs};
 
 /// One replica.
 pub(crate) struct World {
@@ -19,21 +19,22 @@ pub(crate) struct World {
     pub(crate) store: Store,
     refs: Mutex<BTreeMap<String, Hash>>,
     shallow: Mutex<Vec<Hash>>,
+    given_up: Mutex<BTreeSet<Hash>>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let backend = Memory::new();
         let store = syncline_tree::open_store(Arc::new(backend.clone()), true, Arc::new(SystemClock)).unwrap();
-        Self { backend, store, refs: Mutex::default(), shallow: Mutex::default() }
+        Self { backend, store, refs: Mutex::default(), shallow: Mutex::default(), given_up: Mutex::default() }
     }
 
     /// What is left after the process was killed: refs (they are durable when they move) and flushed objects.
     pub(crate) fn killed(self) -> Self {
-        let Self { backend, store, refs, shallow } = self;
+        let Self { backend, store, refs, shallow, given_up } = self;
         drop(store);
         let store = syncline_tree::open_store(Arc::new(backend.clone()), false, Arc::new(SystemClock)).unwrap();
-        Self { backend, store, refs, shallow }
+        Self { backend, store, refs, shallow, given_up }
     }
 
     pub(crate) fn at(&self, name: &str) -> Option<Hash> {
@@ -43,6 +44,11 @@ impl World {
     pub(crate) fn set(&self, name: &str, id: Hash) {
         self.store.flush().unwrap();
         self.refs.lock().unwrap().insert(name.to_owned(), id);
+    }
+
+    /// Marks a commit and what is before it.
+    pub(crate) fn give_up(&self, id: Hash) {
+        self.given_up.lock().unwrap().insert(id);
     }
 
     /// A commit with this content.
@@ -109,6 +115,12 @@ impl Local for World {
 
     fn head(&self) -> Result<Option<String>> {
         Ok(self.at("branches/main").map(|_| "branches/main".to_owned()))
+    }
+
+    fn given_up(&self) -> Result<GivenUp> {
+        let mut refs = Refs::new("main");
+        refs.dropped.extend(self.given_up.lock().unwrap().iter());
+        Ok(GivenUp::new(&self.store, &refs)?)
     }
 
     fn shallow(&self) -> Result<Vec<Hash>> {

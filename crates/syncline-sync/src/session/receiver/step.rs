@@ -87,6 +87,8 @@ impl Receiver<'_> {
         self.outbox.push_back(Message::Redo { step: self.steps });
         self.redo = Some(self.steps);
         self.redone = self.redo;
+        // Its parts are passed over, too.
+        self.assembly = None;
         self.forget_deltas();
     }
 
