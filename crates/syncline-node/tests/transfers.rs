@@ -4,7 +4,7 @@ use syncline_base::Kind;
 use syncline_node::import::Mode;
 use syncline_node::ops::{branch, gc, merge, transfer, verify};
 use syncline_node::progress::Silent;
-use syncline_node::sync::{Local, RefMove};
+use syncline_node::sync::{self, Local, RefMove, wire};
 use syncline_node::{Replica, loopback};
 
 use crate::support::Place;
@@ -242,4 +242,50 @@ fn a_table_that_two_replicas_made_each_comes_together() {
     push(&b, &hub).expect("nobody else pushed");
     pull(&a, &hub).expect("nothing is in the way");
     assert_eq!(a.root(), b.root());
+}
+
+/// A peer that answers a pull with these messages, whatever it is asked.
+struct Scripted(Option<bytes::Bytes>);
+
+impl sync::Transport for Scripted {
+    fn peer(&self) -> String {
+        "the peer".into()
+    }
+
+    fn send(&mut self, _: bytes::Bytes) -> sync::Result<()> {
+        Ok(())
+    }
+
+    fn receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
+        Ok(self.0.take())
+    }
+
+    fn try_receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
+        Ok(self.0.take())
+    }
+
+    fn finish(&mut self) {}
+
+    fn counters(&self) -> sync::Counters {
+        sync::Counters::default()
+    }
+}
+
+#[test]
+fn a_peer_cannot_name_the_first_branch_as_it_likes() {
+    for (head, fits) in [("branches/trunk", true), ("branches/\u{1b}[2J", false), ("branches/../x", false)] {
+        let dir = tempfile::tempdir().expect("the system has room for a directory");
+        let clone = transfer::CloneRequest {
+            url: "peer".into(),
+            dir: dir.path().join("r"),
+            bare: false,
+            tables: None,
+            depth: None,
+            paths: None,
+        };
+        let welcome = wire::Welcome { head: head.into(), ..wire::Welcome::default() };
+        let said = wire::encode_frame(&[wire::Message::Welcome(welcome), wire::Message::Finish]);
+        let cloned = transfer::clone(&clone, crate::support::env(), &mut Scripted(Some(said)), &Silent);
+        assert_eq!(cloned.is_ok(), fits, "{head}: {cloned:?}");
+    }
 }

@@ -156,6 +156,8 @@ pub fn clone(
         return Err(error);
     }
     let head = pulled.head.as_deref().and_then(|name| name.strip_prefix(BRANCHES)).unwrap_or("main").to_owned();
+    // It becomes a name here: a peer may send anything.
+    refs::check_name(&head)?;
     let tags: Vec<Tag> = tags_of(&pulled.refs).map(|(name, commit)| Tag { name: name.to_owned(), commit }).collect();
     let tip = pulled.refs.iter().find(|(name, _)| name.strip_prefix(BRANCHES) == Some(&head)).map(|(_, id)| *id);
     let after = tip.map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
