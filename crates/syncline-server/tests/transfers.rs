@@ -6,8 +6,8 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use syncline_api::client::Options;
 use syncline_api::pipe::Limits;
-use syncline_base::{Clock, Kind, SystemClock, task};
-use syncline_node::sync::wire;
+use syncline_base::{Clock, Kind, SystemClock};
+use syncline_node::sync::{self, Counters, Transport, wire};
 use syncline_server::Settings;
 use syncline_server::remote::{Remote, connect};
 use syncline_tree::schema::{Field, Schema, Type};
@@ -155,33 +155,64 @@ fn short() -> Limits {
     Limits { stall, heartbeat, ..Limits::default() }
 }
 
+/// A replica that is at work for a while when it has got a little, and says no more than that it lives.
+struct AtWork {
+    inner: Remote,
+    rest: Option<Duration>,
+}
+
+impl Transport for AtWork {
+    fn peer(&self) -> String {
+        self.inner.peer()
+    }
+
+    fn send(&mut self, message: bytes::Bytes) -> sync::Result<()> {
+        self.inner.send(message)
+    }
+
+    fn receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
+        if self.inner.counters().received > 1 << 20
+            && let Some(rest) = self.rest.take()
+        {
+            SystemClock.sleep(rest);
+        }
+        self.inner.receive()
+    }
+
+    fn try_receive(&mut self) -> sync::Result<Option<bytes::Bytes>> {
+        if self.rest.is_some() { Ok(None) } else { self.inner.try_receive() }
+    }
+
+    fn finish(&mut self) {
+        self.inner.finish();
+    }
+
+    fn counters(&self) -> Counters {
+        self.inner.counters()
+    }
+}
+
 #[test]
-fn a_push_waits_for_a_node_that_is_at_work() {
+fn a_sender_waits_for_a_receiver_that_is_at_work() {
     let node = Node::with(Settings { limits: short(), ..Settings::default() });
     let ada = Place::new();
     // More than the queue and the windows hold, in a shape that does not compress.
     let store = ada.replica.store();
     let mut rng = syncline_base::rng::Rng::from_seed(1);
     let mut noise = vec![0; 1 << 20];
-    let cells: BinaryArray = (0..112).map(|_| (rng.fill(&mut noise), Some(noise.clone())).1).collect();
+    let cells: BinaryArray = (0..80).map(|_| (rng.fill(&mut noise), Some(noise.clone())).1).collect();
     let schema = Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("b", Type::Binary, true)], &["id"]);
     let table = Table::create(store, schema.unwrap()).unwrap();
-    let columns: Vec<ArrayRef> = vec![Arc::new((0..112).collect::<Int64Array>()), Arc::new(cells)];
+    let columns: Vec<ArrayRef> = vec![Arc::new((0..80).collect::<Int64Array>()), Arc::new(cells)];
     let rows = Changes::upsert(RecordBatch::try_new(table.schema().arrow(), columns).unwrap());
     ada.commit("t", table.apply([Ok(rows)]).unwrap().0.to_ref(), "much");
-    let lock = node.dir.path().join("d/store/lock");
-    std::fs::create_dir_all(&lock).unwrap();
-    let held = std::fs::File::create(lock.join("writer")).unwrap();
-    held.lock().unwrap();
-    let started = SystemClock.monotonic();
-    let writer = task::spawn("writer", move || {
-        SystemClock.sleep(Duration::from_millis(3_500));
-        drop(held);
-    });
     let client = node.client_with(Options { limits: short(), ..Options::default() });
     ada.push(&mut Remote::new(&client)).unwrap();
-    assert!(SystemClock.monotonic() - started > Duration::from_millis(3_000), "the push did not wait");
-    writer.unwrap().join().unwrap();
+    let (bob, started) = (Place::new(), SystemClock.monotonic());
+    let mut transport = AtWork { inner: Remote::new(&client), rest: Some(Duration::from_millis(3_500)) };
+    bob.pull(&mut transport);
+    assert!(SystemClock.monotonic() - started > Duration::from_millis(3_500) && transport.rest.is_none());
+    assert_eq!(bob.root(), ada.root());
 }
 
 #[test]

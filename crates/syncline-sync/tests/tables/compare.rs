@@ -1,6 +1,6 @@
 //! Trees that are compared and cannot be: they are sent as objects.
 
-use arrow_array::{BinaryArray, StructArray};
+use arrow_array::{FixedSizeListArray, UInt8Array};
 use syncline_sync::Local as _;
 
 use super::*;
@@ -19,16 +19,16 @@ fn force(client: &World, server: &World, change: &mut dyn FnMut(&mut Message)) {
 
 /// A table whose rows have this much noise each, inside of the leaf.
 fn long_rows(world: &World, count: i64, len: usize) -> TableRef {
-    let blob = Field::new("blob", Type::Binary, false);
-    let cell = Field::new("cell", Type::Struct(vec![blob]), false);
+    let item = Field::new("item", Type::UInt8, true);
+    let cell = Field::new("cell", Type::FixedSizeList(Box::new(item), len as u32), false);
     let schema = Schema::new(vec![Field::new("id", Type::Int64, false), cell], &["id"]).unwrap();
     let schema = schema.with_leaf_rows(16).unwrap();
-    let mut rng = Rng::from_seed(len as u64);
-    let mut noise = vec![0; len];
-    let blobs: BinaryArray = (0..count).map(|_| (rng.fill(&mut noise), Some(noise.clone())).1).collect();
+    let mut noise = vec![0; count as usize * len];
+    Rng::from_seed(len as u64).fill(&mut noise);
     let arrow = schema.arrow();
-    let arrow_schema::DataType::Struct(fields) = arrow.field(1).data_type() else { panic!("not a struct") };
-    let cells = StructArray::new(fields.clone(), vec![Arc::new(blobs)], None);
+    let arrow_schema::DataType::FixedSizeList(item, _) = arrow.field(1).data_type() else { panic!("not a list") };
+    let noise = Arc::new(UInt8Array::from(noise));
+    let cells = FixedSizeListArray::new(Arc::clone(item), len as i32, noise, None);
     let columns: Vec<ArrayRef> = vec![Arc::new((0..count).collect::<Int64Array>()), Arc::new(cells)];
     let rows = Changes::upsert(RecordBatch::try_new(arrow, columns).unwrap());
     Table::create(&world.store, schema).unwrap().apply([Ok(rows)]).unwrap().0.to_ref()
