@@ -522,3 +522,22 @@ fn an_ignored_file_in_a_folder_that_a_file_replaces_is_in_the_way_from_the_start
     place.switch("main");
     assert_eq!((place.root(), place.read("d")), (after, Some("file".into())));
 }
+
+#[test]
+fn an_empty_folder_in_a_folder_that_a_file_replaces_is_in_the_way_from_the_start() {
+    let place = Place::new();
+    place.write("b", "file");
+    place.commit("a file");
+    place.branch("one");
+    std::fs::remove_file(place.path().join("b")).expect("it is there");
+    place.write("a", "another");
+    let request = commit::Request { message: "another".into(), allow_mass_delete: true, ..commit::Request::default() };
+    commit::run(&place.replica, &request, &Silent).expect("nothing is in the way");
+    std::fs::create_dir_all(place.path().join("b/a")).expect("the system has room for a folder");
+    let request = checkout::Request { name: "main".into(), force: false };
+    assert_eq!(checkout::run(&place.replica, &request).expect_err("a folder would be lost").kind(), Kind::Conflict);
+    assert_eq!(place.read("a"), Some("another".into()), "refused, and yet removed");
+    std::fs::remove_dir(place.path().join("b/a")).expect("it is there");
+    place.switch("main");
+    assert_eq!((place.read("a"), place.read("b")), (None, Some("file".into())));
+}

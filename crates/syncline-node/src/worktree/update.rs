@@ -180,7 +180,9 @@ impl<'a> Plan<'a> {
         let mut folders = vec![path.to_owned()];
         while let Some(folder) = folders.pop() {
             let Some(listed) = list_all(self.root, &folder)? else { continue };
-            if !listed.warnings.is_empty() {
+            // An empty folder of the user does not go with the files beside it.
+            let kept = listed.empty && folder != path && !self.versioned(&folder)?;
+            if kept || !listed.warnings.is_empty() {
                 return Ok(false);
             }
             for item in &listed.items {

@@ -18,13 +18,14 @@ fn force(client: &World, server: &World, change: &mut dyn FnMut(&mut Message)) {
 }
 
 /// A table whose rows have this much noise each, inside of the leaf.
-fn long_rows(world: &World, count: i64, len: usize) -> TableRef {
+fn long_rows(world: &World, count: i64) -> TableRef {
+    let len = 700 << 10;
     let item = Field::new("item", Type::UInt8, true);
     let cell = Field::new("cell", Type::FixedSizeList(Box::new(item), len as u32), false);
     let schema = Schema::new(vec![Field::new("id", Type::Int64, false), cell], &["id"]).unwrap();
     let schema = schema.with_leaf_rows(16).unwrap();
     let mut noise = vec![0; count as usize * len];
-    Rng::from_seed(len as u64).fill(&mut noise);
+    Rng::from_seed(count as u64).fill(&mut noise);
     let arrow = schema.arrow();
     let arrow_schema::DataType::FixedSizeList(item, _) = arrow.field(1).data_type() else { panic!("not a list") };
     let noise = Arc::new(UInt8Array::from(noise));
@@ -37,8 +38,8 @@ fn long_rows(world: &World, count: i64, len: usize) -> TableRef {
 #[test]
 fn rows_that_no_answer_holds_travel_as_objects() {
     let (client, server) = (World::new(), World::new());
-    server.put(long_rows(&server, 20, 10), "of their own");
-    let table = long_rows(&client, 48, 700 << 10);
+    server.put(long_rows(&server, 20), "of their own");
+    let table = long_rows(&client, 48);
     assert!(table.height > 1);
     client.put(table, "an import");
     let mut refused = 0;

@@ -130,18 +130,6 @@ pub(crate) fn array(rng: &mut Rng, ty: &Type, nullable: bool, len: usize, style:
         NullBuffer::new(BooleanBuffer::collect_bool(len, |_| rng.below(every) > 0))
     });
     let data_type = ty.arrow();
-    let fixed = |rng: &mut Rng, width: usize| {
-        let mut values = vec![0; len * width];
-        rng.fill(&mut values);
-        for slot in values.chunks_exact_mut(width) {
-            match style {
-                1 => slot.fill(7),
-                2 => slot[1.min(width)..].fill(0),
-                _ => {}
-            }
-        }
-        values
-    };
     match (ty, &data_type) {
         (Type::Bool, _) => Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(len, |_| rng.below(3) == 0), nulls)),
         (Type::Utf8 | Type::Json, _) => {
@@ -181,21 +169,32 @@ pub(crate) fn array(rng: &mut Rng, ty: &Type, nullable: bool, len: usize, style:
             let columns = fields.iter().map(|field| array(rng, &field.ty, field.nullable, len, style)).collect();
             Arc::new(StructArray::new(arrow.clone(), columns, nulls))
         }
-        (ty, _) => {
-            let width = super::import::kind_of(ty).width().unwrap();
-            let mut values = fixed(rng, width);
-            if let Type::Decimal128 { .. } | Type::Decimal256 { .. } = ty {
-                // Within the precision: the upper bytes repeat the sign.
-                for slot in values.chunks_exact_mut(width) {
-                    let sign = if slot[width - 2] & 0x80 == 0 { 0 } else { 0xff };
-                    slot[width - 2..].fill(sign);
-                }
-            }
-            let data = ArrayData::builder(data_type.clone()).len(len).nulls(nulls);
-            let data = data.add_buffer(Buffer::from_slice_ref(&values)).align_buffers(true);
-            make_array(data.build().unwrap())
+        (ty, _) => plain(rng, ty, len, style, nulls),
+    }
+}
+
+/// Cells of fixed width.
+fn plain(rng: &mut Rng, ty: &Type, len: usize, style: u64, nulls: Option<NullBuffer>) -> ArrayRef {
+    let width = super::import::kind_of(ty).width().unwrap();
+    let mut values = vec![0; len * width];
+    rng.fill(&mut values);
+    for slot in values.chunks_exact_mut(width) {
+        match style {
+            1 => slot.fill(7),
+            2 => slot[1.min(width)..].fill(0),
+            _ => {}
         }
     }
+    if let Type::Decimal128 { .. } | Type::Decimal256 { .. } = ty {
+        // Within the precision: the upper bytes repeat the sign.
+        for slot in values.chunks_exact_mut(width) {
+            let sign = if slot[width - 2] & 0x80 == 0 { 0 } else { 0xff };
+            slot[width - 2..].fill(sign);
+        }
+    }
+    let data = ArrayData::builder(ty.arrow()).len(len).nulls(nulls);
+    let data = data.add_buffer(Buffer::from_slice_ref(&values)).align_buffers(true);
+    make_array(data.build().unwrap())
 }
 
 fn text(rng: &mut Rng, style: u64) -> String {
