@@ -13,7 +13,7 @@ mod story;
 mod table;
 mod tpch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -41,10 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.sf > 0.0 && args.sf <= 100.0, "--sf {}: a scale factor between 0.001 and 100 is meant", args.sf);
     eprintln!("building syncline");
     run::check(run::cargo().args(["build", "--quiet", "--release", "-p", "syncline-cli"]))?;
-    let target = run::metadata(&run::root(), false)?;
-    let target =
-        PathBuf::from(target["target_directory"].as_str().context("cargo metadata names no target directory")?);
-    let binary = target.join("release").join(format!("syncline{}", std::env::consts::EXE_SUFFIX));
+    let target = target()?;
+    let binary = binary(&target, "release");
     let place =
         tempfile::Builder::new().prefix("demo-").tempdir_in(&target).context("making a directory for the demo")?;
     // Kept from the start: what goes wrong can be looked at, too.
@@ -59,6 +57,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The same story, told small by the debug build that is there: what a newcomer runs first is not to fail.
+pub(crate) fn check() -> Result<()> {
+    let target = target()?;
+    let place =
+        tempfile::Builder::new().prefix("demo-").tempdir_in(&target).context("making a directory for the demo")?;
+    let args = Args { sf: 0.01, files: Some(run::root().join("docs")), json: true, keep: false };
+    let report = story::tell(&args, &binary(&target, "debug"), place.path())?;
+    ensure!(report.equal, "the nodes do not have one root");
+    Ok(())
+}
+
+fn target() -> Result<PathBuf> {
+    let target = run::metadata(&run::root(), false)?;
+    Ok(PathBuf::from(target["target_directory"].as_str().context("cargo metadata names no target directory")?))
+}
+
+fn binary(target: &Path, profile: &str) -> PathBuf {
+    target.join(profile).join(format!("syncline{}", std::env::consts::EXE_SUFFIX))
+}
+
 /// Where the demo's data is.
 enum Place {
     Kept(PathBuf),
@@ -66,7 +84,7 @@ enum Place {
 }
 
 impl Place {
-    fn path(&self) -> &std::path::Path {
+    fn path(&self) -> &Path {
         match self {
             Self::Kept(path) => path,
             Self::Gone(dir) => dir.path(),

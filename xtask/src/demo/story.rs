@@ -150,8 +150,7 @@ fn create(story: &mut Story<'_>, args: &Args, hub: &Node, hub_dir: &Path) -> Res
     let spent = (SystemClock.monotonic() - start).as_secs_f64();
     story.note(format!("TPC-H scale {}: 8 tables, {} rows, as Parquet", args.sf, super::table::count(rows)), spent);
 
-    let dir = hub_dir.display().to_string();
-    Node::at(story.binary, story.dir).run(["init", dir.as_str()])?;
+    Node::at(story.binary, hub_dir).run(["init"])?;
     let start = SystemClock.monotonic();
     let files = files::copy(args.files.as_deref(), hub_dir)?;
     let spent = (SystemClock.monotonic() - start).as_secs_f64();
