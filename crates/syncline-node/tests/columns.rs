@@ -163,3 +163,21 @@ fn a_conflict_that_was_settled_crosswise_does_not_bar_edits_of_other_cells() {
     merged(&place, "feat");
     assert_eq!(place.rows(), "id,v,w\n1,B,NEW\n");
 }
+
+#[test]
+fn a_column_that_was_dropped_and_added_again_is_in_conflict_with_edits_of_it() {
+    let place = Place::new();
+    place.upsert("id,v,w\n1,x,x\n2,y,x\n", "rows");
+    place.branch("feat");
+    place.upsert("id,v,w\n1,EDITED,x\n", "edit");
+    place.switch("main");
+    alter(&place, &[], &["v"]);
+    alter(&place, &[("v", "utf8")], &[]);
+    let done = place.merge("feat").expect("what fits is staged");
+    assert_eq!((done.outcome, done.conflicts), (merge::Outcome::Conflicts, 1));
+    let found = conflicts::run(&place.replica, 10).expect("it can be read").conflicts.remove(0);
+    assert_eq!((&found.columns[..], &found.key[..]), (&["v".to_owned()][..], "1"));
+    conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side: Side::Theirs }).expect("one is open");
+    place.commit("merged");
+    assert_eq!(place.rows(), "id,w,v\n1,x,EDITED\n2,x,\n");
+}

@@ -43,8 +43,11 @@ pub(super) fn merge_all(
             continue;
         }
         // All files gone are files that went one by one.
-        let none = Table::create(store, files::schema())?.to_ref();
-        let or_none = |side: Option<&TableRef>| side.copied().or((name == TreeName::Files).then_some(none));
+        let none = match name {
+            TreeName::Files => Some(Table::create(store, files::schema())?.to_ref()),
+            TreeName::Table(_) => None,
+        };
+        let or_none = |side: Option<&TableRef>| side.copied().or(none);
         match (or_none(o).as_ref(), or_none(t).as_ref()) {
             (Some(o), Some(t)) => {
                 let tree = merge_tree(store, &name, [b, Some(o), Some(t)], keep_edits, &mut conflicts)?;
