@@ -26,6 +26,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     clap_complete::generate(args.shell, &mut Cli::command(), "syncline", &mut script);
     let script = String::from_utf8_lossy(&script);
     let report = json!({ "shell": args.shell.to_string(), "script": script });
-    context.out.answer(&report, |page| page.line(script.trim_end()))?;
+    context.out.answer(&report, |page| page.script(&script))?;
     Ok(None)
 }

@@ -1,11 +1,13 @@
 //! `syncline conflicts`: what a merge could not decide.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use syncline_node::ops::conflicts::{self, Conflict, Report};
 
 use crate::context::Context;
 use crate::fault::Outcome;
-use crate::output::{Align, Page, Table};
+use crate::output::{Align, CELL, Page, Table, cut};
 use crate::units;
 
 /// Arguments of `conflicts`.
@@ -30,9 +32,14 @@ fn show(page: &mut Page, report: &Report) {
     };
     let open = units::counted(report.open as u64, "conflict is", "conflicts are");
     page.line(format!("merging {merging}: {open} open"));
+    let mut cut = false;
     for conflict in &report.conflicts {
         page.gap();
-        show_one(page, conflict);
+        cut |= show_one(page, conflict);
+    }
+    if cut {
+        page.gap();
+        page.line(format!("of long cells the first {CELL} characters are shown; --json gives them whole"));
     }
     if report.open > report.conflicts.len() {
         page.line(format!("and {} more; show more with --limit N", report.open - report.conflicts.len()));
@@ -43,10 +50,11 @@ fn show(page: &mut Page, report: &Report) {
     }
 }
 
-fn show_one(page: &mut Page, conflict: &Conflict) {
+/// One row with its sides; says whether a cell is longer than what is shown of it.
+fn show_one(page: &mut Page, conflict: &Conflict) -> bool {
     if conflict.key.is_empty() {
         page.line(format!("{}: removed on one side, changed on the other", conflict.tree));
-        return;
+        return false;
     }
     page.line(format!("{} key {}", conflict.tree, conflict.key));
     let sides = [&conflict.base, &conflict.ours, &conflict.theirs];
@@ -62,11 +70,15 @@ fn show_one(page: &mut Page, conflict: &Conflict) {
     }
     let mut table =
         Table::new([("column", Align::Left), ("base", Align::Left), ("ours", Align::Left), ("theirs", Align::Left)]);
+    let mut any_cut = false;
     for column in &columns {
         let cells = sides.map(|side| cell(side.as_ref(), column));
-        table.row(std::iter::once(format!("  {column}")).chain(cells));
+        let shown = cells.each_ref().map(|cell| cut(cell));
+        any_cut |= shown.iter().any(|shown| matches!(shown, Cow::Owned(_)));
+        table.row(std::iter::once(format!("  {column}")).chain(shown.map(Cow::into_owned)));
     }
     page.table(&table);
+    any_cut
 }
 
 fn cell(side: Option<&Value>, column: &str) -> String {

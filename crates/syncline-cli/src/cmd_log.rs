@@ -4,7 +4,7 @@ use syncline_node::ops::log::{self, Entry, Request};
 
 use crate::context::Context;
 use crate::fault::Outcome;
-use crate::output::{Align, Page, Table};
+use crate::output::{Align, Page, Table, cut};
 use crate::units;
 
 /// Arguments of `log`.
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
                 entry.id.short().to_string(),
                 units::time(entry.time_ms),
                 entry.commit.author.clone(),
-                format!("{names}{}", entry.commit.message.lines().next().unwrap_or_default()),
+                format!("{names}{}", cut(entry.commit.message.lines().next().unwrap_or_default())),
             ]);
         }
         page.table(&table);

@@ -10,7 +10,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use anyhow::Context as _;
 use serde::Serialize;
 
-pub(crate) use page::{Align, Page, Table};
+pub(crate) use page::{Align, CELL, Page, Table, cut};
 pub(crate) use words::{changes, cost, short, tree_name};
 
 use crate::fault::Result;

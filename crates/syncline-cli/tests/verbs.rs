@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Dir, csv, syncline};
+use crate::support::{Dir, Run, csv, syncline};
 
 const THREE: &str = "id,name,price\n1,apple,0.5\n2,pear,0.75\n3,plum,1.25\n";
 
@@ -316,11 +316,35 @@ fn pages_are_readable() {
 }
 
 #[test]
+fn long_messages_and_authors_are_cut_in_the_log() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let (message, author) = ("m".repeat(70_000), "a".repeat(70_000));
+    replica.json(["commit", "--allow-empty", "-m", &message, "--author", &author]);
+    replica.json(["commit", "--allow-empty", "-m", "next"]);
+    let log = replica.run(["log"]).ok().stdout;
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(lines[1].trim_end().ends_with("next"), "{log}");
+    assert!(lines[2].ends_with("m…") && lines[2].contains("a…") && lines[2].chars().count() < 500, "{log}");
+    let whole = replica.json(["log"]);
+    assert_eq!(whole["commits"][1]["message"], json!(message));
+}
+
+#[test]
 fn completion_and_help() {
+    let dir = Dir::new();
     for shell in ["bash", "zsh", "fish"] {
-        assert!(syncline(["completion", shell]).ok().stdout.contains("rollback"), "{shell}");
+        let script = syncline(["completion", shell]).ok().stdout;
+        assert!(script.contains("rollback") && script.lines().count() > 100, "{shell}: {script}");
+        let json = syncline(["completion", shell, "--json"]).ok().json();
+        assert_eq!(json["shell"], shell);
+        assert_eq!(json["script"].as_str().expect("text").trim_end(), script.trim_end());
+        if shell == "bash" && cfg!(unix) {
+            let mut bash = std::process::Command::new("bash");
+            bash.args(["-n", &dir.write("completion.bash", &script)]);
+            Run::of(bash).ok();
+        }
     }
-    assert_eq!(syncline(["completion", "fish", "--json"]).ok().json()["shell"], "fish");
     assert!(syncline(["--help"]).ok().stdout.contains("rollback"));
     assert!(syncline(["import", "--help"]).ok().stdout.contains("Examples"));
     assert!(syncline(["--version"]).ok().stdout.starts_with("syncline "));

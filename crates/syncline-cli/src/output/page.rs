@@ -1,5 +1,6 @@
 //! A page of text: lines and tables with aligned columns. Nothing on it can steer the terminal.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Text that is being put together.
@@ -13,6 +14,14 @@ impl Page {
     pub(crate) fn line(&mut self, line: impl AsRef<str>) {
         self.text.push_str(&printable(line.as_ref()));
         self.text.push('\n');
+    }
+
+    /// Adds lines of the program's own as they are: a script that others run, with its line ends and tabs. Never data.
+    pub(crate) fn script(&mut self, script: &str) {
+        self.text.push_str(script);
+        if !script.ends_with('\n') {
+            self.text.push('\n');
+        }
     }
 
     /// Adds an empty line, unless the page is empty or ends with one.
@@ -44,7 +53,10 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Rows of cells under headers.
+/// So many characters of a cell are shown beside others: the rest of a longer one would push them off the screen.
+pub(crate) const CELL: usize = 200;
+
+/// Rows of cells under headers. Cells of text in the last column are shown whole, others up to [`CELL`].
 #[derive(Debug)]
 pub(crate) struct Table {
     headers: Vec<(String, Align)>,
@@ -68,14 +80,16 @@ impl Table {
         let headers: Vec<String> = self.headers.iter().map(|(header, _)| header.clone()).collect();
         let named = headers.iter().any(|header| !header.is_empty());
         let lines = || named.then_some(&headers).into_iter().chain(&self.rows);
-        let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let last = headers.len().saturating_sub(1);
+        let width = |column: usize| lines().map(|line| line[column].chars().count()).max().unwrap_or(0).min(CELL);
         let widths: Vec<usize> = (0..headers.len()).map(width).collect();
         for line in lines() {
             let mut rendered = String::new();
-            for ((cell, width), (_, align)) in line.iter().zip(&widths).zip(&self.headers) {
+            for (column, ((cell, &width), (_, align))) in line.iter().zip(&widths).zip(&self.headers).enumerate() {
                 let padded = match align {
-                    Align::Left => write!(rendered, "{cell:<width$}  "),
-                    Align::Right => write!(rendered, "{cell:>width$}  "),
+                    Align::Left if column == last => rendered.write_str(cell),
+                    Align::Left => write!(rendered, "{:<width$}  ", cut(cell)),
+                    Align::Right => write!(rendered, "{:>width$}  ", cut(cell)),
                 };
                 padded.expect("a string takes every write");
             }
@@ -83,6 +97,15 @@ impl Table {
             text.push('\n');
         }
     }
+}
+
+/// What is shown of a text beside others: its first [`CELL`] characters, the last one an ellipsis when there were more.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    if text.chars().nth(CELL).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let kept = text.char_indices().nth(CELL - 1).map_or(text.len(), |(at, _)| at);
+    Cow::Owned(format!("{}…", &text[..kept]))
 }
 
 /// Data may hold anything: characters that steer a terminal, or that would break a line of a table, are escaped.
