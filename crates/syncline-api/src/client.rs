@@ -62,7 +62,7 @@ pub type Exchange = Pipe<ServerMessage, ClientMessage>;
 /// One piece of a verb's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The report, JSON. The last piece.
+    /// The report, JSON, whole. Comes last.
     Report(String),
     /// Output, in order.
     Output(Bytes),
@@ -205,15 +205,26 @@ impl Client {
             Settings { limits: self.options.limits.of_call(), ..self.settings(first) },
         );
         send_input(&mut pipe, input)?;
+        let mut report = String::new();
         while let Some(reply) = pipe.receive_message()? {
             match reply.reply {
-                Some(call_reply::Reply::Report(json)) => return on_reply(Reply::Report(json)),
+                Some(call_reply::Reply::Report(piece)) => {
+                    let cap = self.options.limits.report_bytes;
+                    if piece.len() > cap.saturating_sub(report.len()) {
+                        return Err(Error::Report { verb: verb.to_owned(), cap });
+                    }
+                    report.push_str(&piece);
+                }
                 Some(call_reply::Reply::Output(bytes)) => on_reply(Reply::Output(bytes))?,
                 Some(call_reply::Reply::Progress(json)) => on_reply(Reply::Progress(json))?,
                 None => {}
             }
         }
-        Err(Error::Closed { peer: self.target.peer() })
+        if report.is_empty() {
+            Err(Error::Closed { peer: self.target.peer() })
+        } else {
+            on_reply(Reply::Report(report))
+        }
     }
 
     /// Opens a transfer on a dataset of the node. The call goes out with the first message that is sent.

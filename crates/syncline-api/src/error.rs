@@ -74,6 +74,14 @@ pub enum Error {
         /// The largest allowed.
         cap: usize,
     },
+    /// A report above the cap, of a verb that has ended.
+    #[error("{verb} was carried out, and its report is longer than {cap} bytes: ask for less, as with --limit")]
+    Report {
+        /// The verb.
+        verb: String,
+        /// The longest allowed.
+        cap: usize,
+    },
     /// The two builds have no protocol version in common.
     #[error("protocol version {theirs} is not spoken here, only {oldest} to {newest}: {advice}")]
     Version {
@@ -98,6 +106,7 @@ impl Error {
             | Self::Settings(_)
             | Self::Scheme { .. }
             | Self::TooLong { .. }
+            | Self::Report { .. }
             | Self::Version { .. } => Kind::Invalid,
             Self::Untrusted { .. } => Kind::Denied,
             Self::Connect { .. } | Self::Stalled { .. } | Self::Closed { .. } => Kind::Unavailable,

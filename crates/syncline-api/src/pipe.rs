@@ -32,6 +32,8 @@ use crate::{Error, Result, status};
 pub struct Limits {
     /// The largest message, either way.
     pub message_bytes: usize,
+    /// The longest report of a verb, which takes as many messages as it needs.
+    pub report_bytes: usize,
     /// How many bytes may wait to be sent.
     pub queue_bytes: u32,
     /// How long a peer may be silent while a message is expected.
@@ -48,6 +50,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 16 << 20,
+            report_bytes: 256 << 20,
             queue_bytes: 16 << 20,
             stall: Duration::from_secs(30),
             heartbeat: Duration::from_secs(8),
@@ -260,6 +263,12 @@ impl<I: Message, O: Send + 'static> Pipe<I, O> {
             room: Arc::clone(&self.room),
             spoken: Arc::clone(&self.spoken),
         }
+    }
+
+    /// Budgets.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Host and port of the other end.

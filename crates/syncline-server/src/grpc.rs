@@ -27,8 +27,8 @@ use crate::remote::Incoming;
 type Replies<T> = Outbound<std::result::Result<T, Status>>;
 type CallPipe = Pipe<CallRequest, std::result::Result<CallReply, Status>>;
 
-/// Pieces of a verb's output.
-const OUTPUT_BYTES: usize = 256 << 10;
+/// Pieces of a verb's output and of its report.
+const PIECE_BYTES: usize = 256 << 10;
 
 pub(crate) struct Service {
     pub(crate) hub: Arc<Hub>,
@@ -186,9 +186,22 @@ fn call(hub: &Arc<Hub>, pipe: &mut CallPipe, clock: Arc<dyn Clock>) -> Result<()
     let progress: Arc<dyn Progress> = Arc::new(Sent::new(clock, Caller(pipe.notices())));
     let report = dispatch::run(&replica, &first.verb, &first.request, streams, &progress)?;
     scratch.send_output(pipe)?;
-    let json = report.to_string();
-    let bytes = json.len();
-    Ok(pipe.send_item(Ok(CallReply { reply: Some(call_reply::Reply::Report(json)) }), bytes)?)
+    let report = report.to_string();
+    let cap = pipe.limits().report_bytes;
+    if report.len() > cap {
+        return Err(syncline_api::Error::Report { verb: first.verb, cap }.into());
+    }
+    send_report(pipe, &report)
+}
+
+/// Sends a report in pieces, of which each is text.
+fn send_report(pipe: &mut CallPipe, mut rest: &str) -> Result<()> {
+    while !rest.is_empty() {
+        let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+        pipe.send_item(Ok(CallReply { reply: Some(call_reply::Reply::Report(piece.to_owned())) }), piece.len())?;
+        rest = more;
+    }
+    Ok(())
 }
 
 /// Who has asked for a verb.
@@ -255,7 +268,7 @@ impl Scratch {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(io("reading", &self.output)(error)),
         };
-        let mut piece = vec![0; OUTPUT_BYTES];
+        let mut piece = vec![0; PIECE_BYTES];
         loop {
             let n = file.read(&mut piece).map_err(io("reading", &self.output))?;
             if n == 0 {

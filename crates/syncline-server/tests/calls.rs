@@ -32,6 +32,54 @@ fn a_verb_runs_on_the_node_and_reports() {
 }
 
 #[test]
+fn a_report_may_be_longer_than_a_message() {
+    let node = Node::new();
+    let ada = Place::new();
+    ada.edit(0..10, "first");
+    // Of three bytes each, so that no piece ends by chance between two of them.
+    let message = "\u{20ac}".repeat(300_000);
+    let table = ada.root().tables["t"];
+    for _ in 0..20 {
+        ada.commit("t", table, &message);
+    }
+    ada.push(&mut Remote::new(&node.client())).unwrap();
+    let report = call(&node, "log", "{}").unwrap();
+    assert!(report.len() > Limits::default().message_bytes, "{} bytes", report.len());
+    let log: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let messages = log["commits"].as_array().unwrap().iter().map(|commit| commit["message"].as_str().unwrap());
+    assert_eq!(messages.filter(|shown| **shown == message).count(), 20);
+}
+
+#[test]
+fn a_report_that_is_too_long_is_refused_with_what_to_do_by_either_side() {
+    let small = Limits { report_bytes: 1_000, ..Limits::default() };
+    for (node, options) in [
+        (Node::with(Settings { limits: small, ..Settings::default() }), Options::default()),
+        (Node::new(), Options { limits: small, ..Options::default() }),
+    ] {
+        let ada = Place::new();
+        let id = ada.edit(0..10, &"long ".repeat(300));
+        ada.push(&mut Remote::new(&node.client())).unwrap();
+        let client = node.client_with(options);
+        let mut on_reply = |reply: Reply| -> syncline_api::Result<()> {
+            assert!(!matches!(reply, Reply::Report(_)), "a piece is no report");
+            Ok(())
+        };
+        let error = client.call("d", "log", "{}", None, &mut on_reply).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(error.to_string().contains("log was carried out") && error.to_string().contains("--limit"), "{error}");
+        // A short one comes.
+        let mut root = None;
+        let mut on_reply = |reply: Reply| -> syncline_api::Result<()> {
+            root = Some(reply);
+            Ok(())
+        };
+        client.call("d", "root", "{}", None, &mut on_reply).unwrap();
+        assert!(matches!(&root, Some(Reply::Report(json)) if json.len() < 1_000), "{root:?} of {id}");
+    }
+}
+
+#[test]
 fn a_long_verb_says_how_far_it_has_come() {
     let node = Node::new();
     let csv: String =
