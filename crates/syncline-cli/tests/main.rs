@@ -6,6 +6,8 @@ mod full;
 mod kills;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod nodes;
 mod peers;
 mod support;
 mod tags;

@@ -3,6 +3,8 @@
 use syncline_base::{Hash, Kind};
 use tonic::{Request, Status};
 
+use crate::connections::Caller;
+
 /// Checks the token of every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Auth {
@@ -18,11 +20,17 @@ impl Auth {
 
 impl tonic::service::Interceptor for Auth {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(expected) = self.token else { return Ok(request) };
+        let welcome = |request: Request<()>| {
+            if let Some(caller) = request.extensions().get::<Caller>() {
+                caller.let_in();
+            }
+            Ok(request)
+        };
+        let Some(expected) = self.token else { return welcome(request) };
         let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).map(|token| Hash::of(token.as_bytes()));
         match given {
-            Some(given) if same(&given, &expected) => Ok(request),
+            Some(given) if same(&given, &expected) => welcome(request),
             Some(_) => Err(syncline_api::status::to_grpc(Kind::Denied, "the token is not the one this node asks for")),
             None => Err(syncline_api::status::to_grpc(
                 Kind::Denied,

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::connections;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::remote::Incoming;
@@ -69,7 +70,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn peer<T>(request: &Request<T>) -> String {
-    request.remote_addr().map_or_else(|| "a client".to_owned(), |address| address.to_string())
+    let caller = request.extensions().get::<connections::Caller>();
+    caller.map_or_else(|| "a client".to_owned(), |caller| caller.address().to_string())
 }
 
 #[tonic::async_trait]

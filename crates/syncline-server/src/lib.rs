@@ -8,6 +8,7 @@
 //! Not here: what a verb or a session does (`syncline-node`).
 
 mod auth;
+mod connections;
 mod error;
 mod grpc;
 pub mod hub;

@@ -13,13 +13,14 @@ use syncline_api::v1::node_server::NodeServer;
 use syncline_base::{Clock, Kind, SystemClock};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::auth::Auth;
+use crate::connections::{self, Room};
 use crate::error::{Error, Result};
 use crate::grpc::Service;
 use crate::hub::Hub;
@@ -125,7 +126,7 @@ fn cause(error: &dyn std::error::Error) -> String {
 /// How long running requests may go on after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Listens and serves in the background until it is stopped.
+/// Listens and serves in the background until it is stopped. Lets this process open as many files as it may.
 ///
 /// # Errors
 /// `Invalid` for settings that are not safe; the operating system's when the socket cannot be had.
@@ -173,8 +174,11 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
     }
     let router = server.add_service(InterceptedService::new(service, Auth::new(settings.token.as_deref())));
     let (stop, mut stopped) = watch::channel(false);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, async move {
+    let places = connections::places(settings.sessions, connections::open_files());
+    let room = Room::new(places, settings.limits.stall);
+    let (taken, incoming) = mpsc::channel(1);
+    runtime.spawn(connections::accept(listener, room, taken));
+    let serving = runtime.spawn(router.serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
         // An error means that `Running` is gone, which stops too.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));

@@ -4,5 +4,6 @@
 mod calls;
 mod pushers;
 mod safety;
+mod strangers;
 mod support;
 mod transfers;

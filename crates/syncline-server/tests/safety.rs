@@ -9,9 +9,9 @@ use syncline_server::{Settings, Tls, start};
 
 use crate::support::{Node, Place};
 
-const TOKEN: &str = "a token that is long enough";
+pub(crate) const TOKEN: &str = "a token that is long enough";
 
-fn certificate() -> (Tls, Vec<u8>) {
+pub(crate) fn certificate() -> (Tls, Vec<u8>) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let pem = cert.pem().into_bytes();
     (Tls { certificate: pem.clone(), key: signing_key.serialize_pem().into_bytes() }, pem)
