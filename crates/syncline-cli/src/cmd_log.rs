@@ -1,5 +1,6 @@
 //! `syncline log`: the commits that led to a version.
 
+use syncline_base::Kind;
 use syncline_node::ops::log::{self, Entry, Request};
 
 use crate::context::Context;
@@ -45,8 +46,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         if report.shallow {
             page.line("older commits are not in this replica");
         }
+        if let Some(id) = report.damaged {
+            page.line(format!(
+                "DAMAGED: version {} is not here or cannot be read, and so what came before it",
+                id.short()
+            ));
+            page.line(
+                "`syncline verify` says what else is damaged, `syncline repair --from URL` brings it from another copy",
+            );
+        }
     })?;
-    Ok(None)
+    Ok(report.damaged.map(|_| Kind::Corrupt))
 }
 
 /// One commit in full.

@@ -16,8 +16,8 @@ use crate::units;
 
 /// How many lost objects are listed.
 const LOST_SHOWN: usize = 10;
-/// How often a node is sent what it lacks.
-const ROUNDS: usize = 64;
+/// At most so many commits before one that was lost are sent along at once.
+const ALONG: usize = 1_024;
 
 /// Arguments of `repair`.
 #[derive(Debug, clap::Args)]
@@ -92,14 +92,16 @@ fn on_node(context: &Context, client: &Client, args: &Args) -> Result<(Report, O
     let mut report = ask(None)?;
     let Some(from) = url.as_deref().filter(|_| !report.left.sound) else { return Ok((report, url)) };
     let peer = Peer::connect(context, from)?;
-    let mut asked = BTreeSet::new();
-    for _ in 0..ROUNDS {
+    let (mut asked, mut along) = (BTreeSet::new(), 0);
+    loop {
         let ids: Vec<Hash> = report.lost.iter().copied().filter(|id| asked.insert(*id)).collect();
         if ids.is_empty() {
             break;
         }
         let mut fetch = |ids: &[Hash]| peer::fetch(&peer, ids);
-        let mut bringing = repair::Bringing::new(ids, &mut fetch);
+        let mut bringing = repair::Bringing::new(ids, &mut fetch).with_ancestors(along);
+        // The longer the line that was lost turns out to be, the more of it goes at once.
+        along = (along * 4).clamp(4, ALONG);
         let next = ask(Some(&mut bringing));
         if let Some(error) = bringing.failed() {
             return Err(error.into());

@@ -167,6 +167,34 @@ fn a_node_is_repaired_with_what_the_command_brings() {
     }
 }
 
+#[test]
+fn a_lost_history_is_told_and_a_node_gets_all_of_it_back() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    for version in 0..30 {
+        replica.import(&dir, &csv(version, version + 1, 1));
+    }
+    let server = Server::start(&dir.path("hub"), &[]);
+    replica.json(["push", &format!("{}/d", server.url)]);
+    drop(server);
+    for entry in ["packs", "journal"] {
+        let Ok(files) = std::fs::read_dir(dir.path("hub/d/store").join(entry)) else { continue };
+        files.for_each(|file| std::fs::remove_file(file.expect("an entry").path()).expect("a file"));
+    }
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    let on = |words: &[&str]| syncline([&["--on", &url], words].concat());
+    on(&["verify"]).ends(7);
+    let run = on(&["log"]).ends(7);
+    assert!(run.stderr.contains("syncline repair --from"), "{}", run.stderr);
+    let run = syncline(["clone", &url, &dir.text("none")]).ends(7);
+    assert!(run.stderr.contains("syncline verify"), "{}", run.stderr);
+    let report = on(&["repair", "--from", &dir.text("a"), "--json"]).ok().json();
+    assert_eq!(report["left"]["versions"], 30, "{report}");
+    assert_eq!(on(&["log", "--json"]).ok().json()["commits"].as_array().expect("commits").len(), 30);
+    syncline(["clone", &url, &dir.text("whole")]).ok();
+}
+
 fn largest_file(dir: &std::path::Path) -> Option<std::path::PathBuf> {
     let mut found: Option<(u64, std::path::PathBuf)> = None;
     let mut open = vec![dir.to_owned()];

@@ -73,6 +73,17 @@ pub fn check_whole(store: &Store, refs: &Refs, id: &Hash, tried: impl FnOnce() -
     Err(Error::not_found(tried(), why))
 }
 
+/// The history has a gap: what was before it can neither be told nor kept.
+#[must_use]
+pub fn gap(id: &Hash) -> Error {
+    let why = format!(
+        "version {} is not here or cannot be read; `syncline verify` says what else is damaged, `syncline repair --from URL` \
+         brings it from another copy",
+        id.short()
+    );
+    Error::Corrupt { what: "the history".into(), why }
+}
+
 fn has_children(kind: ObjectKind) -> bool {
     !matches!(kind, ObjectKind::Schema | ObjectKind::Content { height: 0 })
 }

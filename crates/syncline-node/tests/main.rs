@@ -2,6 +2,7 @@
 
 mod columns;
 mod cut_off;
+mod damage;
 mod flows;
 mod merges;
 mod partial;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use syncline_base::hash::IdSet;
 use syncline_base::{Hash, Kind};
 use syncline_store::Store;
-use syncline_tree::{Commit, GivenUp};
+use syncline_tree::{Commit, GivenUp, Log};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Commits to send.
 #[derive(Debug, Clone, Default)]
@@ -42,14 +42,23 @@ pub(crate) struct Theirs<'a> {
     pub(crate) lacks: &'a IdSet,
 }
 
+/// What this side has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ours<'a> {
+    pub(crate) store: &'a Store,
+    /// Commits that came without all of their parents: the history here ends there.
+    pub(crate) shallow: &'a IdSet,
+}
+
 /// The commits in the history of `wants` that are not in that of the receiver, at most `depth` from a want.
 /// Heads that this store does not have are passed over. Of what is in `gone` only the records can be sent: that joins the
 /// histories of both sides when there is something common before it; otherwise nothing from there on back is sent.
 ///
 /// # Errors
-/// The store's. A parent that is missing ends the walk there: a shallow replica sends what it has.
+/// The store's; `corrupt` when a commit to send is missing, or its parent is although it is not where a shallow history ends:
+/// the receiver could not tell what it was sent from all there is.
 pub(crate) fn plan(
-    store: &Store,
+    ours: Ours<'_>,
     wants: &[Hash],
     theirs: Theirs<'_>,
     depth: Option<u32>,
@@ -57,12 +66,14 @@ pub(crate) fn plan(
 ) -> Result<Plan> {
     let joins = depth.is_none() && !theirs.heads.is_empty();
     let depth = depth.unwrap_or(u32::MAX);
-    let mut walk = Walk { store, marks: BTreeMap::new(), heap: BinaryHeap::new(), pending: 0 };
+    let mut walk = Walk { store: ours.store, marks: BTreeMap::new(), heap: BinaryHeap::new(), pending: 0 };
     for want in wants {
-        walk.enter(*want, Mark { wanted: true, known: false, distance: 0 }, false)?;
+        if !walk.enter(*want, Mark { wanted: true, known: false, distance: 0 })? {
+            return Err(lost(want));
+        }
     }
     for head in theirs.heads {
-        walk.enter(*head, Mark { wanted: false, known: true, distance: u32::MAX }, true)?;
+        walk.enter(*head, Mark { wanted: false, known: true, distance: u32::MAX })?;
     }
     let mut plan = Plan::default();
     while walk.pending > 0 {
@@ -84,19 +95,21 @@ pub(crate) fn plan(
         if send && distance >= depth {
             continue;
         }
-        for parent in Commit::load(store, &id)?.parents {
+        for parent in Commit::load(ours.store, &id)?.parents {
             // Where the receiver's history ends, nothing follows from what it has; what is wanted for itself may go on.
             if mark.known && theirs.lacks.contains(&parent) {
                 continue;
             }
-            walk.enter(parent, Mark { distance, ..mark }, true)?;
+            if !walk.enter(parent, Mark { distance, ..mark })? && send && !ours.shallow.contains(&id) {
+                return Err(lost(&parent));
+            }
         }
     }
     plan.commits.reverse();
     // Both sides' histories meet in these; most of them were never taken from the heap.
     plan.common = walk.marks.iter().filter(|(_, mark)| mark.wanted && mark.known).map(|(id, _)| *id).collect();
     if plan.common.is_empty() && !plan.past.is_empty() {
-        return self::plan(store, wants, Theirs { heads: &[], lacks: theirs.lacks }, None, gone);
+        return self::plan(ours, wants, Theirs { heads: &[], lacks: theirs.lacks }, None, gone);
     }
     plan.past.reverse();
     Ok(plan)
@@ -111,7 +124,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn enter(&mut self, id: Hash, mark: Mark, may_miss: bool) -> Result<()> {
+    /// False when it is not here.
+    fn enter(&mut self, id: Hash, mark: Mark) -> Result<bool> {
         let send = |mark: &Mark| usize::from(mark.wanted && !mark.known);
         if let Some(old) = self.marks.get_mut(&id) {
             self.pending -= send(old);
@@ -119,17 +133,43 @@ impl Walk<'_> {
             old.known |= mark.known;
             old.distance = old.distance.min(mark.distance);
             self.pending += send(old);
-            return Ok(());
+            return Ok(true);
         }
-        if may_miss && !self.store.contains(&id)? {
-            return Ok(());
+        if !self.store.contains(&id)? {
+            return Ok(false);
         }
         let generation = Commit::load(self.store, &id)?.generation;
         self.pending += send(&mark);
         self.marks.insert(id, mark);
         self.heap.push((generation, id));
-        Ok(())
+        Ok(true)
     }
+}
+
+/// A commit has to be here and is not.
+fn lost(id: &Hash) -> Error {
+    let why = format!(
+        "the history is damaged: version {} is not in the replica that sends it; `syncline verify` there says what else is \
+         missing, `syncline repair --from URL` brings it from another copy",
+        id.short()
+    );
+    syncline_tree::Error::corrupt(why).into()
+}
+
+/// Says so when one of `heads` does not have all of its history here although it should.
+///
+/// # Errors
+/// `corrupt` then; the store's.
+pub(crate) fn check(store: &Store, heads: &[Hash], shallow: &[Hash]) -> Result<()> {
+    let mut log = Log::with_gaps(store, heads.iter().copied(), &shallow.iter().copied().collect());
+    while log.next().transpose()?.is_some() {}
+    let Some(gap) = log.take_gaps().into_iter().next() else { return Ok(()) };
+    let why = format!(
+        "the history of this replica is damaged: version {} is not in it; `syncline verify` says what else is missing, \
+         `syncline repair --from URL` brings it from another copy",
+        gap.id.short()
+    );
+    Err(syncline_tree::Error::corrupt(why).into())
 }
 
 /// The most ancestors that are told to a peer that knows none of our heads.

@@ -12,7 +12,7 @@ use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::Store;
 
 use crate::record::{self, Record};
-use crate::{Error, Result};
+use crate::{Error, Refs, Result};
 
 /// A version of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,26 @@ struct Step {
     id: Hash,
 }
 
+/// A version that the history leads to and that cannot be read.
+#[derive(Debug)]
+pub struct Gap {
+    /// The commit.
+    pub id: Hash,
+    /// `not-found` when there is no record of it, `corrupt` when that is damaged.
+    pub why: Error,
+}
+
+/// What it means to a walk that a commit is not here.
+#[derive(Debug)]
+enum Absent {
+    /// It ends the walk.
+    Fails,
+    /// It ends its line and nothing else.
+    EndsItsLine,
+    /// It is damage, but for the parents of these.
+    IsDamage(BTreeSet<Hash>),
+}
+
 /// Commits from `starts` back to the beginning: every commit once, children before parents, newest first among those
 /// that are not related. Loads as it goes, so taking the first few of a long history is cheap.
 #[derive(Debug)]
@@ -90,60 +110,107 @@ pub struct Log {
     loaded: BTreeMap<Hash, Commit>,
     /// What could not be loaded; handed out once, then the walk ends.
     failed: Option<Error>,
-    /// A commit that is not here ends its line and nothing else.
-    partial: bool,
-    /// The first of those.
+    absent: Absent,
+    /// The first that may be missing and is.
     missing: Option<Hash>,
+    /// Commits in the heap that have to have all of their history.
+    firm: BTreeSet<Hash>,
+    /// What cannot be read, and need not be as far as is known.
+    loose: BTreeMap<Hash, Error>,
+    gaps: Vec<Gap>,
 }
 
 impl Log {
     /// A walk that starts at these commits.
     #[must_use]
     pub fn new(store: &Store, starts: impl IntoIterator<Item = Hash>) -> Self {
+        Self::with(store, Absent::Fails, starts)
+    }
+
+    /// A walk through what is here: the parts of a history that a shallow clone does not have are passed over.
+    #[must_use]
+    pub fn of_what_is_here(store: &Store, starts: impl IntoIterator<Item = Hash>) -> Self {
+        Self::with(store, Absent::EndsItsLine, starts)
+    }
+
+    /// A walk that goes on where a commit cannot be read, and tells what cannot ([`Self::take_gaps`]). The parents of `shallow`
+    /// may be missing: the history that a shallow clone has ends there.
+    #[must_use]
+    pub fn with_gaps(store: &Store, starts: impl IntoIterator<Item = Hash>, shallow: &BTreeSet<Hash>) -> Self {
+        Self::with(store, Absent::IsDamage(shallow.clone()), starts)
+    }
+
+    /// A walk with gaps through all that a dataset's names lead to. What only the branches of its peers lead to may be missing: it
+    /// was seen and perhaps never fetched.
+    #[must_use]
+    pub fn of_refs(store: &Store, refs: &Refs) -> Self {
+        let mut log = Self::with_gaps(store, refs.own_commits(), &refs.shallow);
+        for id in refs.commits() {
+            log.enter(id, false, true);
+        }
+        log
+    }
+
+    fn with(store: &Store, absent: Absent, starts: impl IntoIterator<Item = Hash>) -> Self {
         let mut log = Self {
             store: store.clone(),
             heap: BinaryHeap::new(),
             seen: BTreeSet::new(),
             loaded: BTreeMap::new(),
             failed: None,
-            partial: false,
+            absent,
             missing: None,
+            firm: BTreeSet::new(),
+            loose: BTreeMap::new(),
+            gaps: Vec::new(),
         };
         for id in starts {
-            log.enter(id);
+            log.enter(id, true, false);
         }
         log
     }
 
-    /// A walk through what is here: the parts of a history that a shallow clone does not have are passed over.
-    #[must_use]
-    pub fn of_what_is_here(store: &Store, starts: impl IntoIterator<Item = Hash>) -> Self {
-        let mut log = Self { partial: true, ..Self::new(store, []) };
-        for id in starts {
-            log.enter(id);
-        }
-        log
-    }
-
-    /// A commit that the walk has come to so far and that is not here.
+    /// A commit that the walk has come to so far, that is not here, and that need not be.
     #[must_use]
     pub fn missing(&self) -> Option<Hash> {
         self.missing
     }
 
-    fn enter(&mut self, id: Hash) {
+    /// The gaps that the walk has come to since this was asked last.
+    pub fn take_gaps(&mut self) -> Vec<Gap> {
+        std::mem::take(&mut self.gaps)
+    }
+
+    /// `firm`: all of its history has to be here. `may_miss`: but not this one.
+    fn enter(&mut self, id: Hash, firm: bool, may_miss: bool) {
+        if firm {
+            self.firm.insert(id);
+        }
         if !self.seen.insert(id) {
+            if firm
+                && !may_miss
+                && let Some(why) = self.loose.remove(&id)
+            {
+                self.gaps.push(Gap { id, why });
+            }
             return;
         }
-        match Commit::load(&self.store, &id) {
+        let error = match Commit::load(&self.store, &id) {
             Ok(commit) => {
                 self.heap.push(Step { generation: commit.generation, hlc: commit.hlc, id });
                 self.loaded.insert(id, commit);
+                return;
             }
-            Err(error) if self.partial && error.kind() == Kind::NotFound => {
+            Err(error) => error,
+        };
+        match (&self.absent, error.kind()) {
+            (Absent::EndsItsLine, Kind::NotFound) => drop(self.missing.get_or_insert(id)),
+            (Absent::IsDamage(_), Kind::NotFound) if may_miss => {
                 self.missing.get_or_insert(id);
+                self.loose.insert(id, error);
             }
-            Err(error) => self.failed = Some(error),
+            (Absent::IsDamage(_), Kind::NotFound | Kind::Corrupt) => self.gaps.push(Gap { id, why: error }),
+            _ => self.failed = Some(error),
         }
     }
 }
@@ -158,8 +225,14 @@ impl Iterator for Log {
         }
         let step = self.heap.pop()?;
         let commit = self.loaded.remove(&step.id).expect("every step in the heap has its commit loaded");
+        // All children have been there by now.
+        let firm = self.firm.remove(&step.id);
+        let may_miss = match &self.absent {
+            Absent::IsDamage(shallow) => !firm || shallow.contains(&step.id),
+            _ => false,
+        };
         for parent in &commit.parents {
-            self.enter(*parent);
+            self.enter(*parent, firm, may_miss);
         }
         Some(Ok((step.id, commit)))
     }

@@ -23,6 +23,8 @@ pub struct GivenUp {
     /// Commits of `found` whose parents were not looked at, the newest first.
     open: BinaryHeap<(u64, Hash)>,
     any: bool,
+    /// A line ends where a commit is damaged.
+    passes: bool,
 }
 
 impl GivenUp {
@@ -31,10 +33,23 @@ impl GivenUp {
     /// # Errors
     /// The store's.
     pub fn new(store: &Store, refs: &Refs) -> Result<Self> {
+        Self::start(store, refs, false)
+    }
+
+    /// As far as commits can be read: for who looks for the damage.
+    ///
+    /// # Errors
+    /// The store's, but not that a commit is damaged.
+    pub fn of_what_can_be_read(store: &Store, refs: &Refs) -> Result<Self> {
+        Self::start(store, refs, true)
+    }
+
+    fn start(store: &Store, refs: &Refs, passes: bool) -> Result<Self> {
         let mut this = Self {
             store: Some(store.clone()),
             held: refs.held.clone(),
             any: !refs.dropped.is_empty(),
+            passes,
             ..Self::default()
         };
         for id in &refs.dropped {
@@ -100,7 +115,7 @@ impl GivenUp {
         match Commit::load(store, &id) {
             Ok(commit) => self.open.push((commit.generation, id)),
             // A shallow clone does not have all of its history.
-            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if error.kind() == Kind::NotFound || self.passes && error.kind() == Kind::Corrupt => {}
             Err(error) => return Err(error),
         }
         Ok(())

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use syncline_base::Clock;
 use syncline_store::{Backend, Codec, Options, Store};
 
-pub use commit::{Commit, Log};
+pub use commit::{Commit, Gap, Log};
 pub use conflicts::Conflicts;
 pub use dataset::{DatasetRoot, TreeName};
 pub use error::{Error, Result};

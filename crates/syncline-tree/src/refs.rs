@@ -201,11 +201,16 @@ impl Refs {
 
     /// Every commit that some name holds now or held in the remembered past: what must not be collected.
     pub fn commits(&self) -> impl Iterator<Item = Hash> + '_ {
-        let named = self.branches.values().chain(self.tags.values()).copied();
         let seen = self.remotes.values().flat_map(|remote| remote.branches.values().copied());
+        self.own_commits().chain(seen)
+    }
+
+    /// Those of [`Self::commits`] that have to be here: what peers were seen to have need not be.
+    pub fn own_commits(&self) -> impl Iterator<Item = Hash> + '_ {
+        let named = self.branches.values().chain(self.tags.values()).copied();
         let merging = self.merging.iter().flat_map(|m| std::iter::once(m.theirs).chain(m.base));
         let past = self.history.iter().flat_map(|m| m.from.into_iter().chain(m.to));
-        named.chain(seen).chain(merging).chain(past)
+        named.chain(merging).chain(past)
     }
 
     /// The newest timestamp in the document.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind, hash::IdSet};
+use syncline_store::Store;
 use syncline_store::store::{GcOptions, Marker};
 use syncline_tree::{Commit, Log, Refs, refs};
 
@@ -63,7 +64,7 @@ pub struct Report {
 /// versions that retention asks for, what the remembered moves of refs name, and work in progress.
 ///
 /// # Errors
-/// `invalid` when retention would keep nothing; the store's.
+/// `invalid` when retention would keep nothing, `corrupt` when a version is missing; the store's.
 pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
     if request.keep_last == Some(0) {
         return Err(Error::invalid(
@@ -116,13 +117,11 @@ fn kept_versions(replica: &Replica, refs: &Refs, gone: &IdSet, request: &Request
     let all = request.keep_last.is_none() && request.keep_within_ms.is_none();
     let since = request.keep_within_ms.map(|within| replica.clock().now_ms().saturating_sub(within));
     let mut kept = Versions::new();
-    // A shallow clone does not have all of its history.
-    for step in Log::of_what_is_here(store, refs.commits()) {
-        let (id, commit) = step?;
+    history(store, refs, |id, commit| {
         let recent = since.is_some_and(|since| commit.hlc.ms() >= since);
         let given_up = gone.contains(&id);
         kept.insert(id, Version { keep: (all || recent) && !given_up, given_up, parents: commit.parents });
-    }
+    })?;
     let last = usize::try_from(request.keep_last.unwrap_or(1)).unwrap_or(usize::MAX);
     for branch in refs.branches.values() {
         for step in Log::of_what_is_here(store, [*branch]).take(last) {
@@ -137,6 +136,16 @@ fn kept_versions(replica: &Replica, refs: &Refs, gone: &IdSet, request: &Request
         kept.entry(*id).or_default().keep = true;
     }
     Ok(kept)
+}
+
+/// Shows every commit that can be reached. A shallow clone does not have all of its history; where anything else is missing, what was
+/// before it would be taken for dead.
+fn history(store: &Store, refs: &Refs, mut visit: impl FnMut(Hash, Commit)) -> Result<()> {
+    let mut log = Log::of_refs(store, refs);
+    while let Some((id, commit)) = log.next().transpose()? {
+        visit(id, commit);
+    }
+    log.take_gaps().first().map_or(Ok(()), |gap| Err(reach::gap(&gap.id)))
 }
 
 /// Notes in the refs what is about to be given up, and forgets moves from and to it: undo must not lead to a version
@@ -196,9 +205,9 @@ fn mark_all(replica: &Replica, mut kept: Versions, marker: &mut Marker<'_>, prog
         Ok(first)
     };
     let (store, part, refs) = (replica.store(), replica.part()?, replica.refs()?);
-    for step in Log::of_what_is_here(store, refs.commits()) {
-        kept.entry(step?.0).or_insert_with(|| Version { keep: true, ..Version::default() });
-    }
+    history(store, &refs, |id, _| {
+        kept.entry(id).or_insert_with(|| Version { keep: true, ..Version::default() });
+    })?;
     let mut roots = IdSet::default();
     for (id, version) in &kept {
         match Commit::load(store, id) {

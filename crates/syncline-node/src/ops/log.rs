@@ -5,7 +5,7 @@ use syncline_base::Hash;
 use syncline_tree::{Commit, Log};
 
 use crate::replica::Replica;
-use crate::{Result, revision};
+use crate::{Result, reach, revision};
 
 /// What `log` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -39,12 +39,16 @@ pub struct Report {
     pub commits: Vec<Entry>,
     /// Whether older commits are known to exist but are not in this replica (a shallow clone).
     pub shallow: bool,
+    /// A version of the history that should be here and cannot be read: what came before it is not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<Hash>,
 }
 
 /// Lists the commits that led to a version. A dataset without commits has an empty log.
 ///
 /// # Errors
-/// `not-found` when the starting version does not exist.
+/// `not-found` when the starting version does not exist, `corrupt` when its record cannot be read. Damage further back is
+/// reported.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let refs = replica.refs()?;
     let start = match &request.at {
@@ -52,13 +56,15 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         None => refs.head_commit(),
     };
     let limit = request.limit.unwrap_or(usize::MAX);
-    if let Some(start) = start {
-        Commit::load(replica.store(), &start)?;
-    }
     // A merge in a shallow clone: where one line ends early, the other goes on.
-    let mut log = Log::of_what_is_here(replica.store(), start);
+    let mut log = Log::with_gaps(replica.store(), start, &refs.shallow);
     let commits = log.by_ref().take(limit).map(|step| step.map(|(id, commit)| entry(&refs, id, commit)));
-    let report = Report { commits: commits.collect::<Result<_, _>>()?, shallow: log.missing().is_some() };
+    let commits = commits.collect::<Result<Vec<_>, _>>()?;
+    let damaged = log.take_gaps().first().map(|gap| gap.id);
+    if let Some(id) = damaged.filter(|id| Some(*id) == start) {
+        return Err(reach::gap(&id));
+    }
+    let report = Report { commits, shallow: log.missing().is_some(), damaged };
     Ok(report)
 }
 

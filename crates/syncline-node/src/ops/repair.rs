@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_base::Hash;
 use syncline_base::hash::{IdMap, IdSet};
+use syncline_base::{Hash, Kind};
 use syncline_store::codec::MAX_OBJECT;
+use syncline_tree::Commit;
 use syncline_tree::conflicts::{from_hex, to_hex};
 
 use super::verify;
@@ -26,9 +27,6 @@ use crate::{Error, Result};
 const BATCH: usize = 32;
 /// The longest answer of [`objects`], in bytes of objects.
 const ANSWER_MAX: usize = 8 << 20;
-/// A missing node hides what is missing below it, so repair goes level by level; no tree is as high as this.
-const ROUNDS: usize = 64;
-
 /// What `repair` did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -114,6 +112,9 @@ pub struct Bringing<'a> {
     ids: VecDeque<Hash>,
     fetch: &'a mut Fetch<'a>,
     bytes: Cursor<Vec<u8>>,
+    asked: IdSet,
+    /// How many more commits before those that were asked for are brought along.
+    along: usize,
     /// Why nothing more could be brought.
     failed: Option<Error>,
 }
@@ -127,7 +128,28 @@ impl std::fmt::Debug for Bringing<'_> {
 impl<'a> Bringing<'a> {
     /// Brings those of these objects that `fetch` has.
     pub fn new(ids: impl IntoIterator<Item = Hash>, fetch: &'a mut Fetch<'a>) -> Self {
-        Self { ids: ids.into_iter().collect(), fetch, bytes: Cursor::default(), failed: None }
+        let ids: VecDeque<Hash> = ids.into_iter().collect();
+        let asked = ids.iter().copied().collect();
+        Self { ids, fetch, bytes: Cursor::default(), asked, along: 0, failed: None }
+    }
+
+    /// Brings at most so many ancestors of the commits among them, too: when one was lost, what came before it may be, and only
+    /// who has the one can tell what that is.
+    #[must_use]
+    pub fn with_ancestors(self, most: usize) -> Self {
+        Self { along: most, ..self }
+    }
+
+    fn follow(&mut self, object: &[u8]) {
+        let Some(commit) = Some(()).filter(|()| self.along > 0).and_then(|()| Commit::decode(object).ok()) else {
+            return;
+        };
+        for parent in commit.parents {
+            if self.along > 0 && self.asked.insert(parent) {
+                self.along -= 1;
+                self.ids.push_back(parent);
+            }
+        }
     }
 
     /// Why it ended early, if it did: the fault of `fetch`.
@@ -154,6 +176,7 @@ impl Read for Bringing<'_> {
                 let Ok(len) = u32::try_from(object.len()) else { continue };
                 bytes.extend_from_slice(&len.to_le_bytes());
                 bytes.extend_from_slice(&object);
+                self.follow(&object);
             }
             self.bytes = Cursor::new(bytes);
         }
@@ -161,56 +184,136 @@ impl Read for Bringing<'_> {
 }
 
 /// Verifies every byte and replaces what is damaged or missing by what `fetch` brings. It is not asked for anything while no
-/// version needs what is damaged.
+/// version needs what is damaged, and for nothing twice.
 ///
 /// # Errors
 /// Those of `fetch` and of the store. What was repaired before stays repaired.
 pub fn run(replica: &Replica, fetch: &mut Fetch<'_>, progress: &dyn Progress) -> Result<Report> {
     let deep = verify::Request { deep: true };
-    let left = verify::run(replica, &deep, progress)?;
-    let mut report = Report { repaired: 0, lost: Vec::new(), rewritten: 0, left };
-    let mut lost = IdSet::default();
-    for _ in 0..ROUNDS {
-        let wanted = wanted(&report.left, &lost);
-        if wanted.is_empty() || report.left.touched.is_empty() {
+    let store = replica.store();
+    let mut left = verify::run(replica, &deep, progress)?;
+    let mut damaged: IdSet = left.damage.iter().flat_map(|damage| damage.objects.iter().copied()).collect();
+    let mut work = Work { replica, fetch, asked: IdSet::default(), lost: IdSet::default(), repaired: 0 };
+    let mut touched = std::mem::take(&mut left.touched);
+    // What is missing hides what is missing below it, so this goes level by level. All of the store was read once: what
+    // has come since is whole.
+    while !touched.is_empty() {
+        if !work.round(&damaged, &touched)? {
             break;
         }
-        for batch in wanted.chunks(BATCH) {
-            let found = fetch(batch)?;
-            if found.len() != batch.len() {
-                let why = format!("asked for {} objects and got {} answers", batch.len(), found.len());
-                return Err(Error::Corrupt { what: "the other replica's answer".into(), why });
-            }
-            let mut good = Vec::new();
-            for (id, bytes) in batch.iter().zip(found) {
-                match bytes.filter(|bytes| Hash::of(bytes) == *id) {
-                    Some(bytes) => good.push(bytes),
-                    None => drop(lost.insert(*id)),
-                }
-            }
-            report.repaired += replica.store().replace(&good)?.len() as u64;
-        }
-        report.left = verify::run(replica, &deep, progress)?;
+        damaged.retain(|id| store.get(id).is_err());
+        touched = verify::touched_by(replica, &damaged, &work.asked, progress)?;
     }
-    let damaged: BTreeSet<String> = report.left.damage.iter().map(|damage| damage.file.clone()).collect();
-    if !damaged.is_empty() {
+    let Work { mut lost, asked, repaired, .. } = work;
+    let mut report = Report { repaired, lost: Vec::new(), rewritten: 0, left };
+    let files: BTreeSet<String> = report.left.damage.iter().map(|damage| damage.file.clone()).collect();
+    if !files.is_empty() {
         // While a version lacks something, what is left of it may still be of use to another repair.
-        let forget = report.left.touched.is_empty();
-        report.rewritten = replica.store().mend(&damaged, forget)?.files;
+        let forget = verify::touched_by(replica, &damaged, &IdSet::default(), progress)?.is_empty();
+        report.rewritten = store.mend(&files, forget)?.files;
+    }
+    // Nothing was touched that was not asked for.
+    if !files.is_empty() || !asked.is_empty() {
         report.left = verify::run(replica, &deep, progress)?;
     }
+    // On a base that was brought it can be read again.
+    lost.retain(|id| store.get(id).is_err());
     report.lost = lost.into_iter().collect();
     report.lost.sort_unstable();
     Ok(report)
 }
 
-fn wanted(found: &verify::Report, lost: &IdSet) -> Vec<Hash> {
-    let stored = found.damage.iter().flat_map(|damage| damage.objects.iter().copied());
-    let reached = found.touched.iter().map(|touched| touched.object);
-    let mut ids: Vec<Hash> = stored.chain(reached).filter(|id| *id != Hash::ZERO && !lost.contains(id)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+/// The objects that a repair asks for.
+struct Work<'a, 'f> {
+    replica: &'a Replica,
+    fetch: &'a mut Fetch<'f>,
+    /// Nothing is asked for twice: who does not have it now does not have it later.
+    asked: IdSet,
+    /// Of those, the ones that nobody brought.
+    lost: IdSet,
+    repaired: u64,
+}
+
+impl Work<'_, '_> {
+    /// Asks for what is damaged and what that was seen to touch. False when there was nothing to ask for.
+    fn round(&mut self, damaged: &IdSet, touched: &[verify::Touched]) -> Result<bool> {
+        // The record of a commit, which leads to others.
+        let record = |touched: &&verify::Touched| touched.commit == touched.object;
+        let mut records: IdSet = touched.iter().filter(record).map(|touched| touched.object).collect();
+        let ids = damaged.iter().copied().chain(touched.iter().map(|touched| touched.object));
+        let mut ids: Vec<Hash> = ids.filter(|id| *id != Hash::ZERO && !self.asked.contains(id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let shallow = self.replica.refs()?.shallow;
+        self.asked.extend(ids.iter().copied());
+        let mut open: VecDeque<Hash> = ids.into();
+        let (mut good, mut bytes) = (Vec::new(), 0);
+        while !open.is_empty() {
+            let batch: Vec<Hash> = open.drain(..BATCH.min(open.len())).collect();
+            let found = match self.bring(&batch) {
+                Ok(found) => found,
+                Err(error) => {
+                    self.keep(&mut good)?;
+                    return Err(error);
+                }
+            };
+            for (id, object) in batch.iter().zip(found) {
+                let Some(object) = object else {
+                    self.lost.insert(*id);
+                    continue;
+                };
+                // A line of commits that was lost is followed here: every walk would find one of them only.
+                if records.contains(id) && !shallow.contains(id) {
+                    for parent in self.lost_parents(&object)? {
+                        self.asked.insert(parent);
+                        records.insert(parent);
+                        open.push_back(parent);
+                    }
+                }
+                bytes += object.len();
+                good.push(object);
+            }
+            if bytes >= ANSWER_MAX {
+                self.keep(&mut good)?;
+                bytes = 0;
+            }
+        }
+        self.keep(&mut good)?;
+        Ok(true)
+    }
+
+    fn bring(&mut self, ids: &[Hash]) -> Result<Vec<Option<Bytes>>> {
+        let found = (self.fetch)(ids)?;
+        if found.len() != ids.len() {
+            let why = format!("asked for {} objects and got {} answers", ids.len(), found.len());
+            return Err(Error::Corrupt { what: "the other replica's answer".into(), why });
+        }
+        Ok(ids.iter().zip(found).map(|(id, bytes)| bytes.filter(|bytes| Hash::of(bytes) == *id)).collect())
+    }
+
+    fn keep(&mut self, good: &mut Vec<Bytes>) -> Result<()> {
+        self.repaired += self.replica.store().replace(good)?.len() as u64;
+        good.clear();
+        Ok(())
+    }
+
+    /// The parents of a commit that are not here, or not whole, and were not asked for.
+    fn lost_parents(&self, record: &[u8]) -> Result<Vec<Hash>> {
+        let mut lost = Vec::new();
+        for parent in Commit::decode(record).map_or_else(|_| Vec::new(), |commit| commit.parents) {
+            if self.asked.contains(&parent) {
+                continue;
+            }
+            match Commit::load(self.replica.store(), &parent) {
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => lost.push(parent),
+                other => drop(other?),
+            }
+        }
+        Ok(lost)
+    }
 }
 
 /// An object in an answer.

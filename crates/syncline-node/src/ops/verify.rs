@@ -1,9 +1,9 @@
 //! `verify`: check that what is stored is what it claims to be, and say what any damage touches.
 
 use serde::{Deserialize, Serialize};
-use syncline_base::{Hash, hash::IdSet};
+use syncline_base::{Hash, Kind, hash::IdSet};
 use syncline_store::store::Finding;
-use syncline_tree::{Commit, Conflicts, DatasetRoot, Log, Refs, TreeName};
+use syncline_tree::{Commit, Conflicts, DatasetRoot, Gap, GivenUp, Log, Refs, TreeName};
 
 use crate::part::Part;
 use crate::progress::{self, Progress, Unit};
@@ -97,7 +97,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     report.objects = checked.objects;
     report.bytes = checked.bytes;
     progress.stage("walking versions", 0, Unit::Objects);
-    walk_versions(replica, &damaged, progress, &mut report)?;
+    walk_versions(replica, &damaged, &IdSet::default(), progress, &mut report)?;
     // What was not read any more looks like damage.
     progress::go_on(progress, "verifying")?;
     report.sound = report.touched.is_empty() && report.damage.is_empty();
@@ -105,32 +105,48 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     Ok(report)
 }
 
-/// Walks every tree of every version once and lists what is damaged or missing.
-fn walk_versions(replica: &Replica, damaged: &IdSet, progress: &dyn Progress, report: &mut Report) -> Result<()> {
+/// What damage touches now that only these objects are known to be damaged, but for what is in `known`. Reads versions and
+/// inner nodes, and nothing that is stored besides.
+pub(crate) fn touched_by(
+    replica: &Replica,
+    damaged: &IdSet,
+    known: &IdSet,
+    progress: &dyn Progress,
+) -> Result<Vec<Touched>> {
+    let mut report = Report::default();
+    progress.stage("walking versions", 0, Unit::Objects);
+    walk_versions(replica, damaged, known, progress, &mut report)?;
+    progress::go_on(progress, "verifying")?;
+    Ok(report.touched)
+}
+
+/// Walks every tree of every version once and lists what is damaged or missing, but for what is in `known`.
+fn walk_versions(
+    replica: &Replica,
+    damaged: &IdSet,
+    known: &IdSet,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<()> {
     let store = replica.store();
     let refs = replica.refs()?;
     report.root = replica.head_root(&refs).ok().map(|root| root.hash());
-    let mut walk = Walk { replica, refs: &refs, part: replica.part()?, damaged, walked: Walked::default() };
-    let starts: Vec<Hash> = refs.commits().filter(|id| store.contains(id).unwrap_or(true)).collect();
     let tips: Vec<Hash> = refs.branches.values().chain(refs.tags.values()).copied().collect();
-    for tip in tips.iter().filter(|tip| !starts.contains(tip)) {
-        report.touched.push(touched(&refs, *tip, None, *tip, "the whole version"));
-    }
-    let given_up = reach::given_up(store, &refs).unwrap_or_default();
-    for step in Log::of_what_is_here(store, starts) {
-        let (id, commit) = match step {
-            Ok(step) => step,
-            Err(error) => {
-                // The log ends where a commit cannot be read.
-                report.touched.push(touched(&refs, Hash::ZERO, None, Hash::ZERO, &error.to_string()));
-                break;
-            }
-        };
+    let given_up = GivenUp::of_what_can_be_read(store, &refs)?.all()?;
+    let mut walk = Walk { replica, refs: &refs, part: replica.part()?, damaged, known, walked: Walked::default() };
+    let mut log = Log::of_refs(store, &refs);
+    loop {
+        let step = log.next();
+        for gap in log.take_gaps() {
+            walk.gap(&gap, report);
+        }
+        let Some(step) = step else { break };
+        let (id, commit) = step?;
+        progress::go_on(progress, "verifying")?;
         if given_up.contains(&id) && !tips.contains(&id) {
             report.dropped += 1;
             continue;
         }
-        progress::go_on(progress, "verifying")?;
         report.versions += 1;
         walk.version(id, &commit, report);
         progress.advance(1);
@@ -152,26 +168,39 @@ struct Walk<'a> {
     refs: &'a Refs,
     part: Part,
     damaged: &'a IdSet,
+    /// What need not be listed.
+    known: &'a IdSet,
     walked: Walked,
 }
 
 impl Walk<'_> {
+    fn list(&self, report: &mut Report, touched: Touched) {
+        list(self.known, &mut report.touched, touched);
+    }
+
+    /// Lists a version that cannot be read itself.
+    fn gap(&self, gap: &Gap, report: &mut Report) {
+        let why = match gap.why.kind() {
+            Kind::NotFound => "its record is missing, and with it what came before it".to_owned(),
+            _ => format!("its record cannot be read, and with it what came before it: {}", gap.why),
+        };
+        self.list(report, touched(self.refs, gap.id, None, gap.id, &why));
+    }
+
     /// Lists what is damaged or missing in a version.
     fn version(&mut self, id: Hash, commit: &Commit, report: &mut Report) {
         let (store, refs) = (self.replica.store(), self.refs);
         let root = match DatasetRoot::load(store, &commit.root) {
             Ok(root) => root,
             Err(error) => {
-                report.touched.push(touched(refs, id, None, commit.root, &error.to_string()));
+                self.list(report, touched(refs, id, None, commit.root, &error.to_string()));
                 return;
             }
         };
         for (name, table) in root.trees().filter(|(name, _)| self.part.tree(name)) {
             let roots = self.part.roots(&name, table);
             reach::damage(store, roots, self.damaged, &mut self.walked, &mut |object, rows| {
-                if report.touched.len() < TOUCHED_MAX {
-                    report.touched.push(touched(refs, id, Some(name.clone()), object, rows));
-                }
+                list(self.known, &mut report.touched, touched(refs, id, Some(name.clone()), object, rows));
             });
         }
     }
@@ -179,29 +208,27 @@ impl Walk<'_> {
     /// Lists what is damaged or missing in work that is in no version yet: what is staged, the conflicts of a merge that waits.
     fn work(&mut self, report: &mut Report) {
         let (store, refs) = (self.replica.store(), self.refs);
-        let mut list = |tree, object, rows: &str| {
-            if report.touched.len() < TOUCHED_MAX {
-                let names = vec![STAGED.to_owned()];
-                report.touched.push(Touched { commit: Hash::ZERO, names, tree, object, rows: rows.to_owned() });
-            }
+        let staged = |tree, object, rows: &str| {
+            let names = vec![STAGED.to_owned()];
+            Touched { commit: Hash::ZERO, names, tree, object, rows: rows.to_owned() }
         };
-        if let Some(staged) = refs.staged {
-            match DatasetRoot::load(store, &staged) {
+        if let Some(root) = refs.staged {
+            match DatasetRoot::load(store, &root) {
                 Ok(root) => {
                     for (name, table) in root.trees().filter(|(name, _)| self.part.tree(name)) {
                         let roots = self.part.roots(&name, table);
                         reach::damage(store, roots, self.damaged, &mut self.walked, &mut |object, rows| {
-                            list(Some(name.clone()), object, rows);
+                            list(self.known, &mut report.touched, staged(Some(name.clone()), object, rows));
                         });
                     }
                 }
-                Err(error) => list(None, staged, &error.to_string()),
+                Err(error) => self.list(report, staged(None, root, &error.to_string())),
             }
         }
         if let Some(merging) = &refs.merging
             && let Err(error) = Conflicts::load(store, &merging.conflicts)
         {
-            list(None, merging.conflicts, &error.to_string());
+            self.list(report, staged(None, merging.conflicts, &error.to_string()));
         }
     }
 
@@ -211,16 +238,21 @@ impl Walk<'_> {
         let looked = self.replica.root_of(&head).and_then(|root| {
             contents::files_of(self.replica, &root, &mut |group| {
                 for (path, content) in group {
-                    let missing = self.walked.absent.contains(&content.root) && self.part.path(&path);
-                    if missing && report.touched.len() < TOUCHED_MAX {
-                        report.touched.push(touched(self.refs, head, Some(TreeName::Files), content.root, &path));
+                    if self.walked.absent.contains(&content.root) && self.part.path(&path) {
+                        self.list(report, touched(self.refs, head, Some(TreeName::Files), content.root, &path));
                     }
                 }
                 Ok(())
             })
         });
         // What keeps the files from being listed is listed itself already.
-        if report.touched.is_empty() { looked } else { Ok(()) }
+        if report.touched.is_empty() && self.known.is_empty() { looked } else { Ok(()) }
+    }
+}
+
+fn list(known: &IdSet, places: &mut Vec<Touched>, touched: Touched) {
+    if places.len() < TOUCHED_MAX && !known.contains(&touched.object) {
+        places.push(touched);
     }
 }
 

@@ -22,7 +22,7 @@ use syncline_tree::{Commit, DatasetRoot, GivenUp, TableRef, TreeName};
 use super::{Local, Moved, Part, PushRequest, Pushed, Served, Session, TAGS, unexpected};
 use crate::error::{Error, Result};
 use crate::graph;
-use crate::history::{self, Plan, Theirs};
+use crate::history::{self, Ours, Plan, Theirs};
 use crate::seen::Seen;
 use crate::squeeze;
 use crate::wire::{self, Left, Message, Move, Step, Want, Welcome};
@@ -85,6 +85,8 @@ pub struct Sender {
     depth: Option<u32>,
     /// Commits whose data is not here any more.
     gone: GivenUp,
+    /// Commits that came here without all of their parents.
+    shallow: IdSet,
     /// Whatever a tag here leads to can be sent with all of its history.
     complete: bool,
     /// Commits that the receiver lacks although it has some that follow from them.
@@ -138,7 +140,7 @@ impl Sender {
         let hello = Message::Hello { version: wire::VERSION, want: Want::Push { moves: moves.collect() } };
         let wants = request.moves.iter().filter(|step| !step.only_new).filter_map(|step| step.target).collect();
         let mut this = Self::new(local, Purpose::Push { request, refs: Vec::new(), left: Vec::new() }, wants)?;
-        this.complete = this.part.is_none() && this.gone.is_empty() && local.shallow()?.is_empty();
+        this.complete = this.part.is_none() && this.gone.is_empty() && this.shallow.is_empty();
         // A tree that is not here is as it was in a version that the peer has: nobody can have changed it here.
         this.scope = this.part.as_ref().and_then(Part::trees);
         this.phase = Phase::Welcome;
@@ -194,6 +196,7 @@ impl Sender {
             part: local.part()?,
             depth: None,
             gone: local.given_up()?,
+            shallow: local.shallow()?.into_iter().collect(),
             complete: false,
             lacks: IdSet::default(),
             wants,
@@ -272,7 +275,8 @@ impl Sender {
     /// Finds out what is missing, now that some of the receiver's commits are known.
     fn begin(&mut self, heads: &[Hash], empty: bool) -> Result<()> {
         let theirs = Theirs { heads, lacks: &self.lacks };
-        self.plan = history::plan(&self.store, &self.wants, theirs, self.depth, &mut self.gone)?;
+        let ours = Ours { store: &self.store, shallow: &self.shallow };
+        self.plan = history::plan(ours, &self.wants, theirs, self.depth, &mut self.gone)?;
         self.position = self.plan.commits.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         self.empty = empty;
         if self.plan.common.is_empty()

@@ -5,6 +5,7 @@ use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::Store;
 
 use super::{Commit, Log, is_ancestor, merge_bases};
+use crate::Refs;
 use crate::record::{self, Record};
 
 fn store() -> Store {
@@ -93,6 +94,37 @@ fn a_commit_that_is_missing_ends_its_own_line_only() {
     assert!(is_ancestor(&store, old, tip).expect("the other line leads there"));
     let other = commit(&store, &[first], 2);
     assert_eq!(is_ancestor(&store, other, tip).expect_err("it may be behind what is missing").kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_gap_is_told_and_the_end_of_a_shallow_history_is_none() {
+    let (whole, store) = (store(), store());
+    let old = commit(&whole, &[], 1);
+    let (left, right) = (commit(&whole, &[old], 2), commit(&whole, &[old], 3));
+    let tip = commit(&whole, &[left, right], 4);
+    for id in [tip, left, right] {
+        Commit::load(&whole, &id).expect("it is there").put(&store).expect("memory takes it");
+    }
+    let walk = |mut log: Log| {
+        let ids: Vec<Hash> = log.by_ref().map(|step| step.expect("nothing else fails").0).collect();
+        assert_eq!(ids, [tip, right, left]);
+        (log.take_gaps().iter().map(|gap| (gap.id, gap.why.kind())).collect::<Vec<_>>(), log.missing())
+    };
+    let lost = vec![(old, Kind::NotFound)];
+    let ends = |ids: &[Hash]| walk(Log::with_gaps(&store, [tip], &ids.iter().copied().collect()));
+    assert_eq!(ends(&[]), (lost.clone(), None));
+    // Of one line it is known that it ends; the other one leads there, too.
+    assert_eq!(ends(&[left]).0, lost);
+    assert_eq!(ends(&[right]).0, lost);
+    assert_eq!(ends(&[left, right]), (vec![], Some(old)));
+    // What only a peer's branch leads to need not be here, unless something else does.
+    let mut refs = Refs::new("main");
+    refs.remotes.entry("hub".into()).or_default().branches.insert("main".into(), tip);
+    assert_eq!(walk(Log::of_refs(&store, &refs)), (vec![], Some(old)));
+    refs.tags.insert("v1".into(), left);
+    assert_eq!(walk(Log::of_refs(&store, &refs)).0, lost);
+    refs.tags.insert("v2".into(), Hash::of(b"another that is not here"));
+    assert_eq!(walk(Log::of_refs(&store, &refs)).0.len(), 2);
 }
 
 /// Every ancestor of a commit, itself included, the slow and obvious way.

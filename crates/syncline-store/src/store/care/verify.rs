@@ -194,7 +194,9 @@ impl Walk<'_> {
             // A collection that was cut short may have deleted bases before the dead patches on them, which are next. What is live
             // has been copied out of condemned files.
             if !self.is_condemned(name) {
-                self.find(name, vec![id], reason);
+                // Another copy may be whole.
+                let lost = if self.store.get(&id).is_ok() { Vec::new() } else { vec![id] };
+                self.find(name, lost, reason);
             }
         }
         Ok(())

@@ -95,7 +95,14 @@ impl Receiver<'_> {
         }
         let mut left = Vec::new();
         match &mut self.purpose {
-            Purpose::Pull { result } => check_pulled(&mut result.refs, &mut self.have, self.follow)?,
+            Purpose::Pull { result } => {
+                let checked = check_pulled(&mut result.refs, &mut self.have, self.follow);
+                if checked.is_err() {
+                    // A peer that was told of our heads takes it that all of their history is here.
+                    history::check(&self.store, &self.heads, &self.local.shallow()?)?;
+                }
+                checked?;
+            }
             Purpose::Push(Moves { moves, make, left: kept, moved }) => {
                 for step in moves.iter() {
                     check_move(&self.store, &mut self.have, step)?;
