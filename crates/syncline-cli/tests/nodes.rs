@@ -1,12 +1,54 @@
-//! Nodes that are held by connections that say nothing.
+//! Nodes that are treated badly: killed at work, and held by connections that say nothing.
 
+use std::io::Write as _;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use syncline_base::{Clock as _, SystemClock};
 
-use crate::support::{Dir, Server, syncline};
+use crate::support::{Dir, Server, binary, csv, syncline};
+
+/// How many files the nodes of this directory have for requests, their locks aside; `None` when there is not one such node.
+fn uploads(data: &Path) -> Option<usize> {
+    let entries = std::fs::read_dir(data).expect("the data").map(|entry| entry.expect("an entry"));
+    let scratch: Vec<_> = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".scratch")).collect();
+    match &scratch[..] {
+        [one] => Some(std::fs::read_dir(one.path()).expect("its files").count() - 1),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_node_that_was_killed_leaves_no_upload_for_ever() {
+    let dir = Dir::new();
+    let hub = dir.path("hub");
+    let server = Server::start(&hub, &[]);
+    let (base, url) = (server.url.clone(), format!("{}/d", server.url));
+    syncline(["init", &url]).ok();
+    let mut import = binary();
+    import.args(["--on", &url, "import", "-", "--format", "csv", "--table", "t", "--key", "id", "-m", "x"]);
+    let mut import = import.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    let mut input = import.stdin.take().expect("its input");
+    input.write_all(csv(0, 20_000, 1).as_bytes()).expect("it reads");
+    let begun = SystemClock.monotonic();
+    while uploads(&hub) != Some(1) {
+        assert!(SystemClock.monotonic() - begun < Duration::from_secs(20), "the upload does not begin");
+        SystemClock.sleep(Duration::from_millis(5));
+    }
+    server.kill();
+    assert_eq!(uploads(&hub), Some(1), "nobody was there to remove it");
+    drop(input);
+    import.wait().expect("it ends");
+    let server = Server::again(&hub, &base);
+    assert_eq!(uploads(&hub), Some(0));
+    // One that is asked to stop leaves nothing.
+    let asked = Command::new("kill").args(["-TERM", &server.pid().to_string()]).status().expect("kill runs");
+    assert!(asked.success());
+    assert_eq!(server.wait(), Some(0));
+    assert_eq!(uploads(&hub), None);
+}
 
 /// A node in a shell that may open so many files, soft or hard.
 fn limited(dir: &Dir, limit: &str) -> Server {

@@ -11,13 +11,14 @@ use syncline_api::target::check_name;
 use syncline_node::{Env, Location, Replica};
 
 use crate::error::{Error, Result};
+use crate::scratch::ScratchDir;
 
 /// The datasets of a node.
 #[derive(Debug)]
 pub struct Hub {
     data: Location,
     /// For files that live as long as one request.
-    scratch: Scratch,
+    scratch: ScratchDir,
     env: Env,
     open: Mutex<BTreeMap<String, Replica>>,
 }
@@ -31,17 +32,16 @@ impl Hub {
         let scratch = match data {
             Location::Path(dir) => {
                 std::fs::create_dir_all(dir).map_err(|source| failed("creating", dir, source))?;
-                Scratch::Data(dir.clone())
+                // A directory that can only be read can be served, too.
+                ScratchDir::beside(dir).or_else(|_| ScratchDir::of_the_system())
             }
-            Location::Bucket(_) => {
-                let dir = tempfile::Builder::new().prefix("syncline-").tempdir();
-                Scratch::Own(dir.map_err(|source| failed("creating a directory in", &std::env::temp_dir(), source))?)
-            }
+            Location::Bucket(_) => ScratchDir::of_the_system(),
             Location::Node(url) => {
                 let why = format!("{url} is a node: a node keeps its datasets in a directory or a bucket");
                 return Err(Error::Settings(why));
             }
         };
+        let scratch = scratch.map_err(|source| failed("creating a directory in", &std::env::temp_dir(), source))?;
         // A bucket that cannot be reached is told now, not to the first client.
         data.datasets(&env)?;
         Ok(Self { data: data.clone(), scratch, env, open: Mutex::default() })
@@ -109,21 +109,8 @@ impl Hub {
 
     /// A path for a file that lives as long as one request.
     pub(crate) fn scratch(&self) -> PathBuf {
-        let dir = match &self.scratch {
-            Scratch::Data(dir) => dir,
-            Scratch::Own(dir) => dir.path(),
-        };
-        dir.join(format!(".scratch-{}", syncline_base::rng::Rng::from_os().unique_name()))
+        self.scratch.path()
     }
-}
-
-/// Where files go that live as long as one request.
-#[derive(Debug)]
-enum Scratch {
-    /// Beside the datasets.
-    Data(PathBuf),
-    /// In a directory that nobody else can read, removed in the end.
-    Own(tempfile::TempDir),
 }
 
 fn failed(what: &'static str, path: &Path, source: std::io::Error) -> Error {

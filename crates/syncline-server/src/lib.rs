@@ -14,6 +14,7 @@ mod grpc;
 pub mod hub;
 mod listen;
 pub mod remote;
+mod scratch;
 
 pub use error::{Error, Result};
 pub use hub::Hub;
