@@ -6,7 +6,8 @@ use std::io::Read;
 use syncline_api::client::Client;
 use syncline_base::{Hash, Kind};
 use syncline_node::Replica;
-use syncline_node::ops::repair::{self, Report};
+use syncline_node::ops::branch::{self, Action};
+use syncline_node::ops::repair::{self, Names, Report};
 
 use crate::cmd_verify;
 use crate::context::{self, Context, Place};
@@ -37,6 +38,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         Place::Node(client) => on_node(context, &client, args)?,
     };
     context.out.answer(&report, |page| {
+        if let Some(named) = report.named {
+            let names = units::counted(named, "branch or tag", "branches and tags");
+            let from = url.as_deref().unwrap_or_default();
+            page.line(format!("the head was damaged or gone: took {names} from {from}"));
+        }
         match &url {
             Some(url) => {
                 page.line(format!("replaced {} from {url}", units::counted(report.repaired, "object", "objects")));
@@ -61,8 +67,25 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok((!report.left.sound).then_some(Kind::Corrupt))
 }
 
+/// The branches and tags of another copy.
+fn names_of(context: &Context, peer: &Peer) -> Result<Names> {
+    let client = match peer {
+        Peer::Here(replica) => return Ok(Names::of(replica)?),
+        Peer::Node(client) => client,
+    };
+    let list = |verb: &str| -> Result<branch::Report> {
+        context::call(client, verb, &Action::List, None, &mut std::io::sink(), &*context.progress())
+    };
+    let (branches, tags) = (list("branch")?.names, list("tag")?.names);
+    let head = branches.iter().find(|name| name.current).map_or_else(|| "main".to_owned(), |name| name.name.clone());
+    let map = |names: Vec<branch::Name>| names.into_iter().map(|name| (name.name, name.commit)).collect();
+    Ok(Names { head, branches: map(branches), tags: map(tags), ..Names::default() })
+}
+
 fn here(context: &Context, replica: &Replica, args: &Args) -> Result<(Report, Option<String>)> {
+    let headless = repair::lacks_head(replica)?;
     let url = match &args.from {
+        None if headless => None,
         None if replica.refs()?.remotes.is_empty() => None,
         from => Some(peer::url_of(replica, from.as_deref(), "repair --from")?),
     };
@@ -72,7 +95,11 @@ fn here(context: &Context, replica: &Replica, args: &Args) -> Result<(Report, Op
         Err(fault) => (None, Some(fault)),
     };
     let report = match &peer {
-        Some(peer) => repair::run(replica, &mut |ids| peer::fetch(peer, ids), &*context.progress())?,
+        Some(peer) => {
+            let names = headless.then(|| names_of(context, peer)).transpose()?;
+            let mut fetch = |ids: &[Hash]| peer::fetch(peer, ids);
+            repair::run_with(replica, names.as_ref(), &mut fetch, &*context.progress())?
+        }
         None => repair::run(replica, &mut repair::nobody(), &*context.progress())?,
     };
     match unreachable.filter(|_| !report.left.sound) {
@@ -86,12 +113,15 @@ fn here(context: &Context, replica: &Replica, args: &Args) -> Result<(Report, Op
 fn on_node(context: &Context, client: &Client, args: &Args) -> Result<(Report, Option<String>)> {
     let url = args.from.as_deref().map(peer::lasting).transpose()?;
     let progress = context.progress();
-    let ask = |input: Option<&mut dyn Read>| -> Result<Report> {
-        context::call(client, "repair", &(), input, &mut std::io::sink(), &*progress)
+    let ask = |names: Option<&Names>, input: Option<&mut dyn Read>| -> Result<Report> {
+        context::call(client, "repair", &names, input, &mut std::io::sink(), &*progress)
     };
-    let mut report = ask(None)?;
+    let mut report = ask(None, None)?;
     let Some(from) = url.as_deref().filter(|_| !report.left.sound) else { return Ok((report, url)) };
     let peer = Peer::connect(context, from)?;
+    if report.left.lacks_head() {
+        report = ask(Some(&names_of(context, &peer)?), None)?;
+    }
     let (mut asked, mut along) = (BTreeSet::new(), 0);
     loop {
         let ids: Vec<Hash> = report.lost.iter().copied().filter(|id| asked.insert(*id)).collect();
@@ -102,13 +132,13 @@ fn on_node(context: &Context, client: &Client, args: &Args) -> Result<(Report, O
         let mut bringing = repair::Bringing::new(ids, &mut fetch).with_ancestors(along);
         // The longer the line that was lost turns out to be, the more of it goes at once.
         along = (along * 4).clamp(4, ALONG);
-        let next = ask(Some(&mut bringing));
+        let next = ask(None, Some(&mut bringing));
         if let Some(error) = bringing.failed() {
             return Err(error.into());
         }
         let next = next?;
         let (repaired, rewritten) = (report.repaired + next.repaired, report.rewritten + next.rewritten);
-        report = Report { repaired, rewritten, ..next };
+        report = Report { named: report.named, repaired, rewritten, ..next };
     }
     Ok((report, url))
 }

@@ -195,6 +195,38 @@ fn a_lost_history_is_told_and_a_node_gets_all_of_it_back() {
     syncline(["clone", &url, &dir.text("whole")]).ok();
 }
 
+#[test]
+fn a_lost_head_is_made_again_here_and_on_a_node() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, &csv(0, 400, 1));
+    replica.json(["tag", "v1"]);
+    let (server, other) = (Server::start(&dir.path("hub"), &[]), Server::start(&dir.path("other"), &[]));
+    let copy = format!("{}/copy", other.url);
+    replica.json(["push", "--tags", &format!("{}/d", server.url)]);
+    replica.json(["push", "--tags", &copy]);
+    drop(server);
+    for from in [dir.text("a"), copy.clone()] {
+        std::fs::remove_file(dir.path("hub/d/store/head")).expect("it is there");
+        let server = Server::start(&dir.path("hub"), &[]);
+        let on = |words: &[&str]| syncline([&["--on", &format!("{}/d", server.url), "--json"], words].concat());
+        for verb in ["verify", "gc", "log", "root", "repair"] {
+            on(&[verb]).ends(7);
+        }
+        let report = on(&["repair", "--from", &from]).ok().json();
+        assert_eq!((&report["left"]["sound"], &report["left"]["versions"]), (&true.into(), &1.into()), "{report}");
+        assert_eq!(report["named"], 2, "{report}");
+        assert_eq!(on(&["root"]).ok().json()["root"], replica.root());
+    }
+    std::fs::write(dir.path("a/.syncline/store/head"), "oops").expect("a file");
+    let run = replica.run(["status"]).ends(7);
+    assert!(run.stderr.contains("syncline repair --from"), "{}", run.stderr);
+    replica.run(["repair"]).ends(7);
+    let run = replica.run(["repair", "--from", &copy]).ok();
+    assert!(run.stdout.contains("took 2 branches and tags"), "{}", run.stdout);
+    assert_eq!(replica.json(["status"])["staged"].as_array().map(Vec::len), Some(0));
+}
+
 fn largest_file(dir: &std::path::Path) -> Option<std::path::PathBuf> {
     let mut found: Option<(u64, std::path::PathBuf)> = None;
     let mut open = vec![dir.to_owned()];

@@ -337,13 +337,14 @@ fn directory(path: &Path) -> Result<Arc<dyn Backend>> {
 /// Whether a bare replica may be made in `dir`: it is empty, or has only the store of one that was cut off.
 fn may_become_bare(dir: &Path, objects: &Path) -> bool {
     let Ok(mut entries) = dir.read_dir() else { return true };
-    let begun = || objects.join("store.json").is_file() || only(objects, "tmp");
+    let begun = || objects.join("store.json").is_file() || only(objects, &["tmp", "lock", "head"]);
     entries.all(|entry| entry.is_ok_and(|entry| entry.path() == objects && begun()))
 }
 
-/// Whether a directory holds nothing, or nothing but `name`.
-fn only(dir: &Path, name: &str) -> bool {
-    dir.read_dir().is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == name)))
+/// Whether a directory holds nothing, or nothing but `names`.
+fn only(dir: &Path, names: &[&str]) -> bool {
+    let known = |entry: std::fs::DirEntry| names.iter().any(|name| entry.file_name() == *name);
+    dir.read_dir().is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(known)))
 }
 
 /// Gives a directory its marker; `AlreadyExists` when somebody else was quicker.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use syncline_base::{Hash, Kind};
-use syncline_node::ops::{gc, log, repair, transfer, verify};
+use syncline_node::ops::{branch, gc, log, repair, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::{Replica, Result, loopback};
 
@@ -182,4 +182,105 @@ fn the_end_of_a_shallow_clone_is_no_damage_and_a_loss_before_it_is() {
     let seen = deep(&copy);
     let lost: Vec<Hash> = seen.touched.iter().map(|touched| touched.object).collect();
     assert_eq!(lost, log.commits[2].commit.parents, "{seen:?}");
+}
+
+/// What happens to a head, and what becomes of its file.
+fn spoiled(whole: &[u8]) -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let mut flipped = whole.to_vec();
+    flipped[whole.len() / 2] ^= 1;
+    vec![
+        ("it is gone", None),
+        ("it is empty", Some(Vec::new())),
+        ("it is cut short", Some(whole[..whole.len() - 3].to_vec())),
+        ("one bit of it is another", Some(flipped)),
+        ("it is something else", Some(b"not found".to_vec())),
+    ]
+}
+
+#[test]
+fn a_head_that_is_lost_is_damage_and_is_made_again_from_another_copy() {
+    let (place, copy) = history(6);
+    let name = branch::Action::Create { name: "v1".into(), at: Some("HEAD~2".into()), force: false };
+    let good = open(copy.path());
+    branch::run(&good, branch::Sort::Tag, &name).expect("the name is free");
+    let whole = std::fs::read(place.path().join(".syncline/store/head")).expect("it can be read");
+    for (what, bytes) in spoiled(&whole) {
+        let trial = tempfile::tempdir().expect("the system has room for a directory");
+        copy_files(&place.path(), trial.path());
+        let head = trial.path().join(".syncline/store/head");
+        match bytes {
+            None => std::fs::remove_file(&head).expect("it is there"),
+            Some(bytes) => std::fs::write(&head, bytes).expect("it can be written"),
+        }
+        // And there is damage that a repair without names must not forget.
+        let journal = trial.path().join(".syncline/store/journal").join(journal(&place).file_name().expect("a name"));
+        let mut bytes = std::fs::read(&journal).expect("it can be read");
+        bytes[200] ^= 1;
+        std::fs::write(&journal, bytes).expect("it can be written");
+        let replica = open(trial.path());
+        let error = log_of(&replica).expect_err("nothing says what to list");
+        assert_eq!(
+            (error.kind(), error.to_string().contains("repair --from")),
+            (Kind::Corrupt, true),
+            "{what}: {error}"
+        );
+        let gc = gc::run(&replica, &gc::Request { grace_ms: 0, ..gc::Request::default() }, &Silent);
+        assert_eq!(gc.expect_err("all would be dead").kind(), Kind::Corrupt, "{what}");
+        let seen = deep(&replica);
+        assert!(!seen.sound && seen.lacks_head(), "{what}: {seen:?}");
+        let alone = repair::run(&replica, &mut repair::nobody(), &Silent).expect("it can be read");
+        assert_eq!((alone.left.sound, alone.rewritten, alone.named), (false, 0, None), "{what}");
+        let names = repair::Names::of(&good).expect("it is whole");
+        let mut fetch = |ids: &[Hash]| Ok(ids.iter().map(|id| good.store().get(id).ok()).collect());
+        let report = repair::run_with(&replica, Some(&names), &mut fetch, &Silent).expect("it can be read");
+        assert_eq!((report.left.sound, report.named), (true, Some(2)), "{what}: {report:?}");
+        let replica = open(trial.path());
+        let (ours, theirs) = (replica.refs().expect("it is good"), good.refs().expect("it is good"));
+        assert_eq!((ours.head, ours.branches, ours.tags), (theirs.head, theirs.branches, theirs.tags), "{what}");
+        assert_eq!(log_of(&replica).expect("all of it is here").commits.len(), 6, "{what}");
+        // A good head stays what it is, whatever a copy says.
+        let none = repair::Names { head: "main".into(), ..repair::Names::default() };
+        let again = repair::run_with(&replica, Some(&none), &mut fetch, &Silent).expect("nothing is wrong");
+        assert_eq!((again.left.sound, again.named, again.repaired), (true, None, 0), "{what}");
+    }
+}
+
+#[test]
+fn names_for_a_lost_head_are_checked() {
+    let (place, copy) = history(2);
+    std::fs::remove_file(place.path().join(".syncline/store/head")).expect("it is there");
+    let names = repair::Names::of(&open(copy.path())).expect("it is whole");
+    let bad = [
+        repair::Names { head: "main".into(), ..repair::Names::default() },
+        repair::Names { head: "../main".into(), ..names.clone() },
+        repair::Names { tags: [("a b".to_owned(), Hash::ZERO)].into(), ..names },
+    ];
+    for names in bad {
+        let run = repair::run_with(&place.reopen(), Some(&names), &mut repair::nobody(), &Silent);
+        assert_eq!(run.expect_err("they are no names").kind(), Kind::Invalid, "{names:?}");
+        assert!(repair::lacks_head(&place.reopen()).expect("it can be looked for"));
+    }
+}
+
+#[test]
+fn what_a_store_is_can_be_written_again() {
+    let (place, _copy) = history(3);
+    let about = place.path().join(".syncline/store/store.json");
+    let text = std::fs::read_to_string(&about).expect("it can be read");
+    for lost in [None, Some(""), Some("{}"), Some("<html>")] {
+        match lost {
+            None => std::fs::remove_file(&about).expect("it is there"),
+            Some(other) => std::fs::write(&about, other).expect("it can be written"),
+        }
+        let location = syncline_node::Location::Path(place.path());
+        let error = Replica::open(&location, crate::support::env()).expect_err("nothing says what it is");
+        assert_eq!((error.kind(), error.to_string().contains(&text)), (Kind::Corrupt, true), "{lost:?}: {error}");
+        // Nobody takes it for a place without a store.
+        std::fs::remove_file(place.path().join(".syncline/replica.json")).expect("it is there");
+        let init = Replica::init(&place.path(), false, crate::support::env());
+        assert!(matches!(init.expect_err("there is something").kind(), Kind::Corrupt | Kind::Conflict), "{lost:?}");
+        std::fs::write(place.path().join(".syncline/replica.json"), "{\"syncline\":\"replica/1\"}\n").expect("a file");
+        std::fs::write(&about, &text).expect("it can be written");
+        assert!(deep(&place.reopen()).sound);
+    }
 }

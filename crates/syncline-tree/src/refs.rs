@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use syncline_base::{Hash, Hlc};
+use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::{HeadVersion, Store};
 
 use crate::record::{self, Record};
@@ -140,7 +140,15 @@ impl Refs {
     /// The store's; `corrupt` when the document is damaged.
     pub fn load(store: &Store) -> Result<(Self, HeadVersion)> {
         let (bytes, version) = store.head()?;
-        let refs = if bytes.is_empty() { Self::new("main") } else { record::decode(&bytes)? };
+        if bytes.is_empty() {
+            return Ok((Self::new("main"), version));
+        }
+        let refs = record::decode(&bytes).map_err(|error| match error.kind() {
+            Kind::Corrupt => Error::corrupt(format!(
+                "{error}; `syncline repair --from URL` takes branches and tags from another copy, or put the head back from a backup"
+            )),
+            _ => error,
+        })?;
         Ok((refs, version))
     }
 
@@ -246,7 +254,7 @@ pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) 
         store.flush()?;
         match store.swap_head(&version, &record::encode(&after)) {
             Ok(_) => return Ok(result),
-            Err(error) if error.kind() == syncline_base::Kind::Conflict => {
+            Err(error) if error.kind() == Kind::Conflict => {
                 let new = after.history.into_iter().filter(|step| !before.history.contains(step));
                 tried = Some((new.collect(), result));
             }
@@ -254,6 +262,30 @@ pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) 
         }
     }
     Err(Error::Unavailable(format!("moving a ref: other writers were faster {SWAP_TRIES} times in a row; try again")))
+}
+
+/// What to [`restore`] against when the document is damaged or gone; `None` while it can be read.
+///
+/// # Errors
+/// The store's.
+pub fn lost(store: &Store) -> Result<Option<HeadVersion>> {
+    if let Some(version) = store.broken_head()? {
+        return Ok(Some(version));
+    }
+    match Refs::load(store) {
+        Err(error) if error.kind() == Kind::Corrupt => Ok(Some(store.head()?.1)),
+        other => other.map(|_| None),
+    }
+}
+
+/// Puts a document where it was [`lost`].
+///
+/// # Errors
+/// `conflict` when somebody else has put one there; the store's.
+pub fn restore(store: &Store, lost: &HeadVersion, refs: &Refs) -> Result<()> {
+    store.flush()?;
+    store.swap_head(lost, &record::encode(refs))?;
+    Ok(())
 }
 
 /// Checks a name for a branch or a tag: 1 to 200 bytes of letters, digits, `_`, `-`, `.` and `/`; no empty part, no

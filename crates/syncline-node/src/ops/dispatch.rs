@@ -87,9 +87,9 @@ pub fn run(
         "merge" => report(merge::run(replica, &read(verb, request)?)?),
         "objects" => report(repair::objects(replica, &read::<Vec<syncline_base::Hash>>(verb, request)?)),
         "repair" => {
-            let () = read(verb, request)?;
+            let names: Option<repair::Names> = read(verb, request)?;
             let mut brought = repair::Brought::read(streams.input.as_deref())?;
-            report(repair::run(replica, &mut |ids| brought.fetch(ids), &**progress)?)
+            report(repair::run_with(replica, names.as_ref(), &mut |ids| brought.fetch(ids), &**progress)?)
         }
         "rollback" => report(rollback::run(replica, &read(verb, request)?)?),
         "root" => report(root::run(replica, &read(verb, request)?)?),

@@ -5,7 +5,7 @@
 //! version is whole again, files of the store with damage in them are rewritten without it, so that what was repaired verifies
 //! clean. A damaged object that no version needs and nobody has is given up then.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use syncline_base::hash::{IdMap, IdSet};
 use syncline_base::{Hash, Kind};
 use syncline_store::codec::MAX_OBJECT;
-use syncline_tree::Commit;
 use syncline_tree::conflicts::{from_hex, to_hex};
+use syncline_tree::{Commit, Refs, refs};
 
 use super::verify;
 use crate::progress::Progress;
@@ -27,9 +27,66 @@ use crate::{Error, Result};
 const BATCH: usize = 32;
 /// The longest answer of [`objects`], in bytes of objects.
 const ANSWER_MAX: usize = 8 << 20;
+/// What names lead to in a copy, for a replica that has lost its own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Names {
+    /// The current branch.
+    pub head: String,
+    /// Branches: name to commit.
+    pub branches: BTreeMap<String, Hash>,
+    /// Tags: name to commit.
+    #[serde(default)]
+    pub tags: BTreeMap<String, Hash>,
+    /// Commits that came without all of their parents.
+    #[serde(default)]
+    pub shallow: BTreeSet<Hash>,
+}
+
+impl Names {
+    /// Those of a replica.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn of(replica: &Replica) -> Result<Self> {
+        let Refs { head, branches, tags, shallow, .. } = replica.refs()?;
+        Ok(Self { head, branches, tags, shallow })
+    }
+
+    /// Gives them to a replica whose head is damaged or gone. False when it has a good one, which stays as it is.
+    ///
+    /// # Errors
+    /// `invalid` when they are none or are not allowed; the store's.
+    pub fn give(&self, replica: &Replica) -> Result<bool> {
+        let Some(lost) = refs::lost(replica.store())? else { return Ok(false) };
+        if self.branches.is_empty() {
+            let why = "the other copy has no branch: name one that has";
+            return Err(Error::invalid("taking branches and tags for a head that is lost", why));
+        }
+        std::iter::once(&self.head)
+            .chain(self.branches.keys())
+            .chain(self.tags.keys())
+            .try_for_each(|n| refs::check_name(n))?;
+        let mut given = Refs::new(&self.head);
+        (given.branches, given.tags, given.shallow) = (self.branches.clone(), self.tags.clone(), self.shallow.clone());
+        refs::restore(replica.store(), &lost, &given)?;
+        Ok(true)
+    }
+}
+
+/// Whether the head of a replica is damaged or gone, so that nothing says which versions it has.
+///
+/// # Errors
+/// The store's.
+pub fn lacks_head(replica: &Replica) -> Result<bool> {
+    Ok(refs::lost(replica.store())?.is_some())
+}
+
 /// What `repair` did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
+    /// How many branches and tags were taken from the other replica, because the head was damaged or gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<u64>,
     /// Objects that were replaced.
     pub repaired: u64,
     /// Objects that the other replica does not have whole either.
@@ -189,9 +246,28 @@ impl Read for Bringing<'_> {
 /// # Errors
 /// Those of `fetch` and of the store. What was repaired before stays repaired.
 pub fn run(replica: &Replica, fetch: &mut Fetch<'_>, progress: &dyn Progress) -> Result<Report> {
+    run_with(replica, None, fetch, progress)
+}
+
+/// As [`run`]; a replica whose head is damaged or gone is given these names first. Without, nothing of it is touched: what is
+/// needed cannot be told.
+///
+/// # Errors
+/// As [`run`] and [`Names::give`].
+pub fn run_with(
+    replica: &Replica,
+    names: Option<&Names>,
+    fetch: &mut Fetch<'_>,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let given = names.map(|names| names.give(replica).map(|given| given.then_some(names))).transpose()?.flatten();
+    let named = given.map(|names| (names.branches.len() + names.tags.len()) as u64);
     let deep = verify::Request { deep: true };
     let store = replica.store();
     let mut left = verify::run(replica, &deep, progress)?;
+    if left.lacks_head() {
+        return Ok(Report { named, repaired: 0, lost: Vec::new(), rewritten: 0, left });
+    }
     let mut damaged: IdSet = left.damage.iter().flat_map(|damage| damage.objects.iter().copied()).collect();
     let mut work = Work { replica, fetch, asked: IdSet::default(), lost: IdSet::default(), repaired: 0 };
     let mut touched = std::mem::take(&mut left.touched);
@@ -205,7 +281,7 @@ pub fn run(replica: &Replica, fetch: &mut Fetch<'_>, progress: &dyn Progress) ->
         touched = verify::touched_by(replica, &damaged, &work.asked, progress)?;
     }
     let Work { mut lost, asked, repaired, .. } = work;
-    let mut report = Report { repaired, lost: Vec::new(), rewritten: 0, left };
+    let mut report = Report { named, repaired, lost: Vec::new(), rewritten: 0, left };
     let files: BTreeSet<String> = report.left.damage.iter().map(|damage| damage.file.clone()).collect();
     if !files.is_empty() {
         // While a version lacks something, what is left of it may still be of use to another repair.

@@ -74,6 +74,16 @@ pub struct Report {
     pub seconds: f64,
 }
 
+impl Report {
+    /// Whether nothing says which versions there are: the head is damaged or gone.
+    #[must_use]
+    pub fn lacks_head(&self) -> bool {
+        self.damage.iter().any(|damage| damage.file == HEAD)
+    }
+}
+
+/// The file of the store that says which versions there are.
+const HEAD: &str = "head";
 /// Stands among the names of what is damaged and in no version yet.
 const STAGED: &str = "what is staged";
 
@@ -97,7 +107,15 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     report.objects = checked.objects;
     report.bytes = checked.bytes;
     progress.stage("walking versions", 0, Unit::Objects);
-    walk_versions(replica, &damaged, &IdSet::default(), progress, &mut report)?;
+    match replica.refs() {
+        // Nothing says which versions there are.
+        Err(error) if error.kind() == Kind::Corrupt => {
+            if !report.lacks_head() {
+                report.damage.push(Damage { file: HEAD.to_owned(), objects: Vec::new(), reason: error.to_string() });
+            }
+        }
+        _ => walk_versions(replica, &damaged, &IdSet::default(), progress, &mut report)?,
+    }
     // What was not read any more looks like damage.
     progress::go_on(progress, "verifying")?;
     report.sound = report.touched.is_empty() && report.damage.is_empty();

@@ -43,9 +43,10 @@ impl Store {
     /// The head document and its version. Before the first swap it is empty.
     ///
     /// # Errors
-    /// `Corrupt`, or the backend's.
+    /// `Corrupt`, also when there is no head and there are objects: a store is made with one. Or the backend's.
     pub fn head(&self) -> Result<(Bytes, HeadVersion)> {
         match self.inner.backend.read_versioned(NAME)? {
+            None if self.has_files()? => Err(wrong("it is missing, and the store has objects")),
             None => {
                 self.note_mark(None);
                 Ok((Bytes::new(), HeadVersion(None)))
@@ -55,6 +56,28 @@ impl Store {
                 self.note_mark(mark);
                 Ok((document, HeadVersion(Some(version))))
             }
+        }
+    }
+
+    /// What to swap against when the head cannot be read or is missing; `None` when it is good.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn broken_head(&self) -> Result<Option<HeadVersion>> {
+        match self.head() {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                let there = self.inner.backend.read_versioned(NAME)?;
+                Ok(Some(HeadVersion(there.map(|(_, version)| version))))
+            }
+            other => other.map(|_| None),
+        }
+    }
+
+    /// Gives a new store its head. Somebody else may make it at the same moment.
+    pub(super) fn first_head(&self) -> Result<()> {
+        match self.swap_head(&HeadVersion(None), &[]) {
+            Err(error) if error.kind() == Kind::Conflict => Ok(()),
+            other => other.map(drop),
         }
     }
 
@@ -146,15 +169,19 @@ pub(crate) fn sealed(summed: &[u8]) -> Bytes {
     head.into()
 }
 
+fn wrong(reason: &str) -> Error {
+    let todo = "`syncline repair --from URL` takes branches and tags from another copy, or put it back from a backup";
+    Error::format("the head", format!("{reason}: {todo}"))
+}
+
 /// The mark and the document in a head.
 pub(crate) fn parse(bytes: &Bytes) -> Result<(Option<Mark>, Bytes)> {
-    let wrong = |reason: &str| Error::format("the head", reason);
     if bytes.len() < PREFIX || bytes[..8] != MAGIC {
         return Err(wrong("it does not start as a head does"));
     }
     let sum = u64::from_le_bytes(*bytes[8..].first_chunk().expect("checked to be long enough"));
     if sum != checksum(&bytes[16..]) {
-        return Err(wrong("its checksum is wrong: take it from a backup, or from another replica"));
+        return Err(wrong("its checksum is wrong"));
     }
     let mut at = PREFIX;
     let mark = read_mark(bytes, &mut at).ok_or_else(|| wrong("its mark is cut short"))?;

@@ -13,12 +13,14 @@ use crate::backend::{Backend, Guard};
 use crate::cache::Cache;
 use crate::codec::Registry;
 use crate::error::{Error, Result};
-use crate::index::Index;
+use crate::index::{Index, JOURNALS, PACKS};
 
 /// The document that says that a place is a store, and of which format.
 const ABOUT: &str = "store.json";
 /// The format that this program writes, and the newest that it reads.
 const FORMAT: u32 = 1;
+
+const HASH: &str = "blake3-256";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct About {
@@ -26,39 +28,76 @@ struct About {
     hash: String,
 }
 
+fn about() -> Bytes {
+    let about = About { format: FORMAT, hash: HASH.to_owned() };
+    serde_json::to_vec(&about).expect("two plain fields can be written as JSON").into()
+}
+
+/// What to do when that document is lost.
+fn what_it_says() -> String {
+    format!("unless a newer program made the store, write {} to {ABOUT}", String::from_utf8_lossy(&about()))
+}
+
+fn without_about(place: &str) -> Error {
+    Error::format(ABOUT, format!("it is missing, and there are packs or journals; {} in {place}", what_it_says()))
+}
+
 impl Store {
-    /// Makes a new, empty store.
+    /// Makes a new, empty store: first its head, so that a store without one has lost it.
     ///
     /// # Errors
-    /// `Conflict` when there is a store already, or the backend's.
+    /// `Conflict` when there is a store already, `Corrupt` when there are objects of one, or the backend's.
     pub fn create(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
-        let about = About { format: FORMAT, hash: "blake3-256".to_owned() };
-        let text = serde_json::to_vec(&about).expect("two plain fields can be written as JSON");
-        match backend.put(ABOUT, Bytes::from(text)) {
-            Err(error) if error.kind() == Kind::Conflict => {
-                let reason = "there is a store already: open it, or choose another place";
-                return Err(Error::backend(Kind::Conflict, "creating a store", ABOUT, &backend.describe(), reason));
-            }
-            other => other?,
+        let conflict = || {
+            let reason = "there is a store already: open it, or choose another place";
+            Error::backend(Kind::Conflict, "creating a store", ABOUT, &backend.describe(), reason)
+        };
+        if backend.read_versioned(ABOUT)?.is_some() {
+            return Err(conflict());
         }
-        Self::start(backend, options)
+        let store = Self::start(Arc::clone(&backend), options)?;
+        if store.knows_files() {
+            return Err(without_about(&store.describe()));
+        }
+        store.first_head()?;
+        match backend.put(ABOUT, about()) {
+            Err(error) if error.kind() == Kind::Conflict => Err(conflict()),
+            other => other.map(|()| store),
+        }
     }
 
     /// Opens a store.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `Invalid` when its format is too new, or the backend's.
+    /// `NotFound` when there is none, `Corrupt` when it is damaged so that it cannot be told what it is, `Invalid` when its
+    /// format is too new, or the backend's.
     pub fn open(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
         let place = backend.describe();
         let Some((text, _)) = backend.read_versioned(ABOUT)? else {
+            for prefix in [PACKS, JOURNALS] {
+                if !backend.list(prefix)?.is_empty() {
+                    return Err(without_about(&place));
+                }
+            }
             let reason = "there is no store: create one first";
             return Err(Error::backend(Kind::NotFound, "opening a store", ABOUT, &place, reason));
         };
-        let about: About = serde_json::from_slice(&text).map_err(|error| Error::format(ABOUT, error.to_string()))?;
-        if about.format != FORMAT || about.hash != "blake3-256" {
+        let about: About = serde_json::from_slice(&text)
+            .map_err(|error| Error::format(ABOUT, format!("{error}; {} in {place}", what_it_says())))?;
+        if about.format != FORMAT || about.hash != HASH {
             return Err(Error::Version { place, found: about.format, known: FORMAT });
         }
         Self::start(backend, options)
+    }
+
+    /// Whether there are packs or journals.
+    pub(super) fn has_files(&self) -> Result<bool> {
+        self.inner.index.refresh()?;
+        Ok(self.knows_files())
+    }
+
+    fn knows_files(&self) -> bool {
+        self.inner.index.read().files.iter().any(|file| !file.gone && file.upload.is_none())
     }
 
     fn start(backend: Arc<dyn Backend>, options: Options) -> Result<Self> {
