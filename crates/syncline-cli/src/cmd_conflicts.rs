@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
 use syncline_node::ops::conflicts::{self, Conflict, Report};
+use syncline_node::rows::Cells;
 
 use crate::context::Context;
 use crate::fault::Outcome;
@@ -61,10 +61,9 @@ fn show_one(page: &mut Page, conflict: &Conflict) -> bool {
     let mut columns = conflict.columns.clone();
     if columns.is_empty() {
         // A side that is gone conflicts as a whole: show every cell of those that are there.
-        let names = sides.iter().filter_map(|side| side.as_ref()?.as_object()).flat_map(serde_json::Map::keys);
-        for name in names {
-            if !columns.contains(name) {
-                columns.push(name.clone());
+        for (name, _) in sides.iter().filter_map(|side| side.as_ref()).flat_map(Cells::iter) {
+            if !columns.iter().any(|known| known == name) {
+                columns.push(name.to_owned());
             }
         }
     }
@@ -73,7 +72,7 @@ fn show_one(page: &mut Page, conflict: &Conflict) -> bool {
     let mut any_cut = false;
     for column in &columns {
         let cells = sides.map(|side| cell(side.as_ref(), column));
-        let shown = cells.each_ref().map(|cell| cut(cell));
+        let shown = cells.map(cut);
         any_cut |= shown.iter().any(|shown| matches!(shown, Cow::Owned(_)));
         table.row(std::iter::once(format!("  {column}")).chain(shown.map(Cow::into_owned)));
     }
@@ -81,6 +80,6 @@ fn show_one(page: &mut Page, conflict: &Conflict) -> bool {
     any_cut
 }
 
-fn cell(side: Option<&Value>, column: &str) -> String {
-    side.map_or_else(|| "(deleted)".to_owned(), |row| row.get(column).unwrap_or(&Value::Null).to_string())
+fn cell<'a>(side: Option<&'a Cells>, column: &str) -> &'a str {
+    side.map_or("(deleted)", |row| row.get(column).unwrap_or("null"))
 }

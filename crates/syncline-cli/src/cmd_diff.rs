@@ -1,6 +1,7 @@
 //! `syncline diff`: what differs between two versions.
 
 use syncline_node::ops::diff::{self, Kind, Report, Request, Row};
+use syncline_node::rows::Cells;
 
 use crate::args::TreeArgs;
 use crate::context::Context;
@@ -77,17 +78,16 @@ fn show_row(page: &mut Page, row: &Row) {
         Kind::Update => {
             page.line(format!("~ {}", row.key));
             for column in &row.changed {
-                let cell = |side: &Option<serde_json::Value>| {
-                    side.as_ref().and_then(|row| row.get(column)).map_or_else(|| "null".to_owned(), ToString::to_string)
-                };
-                page.line(format!("    {column}: {} -> {}", cell(&row.before), cell(&row.after)));
+                let [before, after] = [&row.before, &row.after]
+                    .map(|side| side.as_ref().and_then(|row| row.get(column)).unwrap_or("null"));
+                page.line(format!("    {column}: {before} -> {after}"));
             }
         }
     }
 }
 
 /// The cells of a row in one line.
-fn cells(row: Option<&serde_json::Value>) -> String {
-    let Some(row) = row.and_then(serde_json::Value::as_object) else { return String::new() };
-    row.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+fn cells(row: Option<&Cells>) -> String {
+    let cells = row.into_iter().flat_map(Cells::iter);
+    cells.map(|(name, cell)| format!("{name}={cell}")).collect::<Vec<_>>().join(" ")
 }

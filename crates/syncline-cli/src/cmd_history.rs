@@ -1,6 +1,5 @@
 //! `syncline history`: what happened to one row.
 
-use serde_json::Value;
 use syncline_node::ops::history::{self, Action, Event, Report, Request};
 
 use crate::context::Context;
@@ -77,8 +76,13 @@ fn show(page: &mut Page, report: &Report) {
 
 /// The cells that an event is about: those that changed, or all of an inserted row.
 fn cells(event: &Event) -> String {
-    let Some(row) = event.row.as_ref().and_then(Value::as_object) else { return String::new() };
-    let wanted = |name: &String| event.changed.is_empty() || event.changed.contains(name);
-    let shown = row.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| format!("{name}={value}"));
+    let Some(row) = &event.row else { return String::new() };
+    if event.changed.is_empty() {
+        return row.iter().map(|(name, cell)| format!("{name}={cell}")).collect::<Vec<_>>().join(" ");
+    }
+    let shown = event.changed.iter().map(|name| match row.get(name) {
+        Some(cell) => format!("{name}={cell}"),
+        None => format!("{name} (column dropped)"),
+    });
     shown.collect::<Vec<_>>().join(" ")
 }

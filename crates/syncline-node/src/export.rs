@@ -157,7 +157,7 @@ fn parts<E>(batch: Result<RecordBatch, E>) -> impl Iterator<Item = Result<Record
 ///
 /// # Errors
 /// When a column's type is not one a table can have.
-pub fn json_rows(batch: &RecordBatch) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Error> {
+pub fn json_rows(batch: &RecordBatch) -> Result<Vec<crate::rows::Cells>, Error> {
     text::json_rows(batch)
 }
 

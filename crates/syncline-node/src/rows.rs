@@ -1,25 +1,86 @@
 //! Rows as JSON: how a face sees them.
 //!
-//! Owns no state. The conversion is one way and for people; rows move between replicas in binary. Not here: files of
-//! rows (`crate::export`).
+//! Owns no state. The conversion is one way and for people; rows move between replicas in binary. Whether two rows are the same is never
+//! asked of what is shown. Not here: files of rows (`crate::export`).
 
-use arrow_array::RecordBatch;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use syncline_tree::diff::{Change, DiffBatch};
-use syncline_tree::schema::{Column, Schema};
+use syncline_tree::schema::Schema;
 use syncline_tree::table::Rows;
 use syncline_tree::{TreeName, key};
 
 use crate::ops::diff::{Kind, Row};
 use crate::{Error, Result, export};
 
-/// The rows of a batch as JSON objects, one member for each column.
+/// A row as a JSON object, one member for each column.
 ///
-/// # Errors
-/// `invalid` when a type has no JSON form.
-pub fn to_json(batch: &RecordBatch) -> Result<Vec<Value>> {
-    let rows = export::json_rows(batch).map_err(|e| Error::invalid("showing rows as JSON", e.to_string()))?;
-    Ok(rows.into_iter().map(Value::Object).collect())
+/// Cells stay the text that they were written as, wherever the row goes: most readers of JSON round numbers, drop what a float cannot hold,
+/// or refuse it.
+#[derive(Debug, Clone, Default)]
+pub struct Cells(Vec<(String, Box<RawValue>)>);
+
+impl Cells {
+    /// The columns' names with their cells as JSON, in the order of the columns.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, cell)| (&name[..], cell.get()))
+    }
+
+    /// The cell of a column as JSON.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(column, _)| *column == name).map(|(_, cell)| cell)
+    }
+
+    /// Adds a column with its cell as JSON; what is no JSON is shown as the text that it is.
+    pub(crate) fn push(&mut self, name: &str, json: &str) {
+        let cell = serde_json::from_str(json).or_else(|_| serde_json::value::to_raw_value(json));
+        self.0.push((name.to_owned(), cell.expect("every text has a JSON form")));
+    }
+
+    /// Keeps some of the columns.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| keep(name));
+    }
+
+    /// Puts something in the place of a column's cell.
+    fn replace(&mut self, name: &str, with: &RawValue) {
+        self.0.iter_mut().filter(|(column, _)| column == name).for_each(|(_, cell)| *cell = with.to_owned());
+    }
+}
+
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, cell)| (name, cell)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Cells {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Cells;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a row as an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Cells, A::Error> {
+                let mut cells = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    cells.push(member);
+                }
+                Ok(Cells(cells))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// A key as text, the way `--key` takes it: the key columns' values, separated by commas. Where there are several, `\,` is
@@ -41,15 +102,18 @@ pub fn key_text(schema: &Schema, key: &[u8]) -> Result<String> {
 /// Rows with the cells that lie outside of them, as JSON objects: such a cell is shown by its length and hash.
 ///
 /// # Errors
-/// As [`to_json`].
-pub fn rows_to_json(schema: &Schema, rows: &Rows) -> Result<Vec<Value>> {
-    let mut shown = to_json(&rows.batch)?;
+/// `invalid` when a type has no JSON form.
+pub fn rows_to_json(schema: &Schema, rows: &Rows) -> Result<Vec<Cells>> {
+    let failed = |why: String| Error::invalid("showing rows as JSON", why);
+    let mut shown = export::json_rows(&rows.batch).map_err(|error| failed(error.to_string()))?;
     for external in &rows.externals {
         let Some(column) = schema.columns.iter().find(|column| column.id == external.column) else { continue };
-        let row = usize::try_from(external.row).ok().and_then(|row| shown.get_mut(row)).and_then(Value::as_object_mut);
-        if let Some(row) = row {
+        if let Some(row) = usize::try_from(external.row).ok().and_then(|row| shown.get_mut(row)) {
             let cell = serde_json::json!({ "bytes": external.content.len, "content": external.content.root });
-            row.insert(column.name.clone(), cell);
+            row.replace(
+                &column.name,
+                &serde_json::value::to_raw_value(&cell).map_err(|error| failed(error.to_string()))?,
+            );
         }
     }
     Ok(shown)
@@ -58,7 +122,7 @@ pub fn rows_to_json(schema: &Schema, rows: &Rows) -> Result<Vec<Value>> {
 /// The rows of a diff batch, for showing.
 ///
 /// # Errors
-/// As [`to_json`].
+/// As [`rows_to_json`].
 pub(crate) fn diff_rows(tree: &TreeName, new: &Schema, batch: &DiffBatch) -> Result<Vec<Row>> {
     let mut befores = rows_to_json(new, &batch.before)?.into_iter();
     let mut afters = rows_to_json(new, &batch.after)?.into_iter();
@@ -69,13 +133,8 @@ pub(crate) fn diff_rows(tree: &TreeName, new: &Schema, batch: &DiffBatch) -> Res
             Change::Update => (Kind::Update, befores.next(), afters.next()),
             Change::Delete => (Kind::Delete, befores.next(), None),
         };
-        let changed = match (&before, &after) {
-            (Some(before), Some(after)) => {
-                let differs = |column: &&Column| before.get(&column.name) != after.get(&column.name);
-                new.columns.iter().filter(differs).map(|column| column.name.clone()).collect()
-            }
-            _ => Vec::new(),
-        };
+        let positions = batch.changed.get(n).into_iter().flat_map(|columns| columns.iter());
+        let changed = positions.filter_map(|i| new.columns.get(i)).map(|column| column.name.clone()).collect();
         shown.push(Row { tree: tree.clone(), kind, key: key_text(new, batch.keys.get(n))?, changed, before, after });
     }
     Ok(shown)

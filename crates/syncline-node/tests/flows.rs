@@ -67,8 +67,8 @@ fn diff_shows_rows_with_changed_cells() {
     assert!(!found.equal);
     let shown: Vec<_> = found.rows.iter().map(|row| (row.kind, row.key.as_str(), row.changed.clone())).collect();
     assert_eq!(shown, [(diff::Kind::Update, "2", vec!["name".to_owned()]), (diff::Kind::Insert, "4", Vec::new())]);
-    assert_eq!(found.rows[0].before.as_ref().map(|row| row["name"].clone()), Some("b".into()));
-    assert_eq!(found.rows[0].after.as_ref().map(|row| row["name"].clone()), Some("B".into()));
+    assert_eq!(found.rows[0].before.as_ref().and_then(|row| row.get("name")), Some("\"b\""));
+    assert_eq!(found.rows[0].after.as_ref().and_then(|row| row.get("name")), Some("\"B\""));
     let change = &found.trees[0];
     assert_eq!((change.inserted, change.updated, change.deleted), (1, 1, 0));
 }

@@ -4,6 +4,7 @@ mod columns;
 mod cut_off;
 mod damage;
 mod flows;
+mod history;
 mod merges;
 mod partial;
 mod short_histories;

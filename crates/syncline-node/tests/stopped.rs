@@ -35,7 +35,7 @@ impl Progress for Caller {
 }
 
 /// Runs a verb for somebody with so much patience; also whether they have gone meanwhile.
-fn run(replica: &Replica, verb: &str, request: &Value, input: &Place, patience: u64) -> (Result<Value, Error>, bool) {
+fn run(replica: &Replica, verb: &str, request: &Value, input: &Place, patience: u64) -> (Result<String, Error>, bool) {
     let caller = Arc::new(Caller { patience, ..Caller::default() });
     let looked = Arc::clone(&caller);
     let replica = replica.until(Arc::new(move || looked.look()));

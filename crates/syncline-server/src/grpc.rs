@@ -188,7 +188,6 @@ fn call(hub: &Arc<Hub>, pipe: &mut CallPipe, clock: Arc<dyn Clock>) -> Result<()
     let progress: Arc<dyn Progress> = Arc::new(Sent::new(clock, Caller(pipe.notices())));
     let report = dispatch::run(&replica, &first.verb, &first.request, streams, &progress)?;
     scratch.send_output(pipe)?;
-    let report = report.to_string();
     let cap = pipe.limits().report_bytes;
     if report.len() > cap {
         return Err(syncline_api::Error::Report { verb: first.verb, cap }.into());

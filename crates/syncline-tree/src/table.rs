@@ -14,6 +14,7 @@ pub(crate) mod edit;
 mod evolve;
 mod levels;
 mod run;
+mod same;
 mod scan;
 pub(crate) mod stream;
 
@@ -30,6 +31,7 @@ pub(crate) use build::concat;
 pub(crate) use change::Batch;
 pub use change::{Applied, Changes, Op, Rows};
 pub(crate) use evolve::under;
+pub use same::differing;
 pub use scan::{Batches, Prune, RowBatches, Scan};
 
 use crate::boundary::{NODE_ENTRIES, Rule};

@@ -4,12 +4,12 @@ use std::io::Write as _;
 
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::SchemaRef;
-use serde_json::{Map, Value};
 use syncline_base::task;
 use syncline_tree::schema::Type;
 
 use super::value::{self, Shape};
 use super::{Error, Out};
+use crate::rows::Cells;
 
 /// Formats all batches with `format` and writes them.
 fn write<E: From<Error> + Send>(
@@ -114,24 +114,24 @@ pub(super) fn ndjson<E: From<Error> + Send>(
 }
 
 /// Rows as JSON objects. Decimals are text: a JSON number's reader may round it.
-pub(super) fn json_rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>, Error> {
+pub(super) fn json_rows(batch: &RecordBatch) -> Result<Vec<Cells>, Error> {
     let failed = |reason: String| Error::Format { name: "rows as JSON".to_owned(), reason };
     let schema = batch.schema();
     let fields = crate::import::fields_of(&schema).map_err(|error| failed(error.to_string()))?;
-    let mut rows = vec![Map::new(); batch.num_rows()];
+    let mut rows = vec![Cells::default(); batch.num_rows()];
     let mut text = Vec::new();
     for (field, array) in fields.iter().zip(batch.columns()) {
         let decimal = matches!(field.ty, Type::Decimal128 { .. } | Type::Decimal256 { .. });
-        for (row, members) in rows.iter_mut().enumerate() {
+        for (row, cells) in rows.iter_mut().enumerate() {
             text.clear();
-            let value = if decimal && array.is_valid(row) {
+            if decimal && array.is_valid(row) {
+                text.push(b'"');
                 value::text(&field.ty, array, row, &mut text);
-                Value::String(String::from_utf8_lossy(&text).into_owned())
+                text.push(b'"');
             } else {
                 value::json(&field.ty, array, row, &mut text);
-                serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?
-            };
-            members.insert(field.name.clone(), value);
+            }
+            cells.push(&field.name, &String::from_utf8_lossy(&text));
         }
     }
     Ok(rows)

@@ -30,7 +30,7 @@ pub(super) fn reason(schema: &Schema, key: &[u8], lacks: &[&str]) -> Result<Stri
 
 /// A row of the given columns as a JSON object.
 pub(super) fn text(schema: &Schema, row: &RecordBatch, given: Option<&[u32]>) -> String {
-    let mut members = match crate::export::json_rows(row) {
+    let mut cells = match crate::export::json_rows(row) {
         Ok(mut rows) => rows.pop().unwrap_or_default(),
         Err(error) => return error.to_string(),
     };
@@ -38,6 +38,6 @@ pub(super) fn text(schema: &Schema, row: &RecordBatch, given: Option<&[u32]>) ->
         let column = schema.columns.iter().find(|column| column.name == name);
         given.is_none_or(|given| column.is_some_and(|column| given.contains(&column.id)))
     };
-    members.retain(|name, _| is_given(name));
-    serde_json::Value::Object(members).to_string()
+    cells.retain(is_given);
+    serde_json::to_string(&cells).unwrap_or_else(|error| error.to_string())
 }

@@ -25,7 +25,7 @@ pub(super) struct Got {
 impl Got {
     pub(super) fn rows(&self) -> Vec<Value> {
         let rows = self.batches.iter().flat_map(|batch| crate::export::json_rows(&batch.rows).unwrap());
-        rows.map(Value::Object).collect()
+        rows.map(|row| serde_json::to_value(row).unwrap()).collect()
     }
 }
 

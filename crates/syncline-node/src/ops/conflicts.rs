@@ -8,6 +8,7 @@ use syncline_tree::refs::{self, Merging};
 use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName, files};
 
 use crate::replica::Replica;
+use crate::rows::Cells;
 use crate::{Error, Result, blend, rows, work};
 
 /// A row (or a whole tree) in conflict, with its three versions.
@@ -20,11 +21,11 @@ pub struct Conflict {
     /// The columns in conflict; empty when the row was deleted on one side.
     pub columns: Vec<String>,
     /// The row in the common ancestor.
-    pub base: Option<serde_json::Value>,
+    pub base: Option<Cells>,
     /// Our row.
-    pub ours: Option<serde_json::Value>,
+    pub ours: Option<Cells>,
     /// Their row.
-    pub theirs: Option<serde_json::Value>,
+    pub theirs: Option<Cells>,
 }
 
 /// What is still in conflict.
@@ -79,7 +80,7 @@ impl Sides {
             [base, Some(ours), Some(theirs)] => Some(Lift::of(base, ours, theirs)?),
             _ => None,
         };
-        let row = |table: &Option<Table>, version: Version| -> Result<Option<serde_json::Value>> {
+        let row = |table: &Option<Table>, version: Version| -> Result<Option<Cells>> {
             let Some(table) = table.as_ref().filter(|_| !bytes.is_empty()) else { return Ok(None) };
             let Some(row) = table.get_rows(&bytes)? else { return Ok(None) };
             let shown = match &lift {

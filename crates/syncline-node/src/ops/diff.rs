@@ -6,6 +6,7 @@ use syncline_tree::{DatasetRoot, Table, TreeName, diff};
 
 use crate::change::{self, TreeChange};
 use crate::replica::Replica;
+use crate::rows::Cells;
 use crate::{Result, revision, rows};
 
 /// What `diff` is asked for.
@@ -51,10 +52,10 @@ pub struct Row {
     pub changed: Vec<String>,
     /// The row before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<serde_json::Value>,
+    pub before: Option<Cells>,
     /// The row after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<serde_json::Value>,
+    pub after: Option<Cells>,
 }
 
 /// What differs.

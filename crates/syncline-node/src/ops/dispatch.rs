@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{
     alter, branch, commit, conflicts, diff, export, gc, history, import, log, merge, repair, rollback, root, show,
@@ -52,7 +51,7 @@ pub struct Streams {
     pub output: Target,
 }
 
-/// Runs a verb by name.
+/// Runs a verb by name and gives its report.
 ///
 /// # Errors
 /// `invalid` when the verb is not known or the request does not fit it; else the verb's.
@@ -62,7 +61,7 @@ pub fn run(
     request: &str,
     streams: Streams,
     progress: &Arc<dyn Progress>,
-) -> Result<Value> {
+) -> Result<String> {
     match verb {
         "alter" => report(alter::run(replica, &read(verb, request)?)?),
         "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
@@ -108,6 +107,7 @@ fn read<T: DeserializeOwned>(verb: &str, request: &str) -> Result<T> {
     serde_json::from_str(request).map_err(|e| Error::invalid(format!("the request for {verb:?}"), e.to_string()))
 }
 
-fn report<T: Serialize>(report: T) -> Result<Value> {
-    serde_json::to_value(report).map_err(|e| Error::invalid("writing the report", e.to_string()))
+/// As text, which keeps every cell of a row as it is.
+fn report<T: Serialize>(report: T) -> Result<String> {
+    serde_json::to_string(&report).map_err(|e| Error::invalid("writing the report", e.to_string()))
 }

@@ -1,10 +1,14 @@
 //! `history`: what happened to one row.
 
 use serde::{Deserialize, Serialize};
-use syncline_tree::{Commit, DatasetRoot, Log, TreeName, key};
+use syncline_store::Store;
+use syncline_tree::schema::Schema;
+use syncline_tree::table::{Rows, differing};
+use syncline_tree::{Commit, DatasetRoot, Log, Table, TreeName, key};
 
 use super::log::{self, Entry};
 use crate::replica::Replica;
+use crate::rows::Cells;
 use crate::{Error, Result, reach, revision, rows};
 
 /// What `history` is asked for.
@@ -44,8 +48,8 @@ pub struct Event {
     pub action: Action,
     /// The row after it; absent after a delete.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub row: Option<serde_json::Value>,
-    /// The names of the columns whose cells changed, for an update.
+    pub row: Option<Cells>,
+    /// The names of the columns whose cells changed, for an update; columns that went are among them where the row had a cell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
 }
@@ -103,11 +107,13 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         }
         let row = row_at(store, &after, &name, &request.key)?;
         let olds = befores.iter().map(|root| row_at(store, root, &name, &request.key)).collect::<Result<Vec<_>>>()?;
-        if olds.contains(&row) || (olds.is_empty() && row.is_none()) {
-            continue;
-        }
-        let old = olds.into_iter().next().flatten();
-        report.events.push(event(log::entry(&refs, id, commit), old, row));
+        // The first version has nothing before it.
+        let olds = if olds.is_empty() { vec![None] } else { olds };
+        let changes: Option<Vec<_>> =
+            olds.iter().map(|old| change(old.as_ref(), row.as_ref())).collect::<Result<_>>()?;
+        let Some((action, changed)) = changes.and_then(|changes| changes.into_iter().next()) else { continue };
+        let row = row.as_ref().map(shown).transpose()?.flatten();
+        report.events.push(Event { entry: log::entry(&refs, id, commit), action, row, changed });
         if request.limit.is_some_and(|limit| report.events.len() >= limit) {
             break;
         }
@@ -123,30 +129,30 @@ fn parents(replica: &Replica, commit: &Commit) -> Result<Vec<DatasetRoot>> {
     commit.parents.iter().map(|id| replica.root_of(id)).collect()
 }
 
-fn event(entry: Entry, old: Option<serde_json::Value>, new: Option<serde_json::Value>) -> Event {
-    let (action, changed) = match (&old, &new) {
-        (Some(serde_json::Value::Object(old)), Some(serde_json::Value::Object(new))) => {
-            let differs = |name: &&String| old.get(*name) != new.get(*name);
-            let gone = old.keys().filter(|name| !new.contains_key(*name));
-            (Action::Update, new.keys().filter(differs).chain(gone).cloned().collect())
-        }
-        (_, Some(_)) => (Action::Insert, Vec::new()),
-        (_, None) => (Action::Delete, Vec::new()),
-    };
-    Event { entry, action, row: new, changed }
+/// A row with the schema that it has in a version.
+type Row = (Schema, Rows);
+
+fn row_at(store: &Store, root: &DatasetRoot, name: &TreeName, text: &str) -> Result<Option<Row>> {
+    let Some(table) = root.tree(name) else { return Ok(None) };
+    let table = Table::open(store, table)?;
+    let key = key::parse_key(table.schema(), text)?;
+    Ok(table.get_rows(&key)?.map(|row| (table.schema().clone(), row)))
 }
 
-fn row_at(
-    store: &syncline_store::Store,
-    root: &DatasetRoot,
-    name: &TreeName,
-    text: &str,
-) -> Result<Option<serde_json::Value>> {
-    let Some(table) = root.tree(name) else { return Ok(None) };
-    let table = syncline_tree::Table::open(store, table)?;
-    let key = key::parse_key(table.schema(), text)?;
-    match table.get_rows(&key)? {
-        Some(row) => Ok(rows::rows_to_json(table.schema(), &row)?.into_iter().next()),
-        None => Ok(None),
-    }
+/// What became of the row, with the names of the columns that differ; nothing when it is what it was.
+fn change(old: Option<&Row>, new: Option<&Row>) -> Result<Option<(Action, Vec<String>)>> {
+    Ok(match (old, new) {
+        (None, None) => None,
+        (None, Some(_)) => Some((Action::Insert, Vec::new())),
+        (Some(_), None) => Some((Action::Delete, Vec::new())),
+        (Some((was, old)), Some((is, new))) => {
+            let columns = differing((was, old), (is, new))?;
+            let names: Vec<String> = columns.into_iter().map(|column| column.name.clone()).collect();
+            (!names.is_empty()).then_some((Action::Update, names))
+        }
+    })
+}
+
+fn shown((schema, row): &Row) -> Result<Option<Cells>> {
+    Ok(rows::rows_to_json(schema, row)?.into_iter().next())
 }

@@ -17,7 +17,7 @@ use super::merge::merge_all;
 use crate::commit::{self, Commit};
 use crate::conflicts::Item;
 use crate::schema::{Column, Schema};
-use crate::table::{Rows, Table};
+use crate::table::{Rows, Table, differing};
 use crate::{Error, Result};
 
 /// More best common ancestors than histories have that were not made to have many.
@@ -100,22 +100,12 @@ fn made_up(store: &Store, parents: [Hash; 2], root: &DatasetRoot) -> Result<Hash
 }
 
 /// Whether two sides have one row alike, in these columns (all when there are none). A column that one side lacks is null there.
-fn same_row(ours: Option<&(Schema, Rows)>, theirs: Option<&(Schema, Rows)>, columns: &[String]) -> bool {
-    let (Some(ours), Some(theirs)) = (ours, theirs) else { return ours.is_none() && theirs.is_none() };
-    let cell = |(schema, rows): &(Schema, Rows), id: u32| {
-        let column = schema.position(id).map(|i| rows.batch.column(i).clone());
-        let external = rows.externals.iter().find(|external| external.column == id).map(|external| external.content);
-        (column.filter(|column| external.is_some() || column.null_count() == 0), external)
+fn same_row(ours: Option<&(Schema, Rows)>, theirs: Option<&(Schema, Rows)>, columns: &[String]) -> Result<bool> {
+    let (Some((ours, our_row)), Some((theirs, their_row))) = (ours, theirs) else {
+        return Ok(ours.is_none() && theirs.is_none());
     };
-    let counts = |column: &&Column| columns.is_empty() || columns.iter().any(|origin| origin == column.origin());
-    let matched = ours.0.matches(&theirs.0);
-    let ours_agree = ours.0.columns.iter().filter(counts).all(|column| {
-        let there = matched.get(&column.id).map_or((None, None), |id| cell(theirs, *id));
-        cell(ours, column.id) == there
-    });
-    let only_theirs =
-        theirs.0.columns.iter().filter(counts).filter(|column| !matched.values().any(|id| *id == column.id));
-    ours_agree && only_theirs.into_iter().all(|column| cell(theirs, column.id) == (None, None))
+    let counts = |column: &Column| columns.is_empty() || columns.iter().any(|origin| origin == column.origin());
+    Ok(!differing((theirs, their_row), (ours, our_row))?.into_iter().any(counts))
 }
 
 /// Refuses rows that the two sides have decided differently.
@@ -135,7 +125,7 @@ fn check(store: &Store, disputed: &[Disputed], sides: [&Hash; 2]) -> Result<()> 
         };
         if item.key.is_empty() {
             open.push(item.tree.to_string());
-        } else if !same_row(row(ours)?.as_ref(), row(theirs)?.as_ref(), columns) {
+        } else if !same_row(row(ours)?.as_ref(), row(theirs)?.as_ref(), columns)? {
             let schema = ours.or(theirs).map(|tree| Table::open(store, tree)).transpose()?;
             let key = schema.map(|table| crate::key::to_json(table.schema(), &item.key_bytes()?)).transpose()?;
             let key = key.map(|key| serde_json::Value::Object(key).to_string()).unwrap_or_default();
