@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, short = 't')]
     table: String,
     /// The key; several key columns are separated by commas (`\,` is a comma inside a value)
-    #[arg(long, short = 'k', value_name = "KEY")]
+    #[arg(long, short = 'k', value_name = "KEY", allow_hyphen_values = true)]
     key: String,
     /// Where to start; the current branch when absent
     #[arg(long, value_name = "REF")]

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     tree: TreeArgs,
     /// Only the row with this key; several key columns are separated by commas (`\,` is a comma inside a value)
-    #[arg(long, short = 'k', value_name = "KEY")]
+    #[arg(long, short = 'k', value_name = "KEY", allow_hyphen_values = true)]
     key: Option<String>,
 }
 

@@ -101,6 +101,7 @@ fn the_modes_of_import() {
 fn standard_input_is_a_source() {
     let dir = Dir::new();
     let replica = dir.replica("a");
+    replica.import(&dir, THREE);
     let file = dir.write("rows.ndjson", "{\"id\":1,\"name\":\"x\"}\n{\"id\":2,\"name\":null}\n");
     let mut command = replica.command(["import", "-", "--format", "ndjson", "--table", "t", "--key", "id", "-m", "x"]);
     command.stdin(std::fs::File::open(file).expect("the file"));
@@ -410,4 +411,44 @@ fn a_key_is_shown_as_it_is_given() {
     let history = replica.json(["history", "--table", "t", "--key", key]);
     assert_eq!(history["events"].as_array().expect("events").len(), 2);
     assert!(replica.run(["history", "--table", "t", "--key", "x,1,2"]).ends(2).stderr.contains(r"\,"));
+}
+
+#[test]
+fn every_key_that_is_shown_is_taken_back() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    replica.import(&dir, THREE);
+    let tables =
+        [("n", "a", "a,b\n-5,x\n1,y\n"), ("k", "a,b", "a,b\n[1,2]\nx,[\n"), ("d", "a", "a,b\n-5877641-06-24,x\n")];
+    for (table, key, rows) in tables {
+        let file = dir.write("rows.csv", rows);
+        replica.json(["import", file.as_str(), "--table", table, "--key", key, "-m", "x"]);
+    }
+    let diff = replica.json(["diff", "HEAD~3", "HEAD", "--rows"]);
+    let rows = diff["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        let (table, key) = (row["tree"]["table"].as_str().expect("a table"), row["key"].as_str().expect("a key"));
+        let found = replica.json(["history", "--table", table, "--key", key]);
+        assert_eq!(found["events"][0]["row"], row["after"], "{table} {key}");
+    }
+}
+
+#[test]
+fn cells_are_shown_with_every_digit() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let import = |rows: &str| {
+        let file = dir.write("rows.csv", rows);
+        replica.json(["import", &file, "--table", "t", "--key", "id", "-m", "x"]);
+    };
+    import("id,f,v\n1,40.886830352249945,a\n");
+    replica.json(["alter", "--table", "t", "--drop", "v", "-m", "x"]);
+    import("id,f\n1,-0.0\n");
+    for words in [&["history", "--table", "t", "--key", "1"][..], &["diff", "HEAD~1", "HEAD", "--rows"]] {
+        let json = replica.run(words.iter().copied().chain(["--json"])).ok().stdout;
+        assert!(json.contains(r#"{"id":1,"f":40.886830352249945"#) && json.contains(r#"{"id":1,"f":-0.0}"#), "{json}");
+    }
+    assert!(replica.run(["diff", "HEAD~1", "HEAD", "--rows"]).ok().stdout.contains("f: 40.886830352249945 -> -0.0"));
+    assert!(replica.run(["history", "--table", "t", "--key", "1"]).ok().stdout.contains("v (column dropped)"));
 }

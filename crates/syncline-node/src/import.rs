@@ -48,7 +48,6 @@ mod plan;
 mod positioned;
 mod report;
 mod rows;
-pub(crate) mod scalar;
 mod source;
 mod text;
 mod types;
@@ -62,6 +61,7 @@ use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Clock, SystemClock};
 use syncline_tree::key::{KeyEncoder, Keys};
+use syncline_tree::scalar;
 use syncline_tree::schema::{Field, Schema};
 
 pub(crate) use ahead::ahead;

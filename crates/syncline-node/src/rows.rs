@@ -8,7 +8,6 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use syncline_tree::diff::{Change, DiffBatch};
 use syncline_tree::schema::Schema;
 use syncline_tree::table::Rows;
@@ -83,22 +82,6 @@ impl<'de> Deserialize<'de> for Cells {
     }
 }
 
-/// A key as text, the way `--key` takes it: the key columns' values, separated by commas. Where there are several, `\,` is
-/// a comma inside a value and `\\` a backslash.
-///
-/// # Errors
-/// `corrupt` when the bytes are not a key of this schema.
-pub fn key_text(schema: &Schema, key: &[u8]) -> Result<String> {
-    let members: Map<String, Value> = key::to_json(schema, key)?;
-    let several = members.len() > 1;
-    let text = members.values().map(|value| match value {
-        Value::String(text) if several => text.replace('\\', "\\\\").replace(',', "\\,"),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    });
-    Ok(text.collect::<Vec<_>>().join(","))
-}
-
 /// Rows with the cells that lie outside of them, as JSON objects: such a cell is shown by its length and hash.
 ///
 /// # Errors
@@ -135,7 +118,14 @@ pub(crate) fn diff_rows(tree: &TreeName, new: &Schema, batch: &DiffBatch) -> Res
         };
         let positions = batch.changed.get(n).into_iter().flat_map(|columns| columns.iter());
         let changed = positions.filter_map(|i| new.columns.get(i)).map(|column| column.name.clone()).collect();
-        shown.push(Row { tree: tree.clone(), kind, key: key_text(new, batch.keys.get(n))?, changed, before, after });
+        shown.push(Row {
+            tree: tree.clone(),
+            kind,
+            key: key::to_text(new, batch.keys.get(n))?,
+            changed,
+            before,
+            after,
+        });
     }
     Ok(shown)
 }

@@ -123,7 +123,8 @@ pub fn key(data: &[u8]) {
     if let Ok(batch) = encoder.decode([rest]) {
         let keys = encoder.encode_key_columns(&batch).expect("it was just read");
         assert_eq!(keys.get(0), rest, "another key");
-        let _ = key::to_json(&schema, rest);
+        let text = key::to_text(&schema, rest).expect("it was just read");
+        assert_eq!(key::parse_key(&schema, &text).expect("a key that was shown"), rest, "{text:?} is another key");
     }
     if let Ok(parsed) = key::parse_key(&schema, &String::from_utf8_lossy(rest)) {
         encoder.decode([&parsed[..]]).expect("a key that was parsed");

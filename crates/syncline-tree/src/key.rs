@@ -22,7 +22,7 @@ use crate::{Error, Result};
 
 mod text;
 
-pub use text::{parse_key, to_json};
+pub use text::{parse_key, to_json, to_text};
 
 /// Keys longer than this are refused.
 pub const MAX_KEY: usize = 64 * 1024;

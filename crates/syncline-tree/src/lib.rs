@@ -1,6 +1,6 @@
 //! Tables, files, commits, refs, diff and merge: a dataset as one Merkle tree.
 //!
-//! Layers inside, lowest first: `schema` and `key` say what a row is and how rows are ordered; `leaf` is the canonical
+//! Layers inside, lowest first: `schema` and `key` say what a row is and how rows are ordered, `scalar` how values are written as text; `leaf` is the canonical
 //! form of a run of rows, `codec` how a leaf is stored, `patch` how a leaf is stored as an edit of another leaf;
 //! `boundary` and `node` are the tree above the leaves, `table` what users read and change, `diff`, `merge`, `delta` and
 //! `reconcile` what can be done with two or three tables; `dataset` is all tables and files of a version, `commit` a version
@@ -27,6 +27,7 @@ pub mod patch;
 pub mod reconcile;
 pub mod record;
 pub mod refs;
+pub mod scalar;
 pub mod schema;
 pub mod table;
 pub mod walk;

@@ -1,4 +1,4 @@
-//! Cells as text and as JSON. The reading side is `crate::import::scalar` and `crate::import::column`.
+//! Cells as text and as JSON. The reading side is [`scalar`] and `crate::import::column`.
 
 use std::io::Write as _;
 
@@ -6,9 +6,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrowPrimitiveType};
 use half::bf16;
+use syncline_tree::scalar;
 use syncline_tree::schema::{Field, Type, Unit};
-
-use crate::import::scalar;
 
 /// What a cell's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

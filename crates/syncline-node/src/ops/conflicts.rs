@@ -1,11 +1,14 @@
 //! `conflicts` and `resolve`: see what a merge could not decide, and decide it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_tree::conflicts::Item;
 use syncline_tree::merge::{Lift, Version};
 use syncline_tree::refs::{self, Merging};
-use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName, files};
+use syncline_tree::{Changes, Conflicts, DatasetRoot, Op, Refs, Table, TreeName, files, key};
 
 use crate::replica::Replica;
 use crate::rows::Cells;
@@ -70,6 +73,16 @@ impl Sides {
         })
     }
 
+    /// What a key as text is in a tree; nothing where it is no key.
+    fn key(&self, replica: &Replica, tree: &TreeName, text: &str) -> Result<Option<Vec<u8>>> {
+        for root in [&self.ours, &self.theirs, &self.base] {
+            if let Some(table) = open_tree(replica, root, tree)? {
+                return Ok(key::parse_key(table.schema(), text).ok());
+            }
+        }
+        Ok(None)
+    }
+
     fn show(&self, replica: &Replica, item: &Item) -> Result<Conflict> {
         let bytes = item.key_bytes()?;
         let open = |root: &DatasetRoot| open_tree(replica, root, &item.tree);
@@ -96,7 +109,7 @@ impl Sides {
             found.map_or_else(|| format!("column {id}"), |column| column.name.clone())
         };
         let key = match schema {
-            Some(schema) if !bytes.is_empty() => rows::key_text(schema, &bytes)?,
+            Some(schema) if !bytes.is_empty() => key::to_text(schema, &bytes)?,
             _ => String::new(),
         };
         Ok(Conflict {
@@ -161,12 +174,17 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<Resolved> {
     let sides = Sides::load(replica, &refs, &merging)?;
     let mut chosen = Vec::new();
     let mut open = Vec::new();
+    let mut keys = BTreeMap::new();
     for item in items {
-        let fits = request.tree.as_ref().is_none_or(|tree| *tree == item.tree)
-            && match &request.key {
-                Some(text) => sides.show(replica, &item)?.key == *text,
-                None => true,
+        let mut fits = request.tree.as_ref().is_none_or(|tree| *tree == item.tree);
+        if let Some(text) = request.key.as_ref().filter(|_| fits) {
+            let key = match keys.entry(item.tree.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => free.insert(sides.key(replica, &item.tree, text)?),
             };
+            // A whole tree has no key.
+            fits = if item.key.is_empty() { text.is_empty() } else { *key == Some(item.key_bytes()?) };
+        }
         if fits { chosen.push(item) } else { open.push(item) }
     }
     if chosen.is_empty() {

@@ -2,15 +2,16 @@
 //!
 //! Rules of reading: nothing is rounded, cut or wrapped silently, except decimal text to the nearest binary float.
 //! Dates are ISO 8601; years outside 0000 to 9999 have a sign (`+12024-01-01`). A bare number is never a date: nobody
-//! could tell its unit.
+//! could tell its unit. Used for files of rows and for keys.
 
 use std::io::Write as _;
 
 use arrow_buffer::i256;
-use syncline_tree::schema::Unit;
+
+use crate::schema::Unit;
 
 /// How many of a unit make a second.
-pub(crate) const fn per_second(unit: Unit) -> i64 {
+pub const fn per_second(unit: Unit) -> i64 {
     match unit {
         Unit::S => 1,
         Unit::Ms => 1_000,
@@ -29,7 +30,7 @@ fn digits_of(unit: Unit) -> usize {
 }
 
 /// An integer in its plainest form: an optional sign and digits.
-pub(crate) fn int(text: &[u8]) -> Option<i128> {
+pub fn int(text: &[u8]) -> Option<i128> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -60,7 +61,7 @@ fn plain_digits(text: &[u8]) -> Option<u64> {
 }
 
 /// A signed 64-bit integer; the common case of [`int`] without 128-bit arithmetic.
-pub(crate) fn int64(text: &[u8]) -> Option<i64> {
+pub fn int64(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if digits.is_empty() || digits.len() > 18 {
         return i64::try_from(int(text)?).ok();
@@ -73,14 +74,14 @@ pub(crate) fn int64(text: &[u8]) -> Option<i64> {
 }
 
 /// A float; text that is too large for the type's range is not one.
-pub(crate) fn float64(text: &[u8]) -> Option<f64> {
+pub fn float64(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let value: f64 = text.parse().ok()?;
     (value.is_finite() || !text.bytes().any(|b| b.is_ascii_digit())).then_some(value)
 }
 
 /// `true`, `false`, `t`, `f`, `1`, `0` in any case.
-pub(crate) fn boolean(text: &[u8]) -> Option<bool> {
+pub fn boolean(text: &[u8]) -> Option<bool> {
     match text {
         b"1" | b"t" | b"T" => Some(true),
         b"0" | b"f" | b"F" => Some(false),
@@ -91,13 +92,13 @@ pub(crate) fn boolean(text: &[u8]) -> Option<bool> {
 }
 
 /// Writes a float so that reading it gives the same value: the shortest digits, `NaN`, `inf`, `-inf`.
-pub(crate) fn write_float(out: &mut Vec<u8>, value: f64) {
+pub fn write_float(out: &mut Vec<u8>, value: f64) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "{value:?}");
 }
 
 /// Like [`write_float`] with the digits a float32 needs.
-pub(crate) fn write_float32(out: &mut Vec<u8>, value: f32) {
+pub fn write_float32(out: &mut Vec<u8>, value: f32) {
     let _ = write!(out, "{value:?}");
 }
 
@@ -152,13 +153,13 @@ fn leading_date(text: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
-pub(crate) fn date32(text: &[u8]) -> Option<i32> {
+pub fn date32(text: &[u8]) -> Option<i32> {
     let (days, rest) = leading_date(text)?;
     rest.is_empty().then(|| i32::try_from(days).ok())?
 }
 
 /// Writes a date.
-pub(crate) fn write_date(out: &mut Vec<u8>, days: i64) {
+pub fn write_date(out: &mut Vec<u8>, days: i64) {
     let (year, month, day) = civil_from_days(days);
     let _ = if (0..=9999).contains(&year) {
         write!(out, "{year:04}-{month:02}-{day:02}")
@@ -168,7 +169,7 @@ pub(crate) fn write_date(out: &mut Vec<u8>, days: i64) {
 }
 
 /// `HH:MM[:SS[.fraction]]` in units; a fraction finer than the unit is refused.
-pub(crate) fn iso_time(text: &[u8], unit: Unit) -> Option<i64> {
+pub fn iso_time(text: &[u8], unit: Unit) -> Option<i64> {
     if text.len() < 5 || text[2] != b':' {
         return None;
     }
@@ -201,14 +202,14 @@ pub(crate) fn iso_time(text: &[u8], unit: Unit) -> Option<i64> {
 }
 
 /// A time column's cell.
-pub(crate) fn time(text: &[u8], unit: Unit) -> Option<i64> {
+pub fn time(text: &[u8], unit: Unit) -> Option<i64> {
     // What is not within a day is written as a bare number, so only that is read from one.
     let odd = |value: &i64| !(0..86_400 * per_second(unit)).contains(value);
     iso_time(text, unit).or_else(|| int64(text).filter(odd))
 }
 
 /// Writes a time of day; what is not within a day, as its raw number.
-pub(crate) fn write_time(out: &mut Vec<u8>, value: i64, unit: Unit) {
+pub fn write_time(out: &mut Vec<u8>, value: i64, unit: Unit) {
     let per = per_second(unit);
     if !(0..86_400 * per).contains(&value) {
         let _ = write!(out, "{value}");
@@ -223,14 +224,16 @@ pub(crate) fn write_time(out: &mut Vec<u8>, value: i64, unit: Unit) {
 
 /// Whether a timestamp's text says which offset from UTC it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offset {
+pub enum Offset {
+    /// It has one.
     Given,
+    /// It has none.
     Missing,
 }
 
 /// An ISO 8601 timestamp (`T` or a space between date and time; time may be missing) in units since the epoch, UTC
 /// when an offset is given.
-pub(crate) fn iso_timestamp(text: &[u8], unit: Unit) -> Option<(i64, Offset)> {
+pub fn iso_timestamp(text: &[u8], unit: Unit) -> Option<(i64, Offset)> {
     let (days, rest) = leading_date(text)?;
     let per = i128::from(per_second(unit));
     let midnight = i128::from(days) * 86_400 * per;
@@ -263,12 +266,12 @@ fn offset_seconds(text: &[u8]) -> Option<i64> {
 }
 
 /// Whether a zone is UTC, so that text without an offset is not ambiguous.
-pub(crate) fn is_utc(zone: &str) -> bool {
+pub fn is_utc(zone: &str) -> bool {
     matches!(zone, "UTC" | "utc" | "Z" | "Etc/UTC" | "+00:00" | "-00:00" | "GMT")
 }
 
 /// A timestamp column's cell, or why it is none (empty when there is no more to say than that).
-pub(crate) fn timestamp(text: &[u8], unit: Unit, zone: Option<&str>) -> Result<i64, &'static str> {
+pub fn timestamp(text: &[u8], unit: Unit, zone: Option<&str>) -> Result<i64, &'static str> {
     match (iso_timestamp(text, unit), zone) {
         (Some((value, Offset::Given)), Some(_)) | (Some((value, Offset::Missing)), None) => Ok(value),
         (Some((value, Offset::Missing)), Some(zone)) if is_utc(zone) => Ok(value),
@@ -279,7 +282,7 @@ pub(crate) fn timestamp(text: &[u8], unit: Unit, zone: Option<&str>) -> Result<i
 }
 
 /// Writes a timestamp: UTC with `Z` when the column has a zone.
-pub(crate) fn write_timestamp(out: &mut Vec<u8>, value: i64, unit: Unit, zoned: bool) {
+pub fn write_timestamp(out: &mut Vec<u8>, value: i64, unit: Unit, zoned: bool) {
     let per = per_second(unit);
     let (days, of_day) = (value.div_euclid(86_400 * per), value.rem_euclid(86_400 * per));
     write_date(out, days);
@@ -315,9 +318,10 @@ fn decimal_parts(text: &[u8]) -> Option<(bool, Vec<u8>, i64)> {
     Some((negative, digits, i64::try_from(part.len()).ok()? - exponent))
 }
 
-/// Decimal text as the digits of the unscaled number; `None` when it is not a number or has more digits behind the
-/// point or in total than the type.
-fn unscaled(text: &[u8], precision: u8, scale: i8) -> Option<(bool, Vec<u8>)> {
+/// Decimal text as the unscaled number, in plain digits; `None` when it is not a number or has more digits behind the point
+/// than the type.
+#[must_use]
+pub fn unscaled(text: &[u8], scale: i8) -> Option<String> {
     let (negative, mut digits, behind) = decimal_parts(text)?;
     let shift = i64::from(scale) - behind;
     if shift >= 0 {
@@ -329,16 +333,22 @@ fn unscaled(text: &[u8], precision: u8, scale: i8) -> Option<(bool, Vec<u8>)> {
             return None;
         }
     }
-    let first = digits.iter().position(|digit| *digit != b'0').unwrap_or(digits.len());
-    digits.drain(..first);
-    (digits.len() <= usize::from(precision)).then_some((negative, digits))
+    let first = digits.iter().position(|digit| *digit != b'0');
+    let Some(first) = first else { return Some("0".to_owned()) };
+    let sign = if negative { "-" } else { "" };
+    Some(format!("{sign}{}", std::str::from_utf8(&digits[first..]).ok()?))
+}
+
+/// As [`unscaled`], if it has no more digits than the precision.
+fn fitting(text: &[u8], precision: u8, scale: i8) -> Option<String> {
+    unscaled(text, scale).filter(|number| number.trim_start_matches('-').len() <= usize::from(precision))
 }
 
 /// The common shape of a decimal, `-123.45` with at most 18 digits, without allocating.
 fn short_decimal(text: &[u8], scale: i8) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let scale = usize::try_from(scale).ok()?;
-    let (whole, part) = match memchr::memchr(b'.', digits) {
+    let (whole, part) = match digits.iter().position(|byte| *byte == b'.') {
         Some(at) => (&digits[..at], &digits[at + 1..]),
         None => (digits, &[][..]),
     };
@@ -357,25 +367,21 @@ fn short_decimal(text: &[u8], scale: i8) -> Option<i64> {
 }
 
 /// A decimal(≤ 38) column's cell.
-pub(crate) fn decimal128(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
+pub fn decimal128(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     if let Some(value) = short_decimal(text, scale) {
         let limit = 10u64.checked_pow(u32::from(precision));
         return limit.is_none_or(|limit| value.unsigned_abs() < limit).then_some(i128::from(value));
     }
-    let (negative, digits) = unscaled(text, precision, scale)?;
-    let value = if digits.is_empty() { 0 } else { int(&digits)? };
-    Some(if negative { -value } else { value })
+    fitting(text, precision, scale)?.parse().ok()
 }
 
 /// A decimal(≤ 76) column's cell.
-pub(crate) fn decimal256(text: &[u8], precision: u8, scale: i8) -> Option<i256> {
-    let (negative, digits) = unscaled(text, precision, scale)?;
-    let value = if digits.is_empty() { i256::ZERO } else { i256::from_string(std::str::from_utf8(&digits).ok()?)? };
-    Some(if negative { value.wrapping_neg() } else { value })
+pub fn decimal256(text: &[u8], precision: u8, scale: i8) -> Option<i256> {
+    i256::from_string(&fitting(text, precision, scale)?)
 }
 
 /// Writes a decimal from the text of its unscaled number.
-pub(crate) fn write_decimal(out: &mut Vec<u8>, unscaled: &str, scale: i8) {
+pub fn write_decimal(out: &mut Vec<u8>, unscaled: &str, scale: i8) {
     let (sign, digits) = unscaled.strip_prefix('-').map_or(("", unscaled), |digits| ("-", digits));
     out.extend_from_slice(sign.as_bytes());
     match usize::try_from(scale) {
@@ -395,7 +401,7 @@ pub(crate) fn write_decimal(out: &mut Vec<u8>, unscaled: &str, scale: i8) {
 }
 
 /// Hexadecimal bytes.
-pub(crate) fn unhex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub fn unhex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if !text.len().is_multiple_of(2) {
         return None;
     }
@@ -407,7 +413,7 @@ pub(crate) fn unhex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Writes bytes as lowercase hexadecimal.
-pub(crate) fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
@@ -415,7 +421,7 @@ pub(crate) fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A uuid with or without hyphens.
-pub(crate) fn uuid(text: &[u8]) -> Option<[u8; 16]> {
+pub fn uuid(text: &[u8]) -> Option<[u8; 16]> {
     let mut plain = Vec::with_capacity(16);
     let hyphens = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text[*at] == b'-');
     match hyphens {
@@ -429,7 +435,7 @@ pub(crate) fn uuid(text: &[u8]) -> Option<[u8; 16]> {
 }
 
 /// Writes a uuid with hyphens.
-pub(crate) fn write_uuid(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn write_uuid(out: &mut Vec<u8>, bytes: &[u8]) {
     for (i, byte) in bytes.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {
             out.push(b'-');
