@@ -68,6 +68,9 @@ impl<T> Iterator for Ahead<T> {
 
 impl<T> Drop for Ahead<T> {
     fn drop(&mut self) {
+        // The thread, when it is let into the room, must find that nobody reads, or it would go on.
+        let (_, nobody) = std::sync::mpsc::sync_channel(0);
+        drop(std::mem::replace(&mut self.items, nobody));
         self.room.close();
     }
 }

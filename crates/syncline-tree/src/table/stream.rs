@@ -24,7 +24,7 @@ pub(crate) fn stream<T: Send + 'static>(
 ) -> Result<Stream<T>> {
     let (send, items) = mpsc::sync_channel(ahead);
     let room = Arc::new(Room::new(WAITING_BYTES));
-    let reader = Reader { items, room: Arc::clone(&room) };
+    let reader = Reader { items, room: Closing(Arc::clone(&room)) };
     let work = move || {
         let gone = || Error::invalid("nobody reads any more");
         let result = make(&mut |item| {
@@ -42,8 +42,18 @@ pub(crate) fn stream<T: Send + 'static>(
 }
 
 struct Reader<T> {
+    // First: a maker that is let into the room must find that nobody reads, or it would go on making.
     items: mpsc::Receiver<(Result<T>, usize)>,
-    room: Arc<Room>,
+    room: Closing,
+}
+
+/// Lets all in that wait, when it is dropped.
+struct Closing(Arc<Room>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl<T> Iterator for Reader<T> {
@@ -51,14 +61,8 @@ impl<T> Iterator for Reader<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (item, weight) = self.items.recv().ok()?;
-        self.room.leave(weight);
+        self.room.0.leave(weight);
         Some(item)
-    }
-}
-
-impl<T> Drop for Reader<T> {
-    fn drop(&mut self) {
-        self.room.close();
     }
 }
 
