@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let replica = context.replica("pull")?;
     let url = peer::url_of(&replica, args.peer.url.as_deref(), "pull")?;
-    let peer = Peer::connect(context, &url)?;
+    let peer = Peer::connect(context, &url)?.other_than(&replica, &url)?;
     let allow_mass_delete = args.peer.allow_mass_delete;
     let request = Request { url, allow_mass_delete, fetch_only: args.fetch_only, ..Request::default() };
     let report = transfer::pull(&replica, &request, &mut *peer.open()?, &*context.progress())?;

@@ -44,7 +44,7 @@ pub(crate) struct PeerArgs {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let replica = context.replica("push")?;
     let url = peer::url_of(&replica, args.peer.url.as_deref(), "push")?;
-    let peer = Peer::make(context, &url)?;
+    let peer = Peer::make(context, &url)?.other_than(&replica, &url)?;
     let allow_mass_delete = args.peer.allow_mass_delete;
     let request = Request { url, allow_mass_delete, force: args.force, tags: args.tags, ..Request::default() };
     let report = transfer::push(&replica, &request, &mut *peer.open()?, &*context.progress()).map_err(|error| {

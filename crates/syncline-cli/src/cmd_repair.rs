@@ -90,8 +90,10 @@ fn here(context: &Context, replica: &Replica, args: &Args) -> Result<(Report, Op
         from => Some(peer::url_of(replica, from.as_deref(), "repair --from")?),
     };
     // A peer that cannot be reached matters only if something of its is needed.
-    let (peer, unreachable) = match url.as_deref().map(|url| Peer::connect(context, url)).transpose() {
+    let connect = |url: &str| Peer::connect(context, url)?.other_than(replica, url);
+    let (peer, unreachable) = match url.as_deref().map(connect).transpose() {
         Ok(peer) => (peer, None),
+        Err(fault) if args.from.is_some() && !fault.is(Kind::Unavailable) => return Err(fault),
         Err(fault) => (None, Some(fault)),
     };
     let report = match &peer {

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let replica = context.replica("sync")?;
     let url = peer::url_of(&replica, args.peer.url.as_deref(), "sync")?;
-    let peer = Peer::make(context, &url)?;
+    let peer = Peer::make(context, &url)?.other_than(&replica, &url)?;
     let request = Request { url, allow_mass_delete: args.peer.allow_mass_delete, ..Request::default() };
     let report = transfer::sync(&replica, &request, &mut || peer.open(), &*context.progress())?;
     finish(context, &report)

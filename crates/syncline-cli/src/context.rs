@@ -88,15 +88,24 @@ impl Context {
             Location::Node(url) => Err(Fault::invalid(format!(
                 "{verb} on {url}: it works on a replica of your own\nclone the dataset and run it there with -C DIR"
             ))),
-            location => Ok(Replica::open(&location, self.env())?),
+            location => self.open(&location),
         }
+    }
+
+    /// What `--on` names is opened as it is named; `-C` and the current directory may lie inside of a working directory.
+    fn open(&self, location: &Location) -> Result<Replica> {
+        let opened = match self.global.on {
+            Some(_) => Replica::open(location, self.env()),
+            None => Replica::find(location, self.env()),
+        };
+        Ok(opened?)
     }
 
     /// Where the verb runs.
     pub(crate) fn place(&self) -> Result<Place> {
         match self.location()? {
             Location::Node(url) => Ok(Place::Node(Box::new(self.client(&url)?))),
-            location => Ok(Place::Here(Box::new(Replica::open(&location, self.env())?))),
+            location => Ok(Place::Here(Box::new(self.open(&location)?))),
         }
     }
 

@@ -32,6 +32,11 @@ impl Fault {
         Self::new(Kind::Invalid, message)
     }
 
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.kind == Some(kind)
+    }
+
     /// Adds what this command can say about a fault of a kind that the layer below cannot know.
     pub(crate) fn advise(mut self, kind: Kind, advice: &str) -> Self {
         if self.kind == Some(kind) {

@@ -68,6 +68,16 @@ impl Peer {
         Ok(peer)
     }
 
+    /// This peer, unless it is the replica that asks: what that has is always the same.
+    pub(crate) fn other_than(self, replica: &Replica, url: &str) -> Result<Self> {
+        match &self {
+            Self::Here(peer) if peer.is_same_place(replica) => Err(Fault::invalid(format!(
+                "transferring with {url}: that is this very replica\nname another one, or make one with `syncline init DIR --bare`"
+            ))),
+            _ => Ok(self),
+        }
+    }
+
     /// Begins a session.
     pub(crate) fn open(&self) -> syncline_node::Result<Box<dyn Transport>> {
         match self {
@@ -80,7 +90,13 @@ impl Peer {
 /// The URL under which a peer is remembered: a path must mean the same from every directory.
 pub(crate) fn lasting(url: &str) -> Result<String> {
     match Location::parse(url)? {
-        Location::Path(path) => Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned()),
+        Location::Path(path) => {
+            // What is below `..` must not seem to lie below what is before it.
+            let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+            let plain = if climbs { path.canonicalize() } else { std::path::absolute(&path) };
+            let plain = plain.or_else(|_| std::path::absolute(&path)).unwrap_or(path);
+            Ok(plain.to_string_lossy().into_owned())
+        }
         Location::Bucket(url) | Location::Node(url) => Ok(url),
     }
 }

@@ -271,3 +271,28 @@ fn a_node_stops_when_it_is_asked_to() {
         assert_eq!(server.wait(), Some(0));
     }
 }
+
+#[test]
+fn a_path_is_the_replica_there_and_none_around_it() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 10, 1));
+    std::fs::create_dir(dir.path("one/sub")).expect("it can be made");
+    // Below it, and beside it by way of `..`.
+    for path in [dir.text("one/backup"), dir.text("one/sub"), dir.text("one/../backup")] {
+        for verb in [&["push"][..], &["pull"], &["sync"], &["repair", "--from"]] {
+            let run = one.run([verb, &[path.as_str()]].concat()).ends(3);
+            assert!(run.stderr.contains("replica at"), "{verb:?} {path}: {}", run.stderr);
+        }
+        syncline(["root", "--on", &path]).ends(3);
+        syncline(["clone", &path, &dir.text("copy")]).ends(3);
+        assert!(!dir.path("copy").exists());
+    }
+    // Only the directory that one works in may lie inside.
+    assert_eq!(syncline(["-C", &dir.text("one/sub"), "root"]).ok().stdout.trim(), one.root());
+    syncline(["-C", &dir.text("one/../nothing"), "root"]).ends(3);
+    // Nor is it its own peer.
+    let run = one.run(["push", &dir.text("one/sub/..")]).ends(2);
+    assert!(run.stderr.contains("this very replica"), "{}", run.stderr);
+    assert_eq!(one.json(["status"])["peers"], json!([]));
+}

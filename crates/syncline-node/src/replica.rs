@@ -153,13 +153,20 @@ impl Replica {
         }
     }
 
-    /// Opens the replica at `location`; a path may be any directory inside a working directory.
+    /// Opens the replica at `location`: a path is its directory, and nothing above or below it. Whoever names a peer must not get
+    /// another replica instead, least of all the one around the current directory.
     ///
     /// # Errors
     /// `not-found` when there is none, `invalid` when the location is a node or a newer program made it.
     pub fn open(location: &Location, env: Env) -> Result<Self> {
         match location {
-            Location::Path(path) => Self::open_path(path, env),
+            Location::Path(path) => match Self::open_directory(path, &env)? {
+                Some(replica) => Ok(replica),
+                None => Err(Error::not_found(
+                    format!("a replica at {}", path.display()),
+                    "that directory is none; look whether the path is right, or make one there with `syncline init DIR --bare`",
+                )),
+            },
             Location::Bucket(url) => {
                 let store = syncline_tree::open_store(location::bucket(url, &env)?, false, env.clock.clone());
                 let store = store.map_err(|error| match error.kind() {
@@ -177,25 +184,53 @@ impl Replica {
         }
     }
 
-    fn open_path(start: &Path, env: Env) -> Result<Self> {
-        let start = std::path::absolute(start).map_err(Error::io("finding", start))?;
+    /// As [`Self::open`], for the directory that somebody works in: it may be any one inside of a working directory.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn find(location: &Location, env: Env) -> Result<Self> {
+        let Location::Path(start) = location else { return Self::open(location, env) };
+        // Not by its letters alone: the path `here/../there` does not lie below `here`.
+        let start = match start.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let why = "there is no such directory; make one with `syncline init DIR` or `syncline clone URL DIR`";
+                return Err(Error::not_found(format!("a replica at {}", start.display()), why));
+            }
+            found => found.map_err(Error::io("finding", start))?,
+        };
         for dir in start.ancestors() {
-            let nested = dir.join(META_DIR);
-            let (meta, worktree) = if nested.join(MARKER).is_file() {
-                (nested, Some(dir.to_owned()))
-            } else if dir.join(MARKER).is_file() && dir.join("store").is_dir() {
-                (dir.to_owned(), None)
-            } else {
-                continue;
-            };
-            check_marker(&meta.join(MARKER))?;
-            let store = syncline_tree::open_store(directory(&meta.join("store"))?, false, env.clock.clone())?;
-            return Ok(Self { store, worktree, meta: Some(meta), env, hlc: Arc::default(), brought: Arc::default() });
+            if let Some(replica) = Self::open_directory(dir, &env)? {
+                return Ok(replica);
+            }
         }
         Err(Error::not_found(
             format!("a replica at {}", start.display()),
             "looked there and in every directory above; make one with `syncline init DIR` or `syncline clone URL DIR`",
         ))
+    }
+
+    /// The replica that a directory is, if it is one.
+    fn open_directory(dir: &Path, env: &Env) -> Result<Option<Self>> {
+        let dir = std::path::absolute(dir).map_err(Error::io("finding", dir))?;
+        let nested = dir.join(META_DIR);
+        let (meta, worktree) = if nested.join(MARKER).is_file() {
+            (nested, Some(dir))
+        } else if dir.join(MARKER).is_file() && dir.join("store").is_dir() {
+            (dir, None)
+        } else {
+            return Ok(None);
+        };
+        check_marker(&meta.join(MARKER))?;
+        let store = syncline_tree::open_store(directory(&meta.join("store"))?, false, env.clock.clone())?;
+        let meta = Some(meta);
+        Ok(Some(Self { store, worktree, meta, env: env.clone(), hlc: Arc::default(), brought: Arc::default() }))
+    }
+
+    /// Whether both are one replica in a directory of this machine.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |replica: &Self| replica.meta.as_ref().and_then(|meta| meta.canonicalize().ok());
+        place(self).is_some_and(|here| place(other) == Some(here))
     }
 
     /// The same replica for another piece of work: whoever shares one among sessions and verbs gives each its own, so that each
