@@ -5,10 +5,13 @@
 //! crash finds the note: when the refs have moved, the files are finished; when they have not, the note is dropped.
 //! So an unfinished checkout is never mistaken for edits of the user.
 //!
-//! State: the note, `checkout.json` in the meta directory. Not here: how a directory is listed, read and written
+//! Who changes files holds a lock, which ends with its process: a note beside it belongs to work that goes on, and is left alone.
+//!
+//! State: the note, `checkout.json`, and the file that is locked, both in the meta directory. Not here: how a directory is listed, read and written
 //! (`crate::worktree`).
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,7 @@ use crate::worktree::update::{self, Edited, Plan};
 use crate::{Error, Result};
 
 const NOTE: &str = "checkout.json";
+const LOCK: &str = "checkout.lock";
 /// Files that are looked at at once when more of them are wanted.
 const WIDEN_GROUP: usize = 512;
 /// How many colliding paths an error names.
@@ -189,7 +193,8 @@ pub(crate) fn transition<T>(
     move_refs: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Updated)> {
     let Some(place) = place(replica)? else { return Ok((move_refs()?, Updated::default())) };
-    recover(replica)?;
+    let _turn = Turn::take(&place)?.ok_or_else(busy)?;
+    finish(replica, &place)?;
     let edited = if force { Edited::Overwrite } else { Edited::Refuse };
     let root = root_of(replica, &place)?;
     let tables = (open(replica, from.files.as_ref())?, open(replica, to.files.as_ref())?);
@@ -259,16 +264,66 @@ pub(crate) fn widen(
     Ok(written)
 }
 
+/// The right to change the files of a working directory.
+struct Turn {
+    /// `None` where files cannot be locked. Unlocked when it is closed.
+    _file: Option<std::fs::File>,
+}
+
+impl Turn {
+    /// `None` when somebody else has it.
+    fn take(place: &Place<'_>) -> Result<Option<Self>> {
+        let path = place.meta.join(LOCK);
+        let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(Error::io("opening", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: Some(file) })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(_)) => Ok(Some(Self { _file: None })),
+        }
+    }
+}
+
+fn busy() -> Error {
+    let why = "another command is changing them; run it again when that has ended";
+    Error::conflict("working on the files of the working directory", why)
+}
+
 /// Finishes a checkout that was cut off, or drops its note when the refs never moved. Every verb that moves refs or
 /// removes versions does this first: afterwards the note would no longer say what the files are.
 ///
 /// # Errors
-/// As [`transition`].
+/// As [`transition`]; `conflict` while another command changes the files.
 pub(crate) fn recover(replica: &Replica) -> Result<()> {
-    let Some(place) = place(replica)? else { return Ok(()) };
+    if recover_unless_busy(replica)? { Ok(()) } else { Err(busy()) }
+}
+
+/// As [`recover`]; false, and nothing is done, while another command changes the files.
+///
+/// # Errors
+/// As [`transition`].
+pub(crate) fn recover_unless_busy(replica: &Replica) -> Result<bool> {
+    let Some(place) = place(replica)? else { return Ok(true) };
+    // Most often there is none, and what cannot be written can be looked at.
+    if !place.meta.join(NOTE).exists() {
+        return Ok(true);
+    }
+    let Some(_turn) = Turn::take(&place)? else { return Ok(false) };
+    finish(replica, &place)?;
+    Ok(true)
+}
+
+/// Finishes what a note tells of. Only in one's turn.
+fn finish(replica: &Replica, place: &Place<'_>) -> Result<()> {
     let path = place.meta.join(NOTE);
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
+    let read = || -> std::io::Result<(Vec<u8>, i64)> {
+        let note = std::fs::metadata(&path)?;
+        // By the same clock as the times of the files; so is what was edited after it.
+        let begun = note.mtime().saturating_mul(1_000_000_000).saturating_add(note.mtime_nsec());
+        Ok((std::fs::read(&path)?, begun))
+    };
+    let (text, begun) = match read() {
+        Ok(read) => read,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io("reading", &path)(error)),
     };
@@ -276,9 +331,9 @@ pub(crate) fn recover(replica: &Replica) -> Result<()> {
     if let Ok(note) = serde_json::from_slice::<Note>(&text) {
         let refs = replica.refs()?;
         if replica.working_root(&refs)?.hash() == note.root {
-            // What was edited before or after the cut stays, unless the user wanted it gone.
-            let edited = if note.force { Edited::Overwrite } else { Edited::Keep };
-            let root = root_of(replica, &place)?;
+            // What was edited before or after the cut stays, unless the user wanted it gone then.
+            let edited = if note.force { Edited::OverwriteOlder(begun) } else { Edited::Keep };
+            let root = root_of(replica, place)?;
             let tables = (open(replica, note.from.as_ref())?, open(replica, note.to.as_ref())?);
             Plan::make(&root, place.meta, replica.store(), tables, edited)?.carry_out()?;
         }

@@ -12,3 +12,4 @@ mod staged;
 mod stopped;
 mod support;
 mod transfers;
+mod undo;

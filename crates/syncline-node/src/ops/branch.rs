@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
 use syncline_tree::refs::{self, Move};
+use syncline_tree::{DatasetRoot, Refs};
 
 use crate::replica::Replica;
-use crate::{Error, Result, reach, revision, work};
+use crate::work::{self, Updated};
+use crate::{Error, Result, reach, revision};
 
 /// Which sort of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,11 +93,25 @@ pub fn run(replica: &Replica, sort: Sort, action: &Action) -> Result<Report> {
 }
 
 fn set(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bool) -> Result<Move> {
+    work::recover(replica)?;
+    let planned = replica.refs()?;
+    let is_current = |refs: &Refs| sort == Sort::Branch && name == refs.head;
+    let change = || change(replica, sort, name, to, force, &planned);
+    match to.filter(|_| is_current(&planned)) {
+        // The files go with it.
+        Some(to) => {
+            let (before, after) = (replica.head_root(&planned)?, replica.root_of(&to)?);
+            Ok(work::transition(replica, &before, &after, false, change)?.0)
+        }
+        None => change(),
+    }
+}
+
+fn change(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bool, planned: &Refs) -> Result<Move> {
     let word = match sort {
         Sort::Branch => "branch",
         Sort::Tag => "tag",
     };
-    work::recover(replica)?;
     let outcome = refs::update(replica.store(), |refs| {
         let hlc = replica.stamp(refs, []);
         let names = if sort == Sort::Branch { &refs.branches } else { &refs.tags };
@@ -109,14 +125,19 @@ fn set(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bool)
         if from.is_none() && to.is_none() {
             return Ok(Err(Error::not_found(format!("{word} {name:?}"), format!("known: {:?}", names.keys()))));
         }
-        if sort == Sort::Branch && name == refs.head && (to.is_none() || refs.has_staged()) && from.is_some() {
+        let is_current = sort == Sort::Branch && name == refs.head;
+        if is_current && (to.is_none() || refs.has_staged()) {
             return Ok(Err(Error::conflict(
                 format!("changing branch {name:?}"),
-                "it is the current branch; check out another one first",
+                "it is the current branch, and cannot be removed, nor moved while changes are staged; check out another one first",
             )));
         }
+        if is_current && (refs.head != planned.head || refs.head_commit() != planned.head_commit()) {
+            let why = "it was moved or checked out meanwhile; run it again";
+            return Ok(Err(Error::conflict(format!("changing branch {name:?}"), why)));
+        }
         match sort {
-            Sort::Branch => refs.move_branch(name, to, hlc, "branch"),
+            Sort::Branch => refs.move_branch(name, to, hlc, MADE),
             Sort::Tag => refs.move_tag(name, to, hlc, "tag"),
         }
         let made = Move { name: format!("{word}/{name}"), from, to, hlc, why: word.to_owned() };
@@ -133,35 +154,70 @@ pub struct Undone {
     pub made: Move,
     /// What was taken back: `commit`, `merge`, …
     pub undid: String,
+    /// What happened to the files.
+    #[serde(default)]
+    pub files: Updated,
 }
 
-/// Moves the current branch back to where it was before its last move. The commits stay; a second `undo` moves it
-/// forward again.
+/// Moves that record what is there and leave the working directory alone.
+const RECORDS: [&str; 3] = ["commit", "import", "alter"];
+const UNDO: &str = "undo";
+/// What makes a branch.
+const MADE: &str = "branch";
+
+/// Moves the current branch back to where it was before its last move, and the files with it if that move changed them. The
+/// commits stay; a second `undo` moves it forward again.
 ///
 /// # Errors
-/// `not-found` when no move of the branch is remembered; `conflict` when changes are staged.
+/// `not-found` when no move of the branch is remembered; `conflict` when changes are staged, when files were edited that would
+/// change, or when somebody else moves the branch.
 pub fn undo(replica: &Replica) -> Result<Undone> {
     work::recover(replica)?;
-    let outcome = refs::update(replica.store(), |refs| {
-        let branch = refs.head.clone();
-        if refs.has_staged() {
-            let why = "changes are staged; commit them or drop them with `syncline checkout --force HEAD`";
-            return Ok(Err(Error::conflict(format!("undoing on branch {branch:?}"), why)));
-        }
-        let name = format!("branch/{branch}");
-        let Some(last) = refs.history.iter().rev().find(|m| m.name == name).cloned() else {
-            return Ok(Err(Error::not_found("a move to undo", format!("none is remembered for branch {branch:?}"))));
-        };
-        if last.to != refs.head_commit() {
-            let why = format!(
-                "the last move of branch {branch:?} is not remembered: `gc` gave up a version that it led from"
-            );
-            return Ok(Err(Error::not_found("a move to undo", why)));
-        }
-        let hlc = replica.stamp(refs, []);
-        refs.move_branch(&branch, last.from, hlc, "undo");
-        let made = Move { name, from: last.to, to: last.from, hlc, why: "undo".into() };
-        Ok(Ok(Undone { made, undid: last.why }))
-    });
-    outcome?
+    let refs = replica.refs()?;
+    let last = last_move(&refs)?.clone();
+    let made = || {
+        refs::update(replica.store(), |now| {
+            if now.head != refs.head || last_move(now).ok() != Some(&last) {
+                let why = "somebody else moved the branch or staged changes meanwhile; run it again";
+                return Ok(Err(Error::conflict(format!("undoing on branch {:?}", refs.head), why)));
+            }
+            let hlc = replica.stamp(now, []);
+            let branch = now.head.clone();
+            now.move_branch(&branch, last.from, hlc, UNDO);
+            Ok(Ok(Move { name: last.name.clone(), from: last.to, to: last.from, hlc, why: UNDO.into() }))
+        })?
+    };
+    // Undoing an undo does again what the move before all of them did.
+    let moves = refs.history.iter().rev().filter(|step| step.name == last.name);
+    let first = moves.map(|step| &*step.why).find(|why| *why != UNDO);
+    let (made, files) = if first.is_some_and(|why| RECORDS.contains(&why)) {
+        (made()?, Updated::default())
+    } else {
+        let root = |id: Option<Hash>| id.map_or_else(|| Ok(DatasetRoot::default()), |id| replica.root_of(&id));
+        work::transition(replica, &root(last.to)?, &root(last.from)?, false, made)?
+    };
+    Ok(Undone { made, undid: last.why, files })
+}
+
+/// The move that would be undone.
+fn last_move(refs: &Refs) -> Result<&Move> {
+    let branch = &refs.head;
+    if refs.has_staged() {
+        let why = "changes are staged; commit them or drop them with `syncline checkout --force HEAD`";
+        return Err(Error::conflict(format!("undoing on branch {branch:?}"), why));
+    }
+    let name = format!("branch/{branch}");
+    let Some(last) = refs.history.iter().rev().find(|step| step.name == name) else {
+        return Err(Error::not_found("a move to undo", format!("none is remembered for branch {branch:?}")));
+    };
+    if last.to != refs.head_commit() {
+        let why =
+            format!("the last move of branch {branch:?} is not remembered: `gc` gave up a version that it led from");
+        return Err(Error::not_found("a move to undo", why));
+    }
+    if last.from.is_none() && last.why == MADE {
+        // Without it the next commit would begin a history of its own.
+        return Err(Error::not_found("a move to undo", format!("branch {branch:?} was only just made")));
+    }
+    Ok(last)
 }

@@ -69,14 +69,17 @@ pub struct Report {
 /// The store's and the file system's.
 pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
     let started = replica.clock().monotonic();
-    work::recover(replica)?;
+    let is_busy = !work::recover_unless_busy(replica)?;
     let refs = replica.refs()?;
     let store = replica.store();
     let commit = refs.head_commit();
     let head = replica.head_root(&refs)?;
     let working = replica.working_root(&refs)?;
     let staged = change::between(replica, &head, &working)?;
-    let seen = work::compare(replica, &working, request.checksum, progress)?;
+    let mut seen = work::compare(replica, &working, request.checksum, progress)?;
+    if is_busy {
+        seen.warnings.push("another command is changing files here: what is listed may be half of that".to_owned());
+    }
     let merging = match &refs.merging {
         Some(merging) => Some((merging.name.clone(), Conflicts::load(store, &merging.conflicts)?.items.len())),
         None => None,

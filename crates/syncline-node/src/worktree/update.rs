@@ -36,8 +36,17 @@ pub(crate) enum Edited {
     Refuse,
     /// They stay as they are.
     Keep,
-    /// Every versioned file becomes what the version says.
+    /// Every versioned file becomes what the version says. What is not versioned is never dropped for it.
     Overwrite,
+    /// Those that last changed before this time (in nanoseconds since 1970) do; later ones stay as they are. For going on with
+    /// what was cut off: the word was given for the edits that there were then.
+    OverwriteOlder(i64),
+}
+
+impl Edited {
+    fn overwrites(self) -> bool {
+        matches!(self, Self::Overwrite | Self::OverwriteOlder(_))
+    }
 }
 
 /// What has to be done.
@@ -70,29 +79,29 @@ impl<'a> Plan<'a> {
     ) -> Result<Self> {
         let (remove, kept) = (Vec::new(), BTreeSet::new());
         let mut plan = Self { root, meta, store, from, to, edited, fresh: false, remove, put: 0, kept };
-        if plan.from.as_ref().map(Table::to_ref) == plan.to.as_ref().map(Table::to_ref) {
+        if plan.from.as_ref().map(Table::to_ref) == plan.to.as_ref().map(Table::to_ref) && !edited.overwrites() {
             return Ok(plan);
         }
         plan.fresh = plan.from.is_none() && list(root, "", None)?.is_some_and(|listed| listed.items.is_empty());
         let mut seen = Lookup::new(cache::Reader::open(meta).filter(|reader| plan.vouches(reader)))?;
-        let mut clobbered = Vec::new();
-        let mut count = 0_usize;
+        let (mut clobbered, mut count) = plan.look_at_edits()?;
         let mut groups = Groups::new(store, plan.from.as_ref(), plan.to.as_ref())?;
         while let Some(mut group) = groups.next()? {
             if root.is_partial() {
                 group = here(root, group)?;
             }
             let mut edited = BTreeSet::new();
-            if !plan.fresh && plan.edited != Edited::Overwrite {
-                let looked = group.iter().map(|d| Ok((d, seen.find(&d.path)?))).collect::<Result<Vec<_>>>()?;
-                let untouched = read::each(root, looked, |dirs, (difference, seen)| {
-                    plan.untouched(dirs, difference, seen.as_ref())
+            if !plan.fresh {
+                // What the old version has was looked at already where edits are dropped.
+                let looked = group.iter().filter(|d| !plan.edited.overwrites() || d.before.is_none());
+                let looked = looked.map(|d| Ok((d, seen.find(&d.path)?))).collect::<Result<Vec<_>>>()?;
+                let stays = read::each(root, looked, |dirs, (difference, seen)| {
+                    Ok(plan.stays(dirs, difference, seen.as_ref())?.then(|| difference.path.clone()))
                 })?;
-                let paths = group.iter().zip(untouched).filter(|(_, untouched)| !untouched);
-                edited = paths.map(|(difference, _)| difference.path.clone()).collect();
+                edited = stays.into_iter().flatten().collect();
             }
             for Difference { path, after, .. } in group {
-                if edited.contains(&path) {
+                if edited.contains(&path) || plan.kept.contains(&path) {
                     continue;
                 }
                 match after {
@@ -101,26 +110,89 @@ impl<'a> Plan<'a> {
                 }
             }
             count += edited.len();
-            if plan.edited == Edited::Keep {
+            if matches!(plan.edited, Edited::Keep | Edited::OverwriteOlder(_)) {
                 plan.kept.append(&mut edited);
             } else {
                 clobbered.extend(edited.into_iter().take(SHOWN - clobbered.len()));
             }
         }
-        if plan.edited == Edited::Refuse && count > 0 {
-            let why = format!(
-                "{count} files were edited here and would be overwritten: {}{}; commit them, move them away, or add --force",
-                clobbered.join(", "),
-                if count > clobbered.len() { ", …" } else { "" }
-            );
+        let (what, advice) = match plan.edited {
+            Edited::Refuse => {
+                ("files were edited here and would be overwritten", "commit them, move them away, or add --force")
+            }
+            Edited::Overwrite => ("paths have something in their way that is not versioned", "move it away"),
+            Edited::Keep | Edited::OverwriteOlder(_) => return Ok(plan),
+        };
+        if count > 0 {
+            let more = if count > clobbered.len() { ", …" } else { "" };
+            let why = format!("{count} {what}: {}{more}; {advice}", clobbered.join(", "));
             return Err(Error::conflict("changing files of the working directory", why));
         }
         Ok(plan)
     }
 
+    /// Where edits are dropped: looks at every path of the old version that was edited, for what has to stay nevertheless.
+    /// Notes those, or names the first of them and says how many there are.
+    fn look_at_edits(&mut self) -> Result<(Vec<String>, usize)> {
+        let (mut named, mut count) = (Vec::new(), 0);
+        let Some(from) = self.from.clone().filter(|_| self.edited.overwrites()) else { return Ok((named, count)) };
+        let mut compare = Compare::new(self.root, cache::Reader::open(self.meta), Some(&from), false)?;
+        loop {
+            let steps = compare.by_ref().take(GROUP_FILES).collect::<Result<Vec<Step>>>()?;
+            if steps.is_empty() {
+                break;
+            }
+            let paths = steps.into_iter().filter_map(|step| match step {
+                Step::Suspect(Found { path, .. }, _) | Step::Gone(path) => Some(path),
+                Step::Same(_) | Step::New(_) | Step::Elsewhere(_) => None,
+            });
+            let (from, to, plan) = (self.from.as_ref(), self.to.as_ref(), &*self);
+            let entry = |table: Option<&Table>, path: &str| -> Result<Option<Entry>> {
+                Ok(table.map(|table| files::get(table, path)).transpose()?.flatten())
+            };
+            let stay = read::each(self.root, paths.collect(), |dirs, path: String| {
+                let (before, after) = (entry(from, &path)?, entry(to, &path)?);
+                let difference = Difference { path, before, after };
+                Ok(plan.stays(dirs, &difference, None)?.then_some(difference.path))
+            })?;
+            let mut stay: BTreeSet<String> = stay.into_iter().flatten().collect();
+            count += stay.len();
+            match self.edited {
+                Edited::OverwriteOlder(_) => self.kept.append(&mut stay),
+                _ => named.extend(stay.into_iter().take(SHOWN - named.len())),
+            }
+        }
+        Ok((named, count))
+    }
+
+    /// Whether what is at a path must not be replaced, by what is to become of edits.
+    fn stays(&self, dirs: &mut Dirs<'_>, difference: &Difference, seen: Option<&Seen>) -> Result<bool> {
+        match self.edited {
+            Edited::Refuse | Edited::Keep => Ok(!self.untouched(dirs, difference, seen)?),
+            Edited::Overwrite => Ok(!self.gives_way(dirs, difference)?),
+            Edited::OverwriteOlder(time) => {
+                let is_newer = dirs.stat(&difference.path)?.flatten().is_some_and(|stat| stat.changed() >= time);
+                Ok((is_newer || !self.gives_way(dirs, difference)?) && !self.untouched(dirs, difference, seen)?)
+            }
+        }
+    }
+
+    /// Whether nothing unversioned goes with what is at a path, or above it, when the new version's entry takes the place.
+    fn gives_way(&self, dirs: &mut Dirs<'_>, Difference { path, after, .. }: &Difference) -> Result<bool> {
+        let Some(after) = after else { return Ok(true) };
+        match dirs.stat(path)? {
+            None => self.reachable(dirs, path),
+            Some(None) => Ok(false),
+            Some(Some(stat)) if stat.kind == FileKind::Folder && after.kind != FileKind::Folder => {
+                self.holds_only_versioned(path)
+            }
+            Some(Some(_)) => Ok(true),
+        }
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.put == 0 && self.edited != Edited::Overwrite
+        self.remove.is_empty() && self.put == 0 && !self.edited.overwrites()
     }
 
     fn vouches(&self, reader: &cache::Reader) -> bool {
@@ -142,7 +214,7 @@ impl<'a> Plan<'a> {
         if before.is_some() && seen.is_some_and(|seen| seen.proves(&stat)) {
             return Ok(true);
         }
-        if let (Edited::Keep, None, Some(after)) = (self.edited, before, after)
+        if let (Edited::Keep | Edited::OverwriteOlder(_), None, Some(after)) = (self.edited, before, after)
             && read::is_begun(self.root, dirs, after)?
         {
             return Ok(true);
@@ -213,7 +285,7 @@ impl<'a> Plan<'a> {
             done.removed += removed.into_iter().filter(|removed| *removed).count() as u64;
         }
         self.write(&writer, &mut done)?;
-        if self.edited == Edited::Overwrite {
+        if self.edited.overwrites() {
             self.restore(&writer, &mut done)?;
         }
         if done != Updated::default() {
@@ -279,7 +351,7 @@ impl<'a> Plan<'a> {
                 Step::Suspect(Found { path, .. }, _) | Step::Gone(path) => Some(path),
                 Step::Same(_) | Step::New(_) | Step::Elsewhere(_) => None,
             });
-            let paths: Vec<String> = paths.collect();
+            let paths: Vec<String> = paths.filter(|path| !self.kept.contains(path)).collect();
             if self.root.is_partial() {
                 let entries = paths.iter().map(|path| files::get(to, path)).collect::<Result<Vec<_>, _>>()?;
                 self.root.bring(&contents(entries.iter().flatten()))?;
