@@ -101,7 +101,6 @@ fn the_modes_of_import() {
 fn standard_input_is_a_source() {
     let dir = Dir::new();
     let replica = dir.replica("a");
-    replica.import(&dir, THREE);
     let file = dir.write("rows.ndjson", "{\"id\":1,\"name\":\"x\"}\n{\"id\":2,\"name\":null}\n");
     let mut command = replica.command(["import", "-", "--format", "ndjson", "--table", "t", "--key", "id", "-m", "x"]);
     command.stdin(std::fs::File::open(file).expect("the file"));

@@ -3,8 +3,8 @@
 //! Owns no state. Not here: the sessions (`syncline-sync`), the verbs that start one (`crate::ops::transfer`).
 
 use bytes::Bytes;
+use syncline_base::Hash;
 use syncline_base::hash::IdSet;
-use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_sync::wire::Left;
 use syncline_sync::{Error as SyncError, Local, Part, RefMove};
@@ -56,8 +56,8 @@ impl Local for Replica {
         keep_past(self, past).map_err(to_sync)
     }
 
-    fn keep_whole(&self, whole: &[Hash]) -> syncline_sync::Result<()> {
-        refs::update(self.store(), |refs| Ok(note_whole(self.store(), refs, whole))).map_err(to_sync)?.map_err(to_sync)
+    fn keep_whole(&self, came: &[Hash]) -> syncline_sync::Result<()> {
+        refs::update(self.store(), |refs| Ok(note_whole(self.store(), refs, came))).map_err(to_sync)?.map_err(to_sync)
     }
 
     fn shallow(&self) -> syncline_sync::Result<Vec<Hash>> {
@@ -72,8 +72,8 @@ impl Local for Replica {
         .map_err(to_sync)
     }
 
-    fn move_ref(&self, request: &RefMove) -> syncline_sync::Result<()> {
-        match try_move(self, request).map_err(to_sync)? {
+    fn move_ref(&self, request: &RefMove, came: &[Hash]) -> syncline_sync::Result<()> {
+        match try_move(self, request, came).map_err(to_sync)? {
             Outcome::Done => Ok(()),
             Outcome::Elsewhere(theirs) => {
                 Err(SyncError::Moved { name: request.name.clone(), expected: request.expected, theirs })
@@ -81,9 +81,15 @@ impl Local for Replica {
         }
     }
 
-    fn make_tags(&self, tags: &[(String, Hash)]) -> syncline_sync::Result<Vec<Left>> {
+    fn make_tags(&self, tags: &[(String, Hash)], came: &[Hash]) -> syncline_sync::Result<Vec<Left>> {
         let named = || tags.iter().filter_map(|(full, id)| Some((full.strip_prefix(TAGS)?, *id)));
-        let taken = refs::update(self.store(), |refs| Ok(tags::take(self.store(), refs, named())));
+        let taken = refs::update(self.store(), |refs| {
+            // All of them or, on any error, none.
+            let mut after = refs.clone();
+            let taken =
+                note_whole(self.store(), &mut after, came).and_then(|()| tags::take(self.store(), &mut after, named()));
+            Ok(taken.inspect(|_| *refs = after))
+        });
         let left = taken.map_err(to_sync)?.map_err(to_sync)?.left;
         Ok(left.into_iter().map(|(name, at)| (format!("{TAGS}{name}"), at)).collect())
     }
@@ -134,11 +140,15 @@ fn note_past(store: &Store, refs: &mut Refs, past: &[(Hash, Commit, Bytes)], abs
     Ok(())
 }
 
-/// Takes the marks off these commits and leaves them on what is before them.
-fn note_whole(store: &Store, refs: &mut Refs, whole: &[Hash]) -> Result<()> {
+/// Takes the marks off these commits, where there are any, and leaves them on what is before them.
+fn note_whole(store: &Store, refs: &mut Refs, came: &[Hash]) -> Result<()> {
+    if refs.dropped.is_empty() {
+        return Ok(());
+    }
     let given_up = reach::given_up(store, refs)?;
+    let whole: IdSet = came.iter().filter(|id| given_up.contains(*id)).copied().collect();
     let mut before = IdSet::default();
-    for id in whole {
+    for id in &whole {
         before.extend(Commit::load(store, id)?.parents.into_iter().filter(|id| given_up.contains(id)));
     }
     refs.dropped.extend(before);
@@ -153,7 +163,7 @@ enum Outcome {
     Elsewhere(Option<Hash>),
 }
 
-fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
+fn try_move(replica: &Replica, request: &RefMove, came: &[Hash]) -> Result<Outcome> {
     let (name, is_branch) = match (request.name.strip_prefix(BRANCHES), request.name.strip_prefix(TAGS)) {
         (Some(name), _) => (name, true),
         (_, Some(name)) => (name, false),
@@ -174,8 +184,11 @@ fn try_move(replica: &Replica, request: &RefMove) -> Result<Outcome> {
             if found != request.expected {
                 return Ok(Ok(Outcome::Elsewhere(found)));
             }
-            // `gc` may have been told to give it up since it was looked at.
-            if let Err(error) = check_is_kept(replica, refs, request) {
+            // Another session may have marked what came with this one: no name led to it yet. And `gc` may have been told to
+            // give the target up since it was looked at.
+            if let Err(error) =
+                note_whole(replica.store(), refs, came).and_then(|()| check_is_kept(replica, refs, request))
+            {
                 return Ok(Err(error));
             }
             // What is staged was made on the version that the branch is at: committed on another one it would undo that.
@@ -240,12 +253,7 @@ fn check(
         }
     }
     if is_branch && request.target.is_some() {
-        match change::guard_between(replica, &before, &after, request.allow_mass_delete) {
-            Ok(()) => {}
-            // A partial replica cannot compare trees that it does not hold.
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        change::guard_between(replica, &before, &after, request.allow_mass_delete)?;
     }
     Ok((before, after))
 }

@@ -58,8 +58,7 @@ fn resolve_name(replica: &Replica, refs: &Refs, name: &str) -> Result<Hash> {
         return Ok(*commit);
     }
     if let Ok(id) = name.parse::<Hash>() {
-        Commit::load(replica.store(), &id)?;
-        return Ok(id);
+        return by_hash(replica, refs, id);
     }
     if name.len() >= 8 && name.chars().all(|c| c.is_ascii_hexdigit()) {
         return by_prefix(replica, refs, &name.to_ascii_lowercase());
@@ -68,12 +67,33 @@ fn resolve_name(replica: &Replica, refs: &Refs, name: &str) -> Result<Hash> {
     Err(Error::not_found(format!("version {name:?}"), format!("known branches and tags: {known:?}")))
 }
 
+/// Remembered moves may name commits that garbage collection has taken since.
+fn starts(replica: &Replica, refs: &Refs) -> Vec<Hash> {
+    refs.commits().filter(|id| replica.store().contains(id).unwrap_or(false)).collect()
+}
+
+/// The record of a commit may be here when its data is not: only what a name leads to is kept.
+fn by_hash(replica: &Replica, refs: &Refs, id: Hash) -> Result<Hash> {
+    let generation = Commit::load(replica.store(), &id)?.generation;
+    for step in Log::of_what_is_here(replica.store(), starts(replica, refs)) {
+        let (found, commit) = step?;
+        if found == id {
+            return Ok(id);
+        }
+        // The newest come first.
+        if commit.generation < generation {
+            break;
+        }
+    }
+    let why = "its record is here, but no branch, tag or remembered move leads to it, so its data may be gone; name it in a \
+               replica that still has it, and bring it from there";
+    Err(Error::not_found(format!("version {}", id.short()), why))
+}
+
 fn by_prefix(replica: &Replica, refs: &Refs, prefix: &str) -> Result<Hash> {
     let mut found = Vec::new();
-    // Remembered moves may name commits that garbage collection has taken since.
-    let starts: Vec<Hash> = refs.commits().filter(|id| replica.store().contains(id).unwrap_or(false)).collect();
     // A shallow clone does not have all of its history.
-    for step in Log::of_what_is_here(replica.store(), starts) {
+    for step in Log::of_what_is_here(replica.store(), starts(replica, refs)) {
         let (id, _) = step?;
         if id.to_string().starts_with(prefix) {
             found.push(id);

@@ -354,11 +354,16 @@ fn what_gc_was_told_to_give_up_is_no_damage_and_hinders_no_later_gc() {
     assert!(verify::run(&place.replica, &deep, &Silent).expect("it can be read").sound);
     // A name that came in another way is called what it is, by every gc and verify from then on.
     let lost = revision(&place, "HEAD~3");
-    syncline_tree::refs::update(place.replica.store(), |refs| {
-        refs.tags.insert("old".into(), lost);
-        Ok(())
-    })
-    .expect("nobody else is at work");
+    let mut dropped = std::collections::BTreeSet::new();
+    for name in ["old"].iter().map(Some).chain([None]) {
+        // No name may be given to it: so the marks are away while it is.
+        syncline_tree::refs::update(place.replica.store(), |refs| {
+            std::mem::swap(&mut refs.dropped, &mut dropped);
+            refs.tags.extend(name.map(|name| ((*name).to_owned(), lost)));
+            Ok(())
+        })
+        .expect("nobody else is at work");
+    }
     for last in [None, Some(1), None, Some(2)] {
         let seen = verify::run(&place.replica, &deep, &Silent).expect("it can be read");
         assert!(!seen.sound && seen.damage.is_empty(), "{seen:?}");

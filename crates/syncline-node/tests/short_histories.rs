@@ -5,7 +5,7 @@ use syncline_node::ops::{branch, checkout, commit, gc, rollback, transfer, verif
 use syncline_node::progress::Silent;
 use syncline_node::sync::{Local, RefMove};
 use syncline_node::{Replica, loopback, reach, revision};
-use syncline_tree::Commit;
+use syncline_tree::{Commit, refs};
 
 use crate::support::Place;
 
@@ -185,7 +185,7 @@ fn a_collection_before_the_ref_moves_keeps_the_marks_of_a_push() {
     let target = short.replica.refs().expect("they can be read").head_commit();
     let name = "branches/main".to_owned();
     let step = RefMove { name, expected: old, target, force: false, allow_mass_delete: false, only_new: false };
-    hub.replica.move_ref(&step).expect("all of it is there");
+    hub.replica.move_ref(&step, &[]).expect("all of it is there");
     assert!(!is_whole(&hub, "HEAD~3") && is_whole(&hub, "HEAD~4"));
     sound(&hub.reopen());
     let copy = Place::new();
@@ -262,4 +262,89 @@ fn a_shallow_clone_of_a_shallow_clone_pulls_what_stands_on_records() {
     let refs = copy.refs().expect("they can be read");
     assert_eq!((refs.branches.get("side").copied(), refs.dropped.len(), refs.shallow.len()), (tip, 1, 2));
     sound(&copy);
+}
+
+/// A hub with only branch `dev`, and a place that has given up what `HEAD~2` there holds.
+fn with_old_version_given_up() -> (Place, Place) {
+    let (hub, place) = (Place::bare(), Place::bare());
+    let rows = |salt: &str| (0..4_000).fold("id,a\n".to_owned(), |text, id| text + &format!("{id},{salt} {id}\n"));
+    for salt in ["a", "b", "c"] {
+        hub.upsert(&rows(salt), salt);
+    }
+    start_branch(&hub, "dev", "HEAD");
+    branch::run(&hub.replica, branch::Sort::Branch, &branch::Action::Delete { name: "main".into() }).expect("free");
+    pull(&place, &hub).expect("dev comes");
+    give_up(&place);
+    (hub, place)
+}
+
+#[test]
+fn a_first_pull_does_not_take_what_was_given_up_here() {
+    let (hub, place) = with_old_version_given_up();
+    let create = branch::Action::Create { name: "main".into(), at: Some("HEAD~2".into()), force: false };
+    branch::run(&hub.replica, branch::Sort::Branch, &create).expect("the version is there");
+    let refused = pull(&place, &hub).expect_err("its data is gone here");
+    assert_eq!(refused.kind(), Kind::NotFound);
+    assert_eq!(place.replica.refs().expect("refs").head_commit(), None);
+    sound(&place.replica);
+}
+
+#[test]
+fn a_checkout_does_not_stage_what_was_given_up() {
+    let (_, place) = with_old_version_given_up();
+    let request = |name: &str| checkout::Request { name: name.into(), force: false };
+    checkout::run(&place.replica, &request("dev")).expect("it is whole");
+    let refused = checkout::run(&place.replica, &request("HEAD~2")).expect_err("its data is gone");
+    assert_eq!(refused.kind(), Kind::NotFound);
+    assert!(!place.replica.refs().expect("refs").has_staged());
+}
+
+#[test]
+fn a_hash_that_nothing_leads_to_is_not_named() {
+    let place = Place::bare();
+    place.upsert("id,a\n1,x\n", "first");
+    start_branch(&place, "side", "HEAD");
+    let lost = place.upsert("id,a\n2,x\n", "second");
+    let back = checkout::Request { name: "main".into(), force: false };
+    checkout::run(&place.replica, &back).expect("nothing is staged");
+    let named = branch::Action::Create { name: "again".into(), at: Some(lost.to_string()), force: false };
+    branch::run(&place.replica, branch::Sort::Branch, &named).expect("a branch leads to it");
+    for name in ["side", "again"] {
+        let delete = branch::Action::Delete { name: name.into() };
+        branch::run(&place.replica, branch::Sort::Branch, &delete).expect("another one is checked out");
+    }
+    refs::update(place.replica.store(), |refs| {
+        refs.history.clear();
+        Ok(())
+    })
+    .expect("nobody else is at work");
+    let refused = branch::run(&place.replica, branch::Sort::Branch, &named).expect_err("its data may be gone");
+    assert_eq!(refused.kind(), Kind::NotFound);
+}
+
+#[test]
+fn what_came_whole_is_not_left_marked_by_another_session() {
+    let place = Place::bare();
+    let commits = ["a", "b", "c"].map(|salt| place.upsert(&format!("id,a\n1,{salt}\n"), salt));
+    // Another session has marked the middle one after this one had begun, while no name led to it.
+    refs::update(place.replica.store(), |refs| {
+        let hlc = place.replica.stamp(refs, []);
+        refs.move_branch("main", Some(commits[0]), hlc, "branch");
+        refs.dropped.insert(commits[1]);
+        refs.held.insert(commits[0]);
+        Ok(())
+    })
+    .expect("nobody else is at work");
+    let step = RefMove {
+        name: "branches/main".into(),
+        expected: Some(commits[0]),
+        target: Some(commits[2]),
+        force: false,
+        allow_mass_delete: false,
+        only_new: false,
+    };
+    place.replica.move_ref(&step, &commits).expect("everything came");
+    let refs = place.replica.refs().expect("refs");
+    assert_eq!(refs.head_commit(), Some(commits[2]));
+    assert!(reach::given_up(place.replica.store(), &refs).expect("they can be read").is_empty());
 }

@@ -2,7 +2,7 @@
 
 use syncline_base::Kind;
 use syncline_node::import::Mode;
-use syncline_node::ops::{branch, commit, gc};
+use syncline_node::ops::{alter, branch, commit, gc};
 use syncline_node::progress::{Progress, Silent, Unit};
 
 use crate::support::Place;
@@ -50,4 +50,25 @@ fn undo_does_not_jump_over_moves_that_gc_has_forgotten() {
     let told = branch::undo(&place.replica).expect_err("the version before is gone");
     assert_eq!(told.kind(), Kind::NotFound);
     assert_eq!(place.root(), tip);
+}
+
+#[test]
+fn what_is_staged_passes_the_guard_with_the_import_that_commits_it() {
+    let place = Place::new();
+    let ids = |from: u32, to: u32| (from..to).fold("id,name\n".to_owned(), |text, id| text + &format!("{id},x\n"));
+    place.upsert(&ids(0, 100), "all");
+    place.import(&ids(0, 45), Mode::Delete, None).expect("45 of 100 may go");
+    place.import(&ids(45, 72), Mode::Delete, None).expect("27 of 55 may go");
+    let refused = place.import("id,name\n99,y\n", Mode::Upsert, Some("one more")).expect_err("72 of 100 would go");
+    assert_eq!(refused.kind(), Kind::Denied);
+    assert!(refused.to_string().contains("72 of 100"), "{refused}");
+    let add = alter::Request {
+        table: "t".into(),
+        add: vec![("c".into(), "int64".into())],
+        message: Some("a column".into()),
+        ..alter::Request::default()
+    };
+    assert_eq!(alter::run(&place.replica, &add).expect_err("72 of 100 would go").kind(), Kind::Denied);
+    let staged = alter::Request { message: None, ..add };
+    alter::run(&place.replica, &staged).expect("nothing is committed");
 }

@@ -127,9 +127,9 @@ fn what_was_given_up_does_not_come_back_with_a_name() {
         allow_mass_delete: true,
         only_new: false,
     };
-    let refused = a.replica.move_ref(&push).expect_err("it would lead to nothing");
+    let refused = a.replica.move_ref(&push, &[]).expect_err("it would lead to nothing");
     assert!(refused.to_string().contains("given up"), "{refused}");
-    let left = a.replica.make_tags(&[("tags/old".into(), old)]).expect("the names can be read");
+    let left = a.replica.make_tags(&[("tags/old".into(), old)], &[]).expect("the names can be read");
     assert_eq!(left, [("tags/old".to_owned(), None)]);
     let left = pull(&a, &hub).expect("there is nothing new").tags.left;
     assert_eq!(left.iter().map(|tag| (tag.name.as_str(), tag.commit)).collect::<Vec<_>>(), [("old", old)]);

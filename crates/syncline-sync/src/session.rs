@@ -88,12 +88,12 @@ pub trait Local: Send + Sync {
         Err(Error::Invalid(why))
     }
 
-    /// Notes that these commits of [`Self::given_up`] have come once more, complete. They are durable.
+    /// Notes that these commits have come complete: those of them that are given up are so no more. They are durable.
     ///
     /// # Errors
-    /// Whatever keeps it from writing; `invalid` where nothing can be given up.
-    fn keep_whole(&self, whole: &[Hash]) -> Result<()> {
-        Err(Error::Invalid(format!("{} versions came once more, and none was given up here", whole.len())))
+    /// Whatever keeps it from writing.
+    fn keep_whole(&self, _came: &[Hash]) -> Result<()> {
+        Ok(())
     }
 
     /// Commits that came without all of their parents, as [`Self::keep_shallow`] was told.
@@ -108,19 +108,20 @@ pub trait Local: Send + Sync {
     /// Whatever keeps it from writing.
     fn keep_shallow(&self, shallow: &[Hash]) -> Result<()>;
 
-    /// Moves a ref.
+    /// Moves a ref. Of the commits that `came` whole in this session none stays given up, in the same step: another session
+    /// may have marked them before a name led to them.
     ///
     /// # Errors
     /// [`Error::Moved`] when it is not at `expected`; whatever keeps it from writing.
-    fn move_ref(&self, request: &RefMove) -> Result<()>;
+    fn move_ref(&self, request: &RefMove, came: &[Hash]) -> Result<()>;
 
-    /// Makes tags, by their full names, all in one step that is durable when it returns. The session has made sure of their
+    /// Makes tags, by their full names, all in one step that is durable when it returns, as is what it says about what `came`. The session has made sure of their
     /// targets as for [`Self::move_ref`]. One that is there, elsewhere, stays where it is, and one whose target's data is
     /// given up here is not made: those are returned.
     ///
     /// # Errors
     /// Whatever keeps it from writing; then none is made.
-    fn make_tags(&self, tags: &[(String, Hash)]) -> Result<Vec<Left>>;
+    fn make_tags(&self, tags: &[(String, Hash)], came: &[Hash]) -> Result<Vec<Left>>;
 }
 
 /// The part of a dataset that a replica holds.

@@ -132,7 +132,7 @@ impl Local for World {
         Ok(())
     }
 
-    fn move_ref(&self, request: &RefMove) -> Result<()> {
+    fn move_ref(&self, request: &RefMove, _: &[Hash]) -> Result<()> {
         let mut refs = self.refs.lock().unwrap();
         let theirs = refs.get(&request.name).copied();
         if theirs != request.expected {
@@ -145,7 +145,7 @@ impl Local for World {
         Ok(())
     }
 
-    fn make_tags(&self, tags: &[(String, Hash)]) -> Result<Vec<Left>> {
+    fn make_tags(&self, tags: &[(String, Hash)], _: &[Hash]) -> Result<Vec<Left>> {
         let mut refs = self.refs.lock().unwrap();
         let mut left = Vec::new();
         for (name, id) in tags {

@@ -14,7 +14,7 @@ use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::{HeadVersion, Store};
 
 use crate::record::{self, Record};
-use crate::{Error, Result};
+use crate::{Commit, Error, GivenUp, Result};
 
 /// How many moves the document remembers. Older ones are dropped, so that a commit costs the same whatever the age.
 pub const HISTORY_MAX: usize = 200;
@@ -234,8 +234,11 @@ impl Refs {
 /// A swap that took effect while its reply was lost looks like somebody else's once others have gone on from it: when the history
 /// has the very moves that were tried, they were made.
 ///
+/// No name comes to lead to data that garbage collection has given up; one that leads there already may stay.
+///
 /// # Errors
-/// What `change` returns; the store's; `unavailable` when others were faster 64 times in a row.
+/// What `change` returns; the store's; `not-found` when a name would lead to what was given up; `unavailable` when others were
+/// faster 64 times in a row.
 pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) -> Result<T> {
     let mut tried: Option<(Vec<Move>, T)> = None;
     for _ in 0..SWAP_TRIES {
@@ -251,6 +254,7 @@ pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) 
         if after == before {
             return Ok(result);
         }
+        check_named(store, &before, &after)?;
         store.flush()?;
         match store.swap_head(&version, &record::encode(&after)) {
             Ok(_) => return Ok(result),
@@ -285,6 +289,30 @@ pub fn lost(store: &Store) -> Result<Option<HeadVersion>> {
 pub fn restore(store: &Store, lost: &HeadVersion, refs: &Refs) -> Result<()> {
     store.flush()?;
     store.swap_head(lost, &record::encode(refs))?;
+    Ok(())
+}
+
+/// Refuses names that newly lead to what was given up: whoever follows them would find nothing.
+fn check_named(store: &Store, before: &Refs, after: &Refs) -> Result<()> {
+    if after.dropped.is_empty() {
+        return Ok(());
+    }
+    let named: BTreeSet<Hash> = before.branches.values().chain(before.tags.values()).copied().collect();
+    let names = after.branches.iter().chain(&after.tags);
+    let mut given_up = None;
+    for (name, id) in names.filter(|(_, id)| !named.contains(*id)) {
+        let given_up = match &mut given_up {
+            Some(known) => known,
+            none => none.insert(GivenUp::new(store, after)?),
+        };
+        if given_up.contains(id, Commit::load(store, id)?.generation)? {
+            return Err(Error::NotFound(format!(
+                "naming {} {name:?}: `gc` was told to give up the data of that version; clone a replica that still has it, and \
+                 do it there",
+                id.short()
+            )));
+        }
+    }
     Ok(())
 }
 

@@ -188,6 +188,30 @@ impl Table {
         Ok(Self { shared: Arc::new(Shared::open(store, &schema)?), root, rows, height })
     }
 
+    /// Checks what a ref says about the tree's root: its height and its number of rows. Reads one object.
+    ///
+    /// # Errors
+    /// `corrupt` when the root has another height or another number of rows; the store's.
+    pub fn check_root(&self) -> Result<()> {
+        if self.height == 0 {
+            return Ok(());
+        }
+        let bytes = self.shared.store.get(&self.root)?;
+        let (height, rows) = if self.height == 1 {
+            (1, Leaf::parse(bytes)?.rows() as u64)
+        } else {
+            let node = Node::parse(bytes)?;
+            (node.level() + 1, node.total_rows())
+        };
+        if (height, rows) == (self.height, self.rows) {
+            return Ok(());
+        }
+        let (root, want, tall) = (self.root.short(), self.rows, self.height);
+        Err(Error::corrupt(format!(
+            "a root {root} of {rows} rows in {height} levels is named as {want} rows in {tall}"
+        )))
+    }
+
     /// What names this table.
     #[must_use]
     pub fn to_ref(&self) -> TableRef {

@@ -11,7 +11,7 @@ use syncline_tree::{Table, TreeName};
 use super::import::{Publication, publish};
 use crate::import::parse_type;
 use crate::replica::Replica;
-use crate::{Error, Result};
+use crate::{Error, Result, work};
 
 /// What `alter` is asked for. Renames come first, then types, then new columns, then those that go.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -74,13 +74,14 @@ pub struct Report {
 /// # Errors
 /// `not-found` when the table or a column does not exist; `invalid` for an unknown type, a name that is taken, a type
 /// that does not hold what is there, or a column of the key that would go; `conflict` when somebody else changed the
-/// dataset meanwhile.
+/// dataset meanwhile; `denied` when what is staged would delete most of a tree: `commit` that first.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
     if request.rename.is_empty() && request.widen.is_empty() && request.add.is_empty() && request.drop.is_empty() {
         let why = "nothing is asked for; add, drop, rename or widen a column";
         return Err(Error::invalid(format!("altering table {:?}", request.table), why));
     }
+    work::recover(replica)?;
     let refs = replica.refs()?;
     if refs.merging.is_some() {
         return Err(Error::conflict(
@@ -102,6 +103,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         table: &request.table,
         author: request.author.as_deref(),
         message: request.message.as_deref(),
+        allow_mass_delete: false,
         verb: "alter",
     };
     let (commit, root) = publish(replica, &what, &refs, &before, after)?;

@@ -6,7 +6,7 @@ use syncline_tree::refs;
 
 use crate::replica::Replica;
 use crate::work::{self, Updated};
-use crate::{Error, Result, revision};
+use crate::{Error, Result, reach, revision};
 
 /// What `checkout` is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         let why = "changes are staged and would be lost; commit them first or add --force";
         return Err(Error::conflict(format!("checking out {:?}", request.name), why));
     }
+    // What is staged is committed without a look at tables that one side does not have.
+    reach::check_whole(replica.store(), &before, &commit, || format!("the data of {:?} to check out", request.name))?;
     let from = replica.working_root(&before)?;
     let after = replica.root_of(&commit)?;
     let is_branch = before.branches.contains_key(&request.name);

@@ -172,6 +172,7 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
         table: &request.table,
         author: request.author.as_deref(),
         message: request.message.as_deref(),
+        allow_mass_delete: request.allow_mass_delete,
         verb: "import",
     };
     progress::go_on(&**progress, "importing")?;
@@ -330,6 +331,8 @@ pub(super) struct Publication<'a> {
     pub(super) author: Option<&'a str>,
     /// Why; without it the root is staged.
     pub(super) message: Option<&'a str>,
+    /// Whether what is committed may delete most of a tree.
+    pub(super) allow_mass_delete: bool,
     /// The verb, for messages and for the history of the branch.
     pub(super) verb: &'static str,
 }
@@ -364,6 +367,10 @@ pub(super) fn publish(
     {
         // Nothing changed: what is run twice makes one version.
         return Ok((Some(commit), after.hash()));
+    }
+    if refs.staged.is_some() {
+        // What was staged before goes with it, and was compared only with what was staged before that.
+        change::guard_between(replica, &replica.head_root(refs)?, &after, what.allow_mass_delete)?;
     }
     let new = NewCommit {
         parents: refs.head_commit().into_iter().collect(),

@@ -261,7 +261,8 @@ fn start_clone(request: &CloneRequest, env: Env) -> Result<(Replica, bool)> {
             // It was cut off before its refs moved, or since then before its files were in place.
             let nothing_else = refs.history.iter().all(|step| step.why == CLONE);
             let unfinished = refs.branches.is_empty() || (nothing_else && work::is_unfinished(&replica));
-            if ours && unfinished { Ok((replica, false)) } else { Err(error) }
+            // What is staged was made on the version that is there, and would take back what comes.
+            if ours && unfinished && !refs.has_staged() { Ok((replica, false)) } else { Err(error) }
         }
         made => Ok((made?, true)),
     }
@@ -421,19 +422,24 @@ impl<'a> Exchange<'a> {
     fn take_names(&self, theirs: &[(String, Hash)]) -> Result<(String, String, Taken)> {
         let store = self.replica.store();
         refs::update(store, |refs| {
-            let name = remember(refs, &self.request.url, theirs);
-            let hlc = self.replica.stamp(refs, []);
+            // All of them or, on any error, none.
+            let mut after = refs.clone();
+            let name = remember(&mut after, &self.request.url, theirs);
+            let hlc = self.replica.stamp(&after, []);
             for (full, id) in theirs {
                 // A branch that is only there: have it here, too. What `gc` gave up here does not come back with a name.
                 if let Some(branch) = full.strip_prefix(BRANCHES)
-                    && !refs.branches.contains_key(branch)
-                    && branch != refs.head
-                    && !reach::is_given_up(store, refs, id).unwrap_or(false)
+                    && !after.branches.contains_key(branch)
+                    && branch != after.head
+                    && !reach::is_given_up(store, &after, id).unwrap_or(false)
                 {
-                    refs.move_branch(branch, Some(*id), hlc, "pull");
+                    after.move_branch(branch, Some(*id), hlc, "pull");
                 }
             }
-            Ok(tags::take(store, refs, tags_of(theirs)).map(|taken| (name, refs.head.clone(), taken)))
+            Ok(tags::take(store, &mut after, tags_of(theirs)).map(|taken| {
+                *refs = after;
+                (name, refs.head.clone(), taken)
+            }))
         })?
     }
 

@@ -76,8 +76,8 @@ pub struct Receiver<'a> {
     redone: Option<u64>,
     /// Commits whose data was given up here: nothing can be made from them.
     gone: GivenUp,
-    /// Such commits that have come whole.
-    whole: Vec<Hash>,
+    /// Commits that came whole in this session: another one may mark them as given up before a name leads to them.
+    came: Vec<Hash>,
     steps: u64,
     unflushed: usize,
     objects: u64,
@@ -178,7 +178,7 @@ impl<'a> Receiver<'a> {
             redo: None,
             redone: None,
             gone: local.given_up()?,
-            whole: Vec::new(),
+            came: Vec::new(),
             steps: 0,
             unflushed: 0,
             objects: 0,

@@ -68,12 +68,12 @@ impl Local for Replica {
         panic!("nothing is shallow here: {shallow:?}")
     }
 
-    fn move_ref(&self, request: &RefMove) -> Result<()> {
+    fn move_ref(&self, request: &RefMove, _: &[Hash]) -> Result<()> {
         *self.main.lock().unwrap() = request.target;
         Ok(())
     }
 
-    fn make_tags(&self, tags: &[(String, Hash)]) -> Result<Vec<Left>> {
+    fn make_tags(&self, tags: &[(String, Hash)], _: &[Hash]) -> Result<Vec<Left>> {
         panic!("nobody asks for tags here: {tags:?}")
     }
 }

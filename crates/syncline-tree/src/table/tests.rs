@@ -152,6 +152,15 @@ fn built_tables_are_read_back() {
         let table = model::build(&memory_store(), &schema, &all);
         check(&table, &all);
         let again = Table::open(table.store(), &table.to_ref()).unwrap();
+        again.check_root().unwrap();
+        if count > 0 {
+            let true_ref = table.to_ref();
+            let lies = [
+                TableRef { rows: true_ref.rows + 1, ..true_ref },
+                TableRef { height: true_ref.height + 1, ..true_ref },
+            ];
+            assert!(lies.iter().all(|lie| Table::open(table.store(), lie).unwrap().check_root().is_err()));
+        }
         for id in [0, 7, count / 2, count - 1, count] {
             let found = again.get(&model::key(&schema, id)).unwrap();
             assert_eq!(found, all.get(&id).cloned(), "row {id} of {count}");

@@ -87,8 +87,8 @@ impl Receiver<'_> {
         }
         self.keep_past()?;
         self.flush()?;
-        if !self.whole.is_empty() {
-            self.local.keep_whole(&self.whole)?;
+        if !self.came.is_empty() {
+            self.local.keep_whole(&self.came)?;
         }
         if !self.shallow.is_empty() {
             self.local.keep_shallow(&self.shallow.iter().copied().collect::<Vec<_>>())?;
@@ -106,7 +106,7 @@ impl Receiver<'_> {
             Purpose::Push(Moves { moves, make, left: kept, moved }) => {
                 for step in moves.iter() {
                     check_move(&self.store, &mut self.have, step)?;
-                    self.local.move_ref(step)?;
+                    self.local.move_ref(step, &self.came)?;
                     moved.push(Moved { name: step.name.clone(), old: step.expected, new: step.target });
                 }
                 left.append(kept);
@@ -114,7 +114,7 @@ impl Receiver<'_> {
                 let (make, lacking): (Vec<_>, Vec<_>) = make.drain(..).partition(|(_, id)| whole.contains(id));
                 left.extend(lacking.into_iter().map(|(name, _)| (name, None)));
                 if !make.is_empty() {
-                    let kept = self.local.make_tags(&make)?;
+                    let kept = self.local.make_tags(&make, &self.came)?;
                     let names: BTreeSet<&String> = kept.iter().map(|(name, _)| name).collect();
                     let made = make.into_iter().filter(|(name, _)| !names.contains(name));
                     moved.extend(made.map(|(name, id)| Moved { name, old: None, new: Some(id) }));

@@ -75,8 +75,8 @@ impl Receiver<'_> {
         self.past.forget(&id);
         if self.gone.contains(&id, commit.generation)? {
             self.gone.forget(&id);
-            self.whole.push(id);
         }
+        self.came.push(id);
         self.steps += 1;
         self.commits += u64::from(!known);
         self.stored(step.root.payload.len() + step.commit.payload.len())
@@ -168,6 +168,9 @@ impl Receiver<'_> {
                     return Ok(Rebuilt::Different);
                 }
                 self.applied += 1;
+            } else if old != Some(tree) {
+                // Its objects are here and right; what the root record says about them is the sender's word so far.
+                Table::open(&self.store, tree)?.check_root()?;
             }
         }
         Ok(Rebuilt::Equal)
