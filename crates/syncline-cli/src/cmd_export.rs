@@ -1,12 +1,7 @@
 //! `syncline export`: write a table, at any version, to a file.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
 use syncline_api::client::Client;
-use syncline_node::export::Target;
+use syncline_node::export::{Out, Target};
 use syncline_node::import::Format;
 use syncline_node::ops::export::{self, Report, Request};
 
@@ -84,30 +79,8 @@ fn receive(context: &Context, client: &Client, mut request: Request, output: &st
     if output == "-" {
         return context::call(client, "export", &request, None, &mut std::io::stdout().lock(), &*progress);
     }
-    let unfinished = Unfinished::beside(Path::new(output));
-    let file = File::create(&unfinished.0).with_context(|| format!("creating {}", unfinished.0.display()))?;
-    let mut file = BufWriter::new(file);
-    let report = context::call(client, "export", &request, None, &mut file, &*progress)?;
-    let writing = || format!("writing {output}");
-    let file = file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(writing)?;
-    file.sync_all().with_context(writing)?;
-    std::fs::rename(&unfinished.0, output).with_context(writing)?;
+    let mut out = Out::create(&Target::from_arg(output)).map_err(syncline_node::Error::from)?;
+    let report = context::call(client, "export", &request, None, &mut out, &*progress)?;
+    out.publish().map_err(syncline_node::Error::from)?;
     Ok(report)
-}
-
-/// A file that goes when it is not finished.
-struct Unfinished(PathBuf);
-
-impl Unfinished {
-    fn beside(target: &Path) -> Self {
-        let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self(target.with_file_name(format!(".{name}.syncline-{}", std::process::id())))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // After the rename there is nothing to remove.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -296,3 +296,42 @@ fn a_path_is_the_replica_there_and_none_around_it() {
     assert!(run.stderr.contains("this very replica"), "{}", run.stderr);
     assert_eq!(one.json(["status"])["peers"], json!([]));
 }
+
+#[cfg(unix)]
+#[test]
+fn an_export_replaces_a_file_and_nothing_else() {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.import(&dir, &csv(0, 10, 1));
+    let server = Server::start(&dir.path("hub"), &[]);
+    let url = format!("{}/d", server.url);
+    one.json(["push", &url]);
+    let here = one.0.display().to_string();
+    for (at, words) in [["-C", &here], ["--on", &url]].into_iter().enumerate() {
+        let export = |to: &str| {
+            syncline(words.into_iter().chain(["export", "--table", "t", "--format", "csv", "-o", to])).ok();
+        };
+        let private = dir.write(&format!("private-{at}.csv"), "old");
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let link = dir.path(&format!("link-{at}.csv"));
+        symlink(&private, &link).expect("links can be made");
+        export(link.to_str().expect("it is text"));
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&private).expect("it is there").lines().count(), 11);
+        assert_eq!(std::fs::metadata(&private).expect("it is there").permissions().mode() & 0o777, 0o600);
+        let pipe = dir.path(&format!("pipe-{at}"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("it is installed").success());
+        let mut cat = std::process::Command::new("cat");
+        let mut reader = cat.arg(&pipe).stdout(std::process::Stdio::piped()).spawn().expect("it is installed");
+        export(pipe.to_str().expect("it is text"));
+        let stays = std::fs::metadata(&pipe).expect("it is there").file_type().is_fifo();
+        if !stays {
+            // It would wait for ever.
+            reader.kill().expect("it waits");
+        }
+        let read = reader.wait_with_output().expect("it was started").stdout;
+        assert!(stays, "{words:?}");
+        assert_eq!(read.iter().filter(|byte| **byte == b'\n').count(), 11);
+    }
+}

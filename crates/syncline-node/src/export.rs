@@ -22,7 +22,7 @@ use syncline_base::{Clock, Kind, SystemClock};
 use syncline_tree::table::batch_bytes;
 
 use crate::import::Format;
-pub(crate) use file::Out;
+pub use file::Out;
 
 /// About how many bytes of rows are formatted at once.
 const PART_BYTES: usize = 2 << 20;

@@ -1,5 +1,6 @@
 //! The target of an export: counted, and published whole.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use tempfile::{Builder, NamedTempFile};
 
 use super::{Error, Target};
 
-/// Where bytes go until they are published.
-pub(crate) struct Out {
+/// Where bytes go until they are published. A regular file is replaced in one step and keeps who may read it; a link stays; a pipe
+/// or a device is written to at once.
+pub struct Out {
     name: String,
     place: Place,
     bytes: u64,
@@ -22,8 +24,18 @@ enum Place {
     Direct(BufWriter<Box<dyn Write + Send>>),
 }
 
+impl fmt::Debug for Out {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Out").field("name", &self.name).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
 impl Out {
-    pub(crate) fn create(target: &Target) -> Result<Self, Error> {
+    /// Where a target's bytes go. What is there stays until [`Self::publish`].
+    ///
+    /// # Errors
+    /// When it is a directory or cannot be written.
+    pub fn create(target: &Target) -> Result<Self, Error> {
         let Target::Path(path) = target else {
             let place = Place::Direct(BufWriter::with_capacity(1 << 18, Box::new(io::stdout())));
             return Ok(Self { name: "standard output".to_owned(), place, bytes: 0 });
@@ -42,7 +54,10 @@ impl Out {
     }
 
     /// Makes the file visible. Returns its size.
-    pub(super) fn publish(self) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// When it cannot be written, or its name cannot be made durable.
+    pub fn publish(self) -> Result<u64, Error> {
         let name = self.name;
         let failed = |source| Error::Write { name: name.clone(), source };
         match self.place {
@@ -64,7 +79,11 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn place(path: &Path) -> io::Result<Place> {
-    match std::fs::metadata(path) {
+    // A link stays, and what it leads to is replaced.
+    let resolved = path.canonicalize();
+    let path = resolved.as_deref().unwrap_or(path);
+    let there = std::fs::metadata(path);
+    match &there {
         Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) if !metadata.is_file() => {
             let out: Box<dyn Write + Send> = Box::new(File::options().write(true).open(path)?);
@@ -82,6 +101,10 @@ fn place(path: &Path) -> io::Result<Place> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let file = builder.tempfile_in(parent(path))?;
+    if let Ok(there) = &there {
+        // Who could not read the old file is not to read the new one.
+        file.as_file().set_permissions(there.permissions())?;
+    }
     Ok(Place::Temporary(Box::new(BufWriter::with_capacity(1 << 18, file)), path.to_owned()))
 }
 
