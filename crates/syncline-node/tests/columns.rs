@@ -2,7 +2,7 @@
 
 use syncline_node::import::Mode;
 use syncline_node::ops::conflicts::{self, Resolve, Side};
-use syncline_node::ops::{alter, diff, merge, rollback};
+use syncline_node::ops::{alter, branch, diff, merge, rollback};
 
 use crate::support::Place;
 
@@ -180,4 +180,36 @@ fn a_column_that_was_dropped_and_added_again_is_in_conflict_with_edits_of_it() {
     conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side: Side::Theirs }).expect("one is open");
     place.commit("merged");
     assert_eq!(place.rows(), "id,w,v\n1,x,EDITED\n2,x,\n");
+}
+
+#[test]
+fn going_back_over_a_wider_type_loses_no_value_and_hides_no_change() {
+    let place = Place::new();
+    place.upsert("id,name\n1,a\n", "base");
+    let alter = |request: alter::Request| {
+        let request = alter::Request { table: "t".into(), message: Some("columns".into()), ..request };
+        alter::run(&place.replica, &request).expect("the columns can be so");
+    };
+    let types = |d: &str, x: &str| vec![("d".to_owned(), d.to_owned()), ("x".to_owned(), x.to_owned())];
+    alter(alter::Request { add: types("decimal(6,2)", "int32"), ..alter::Request::default() });
+    place.upsert("id,d,x\n1,1.25,7\n", "narrow");
+    alter(alter::Request { widen: types("decimal(8,4)", "int64"), ..alter::Request::default() });
+    place.upsert("id,d,x\n1,1.2512,9999999999\n", "edit");
+    // Rounded, 1.2512 is 1.25; and 9999999999 is no int32.
+    let back = place.diff("HEAD", "HEAD~2");
+    assert_eq!(back.trees[0].updated, 1, "{back:?}");
+    assert_eq!((&*back.rows[0].key, &back.rows[0].changed[..]), ("1", &["d".to_owned(), "x".to_owned()][..]));
+    let create = branch::Action::Create { name: "dev".into(), at: Some("HEAD~1".into()), force: false };
+    branch::run(&place.replica, branch::Sort::Branch, &create).expect("the name is free");
+    let to = rollback::Request { to: "HEAD~2".into(), ..rollback::Request::default() };
+    rollback::run(&place.replica, &to).expect("nothing is in the way");
+    assert_eq!(place.rows(), "id,name,d,x\n1,a,1.25,7\n");
+    place.switch("dev");
+    place.upsert("id,d,x\n2,9.9999,5000000000\n", "wide");
+    place.merge("main").expect("the sides do not meet");
+    assert_eq!(place.rows(), "id,name,d,x\n1,a,1.2500,7\n2,,9.9999,5000000000\n");
+    // From the other side it is the same.
+    place.switch("main");
+    place.merge("dev").expect("it is behind");
+    assert_eq!(place.rows(), "id,name,d,x\n1,a,1.2500,7\n2,,9.9999,5000000000\n");
 }

@@ -38,8 +38,8 @@ pub enum Change {
     Delete,
 }
 
-/// Some rows that differ, in key order. All columns are those of the new table; an old row has nulls in columns that the old
-/// table does not have.
+/// Some rows that differ, in key order. All columns are those of the new table, under the wider of the types that they have in the
+/// two; an old row has nulls in columns that the old table does not have.
 #[derive(Debug, Clone)]
 pub struct DiffBatch {
     /// The key of each row that differs.
@@ -52,6 +52,19 @@ pub struct DiffBatch {
     pub after: Rows,
     /// For each row the cells that differ, as positions in the schema; empty unless it is an update.
     pub changed: Vec<ColumnSet>,
+}
+
+/// The new table, or the same rows under the wider types that columns have in the old one: when a table was rolled back to before
+/// a column was widened, old values do not fit the new type, and rounded they would seem to be equal. It is built anew then.
+fn wide_enough(old: &Schema, new: &Table) -> Result<Table> {
+    let mut schema = new.schema().clone();
+    for column in &mut schema.columns {
+        let there = old.position(column.id).map(|i| &old.columns[i].ty);
+        if let Some(wider) = there.filter(|there| **there != column.ty && column.ty.widens_to(there)) {
+            column.ty = wider.clone();
+        }
+    }
+    if schema == *new.schema() { Ok(new.clone()) } else { new.with_schema(schema) }
 }
 
 /// Two tables to compare.
@@ -84,6 +97,7 @@ impl Sides {
         if key_of(&known_as) != key_of(new.schema()) {
             return Err(Error::invalid("comparing two tables: their keys are not the same, so rows cannot be matched"));
         }
+        let new = &wide_enough(&known_as, new)?;
         let related = renumbered.is_empty();
         let kept =
             |column: &Column| new.schema().position(column.id).is_some_and(|i| new.schema().columns[i].ty == column.ty);
@@ -91,7 +105,7 @@ impl Sides {
         Ok(Self { old: old.clone(), new: new.clone(), known_as, renumbered, related, compatible })
     }
 
-    /// Rows of the old table as rows of the new one.
+    /// Rows of the old table as rows of the new one. No value is lost: no type of the new one is narrower.
     pub(crate) fn lifted(&self, mut rows: Rows) -> Result<Rows> {
         crate::merge::renumber(&mut rows.externals, &self.renumbered);
         crate::table::under(&self.known_as, self.new.schema(), &rows)

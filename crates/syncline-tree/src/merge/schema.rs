@@ -183,5 +183,8 @@ fn merge_column(base: &Column, ours: &Column, theirs: &Column) -> Result<Column>
     }
     let name = pick(&base.name, &ours.name, &theirs.name).ok_or_else(|| differs(&base.name))?;
     let ty = pick(&base.ty, &ours.ty, &theirs.ty).ok_or_else(|| differs(&base.name))?;
+    // A side may have gone back to a narrower type: what the other one holds would not fit it.
+    let other = if *ty == ours.ty { &theirs.ty } else { &ours.ty };
+    let ty = if ty.widens_to(other) { other } else { ty };
     Ok(Column { ty: ty.clone(), nullable: ours.nullable || theirs.nullable, ..named(ours, name) })
 }
