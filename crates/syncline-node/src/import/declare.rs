@@ -55,14 +55,24 @@ pub fn read_schema(text: &str) -> Result<Vec<Field>> {
 /// # Errors
 /// When there is no such type; lists those there are.
 pub fn parse_type(text: &str) -> Result<Type> {
-    word(text.trim()).map_err(|reason| Error::invalid(format!("read the type of a column: {reason}")))
+    written(text).map_err(|reason| Error::invalid(format!("read the type of a column: {reason}")))
 }
 
 fn type_of(value: &serde_json::Value) -> Result<Type, String> {
     match value {
-        serde_json::Value::String(text) => word(text.trim()),
+        serde_json::Value::String(text) => written(text),
         other => serde_json::from_value(other.clone()).map_err(|error| error.to_string()),
     }
+}
+
+/// Longer than any type that a column may have.
+const LONGEST: usize = 4096;
+
+fn written(text: &str) -> Result<Type, String> {
+    if text.len() > LONGEST {
+        return Err(format!("it is {} bytes long, and no type takes more than {LONGEST}", text.len()));
+    }
+    word(text.trim())
 }
 
 fn word(text: &str) -> Result<Type, String> {

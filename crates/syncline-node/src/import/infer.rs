@@ -30,6 +30,14 @@ const NANOS: u16 = 1 << 8;
 const TEXT: u16 = 1 << 9;
 const LIST: u16 = 1 << 10;
 const OBJECT: u16 = 1 << 11;
+/// It was JSON, which says itself what a value is.
+const JSON: u16 = 1 << 12;
+/// It was text of a table, which leaves that open.
+const PLAIN: u16 = 1 << 13;
+const SOURCES: u16 = JSON | PLAIN;
+
+/// Lists in lists are not looked into any further: no type is deeper.
+const MAX_DEPTH: usize = 32;
 
 /// What has been seen of a column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,23 +52,25 @@ impl Guess {
             Kind::Null | Kind::NullText | Kind::Absent => {}
             // An empty quoted field says nothing: many programs quote everything.
             Kind::Quoted if text.is_empty() => {}
-            Kind::Text | Kind::Quoted if self.seen & TEXT == 0 => self.seen |= csv_class(text),
-            Kind::Text | Kind::Quoted => {}
-            Kind::Json => self.see_json(text),
+            Kind::Text | Kind::Quoted if self.seen & TEXT == 0 => self.seen |= PLAIN | csv_class(text),
+            Kind::Text | Kind::Quoted => self.seen |= PLAIN,
+            Kind::Json => self.see_json(text, 0),
         }
     }
 
-    fn see_json(&mut self, raw: &[u8]) {
+    fn see_json(&mut self, raw: &[u8], depth: usize) {
+        self.seen |= JSON;
         match raw.first() {
             Some(b't' | b'f') => self.seen |= BOOL,
             Some(b'"') => self.seen |= TEXT,
             Some(b'{') => self.seen |= OBJECT,
+            Some(b'[') if depth >= MAX_DEPTH => self.seen |= OBJECT,
             Some(b'[') => {
                 self.seen |= LIST;
                 let items = self.items.get_or_insert_default();
                 let parsed: Vec<&serde_json::value::RawValue> = serde_json::from_slice(raw).unwrap_or_default();
                 parsed.iter().map(|item| item.get()).filter(|item| *item != "null").for_each(|item| {
-                    items.see_json(item.as_bytes());
+                    items.see_json(item.as_bytes(), depth + 1);
                 });
             }
             _ => self.seen |= number_class(raw).unwrap_or(TEXT),
@@ -77,7 +87,7 @@ impl Guess {
 
     /// The type; utf8 when nothing was seen.
     pub(super) fn ty(&self) -> Type {
-        let only = |mask: u16| self.seen & !mask == 0;
+        let only = |mask: u16| self.seen & !(mask | SOURCES) == 0;
         let unit = if self.seen & NANOS == 0 { Unit::Us } else { Unit::Ns };
         if self.seen == 0 {
             Type::Utf8
@@ -87,7 +97,7 @@ impl Guess {
             Type::Bool
         } else if only(INT | BIG) {
             Type::Int64
-        } else if only(INT | FLOAT | SPECIAL) && self.seen != SPECIAL {
+        } else if only(INT | FLOAT | SPECIAL) && self.seen & !SOURCES != SPECIAL {
             Type::Float64
         } else if only(DATE) {
             Type::Date32
@@ -95,6 +105,9 @@ impl Guess {
             Type::Timestamp { unit, zone: None }
         } else if only(ZONED | NANOS) {
             Type::Timestamp { unit, zone: Some("UTC".to_owned()) }
+        } else if self.seen & SOURCES == JSON && !only(TEXT) {
+            // 1 and "1" are not the same.
+            Type::Json
         } else {
             Type::Utf8
         }
@@ -103,7 +116,7 @@ impl Guess {
     fn nested(&self) -> Type {
         let item = self.items.as_ref().map(|items| items.ty());
         match item {
-            Some(item) if self.seen == LIST && item != Type::Json => {
+            Some(item) if self.seen & !SOURCES == LIST && item != Type::Json => {
                 Type::List(Box::new(Field { name: "item".to_owned(), ty: item, nullable: true }))
             }
             _ => Type::Json,
@@ -232,7 +245,7 @@ pub(super) fn see_lines(block: &Block) -> Result<Guesses> {
         let _ = each_member(text, |name, raw| {
             let guess = guesses.column(name);
             if raw != "null" {
-                guess.see_json(raw.as_bytes());
+                guess.see_json(raw.as_bytes(), 0);
             }
             Ok(())
         });

@@ -42,6 +42,11 @@ impl Parquet {
         let options = ArrowReaderOptions::new();
         let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
         let metadata = guarded(name, || ArrowReaderMetadata::load(&file, options))?;
+        let groups = metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
+        let rows = groups.reduce(|sum, rows| sum?.checked_add(rows?)).unwrap_or(Some(0));
+        if rows.is_none() || rows != u64::try_from(metadata.metadata().file_metadata().num_rows()).ok() {
+            return Err(damaged(name, "its footer gives two numbers of rows"));
+        }
         Ok(Self { name: name.to_owned(), file, metadata })
     }
 
@@ -138,12 +143,19 @@ impl ChunkReader for Positioned {
     }
 }
 
+fn damaged(name: &str, why: &str) -> Error {
+    Error::source(name, format!("is damaged: {why}; nothing of it was imported"))
+}
+
 /// Whole rows of a file: columns decoded side by side and put together again.
 pub(super) struct Reader {
     schema: SchemaRef,
     parts: Vec<(Vec<usize>, Ahead<Result<RecordBatch>>)>,
     counter: Counter,
     bytes_per_row: f64,
+    name: String,
+    /// Rows that are to come.
+    left: u64,
     failed: bool,
 }
 
@@ -163,17 +175,33 @@ impl Reader {
         let fields: Vec<_> = columns.iter().map(|at| file.schema().fields()[*at].clone()).collect();
         let schema = Arc::new(arrow_schema::Schema::new(fields));
         let bytes_per_row = total as f64 / count.max(1) as f64;
-        Ok(Self { schema, parts, counter, bytes_per_row, failed: false })
+        Ok(Self { schema, parts, counter, bytes_per_row, name: file.name.clone(), left: count, failed: false })
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
+        let (mut ended, mut rows) = (0, None);
         for (places, thread) in &mut self.parts {
-            let Some(batch) = thread.next() else { return Ok(None) };
-            for (place, array) in places.iter().zip(batch?.columns()) {
+            let Some(batch) = thread.next() else {
+                ended += 1;
+                continue;
+            };
+            let batch = batch?;
+            if rows.is_some_and(|rows| rows != batch.num_rows()) {
+                return Err(damaged(&self.name, "its columns have different numbers of rows"));
+            }
+            rows = Some(batch.num_rows());
+            for (place, array) in places.iter().zip(batch.columns()) {
                 arrays[*place] = Some(array.clone());
             }
         }
+        // A column whose pages end early ends without a word.
+        let rows = rows.unwrap_or(0) as u64;
+        self.left = match self.left.checked_sub(rows) {
+            Some(left) if ended == 0 => left,
+            Some(0) if ended == self.parts.len() => return Ok(None),
+            _ => return Err(damaged(&self.name, "columns have other numbers of rows than its footer says")),
+        };
         let arrays = arrays.into_iter().flatten().collect();
         let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(Error::arrow("put columns together"))?;
         self.counter.add((self.bytes_per_row * batch.num_rows() as f64) as u64);

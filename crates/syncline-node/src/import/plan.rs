@@ -347,6 +347,10 @@ pub(super) fn plan(seen: Seen, index: usize, common: &Common) -> Result<Planned>
     for column in &schema.columns {
         let is_key = schema.key.contains(&column.id);
         let at = names.iter().position(|name| *name == column.name);
+        let twice = names.iter().filter(|name| **name == column.name).count() > 1;
+        if twice && (is_key || mode != Mode::Delete) {
+            return Err(Error::source(seen.name(), format!("it has the column `{}` more than once", column.name)));
+        }
         if at.is_none() && (is_key || !column.nullable && mode != Mode::Delete && !common.partial) {
             let why = if is_key { "is part of the key" } else { "may not be null" };
             return Err(Error::source(seen.name(), format!("it has no column `{}`, which {why}", column.name)));
