@@ -7,8 +7,8 @@
 //!
 //! Who changes files holds a lock, which ends with its process: a note beside it belongs to work that goes on, and is left alone.
 //!
-//! State: the note, `checkout.json`, and the file that is locked, both in the meta directory. Not here: how a directory is listed, read and written
-//! (`crate::worktree`).
+//! State: the note, `checkout.json`, and the file that is locked, both in the meta directory. Not here: how a directory is
+//! listed, read and written (`crate::worktree`).
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;

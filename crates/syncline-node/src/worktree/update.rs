@@ -36,7 +36,8 @@ pub(crate) enum Edited {
     Refuse,
     /// They stay as they are.
     Keep,
-    /// Every versioned file becomes what the version says. What is not versioned is never dropped for it.
+    /// Every versioned file becomes what the version says, also where a file is that was not versioned. Nothing else that is not
+    /// versioned is dropped for it.
     Overwrite,
     /// Those that last changed before this time (in nanoseconds since 1970) do; later ones stay as they are. For going on with
     /// what was cut off: the word was given for the edits that there were then.
