@@ -53,7 +53,12 @@ fn show(page: &mut Page, report: &Report) {
 /// One row with its sides; says whether a cell is longer than what is shown of it.
 fn show_one(page: &mut Page, conflict: &Conflict) -> bool {
     if conflict.key.is_empty() {
-        page.line(format!("{}: removed on one side, changed on the other", conflict.tree));
+        let why = if conflict.rekeyed {
+            "has another key on one side, so it is one side's as a whole"
+        } else {
+            "removed on one side, changed on the other"
+        };
+        page.line(format!("{}: {why}", conflict.tree));
         return false;
     }
     page.line(format!("{} key {}", conflict.tree, conflict.key));

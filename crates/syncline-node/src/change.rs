@@ -34,6 +34,9 @@ pub struct TreeChange {
     /// Which columns, in the newer version's order, then those that are gone. Empty where the tree is in one version only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnChange>,
+    /// Whether the newer version has another key: then it is another table, and all rows of the older one count as deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
     /// Whether the tree is outside of the part that this replica holds: then the counts are the least that they can be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub elsewhere: bool,
@@ -148,6 +151,7 @@ fn tree_change(
         presence: Presence::Kept,
         schema_changed: false,
         columns: Vec::new(),
+        replaced: false,
         elsewhere: !held,
     };
     match (before, after) {
@@ -158,7 +162,8 @@ fn tree_change(
                 change.deleted = before.rows.saturating_sub(after.rows);
             } else {
                 let (before, after) = (Table::open(store, before)?, Table::open(store, after)?);
-                if before.rows() > 0 && after.rows() > 0 {
+                change.replaced = !diff::comparable(before.schema(), after.schema());
+                if before.rows() > 0 && after.rows() > 0 && !change.replaced {
                     let counts = diff::diff_counts(&before, &after)?;
                     (change.inserted, change.updated, change.deleted) =
                         (counts.inserted, counts.updated, counts.deleted);
@@ -199,9 +204,13 @@ pub fn guard_between(replica: &Replica, before: &DatasetRoot, after: &DatasetRoo
         if let (Some(old), Some(new), true) = (old, new, held)
             && old.rows > 0
             && new.rows > 0
-            && !is_too_much(diff::deleted_at_most(&Table::open(store, old)?, &Table::open(store, new)?)?, old.rows)
         {
-            continue;
+            let (before, after) = (Table::open(store, old)?, Table::open(store, new)?);
+            if diff::comparable(before.schema(), after.schema())
+                && !is_too_much(diff::deleted_at_most(&before, &after)?, old.rows)
+            {
+                continue;
+            }
         }
         guard(&[tree_change(store, name, held, old, new)?], allow)?;
     }

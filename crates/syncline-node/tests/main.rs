@@ -7,6 +7,7 @@ mod flows;
 mod history;
 mod merges;
 mod partial;
+mod rekeyed;
 mod short_histories;
 mod staged;
 mod stopped;

@@ -22,7 +22,8 @@ pub struct Conflicts {
 pub struct Item {
     /// Where it is.
     pub tree: TreeName,
-    /// The encoded key in hex; empty when the tree was removed on one side and changed on the other.
+    /// The encoded key in hex; empty when the tree was removed on one side and changed on the other, or
+    /// has another key on one of them.
     pub key: String,
     /// Ids of the columns in conflict; empty when the row was deleted on one side and changed on the other.
     pub columns: Vec<u32>,

@@ -94,7 +94,7 @@ impl Sides {
     /// Where the ids are known that columns of `old` have in `new`.
     fn known(old: &Table, new: &Table, renumbered: BTreeMap<u32, u32>) -> Result<Self> {
         let known_as = old.schema().renumbered(&renumbered);
-        if key_of(&known_as) != key_of(new.schema()) {
+        if !same_key(&known_as, new.schema()) {
             return Err(Error::invalid("comparing two tables: their keys are not the same, so rows cannot be matched"));
         }
         let new = &wide_enough(&known_as, new)?;
@@ -157,6 +157,19 @@ impl Sides {
         let keys = rows::keys_in_order(&kinds, &encoder.encode(&before.batch)?, &encoder.encode(&after.batch)?);
         Ok(DiffBatch { keys, kinds, before, after, changed })
     }
+}
+
+/// Whether rows of two versions of a table can be matched: their keys are the same columns with the same types. Else the tables
+/// have nothing but the name in common, and the functions below refuse them.
+#[must_use]
+pub fn comparable(old: &Schema, new: &Schema) -> bool {
+    let known_as = |matched| old.renumbered(&old.renumbering(matched, new));
+    old == new || same_key(&known_as(&old.matches(new)), new)
+}
+
+/// Whether the keys of two schemas are the same, by the ids of their columns.
+fn same_key(old: &Schema, new: &Schema) -> bool {
+    key_of(old) == key_of(new)
 }
 
 /// The key's columns: id and type.

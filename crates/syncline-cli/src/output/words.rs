@@ -36,6 +36,7 @@ pub(crate) fn changes(page: &mut Page, changes: &[TreeChange]) {
         let note = match (change.presence, change.schema_changed) {
             (Presence::Added, _) => "new",
             (Presence::Removed, _) => "removed",
+            (Presence::Kept, _) if change.replaced => "replaced: another key",
             (Presence::Kept, true) if change.columns.is_empty() => "columns changed",
             (Presence::Kept, true) => &columns(&change.columns),
             (Presence::Kept, false) => "",

@@ -23,6 +23,9 @@ pub struct Conflict {
     pub key: String,
     /// The columns in conflict; empty when the row was deleted on one side.
     pub columns: Vec<String>,
+    /// Whether the whole tree is in conflict because it has another key on one side, not because one side removed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rekeyed: bool,
     /// The row in the common ancestor.
     pub base: Option<Cells>,
     /// Our row.
@@ -90,7 +93,7 @@ impl Sides {
         let schemas = [&base, &ours, &theirs].map(|table| table.as_ref().map(Table::schema));
         // All three under the merged columns: each side may call them by other names.
         let lift = match schemas {
-            [base, Some(ours), Some(theirs)] => Some(Lift::of(base, ours, theirs)?),
+            [base, Some(ours), Some(theirs)] if !bytes.is_empty() => Some(Lift::of(base, ours, theirs)?),
             _ => None,
         };
         let row = |table: &Option<Table>, version: Version| -> Result<Option<Cells>> {
@@ -115,6 +118,7 @@ impl Sides {
         Ok(Conflict {
             tree: item.tree.clone(),
             key,
+            rekeyed: bytes.is_empty() && ours.is_some() && theirs.is_some(),
             columns: item.columns.iter().map(name_of).collect(),
             base: row(&base, Version::Base)?,
             ours: row(&ours, Version::Ours)?,

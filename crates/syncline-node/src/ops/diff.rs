@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
-use syncline_tree::{DatasetRoot, Table, TreeName, diff};
+use syncline_tree::{DatasetRoot, Table, TableRef, TreeName, diff};
 
 use crate::change::{self, TreeChange};
 use crate::replica::Replica;
@@ -69,7 +69,7 @@ pub struct Report {
     pub equal: bool,
     /// Counts, tree by tree; trees that are equal are left out.
     pub trees: Vec<TreeChange>,
-    /// The first rows that differ, in tree and key order.
+    /// The first rows that differ, in tree and key order; of a table with another key those that went, then those that came.
     pub rows: Vec<Row>,
     /// Whether more rows differ than are shown.
     pub truncated: bool,
@@ -115,26 +115,31 @@ fn show_rows(
     report: &mut Report,
 ) -> Result<()> {
     let store = replica.store();
-    let (old, new) = match (from.tree(tree), to.tree(tree)) {
-        (Some(old), Some(new)) => (Table::open(store, old)?, Table::open(store, new)?),
-        (Some(old), None) => {
-            let old = Table::open(store, old)?;
-            let new = Table::create(store, old.schema().clone())?;
-            (old, new)
-        }
-        (None, Some(new)) => {
-            let new = Table::open(store, new)?;
-            (Table::create(store, new.schema().clone())?, new)
-        }
-        (None, None) => return Ok(()),
-    };
-    for batch in diff::diff(&old, &new)? {
-        for row in rows::diff_rows(tree, new.schema(), &batch?)? {
-            if report.rows.len() >= limit {
-                report.truncated = true;
-                return Ok(());
+    let open = |side: Option<&TableRef>| side.map(|table| Table::open(store, table)).transpose();
+    let pairs = match (open(from.tree(tree))?, open(to.tree(tree))?) {
+        (Some(old), Some(new)) if diff::comparable(old.schema(), new.schema()) => vec![(old, new)],
+        (old, new) => {
+            // One of them is not there, or they are two tables of one name: each is shown as itself.
+            let mut pairs = Vec::new();
+            if let Some(old) = old {
+                let none = Table::create(store, old.schema().clone())?;
+                pairs.push((old, none));
             }
-            report.rows.push(row);
+            if let Some(new) = new {
+                pairs.push((Table::create(store, new.schema().clone())?, new));
+            }
+            pairs
+        }
+    };
+    for (old, new) in pairs {
+        for batch in diff::diff(&old, &new)? {
+            for row in rows::diff_rows(tree, new.schema(), &batch?)? {
+                if report.rows.len() >= limit {
+                    report.truncated = true;
+                    return Ok(());
+                }
+                report.rows.push(row);
+            }
         }
     }
     Ok(())

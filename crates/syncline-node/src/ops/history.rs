@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use syncline_store::Store;
 use syncline_tree::schema::Schema;
 use syncline_tree::table::{Rows, differing};
-use syncline_tree::{Commit, DatasetRoot, Log, Table, TreeName, key};
+use syncline_tree::{Commit, DatasetRoot, Log, Table, TreeName, diff, key};
 
 use super::log::{self, Entry};
 use crate::replica::Replica;
@@ -73,7 +73,7 @@ pub struct Report {
 /// Lists the commits that touched one row. A commit whose table root equals its parent's costs nothing but its record.
 ///
 /// # Errors
-/// `not-found` when the version or the table does not exist, `invalid` when the key does not fit the table's key.
+/// `not-found` when the version or the table does not exist, `invalid` when the key does not fit the table's key in any of them.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let refs = replica.refs()?;
     let store = replica.store();
@@ -84,6 +84,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     replica.part()?.check(&name)?;
     let mut known = false;
     let given_up = reach::given_up(store, &refs)?;
+    let mut wanted = Wanted { text: &request.key, fits: false, wrong: None };
     for step in Log::of_what_is_here(store, [start]) {
         let (id, commit) = step?;
         if given_up.contains(&id) {
@@ -105,8 +106,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         if befores.iter().any(|before| before.tree(&name) == after.tree(&name)) {
             continue;
         }
-        let row = row_at(store, &after, &name, &request.key)?;
-        let olds = befores.iter().map(|root| row_at(store, root, &name, &request.key)).collect::<Result<Vec<_>>>()?;
+        let row = wanted.in_version(store, &after, &name)?;
+        let olds = befores.iter().map(|root| wanted.in_version(store, root, &name)).collect::<Result<Vec<_>>>()?;
         // The first version has nothing before it.
         let olds = if olds.is_empty() { vec![None] } else { olds };
         let changes: Option<Vec<_>> =
@@ -122,6 +123,9 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         let root = replica.root_of(&start)?;
         return Err(Error::no_such_table(&request.table, Some(start), &root.tables.keys().collect::<Vec<_>>()));
     }
+    if let Some(wrong) = wanted.wrong.filter(|_| !wanted.fits) {
+        return Err(wrong);
+    }
     Ok(report)
 }
 
@@ -132,11 +136,31 @@ fn parents(replica: &Replica, commit: &Commit) -> Result<Vec<DatasetRoot>> {
 /// A row with the schema that it has in a version.
 type Row = (Schema, Rows);
 
-fn row_at(store: &Store, root: &DatasetRoot, name: &TreeName, text: &str) -> Result<Option<Row>> {
-    let Some(table) = root.tree(name) else { return Ok(None) };
-    let table = Table::open(store, table)?;
-    let key = key::parse_key(table.schema(), text)?;
-    Ok(table.get_rows(&key)?.map(|row| (table.schema().clone(), row)))
+/// A key that is looked for in versions which may have keys of other columns or types.
+struct Wanted<'a> {
+    text: &'a str,
+    /// Whether it was a key of some version.
+    fits: bool,
+    /// Why it is not one of the newest version where it is not.
+    wrong: Option<Error>,
+}
+
+impl Wanted<'_> {
+    /// The row in a version; a version of which it is no key has no such row.
+    fn in_version(&mut self, store: &Store, root: &DatasetRoot, name: &TreeName) -> Result<Option<Row>> {
+        let Some(table) = root.tree(name) else { return Ok(None) };
+        let table = Table::open(store, table)?;
+        match key::parse_key(table.schema(), self.text) {
+            Ok(key) => {
+                self.fits = true;
+                Ok(table.get_rows(&key)?.map(|row| (table.schema().clone(), row)))
+            }
+            Err(error) => {
+                self.wrong.get_or_insert_with(|| error.into());
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// What became of the row, with the names of the columns that differ; nothing when it is what it was.
@@ -145,6 +169,8 @@ fn change(old: Option<&Row>, new: Option<&Row>) -> Result<Option<(Action, Vec<St
         (None, None) => None,
         (None, Some(_)) => Some((Action::Insert, Vec::new())),
         (Some(_), None) => Some((Action::Delete, Vec::new())),
+        // A row of another table that had this name.
+        (Some((was, _)), Some((is, _))) if !diff::comparable(was, is) => Some((Action::Insert, Vec::new())),
         (Some((was, old)), Some((is, new))) => {
             let columns = differing((was, old), (is, new))?;
             let names: Vec<String> = columns.into_iter().map(|column| column.name.clone()).collect();

@@ -318,6 +318,7 @@ fn guard(request: &Request, old: Option<&Table>, done: &Done) -> Result<()> {
         presence: Presence::Kept,
         schema_changed: false,
         columns: Vec::new(),
+        replaced: false,
         elsewhere: false,
     };
     change::guard(&[change], request.allow_mass_delete)

@@ -127,7 +127,9 @@ fn check(store: &Store, disputed: &[Disputed], sides: [&Hash; 2]) -> Result<()> 
             open.push(item.tree.to_string());
         } else if !same_row(row(ours)?.as_ref(), row(theirs)?.as_ref(), columns)? {
             let schema = ours.or(theirs).map(|tree| Table::open(store, tree)).transpose()?;
-            let key = schema.map(|table| crate::key::to_json(table.schema(), &item.key_bytes()?)).transpose()?;
+            // The table may have another key by now.
+            let bytes = item.key_bytes()?;
+            let key = schema.and_then(|table| crate::key::to_json(table.schema(), &bytes).ok());
             let key = key.map(|key| serde_json::Value::Object(key).to_string()).unwrap_or_default();
             open.push(format!("{} {key}", item.tree));
         }

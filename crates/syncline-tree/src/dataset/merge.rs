@@ -8,14 +8,14 @@ use syncline_store::Store;
 use super::{DatasetRoot, TreeName};
 use crate::conflicts::{Item, to_hex};
 use crate::table::{Table, TableRef};
-use crate::{Error, Result, files, merge};
+use crate::{Error, Result, diff, files, merge};
 
 /// Merges `theirs` into `ours`, both made from `base` (an empty root when the histories are unrelated). Returns what
 /// is merged, with our side in every conflict, and the conflicts in tree and key order.
 ///
 /// # Errors
 /// The store's, when an object is missing or damaged; `conflict` when two schemas cannot be one, or one side dropped a column
-/// whose cells the other edited.
+/// whose cells the other edited. A table that has another key on one side is a conflict as a whole.
 pub fn merge_roots(
     store: &Store,
     base: &DatasetRoot,
@@ -49,6 +49,9 @@ pub(super) fn merge_all(
         };
         let or_none = |side: Option<&TableRef>| side.copied().or(none);
         match (or_none(o).as_ref(), or_none(t).as_ref()) {
+            (Some(o), Some(t)) if is_rekeyed(store, [b, Some(o), Some(t)])? => {
+                conflicts.push(Item { tree: name, key: String::new(), columns: Vec::new() });
+            }
             (Some(o), Some(t)) => {
                 let tree = merge_tree(store, &name, [b, Some(o), Some(t)], keep_edits, &mut conflicts)?;
                 merged.set_tree(&name, Some(tree));
@@ -58,6 +61,18 @@ pub(super) fn merge_all(
         }
     }
     Ok((merged, conflicts))
+}
+
+/// Whether rows of three versions cannot be matched, since a side has made the table anew with another key. Tables that were made
+/// apart have no version in common, and say for themselves what is in the way.
+fn is_rekeyed(store: &Store, versions: [Option<&TableRef>; 3]) -> Result<bool> {
+    let [Some(base), Some(ours), Some(theirs)] = versions else { return Ok(false) };
+    if base.schema == ours.schema && base.schema == theirs.schema {
+        return Ok(false);
+    }
+    let (base, ours, theirs) = (Table::open(store, base)?, Table::open(store, ours)?, Table::open(store, theirs)?);
+    let alike = |one: &Table, other: &Table| diff::comparable(one.schema(), other.schema());
+    Ok(!(alike(&base, &ours) && alike(&base, &theirs) && alike(&ours, &theirs)))
 }
 
 fn merge_tree(
