@@ -23,6 +23,8 @@ use super::positioned::Positioned;
 use super::source::Counter;
 use super::{Error, Result};
 
+mod int96;
+
 /// How many batches a thread is ahead of the consumer.
 const AHEAD: usize = 4;
 
@@ -39,13 +41,16 @@ pub(super) struct Parquet {
 
 impl Parquet {
     pub(super) fn open(name: &str, file: File) -> Result<Self> {
-        let options = ArrowReaderOptions::new();
         let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
-        let metadata = guarded(name, || ArrowReaderMetadata::load(&file, options))?;
+        let mut metadata = guarded(name, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
         let groups = metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
         let rows = groups.reduce(|sum, rows| sum?.checked_add(rows?)).unwrap_or(Some(0));
         if rows.is_none() || rows != u64::try_from(metadata.metadata().file_metadata().num_rows()).ok() {
             return Err(damaged(name, "its footer gives two numbers of rows"));
+        }
+        if let Some(schema) = int96::schema(name, &file, &metadata)? {
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+            metadata = guarded(name, || ArrowReaderMetadata::try_new(metadata.metadata().clone(), options))?;
         }
         Ok(Self { name: name.to_owned(), file, metadata })
     }

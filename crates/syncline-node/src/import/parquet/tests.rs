@@ -68,3 +68,61 @@ fn batches_of_long_rows_have_few_of_them() {
     assert!(read.iter().all(|rows| (16..=110).contains(rows)), "{read:?}");
     assert_eq!(rows(7).iter().max(), Some(&7));
 }
+
+/// A file with a column of old timestamps (days since the epoch, nanoseconds of the day), and a list of them.
+fn old_timestamps(values: &[(i64, u64)]) -> Vec<u8> {
+    use parquet::data_type::{Int64Type, Int96, Int96Type};
+    use parquet::file::writer::SerializedFileWriter;
+    let schema = "message m { required int64 id; optional int96 t; optional group l (LIST) { repeated group list { \
+                  optional int96 element; } } }";
+    let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let old = |(day, nanos): &(i64, u64)| {
+        let mut value = Int96::new();
+        value.set_data(*nanos as u32, (*nanos >> 32) as u32, u32::try_from(day + 2_440_588).unwrap());
+        value
+    };
+    let (ids, old): (Vec<i64>, Vec<Int96>) = (0..).zip(values.iter().map(old)).unzip();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&ids, None, None).unwrap();
+    column.close().unwrap();
+    let defined = vec![1; old.len()];
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&old, Some(&defined), None).unwrap();
+    column.close().unwrap();
+    let (defined, repeated) = (vec![3; old.len()], vec![0; old.len()]);
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&old, Some(&defined), Some(&repeated)).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn old_timestamps_beyond_nanoseconds_stay_what_they_are() {
+    use crate::import::tests::{options, run, stream};
+    let import =
+        |values: &[(i64, u64)]| run(vec![stream("t.parquet", old_timestamps(values))], &options(), None, &["id"]);
+    let column = |values: &[(i64, u64)], name: &str| -> Vec<serde_json::Value> {
+        import(values).unwrap().rows().iter().map(|row| row[name].clone()).collect()
+    };
+    // 9999-12-31 and 0001-01-01 are what others write for "open" and "unknown".
+    let wide = [(19_723, 1_000), (2_932_896, 86_399_999_999_000), (-719_162, 0), (-135_140, 0)];
+    let dates = [
+        "2024-01-01T00:00:00.000001",
+        "9999-12-31T23:59:59.999999",
+        "0001-01-01T00:00:00.000000",
+        "1600-01-01T00:00:00.000000",
+    ];
+    assert_eq!(column(&wide, "t"), dates);
+    assert_eq!(column(&wide, "l"), dates.map(|date| serde_json::json!([date])));
+    // Where nanoseconds hold all of them, nothing is lost of those.
+    let fine = [(19_723, 1), (0, 0), (-1, 86_399_999_999_999)];
+    let dates = ["2024-01-01T00:00:00.000000001", "1970-01-01T00:00:00.000000000", "1969-12-31T23:59:59.999999999"];
+    assert_eq!(column(&fine, "t"), dates);
+    let both = import(&[(19_723, 1), (2_932_896, 0)]).unwrap_err().to_string();
+    assert!(both.contains("column `t` has timestamps (INT96) outside of the years 1677 to 2262"), "{both}");
+    let beyond = import(&[(2_000_000_000 - 2_440_588, 0)]).unwrap_err().to_string();
+    assert!(beyond.contains("which no table can hold"), "{beyond}");
+}
