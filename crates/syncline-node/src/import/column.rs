@@ -15,7 +15,9 @@ use half::{bf16, f16};
 use syncline_tree::schema::{Type, Unit};
 
 use super::grid::{Grid, Kind};
-use super::{infer, json, nested, scalar};
+use super::infer::{self, Origin};
+use super::scalar::{self, Offset};
+use super::{json, nested};
 
 /// Told about records that do not fit.
 pub(super) type OnBad<'a> = dyn FnMut(usize, String) + 'a;
@@ -28,8 +30,8 @@ pub(super) struct Source<'a> {
     pub(super) nullable: bool,
     /// Whether a record may lack the column although it may not be null.
     pub(super) may_lack: bool,
-    /// Whether the type is taken from the first records: then it takes only what it would have been taken from.
-    pub(super) inferred: bool,
+    /// What the type is taken from.
+    pub(super) origin: Origin,
 }
 
 impl<'a> Source<'a> {
@@ -55,10 +57,14 @@ impl<'a> Source<'a> {
 
 /// Builds the array of a column.
 pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> ArrayRef {
+    let inferred = source.origin != Origin::Declared;
+    if inferred && source.grid.null_is_json {
+        refuse_strings(source, ty, bad);
+    }
     match ty {
         Type::Bool => boolean(source, bad),
-        Type::Int64 if source.inferred => typed(explained::<Int64Type, _>(source, bad, infer::int64)),
-        Type::Float64 if source.inferred => typed(explained::<Float64Type, _>(source, bad, infer::float64)),
+        Type::Int64 if inferred => typed(explained::<Int64Type, _>(source, bad, infer::int64)),
+        Type::Float64 if inferred => typed(explained::<Float64Type, _>(source, bad, infer::float64)),
         Type::Int8 => int::<Int8Type>(source, bad, "int8"),
         Type::Int16 => int::<Int16Type>(source, bad, "int16"),
         Type::Int32 => int::<Int32Type>(source, bad, "int32"),
@@ -101,6 +107,15 @@ pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> Arra
         Type::Timestamp { unit, zone } => timestamps(source, bad, *unit, zone.as_deref()),
         Type::List(_) | Type::FixedSizeList(..) | Type::Struct(_) | Type::Map { .. } => nested::build(source, ty, bad),
     }
+}
+
+/// JSON says itself what is text: that is none of the values which JSON or other text have made this type of.
+fn refuse_strings(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) {
+    if !matches!(ty, Type::Bool | Type::Int64 | Type::Float64 | Type::Date32 | Type::Timestamp { .. }) {
+        return;
+    }
+    let strings = source.cells().enumerate().filter(|(_, (kind, _))| *kind == Kind::Text);
+    strings.for_each(|(record, (kind, text))| source.refuse(bad, record, kind, text, infer::NOT_KEPT));
 }
 
 fn typed<T: ArrowPrimitiveType>(array: PrimitiveArray<T>) -> ArrayRef {
@@ -174,11 +189,9 @@ fn boolean(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
             source.null(bad, record, kind);
             None
         } else {
-            let value = scalar::boolean(text);
-            if value.is_none() {
-                source.refuse(bad, record, kind, text, "is not a boolean");
-            }
-            value
+            let inferred = source.origin != Origin::Declared;
+            let value = if inferred { infer::boolean(text) } else { scalar::boolean(text).ok_or("is not a boolean") };
+            value.map_err(|what| source.refuse(bad, record, kind, text, what)).ok()
         };
         nulls.append(value.is_some());
         values.append(value.unwrap_or_default());
@@ -199,7 +212,11 @@ fn times(source: &Source<'_>, bad: &mut OnBad<'_>, unit: Unit) -> ArrayRef {
 }
 
 fn timestamps(source: &Source<'_>, bad: &mut OnBad<'_>, unit: Unit, zone: Option<&str>) -> ArrayRef {
+    let wants_offset = source.origin != Origin::Declared && zone.is_some();
     let parse = |text: &[u8]| {
+        if wants_offset && matches!(scalar::iso_timestamp(text, unit), Some((_, Offset::Missing))) {
+            return Err(infer::NOT_KEPT);
+        }
         scalar::timestamp(text, unit, zone).map_err(|why| match why {
             "" => "is not a timestamp (YYYY-MM-DDTHH:MM:SS), or is finer than the column's unit",
             why => why,
@@ -254,6 +271,10 @@ fn strings(source: &Source<'_>, bad: &mut OnBad<'_>) -> ArrayRef {
             }
             Kind::Json if matches!(text.first(), Some(b'{' | b'[')) => {
                 source.refuse(bad, record, kind, text, "is not text");
+                false
+            }
+            Kind::Json if source.origin == Origin::Json && !infer::is_text(text) => {
+                source.refuse(bad, record, kind, text, infer::NOT_KEPT);
                 false
             }
             Kind::Json | Kind::Text | Kind::Quoted => {

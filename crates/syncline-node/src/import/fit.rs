@@ -23,9 +23,11 @@ use syncline_tree::schema::{Schema, Type};
 use super::chunk::{Chunk, Places, RowShapes};
 use super::column::OnBad;
 use super::grid::{Grid, Kind};
+use super::infer::Origin;
 use super::report::{self, Bad};
 use super::{Error, Result, column, json};
 
+mod decimals;
 mod levels;
 mod pairs;
 mod scalars;
@@ -173,6 +175,9 @@ impl FitPlan {
         let array = json::checked(&array, &column.ty, column.nullable, &mut |row, reason| {
             reasons.entry(row).or_insert_with(|| format!("column `{}`: {reason}", column.name));
         });
+        decimals::check(&array, &column.ty, &column.name, &mut |row, reason| {
+            reasons.entry(row).or_insert(reason);
+        });
         if array.logical_null_count() > 0 && (!column.nullable || self.schema.key.contains(&column.id)) {
             for row in (0..array.len()).filter(|row| array.is_null(*row)) {
                 reasons.entry(row).or_insert_with(|| format!("column `{}` may not be null", column.name));
@@ -271,7 +276,8 @@ fn from_text(
             None => grid.push_empty(Kind::Null),
         }
     }
-    let source = column::Source { grid: &grid, column: 0, name, nullable: true, may_lack: true, inferred: false };
+    let source =
+        column::Source { grid: &grid, column: 0, name, nullable: true, may_lack: true, origin: Origin::Declared };
     let built = column::build(&source, ty, bad);
     // Bad rows may have left nulls where a nested type has none; such rows must not reach the strict cast.
     if built.data_type() == to { Ok(built) } else { cast(&built, to) }

@@ -36,6 +36,18 @@ const JSON: u16 = 1 << 12;
 const PLAIN: u16 = 1 << 13;
 const SOURCES: u16 = JSON | PLAIN;
 
+/// What a column's type was taken from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is declared, or the table's: a cell is converted where nothing of it is lost.
+    #[default]
+    Declared,
+    /// What the first records look like, which are JSON: no other cell fits than one that would have made it this type.
+    Json,
+    /// The same of other text, or of that too.
+    Text,
+}
+
 /// Lists in lists are not looked into any further: no type is deeper.
 const MAX_DEPTH: usize = 32;
 
@@ -113,6 +125,10 @@ impl Guess {
         }
     }
 
+    fn origin(&self) -> Origin {
+        if self.seen & PLAIN == 0 { Origin::Json } else { Origin::Text }
+    }
+
     fn nested(&self) -> Type {
         let item = self.items.as_ref().map(|items| items.ty());
         match item {
@@ -140,8 +156,23 @@ fn number_class(text: &[u8]) -> Option<u16> {
     scalar::float64(text).map(|_| FLOAT)
 }
 
-const NOT_KEPT: &str = "would not be kept as it is written by the type that the first rows have; declare the column's type \
+/// Why a cell does not fit that would have made its column another type.
+pub(super) const NOT_KEPT: &str = "would not be kept as it is written by the type that the first rows have; declare the column's type \
                         with --schema";
+
+/// A cell of a column that is a bool because all that was looked at are `true` and `false`.
+///
+/// # Errors
+/// Why it is none, or would have made the column another type.
+pub(super) fn boolean(text: &[u8]) -> Result<bool, &'static str> {
+    let value = scalar::boolean(text).ok_or("is not a boolean")?;
+    if text.len() == 1 { Err(NOT_KEPT) } else { Ok(value) }
+}
+
+/// Whether a bare value of JSON is text to a column, as it is beyond all numbers.
+pub(super) fn is_text(raw: &[u8]) -> bool {
+    !matches!(raw.first(), Some(b't' | b'f')) && number_class(raw).is_none()
+}
 
 /// A cell of a column that is an int64 because all that was looked at are such numbers.
 ///
@@ -221,8 +252,10 @@ impl Guesses {
     }
 
     /// The columns: all may be null, as no sample can say that none is.
-    pub(super) fn fields(&self) -> Vec<Field> {
-        let field = |(name, guess): &(String, Guess)| Field { name: name.clone(), ty: guess.ty(), nullable: true };
+    pub(super) fn fields(&self) -> Vec<(Field, Origin)> {
+        let field = |(name, guess): &(String, Guess)| {
+            (Field { name: name.clone(), ty: guess.ty(), nullable: true }, guess.origin())
+        };
         self.columns.iter().map(field).collect()
     }
 }

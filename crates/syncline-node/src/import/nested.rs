@@ -17,6 +17,7 @@ use syncline_tree::schema::{Field, Schema, Type};
 
 use super::column::{self, OnBad, Source};
 use super::grid::{Grid, Kind};
+use super::infer::Origin;
 use super::ndjson;
 
 /// The Arrow field of a nested field.
@@ -54,7 +55,7 @@ pub(super) fn build(source: &Source<'_>, ty: &Type, bad: &mut OnBad<'_>) -> Arra
     let texts = texts(source, bad);
     let mut report = |record: usize, reason: String| bad(record, format!("column `{}`: {reason}", source.name));
     match ty {
-        Type::List(item) => list(&texts, item, source.inferred, &mut report),
+        Type::List(item) => list(&texts, item, source.origin, &mut report),
         Type::FixedSizeList(item, size) => fixed(&texts, item, *size as usize, &mut report),
         Type::Struct(fields) => structs(&texts, fields, &mut report),
         Type::Map { key, value } => map(&texts, key, value, &mut report),
@@ -87,7 +88,7 @@ fn texts<'a>(source: &Source<'a>, bad: &mut OnBad<'_>) -> Vec<Option<&'a str>> {
 struct Children {
     grid: Grid,
     owners: Vec<usize>,
-    inferred: bool,
+    origin: Origin,
 }
 
 impl Children {
@@ -116,8 +117,8 @@ impl Children {
 
     /// The children's array; children of a null say nothing.
     fn build(&self, texts: &[Option<&str>], field: &Field, bad: &mut OnBad<'_>) -> ArrayRef {
-        let (name, nullable, inferred) = (&field.name, field.nullable, self.inferred);
-        let source = Source { grid: &self.grid, column: 0, name, nullable, may_lack: false, inferred };
+        let (name, nullable, origin) = (&field.name, field.nullable, self.origin);
+        let source = Source { grid: &self.grid, column: 0, name, nullable, may_lack: false, origin };
         column::build(&source, &field.ty, &mut |child, reason| {
             let owner = self.owners[child];
             if texts[owner].is_some() {
@@ -142,8 +143,8 @@ fn shown(text: &str) -> String {
 }
 
 /// Lists are the only nested type that is inferred.
-fn list(texts: &[Option<&str>], item: &Field, inferred: bool, bad: &mut OnBad<'_>) -> ArrayRef {
-    let mut children = Children { inferred, ..Children::new() };
+fn list(texts: &[Option<&str>], item: &Field, origin: Origin, bad: &mut OnBad<'_>) -> ArrayRef {
+    let mut children = Children { origin, ..Children::new() };
     let mut offsets = Vec::with_capacity(texts.len() + 1);
     offsets.push(0i32);
     let keeps = keeps_json(&item.ty);

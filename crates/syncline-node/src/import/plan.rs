@@ -1,6 +1,6 @@
 //! Settles the schema and how each source's columns fill it, before any row is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,7 +13,7 @@ use super::ahead::{ahead_within, parallel};
 use super::chunk::{Chunk, Shapes};
 use super::csv::{self, Dialect};
 use super::fit::FitPlan;
-use super::infer::{self, Guesses};
+use super::infer::{self, Guesses, Origin};
 use super::ipc::Ipc;
 use super::parquet::{Parquet, Reader as ParquetReader};
 use super::source::{Counter, Source};
@@ -221,8 +221,8 @@ impl Seen {
     }
 }
 
-/// Names of columns whose type was taken from what text looks like.
-pub(super) type Inferred = BTreeSet<String>;
+/// Columns whose type was taken from what text looks like.
+pub(super) type Inferred = BTreeMap<String, Origin>;
 
 /// The schema of a table that does not exist yet.
 pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]) -> Result<(Schema, Inferred)> {
@@ -293,9 +293,9 @@ fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<(Vec<Field>,
         guesses.merge(&source.guess(options, &mut budget)?);
     }
     let mut inferred = Inferred::new();
-    for field in guesses.fields() {
-        if !fields.iter().any(|known| known.name == field.name) {
-            inferred.insert(field.name.clone());
+    for (field, origin) in guesses.fields() {
+        if !from.contains_key(&field.name) {
+            inferred.insert(field.name.clone(), origin);
             fields.push(field);
         }
     }

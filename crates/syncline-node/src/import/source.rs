@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Compression, Error, Format, Input, Result};
 
@@ -65,6 +65,42 @@ impl<R: Read> Read for Counted<R> {
         let read = self.inner.read(buffer)?;
         self.counter.add(read as u64);
         Ok(read)
+    }
+}
+
+/// The bytes that a decoder reads, and whether it is they that could not be read.
+struct Watched<R> {
+    inner: R,
+    failed: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer);
+        let failed = read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        self.failed.fetch_or(failed, Ordering::Relaxed);
+        read
+    }
+}
+
+/// What a decoder gives. An error that is not one of reading says that what it was given is damaged.
+struct Decoded<R> {
+    decoder: R,
+    failed: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Decoded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|error| {
+            if error.kind() == io::ErrorKind::Interrupted || self.failed.load(Ordering::Relaxed) {
+                return error;
+            }
+            let why = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "its compressed bytes end in the middle".to_owned(),
+                _ => format!("it cannot be decompressed ({error})"),
+            };
+            io::Error::new(io::ErrorKind::InvalidInput, format!("is damaged: {why}; get it again"))
+        })
     }
 }
 
@@ -142,11 +178,16 @@ impl Source {
             compression = by_magic(&first);
             raw = Box::new(io::Cursor::new(first).chain(raw));
         }
-        Ok(match compression {
-            Compression::None => raw,
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 18, raw))),
-            Compression::Zstd => Box::new(zstd::Decoder::new(raw).map_err(|source| self.failed(source))?),
-        })
+        if compression == Compression::None {
+            return Ok(raw);
+        }
+        let failed = Arc::<AtomicBool>::default();
+        let raw = BufReader::with_capacity(1 << 18, Watched { inner: raw, failed: failed.clone() });
+        let decoder: Box<dyn Read + Send> = match compression {
+            Compression::Zstd => Box::new(zstd::Decoder::with_buffer(raw).map_err(|source| self.failed(source))?),
+            _ => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        };
+        Ok(Box::new(Decoded { decoder, failed }))
     }
 
     /// Its bytes as a file that can be read anywhere: the file itself, or a nameless temporary copy of a stream.

@@ -184,7 +184,7 @@ fn compressed_text_is_read_by_extension() {
         }
     }
     let cut = run(vec![stream("t.csv.gz", vec![0x1f, 0x8b, 8, 0])], &options(), None, &["id"]);
-    assert_eq!(cut.expect_err("a cut file").kind(), syncline_base::Kind::Corrupt);
+    assert_eq!(cut.expect_err("a cut file").kind(), syncline_base::Kind::Invalid);
 }
 
 #[test]

@@ -249,8 +249,9 @@ impl TextPlan {
                 Some(at) => {
                     let is_key = self.schema.key.contains(&column.id);
                     let (nullable, may_lack) = (column.nullable && !is_key, self.partial && !is_key);
-                    let (name, inferred) = (&column.name, self.inferred.contains(&column.name));
-                    let source = column::Source { grid: &grid, column: *at, name, nullable, may_lack, inferred };
+                    let name = &column.name;
+                    let origin = self.inferred.get(name).copied().unwrap_or_default();
+                    let source = column::Source { grid: &grid, column: *at, name, nullable, may_lack, origin };
                     column::build(&source, &column.ty, &mut |record, reason| {
                         reasons.entry(record).or_insert(reason);
                     })

@@ -117,17 +117,17 @@ fn strict(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
 }
 
 /// The children that offsets reach, and offsets into them.
-fn reached(offsets: &OffsetBuffer<i32>, values: &ArrayRef) -> (OffsetBuffer<i32>, ArrayRef) {
+pub(super) fn reached(offsets: &OffsetBuffer<i32>, values: &ArrayRef) -> (OffsetBuffer<i32>, ArrayRef) {
     let count = offsets.lengths().sum();
     (OffsetBuffer::from_lengths(offsets.lengths()), values.slice(usize::try_from(offsets[0]).unwrap_or(0), count))
 }
 
 /// The row that a reached child is in.
-fn owner(offsets: &OffsetBuffer<i32>, child: usize) -> usize {
+pub(super) fn owner(offsets: &OffsetBuffer<i32>, child: usize) -> usize {
     offsets.partition_point(|end| (end - offsets[0]) as usize <= child).saturating_sub(1)
 }
 
-fn tell(nulls: Option<&NullBuffer>, row: usize, reason: String, bad: &mut OnBad<'_>) {
+pub(super) fn tell(nulls: Option<&NullBuffer>, row: usize, reason: String, bad: &mut OnBad<'_>) {
     if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
         bad(row, reason);
     }

@@ -45,6 +45,43 @@ fn a_number_behind_the_sample_is_kept_as_it_is_or_refused() {
     assert_eq!(got.rows(), [json!({"id": 1, "v": 1.5})]);
 }
 
+#[test]
+fn a_value_behind_the_sample_that_would_have_made_another_type_is_refused() {
+    let utc = "2024-01-01T00:00:00Z";
+    for (first, good, bad) in [
+        ("true", &["FALSE", "false", ""][..], &["1", "t", "F", "0"][..]),
+        (utc, &["2024-01-02T00:00:00+02:00"], &["2024-01-02T00:00:00", "2024-01-03"]),
+        ("2024-01-01T00:00:00", &["2024-01-03"], &["2024-01-02T00:00:00Z"]),
+        ("a", &["5", "true"], &[]),
+    ] {
+        for last in good {
+            assert_eq!(behind(first, last, false).unwrap().report.rows, 6001, "{first} {last}");
+        }
+        for last in bad {
+            let error = behind(first, last, false).unwrap_err().to_string();
+            assert!(error.contains("t.csv:6002: column `v`: "), "{first} {last}: {error}");
+        }
+    }
+    for (first, good, bad) in [
+        ("true", &["false", "null"][..], &["1", "\"f\"", "\"true\""][..]),
+        ("1", &["8"], &["\"8\"", "true"]),
+        ("1.5", &["8"], &["\"8.5\""]),
+        ("\"x\"", &["\"5\"", "123456789012345678901234567890"], &["5", "true", "1.50"]),
+        ("null", &["\"x\""], &["5", "false"]),
+        ("[]", &["[null]", "[\"x\"]"], &["[1]", "[true]"]),
+        ("[1]", &["[8]"], &["[\"8\"]"]),
+        ("{}", &["5", "[true]", "\"x\""], &[]),
+    ] {
+        for last in good {
+            assert_eq!(behind(first, last, true).unwrap().report.rows, 6001, "{first} {last}");
+        }
+        for last in bad {
+            let error = behind(first, last, true).unwrap_err().to_string();
+            assert!(error.contains("t.ndjson:6001: column `v`: "), "{first} {last}: {error}");
+        }
+    }
+}
+
 fn reasons(name: &str, content: &str, existing: Option<&Schema>) -> Vec<(u64, String)> {
     match text(name, content, &options(), existing, &["id"]) {
         Err(Error::BadRows(report)) => {
@@ -425,4 +462,45 @@ fn mixed_json_keeps_what_it_is() {
     assert_eq!(["a", "l", "n"].map(|column| type_of(&got, column)), ["Json"; 3].map(str::to_owned));
     let only = text("t.ndjson", "{\"id\":1,\"s\":\"1\",\"d\":\"2024-01-01\"}\n", &options(), None, &["id"]).unwrap();
     assert_eq!(["s", "d"].map(|column| type_of(&only, column)), ["Utf8"; 2].map(str::to_owned));
+}
+
+/// Fails when its bytes have been read.
+struct Failing(std::io::Cursor<Vec<u8>>);
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(std::io::ErrorKind::ConnectionReset.into()),
+            read => Ok(read),
+        }
+    }
+}
+
+#[test]
+fn damaged_compressed_text_is_invalid_and_what_cannot_be_read_is_not() {
+    use std::io::Write as _;
+
+    use syncline_base::Kind;
+    let text: String = "id,a\n"
+        .chars()
+        .chain((0..5000).flat_map(|id| format!("{id},{}\n", id * 7).into_bytes()).map(char::from))
+        .collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    zstd.include_checksum(true).unwrap();
+    zstd.write_all(text.as_bytes()).unwrap();
+    for (name, bytes) in [("t.csv.gz", gzip.finish().unwrap()), ("t.csv.zst", zstd.finish().unwrap())] {
+        assert_eq!(run(vec![stream(name, bytes.clone())], &options(), None, &["id"]).unwrap().report.rows, 5000);
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 0x55;
+        for damaged in [flipped, bytes[..bytes.len() / 2].to_vec(), bytes[..12].to_vec()] {
+            let error = run(vec![stream(name, damaged)], &options(), None, &["id"]).unwrap_err();
+            assert_eq!(error.kind(), Kind::Invalid, "{error}");
+            assert!(error.to_string().contains(&format!("{name}: is damaged: ")), "{error}");
+        }
+        let reader = Box::new(Failing(std::io::Cursor::new(bytes[..bytes.len() / 2].to_vec())));
+        let unread = run(vec![Input::Reader { name: name.to_owned(), reader }], &options(), None, &["id"]).unwrap_err();
+        assert_eq!(unread.kind(), Kind::Unavailable, "{unread}");
+    }
 }

@@ -340,3 +340,40 @@ fn timestamps_in_named_zones_are_instants() {
     let line = std::fs::read_to_string(reject).unwrap();
     assert!(line.contains("2023-11-14T22:13:20.000000001Z"), "{line}");
 }
+
+#[test]
+fn decimals_with_more_digits_than_their_type_are_bad_rows() {
+    use arrow_array::builder::{Decimal128Builder, ListBuilder};
+    use arrow_array::{ArrowNativeTypeOp as _, Decimal128Array, Decimal256Array};
+    use arrow_buffer::i256;
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+    let (long, longest) =
+        ([Some(99_999), Some(-99_999), None, Some(123_456_789)], i256::from_i128(10).pow_wrapping(50));
+    let short = Decimal128Array::from(long.to_vec()).with_precision_and_scale(5, 2).unwrap();
+    let wide = [Some(longest - i256::ONE), Some(longest), None, None];
+    let wide = Decimal256Array::from(wide.to_vec()).with_precision_and_scale(50, 2).unwrap();
+    let mut lists = ListBuilder::new(Decimal128Builder::new().with_precision_and_scale(5, 2).unwrap());
+    for item in [1, 2, 123_456_789, 4] {
+        lists.values().append_value(item);
+        lists.append(true);
+    }
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("id", ids), ("d", Arc::new(short)), ("w", Arc::new(wide)), ("l", Arc::new(lists.finish()))];
+    let batch = batch(columns);
+    let mut arrow = ::arrow_ipc::writer::FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    arrow.write(&batch).unwrap();
+    for (name, bytes) in [("t.arrow", arrow.into_inner().unwrap()), ("t.parquet", parquet(&batch))] {
+        let Err(Error::BadRows(report)) = run(vec![stream(name, bytes)], &options(), None, &["id"]) else {
+            panic!("{name}")
+        };
+        let bad: Vec<_> = report.bad_rows.iter().map(|bad| (bad.place.row.unwrap(), bad.reason.as_str())).collect();
+        let most =
+            "column `w`: 1000000000000000000000000000000000000000000000000.00 has more digits than decimal256(50, 2)";
+        let expected = [
+            (2, most),
+            (3, "column `l`: 1234567.89 has more digits than decimal(5, 2)"),
+            (4, "column `d`: 1234567.89 has more digits than decimal(5, 2)"),
+        ];
+        assert_eq!(bad, expected, "{name}");
+    }
+}
