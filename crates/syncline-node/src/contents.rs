@@ -175,10 +175,11 @@ impl Source {
 
     /// Asks for these; each is shown once, checked.
     fn fetch(&self, items: &[Item], each: &mut dyn FnMut(Hash, Bytes) -> syncline_sync::Result<()>) -> Result<()> {
-        let ids: Vec<Hash> = items.iter().map(|(id, _)| *id).collect();
-        let mut left: IdSet = ids.iter().copied().collect();
-        let asked = ids.len() as u64;
-        let traffic = syncline_sync::fetch_each(&mut *self.connect()?, ids, &mut |id, bytes| {
+        let content = |(id, height): &Item| (*id, ObjectKind::Content { height: *height });
+        let wanted: Vec<(Hash, ObjectKind)> = items.iter().map(content).collect();
+        let mut left: IdSet = items.iter().map(|(id, _)| *id).collect();
+        let asked = items.len() as u64;
+        let traffic = syncline_sync::fetch_each(&mut *self.connect()?, &wanted, &mut |id, bytes| {
             left.remove(&id);
             each(id, bytes)
         })?;

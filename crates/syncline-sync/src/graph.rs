@@ -131,12 +131,22 @@ pub fn encode_whole(id: Hash, kind: ObjectKind, canonical: &Bytes) -> Result<Enc
 /// # Errors
 /// `Corrupt` when it does; `Invalid` for a kind that is not known.
 pub(crate) fn check_length(object: &Object) -> Result<()> {
-    let longest = match kind_of_byte(object.kind)? {
+    check_within(object, longest(kind_of_byte(object.kind)?))
+}
+
+/// The most bytes that an object of a kind has.
+#[must_use]
+pub fn longest(kind: ObjectKind) -> usize {
+    match kind {
         ObjectKind::Schema => record::MAX_LEN,
         ObjectKind::Content { height: 0 } => chunk::MAX,
         ObjectKind::Content { .. } => content::MAX_LIST,
         ObjectKind::Tree { .. } | ObjectKind::Outline { .. } => codec::MAX_OBJECT,
-    };
+    }
+}
+
+/// Refuses an object that claims to be longer than it can be, before it is decoded.
+pub(crate) fn check_within(object: &Object, longest: usize) -> Result<()> {
     if object.raw_len as usize <= longest {
         return Ok(());
     }

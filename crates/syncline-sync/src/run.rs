@@ -6,8 +6,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
+use syncline_store::codec;
 
 use crate::error::{Error, Result};
+use crate::graph::{self, ObjectKind};
 use crate::session::{
     self, Fetcher, Local, PullRequest, Pulled, PushRequest, Pushed, Receiver, Sender, Served, Server, Session,
 };
@@ -65,27 +67,42 @@ pub fn push(
     Ok((session.pushed().expect("the session is over"), traffic))
 }
 
-/// Fetches single objects by address: those that the peer has, as canonical bytes whose hash was checked. At most
+/// What [`fetch`] holds at most: more than any objects have that somebody needs at once.
+const FETCH_BYTES: usize = 1 << 30;
+
+/// Fetches single objects of any kind by address: those that the peer has, as canonical bytes whose hash was checked. At most
 /// [`wire::MAX_IDS`] at a time.
 ///
 /// # Errors
-/// The peer's fault or the transport's.
+/// The peer's fault or the transport's; `Invalid` when they have more than a gigabyte together.
 pub fn fetch(transport: &mut dyn Transport, ids: Vec<Hash>) -> Result<(Vec<(Hash, Bytes)>, Traffic)> {
-    let mut session = Fetcher::ask(ids)?;
-    let traffic = drive(&mut session, transport, &mut ())?;
-    Ok((session.fetched().expect("the session is over"), traffic))
+    let (mut got, mut bytes) = (Vec::new(), 0);
+    let wanted = ids.into_iter().map(|id| (id, codec::MAX_OBJECT)).collect();
+    let mut keep = |id, object: Bytes| {
+        bytes += object.len();
+        got.push((id, object));
+        if bytes <= FETCH_BYTES {
+            return Ok(());
+        }
+        Err(Error::protocol("objects", format!("more than {FETCH_BYTES} bytes of them")))
+    };
+    let traffic = drive(&mut Draining { inner: Fetcher::ask(wanted)?, each: &mut keep }, transport, &mut ())?;
+    Ok((got, traffic))
 }
 
-/// As [`fetch`], but shows each object as it comes, so that memory does not grow with what is asked for.
+/// Fetches objects of known kinds, and shows each as it comes, so that memory does not grow with what is asked for, nor with
+/// what a peer says that it sends.
 ///
 /// # Errors
-/// The peer's fault, the transport's, or that of `each`.
+/// The peer's fault, the transport's, or that of `each`; `Corrupt` when an object is not what it has to be, or longer than any
+/// of its kind.
 pub fn fetch_each(
     transport: &mut dyn Transport,
-    ids: Vec<Hash>,
+    wanted: &[(Hash, ObjectKind)],
     each: &mut dyn FnMut(Hash, Bytes) -> Result<()>,
 ) -> Result<Traffic> {
-    drive(&mut Draining { inner: Fetcher::ask(ids)?, each }, transport, &mut ())
+    let wanted = wanted.iter().map(|(id, kind)| (*id, graph::longest(*kind))).collect();
+    drive(&mut Draining { inner: Fetcher::ask(wanted)?, each }, transport, &mut ())
 }
 
 /// A fetch whose objects are passed on as they come.
@@ -97,7 +114,10 @@ struct Draining<'a> {
 impl Session for Draining<'_> {
     fn receive(&mut self, message: Message) -> Result<()> {
         self.inner.receive(message)?;
-        self.inner.drain().into_iter().try_for_each(|(id, bytes)| (self.each)(id, bytes))
+        while let Some((id, bytes)) = self.inner.take()? {
+            (self.each)(id, bytes)?;
+        }
+        Ok(())
     }
 
     fn next(&mut self) -> Result<Option<Message>> {

@@ -1,11 +1,13 @@
 //! Single objects by address: for repair, and for content that is fetched when it is read.
 //!
 //! The answer has the objects that the server holds, each able to stand on its own; what it does not hold is left out.
+//!
+//! Memory: a message and one object. Who asks knows how long an object may be, and a longer one is refused before it is decoded.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use syncline_base::hash::IdSet;
+use syncline_base::hash::{IdMap, IdSet};
 use syncline_base::{Hash, Kind, task};
 use syncline_store::codec::{self, Encoded};
 use syncline_store::{Bases, Store};
@@ -20,7 +22,7 @@ const READ_BATCH: usize = 64;
 
 enum Side {
     Server { store: Store, ids: VecDeque<Hash>, ready: VecDeque<Encoded> },
-    Client { wanted: IdSet, got: Vec<(Hash, Bytes)>, open: Option<(Object, Vec<u8>)> },
+    Client { wanted: IdMap<usize>, got: VecDeque<Object>, open: Option<(Object, Vec<u8>)> },
 }
 
 /// Either side of a fetch.
@@ -40,17 +42,18 @@ impl std::fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// The client's side: asks for these.
+    /// The client's side: asks for these, each with the most bytes that it can have.
     ///
     /// # Errors
     /// `Invalid` for more than [`MAX_IDS`] addresses.
-    pub fn ask(ids: Vec<Hash>) -> Result<Self> {
-        if ids.len() > MAX_IDS {
-            return Err(Error::Invalid(format!("{} objects are more than one fetch takes ({MAX_IDS})", ids.len())));
+    pub fn ask(wanted: Vec<(Hash, usize)>) -> Result<Self> {
+        if wanted.len() > MAX_IDS {
+            let asked = wanted.len();
+            return Err(Error::Invalid(format!("{asked} objects are more than one fetch takes ({MAX_IDS})")));
         }
-        let wanted = ids.iter().copied().collect();
+        let ids = wanted.iter().map(|(id, _)| *id).collect();
         let hello = Message::Hello { version: wire::VERSION, want: Want::Fetch { ids } };
-        let side = Side::Client { wanted, got: Vec::new(), open: None };
+        let side = Side::Client { wanted: wanted.into_iter().collect(), got: VecDeque::new(), open: None };
         Ok(Self { side, outbox: VecDeque::from([hello]), finished: false, over: false, objects: 0, bytes: 0 })
     }
 
@@ -59,21 +62,15 @@ impl Fetcher {
         Self { side, outbox: VecDeque::new(), finished: false, over: false, objects: 0, bytes: 0 }
     }
 
-    /// The canonical bytes of what came, checked, once it is over.
-    #[must_use]
-    pub fn fetched(self) -> Option<Vec<(Hash, Bytes)>> {
-        match self.side {
-            Side::Client { got, .. } if self.over => Some(got),
-            _ => None,
-        }
-    }
-
-    /// What has come since the last call, checked.
-    pub fn drain(&mut self) -> Vec<(Hash, Bytes)> {
-        match &mut self.side {
-            Side::Client { got, .. } => std::mem::take(got),
-            Side::Server { .. } => Vec::new(),
-        }
+    /// The canonical bytes of the next object that has come, checked. They are decoded here, one at a time.
+    ///
+    /// # Errors
+    /// `Corrupt` when they are not what the id says.
+    pub fn take(&mut self) -> Result<Option<(Hash, Bytes)>> {
+        let Side::Client { got, .. } = &mut self.side else { return Ok(None) };
+        let Some(object) = got.pop_front() else { return Ok(None) };
+        let bytes = graph::verify_whole(&codec::Registry::new(&[])?, &object)?;
+        Ok(Some((object.id, bytes)))
     }
 
     pub(super) fn served(&self) -> Option<Served> {
@@ -127,17 +124,19 @@ impl Fetcher {
         Ok(())
     }
 
-    fn take(&mut self, objects: Vec<Object>) -> Result<()> {
+    fn accept(&mut self, objects: Vec<Object>) -> Result<()> {
         let Side::Client { wanted, got, open } = &mut self.side else {
             return Err(unexpected(&Message::Objects(Vec::new()), "serving a fetch"));
         };
-        let registry = codec::Registry::new(&[])?;
         for object in objects {
-            if !wanted.contains(&object.id) {
+            let Some(longest) = wanted.get(&object.id).copied() else {
                 return Err(Error::protocol("objects", format!("{} was not asked for", object.id.short())));
-            }
+            };
+            graph::check_within(&object, longest)?;
             if object.rest > 0 {
-                if open.is_some() || object.rest as usize > codec::MAX_OBJECT {
+                // No encoded form is longer than the object by more than a little.
+                let whole = object.payload.len() as u64 + u64::from(object.rest);
+                if open.is_some() || whole > longest as u64 + (1 << 20) {
                     return Err(Error::protocol("objects", "parts that cannot be"));
                 }
                 let payload = object.payload.to_vec();
@@ -150,7 +149,7 @@ impl Fetcher {
             if !object.bases.is_empty() {
                 return Err(Error::protocol("objects", "a fetched object may not be a patch"));
             }
-            got.push((object.id, graph::verify_whole(&registry, &object)?));
+            got.push_back(object);
         }
         Ok(())
     }
@@ -173,7 +172,7 @@ impl Fetcher {
             return Ok(());
         }
         object.payload = payload.into();
-        self.take(vec![object])
+        self.accept(vec![object])
     }
 }
 
@@ -202,7 +201,7 @@ impl Session for Fetcher {
     fn receive(&mut self, message: Message) -> Result<()> {
         match (&self.side, message) {
             (_, Message::Fault(fault)) => Err(super::of_fault(fault)),
-            (Side::Client { .. }, Message::Objects(objects)) => self.take(objects),
+            (Side::Client { .. }, Message::Objects(objects)) => self.accept(objects),
             (Side::Client { .. }, Message::Part(bytes)) => self.part(&bytes),
             (Side::Client { open: None, .. }, Message::Finish) => {
                 self.outbox.push_back(Message::Done { left: Vec::new() });
