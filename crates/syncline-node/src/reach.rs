@@ -3,9 +3,10 @@
 //! For garbage collection and verification. Memory follows the depth of a tree and the set that the caller keeps, not
 //! the data. Owns no state.
 
-use syncline_base::{Hash, hash::IdSet};
+use syncline_base::Hash;
+use syncline_base::hash::{IdMap, IdSet};
 use syncline_store::Store;
-use syncline_tree::walk::{self, ObjectKind};
+use syncline_tree::walk::{self, Counted, ObjectKind};
 use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, TreeName};
 
 use crate::part::Part;
@@ -91,55 +92,81 @@ fn has_children(kind: ObjectKind) -> bool {
 /// What a walk for damage remembers, so that versions that share subtrees are cheap.
 #[derive(Debug, Default)]
 pub struct Walked {
-    /// Objects without damage.
-    sound: IdSet,
+    /// Schemas and nodes of trees without damage, each with the rows below it.
+    nodes: IdMap<(ObjectKind, u64)>,
+    /// Contents without damage.
+    contents: IdSet,
     /// Contents of files that are left elsewhere.
     pub absent: IdSet,
 }
 
-/// Damage below the roots of one tree, told to `report` as the object and which rows it takes with it, as far as that is
-/// known. The contents under an outline may be absent; those that are there have to be whole.
-pub fn damage(
-    store: &Store,
-    roots: Vec<(Hash, ObjectKind)>,
-    damaged: &IdSet,
-    walked: &mut Walked,
-    report: &mut dyn FnMut(Hash, &str),
-) {
-    let mut open = roots;
-    while let Some((id, kind)) = open.pop() {
-        if walked.sound.contains(&id) {
-            continue;
+/// A tree of a version: what names it, its roots and its rows.
+#[derive(Debug)]
+pub struct Named {
+    /// The record that says so.
+    pub by: Hash,
+    /// What it refers to directly.
+    pub roots: Vec<(Hash, ObjectKind)>,
+    /// The rows that it has.
+    pub rows: u64,
+}
+
+/// Damage of one tree, told to `report` as the object and which rows it takes with it, as far as that is known. What refers to a
+/// node and gives it another number of rows than it has is damaged, too: positions and counts would be wrong. The contents under an
+/// outline may be absent; those that are there have to be whole.
+pub fn damage(store: &Store, tree: Named, damaged: &IdSet, walked: &mut Walked, report: &mut dyn FnMut(Hash, &str)) {
+    let rows = |kind: ObjectKind| (!matches!(kind, ObjectKind::Schema)).then_some((tree.by, tree.rows));
+    let mut open: Vec<_> = tree.roots.into_iter().map(|(id, kind)| (id, kind, rows(kind))).collect();
+    while let Some((id, kind, said)) = open.pop() {
+        let is_content = matches!(kind, ObjectKind::Content { .. });
+        match walked.nodes.get(&id) {
+            Some((known, rows)) if *known == kind => {
+                check_rows((id, *rows), said, report);
+                continue;
+            }
+            _ if is_content && walked.contents.contains(&id) => continue,
+            _ => {}
         }
-        let children = if damaged.contains(&id) {
+        let read = if damaged.contains(&id) {
             Err("its stored bytes are damaged".to_owned())
-        } else if has_children(kind) {
-            let read = store.get(&id).map_err(|e| e.to_string());
-            read.and_then(|bytes| walk::children(as_tree(kind), &bytes).map_err(|e| e.to_string()))
-        } else {
+        } else if kind == (ObjectKind::Content { height: 0 }) {
             match store.contains(&id) {
-                Ok(true) => Ok(Vec::new()),
+                Ok(true) => Ok(Counted { rows: 0, children: Vec::new() }),
                 Ok(false) => Err("it is missing".to_owned()),
                 Err(error) => Err(error.to_string()),
             }
+        } else {
+            let read = store.get(&id).map_err(|e| e.to_string());
+            read.and_then(|bytes| walk::counted(as_tree(kind), &bytes).map_err(|e| e.to_string()))
         };
-        match children {
-            Ok(children) => {
-                match kind {
-                    ObjectKind::Outline { height: 1 } => {
-                        for (content, kind) in children {
-                            match store.contains(&content) {
-                                Ok(false) => drop(walked.absent.insert(content)),
-                                _ => open.push((content, kind)),
-                            }
-                        }
-                    }
-                    _ => open.extend(children),
-                }
-                walked.sound.insert(id);
+        let found = match read {
+            Ok(found) => found,
+            Err(why) => {
+                report(id, &format!("{}: {why}", describe(kind)));
+                continue;
             }
-            Err(why) => report(id, &format!("{}: {why}", describe(kind))),
+        };
+        check_rows((id, found.rows), said, report);
+        if is_content {
+            walked.contents.insert(id);
+        } else {
+            walked.nodes.insert(id, (kind, found.rows));
         }
+        for (child, below, rows) in found.children {
+            if kind == (ObjectKind::Outline { height: 1 }) && matches!(store.contains(&child), Ok(false)) {
+                walked.absent.insert(child);
+            } else {
+                open.push((child, below, rows.map(|rows| (id, rows))));
+            }
+        }
+    }
+}
+
+/// Reports what names a node with other rows than it has.
+fn check_rows((id, rows): (Hash, u64), said: Option<(Hash, u64)>, report: &mut dyn FnMut(Hash, &str)) {
+    if let Some((by, said)) = said.filter(|(_, said)| *said != rows) {
+        let what = id.short();
+        report(by, &format!("a count of rows: it says that {what} below it has {said}, and that has {rows}"));
     }
 }
 
@@ -162,3 +189,6 @@ fn describe(kind: ObjectKind) -> String {
         ObjectKind::Content { height } => format!("a list of chunks of height {height} of a large cell or file"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,38 @@ pub fn children(kind: ObjectKind, bytes: &Bytes) -> Result<Vec<(Hash, ObjectKind
     }
 }
 
+/// What an object of a tree holds, and what it says of those that it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The rows below it; of a content none.
+    pub rows: u64,
+    /// As [`children`], with the rows that each is said to have where it is a node of the tree.
+    pub children: Vec<(Hash, ObjectKind, Option<u64>)>,
+}
+
+/// As [`children`], with rows.
+///
+/// # Errors
+/// As [`children`].
+pub fn counted(kind: ObjectKind, bytes: &Bytes) -> Result<Counted> {
+    let plain = |children: Vec<(Hash, ObjectKind)>| children.into_iter().map(|(id, kind)| (id, kind, None)).collect();
+    Ok(match kind {
+        ObjectKind::Tree { height: 1 } | ObjectKind::Outline { height: 1 } => {
+            let leaf = Leaf::parse(bytes.clone())?;
+            let below = if matches!(kind, ObjectKind::Tree { .. }) { contents(leaf.externals()) } else { Vec::new() };
+            Counted { rows: leaf.rows() as u64, children: plain(below) }
+        }
+        ObjectKind::Tree { height: 2.. } | ObjectKind::Outline { height: 2.. } => {
+            let below = children(kind, bytes)?;
+            let node = Node::parse(bytes.clone())?;
+            let said = (0..node.len()).map(|i| Some(node.rows(i)));
+            let children = below.into_iter().zip(said).map(|((id, kind), rows)| (id, kind, rows)).collect();
+            Counted { rows: node.total_rows(), children }
+        }
+        _ => Counted { rows: 0, children: plain(children(kind, bytes)?) },
+    })
+}
+
 /// As [`children`], for an object in a store. Chunks are not read at all, and of a leaf only its head where that is enough, so
 /// nothing is said about the rest of it.
 ///

@@ -7,7 +7,7 @@ use syncline_tree::{Commit, Conflicts, DatasetRoot, Gap, GivenUp, Log, Refs, Tre
 
 use crate::part::Part;
 use crate::progress::{self, Progress, Unit};
-use crate::reach::Walked;
+use crate::reach::{Named, Walked};
 use crate::replica::Replica;
 use crate::{Result, contents, reach};
 
@@ -216,8 +216,8 @@ impl Walk<'_> {
             }
         };
         for (name, table) in root.trees().filter(|(name, _)| self.part.tree(name)) {
-            let roots = self.part.roots(&name, table);
-            reach::damage(store, roots, self.damaged, &mut self.walked, &mut |object, rows| {
+            let tree = Named { by: commit.root, roots: self.part.roots(&name, table), rows: table.rows };
+            reach::damage(store, tree, self.damaged, &mut self.walked, &mut |object, rows| {
                 list(self.known, &mut report.touched, touched(refs, id, Some(name.clone()), object, rows));
             });
         }
@@ -230,17 +230,17 @@ impl Walk<'_> {
             let names = vec![STAGED.to_owned()];
             Touched { commit: Hash::ZERO, names, tree, object, rows: rows.to_owned() }
         };
-        if let Some(root) = refs.staged {
-            match DatasetRoot::load(store, &root) {
+        if let Some(root_id) = refs.staged {
+            match DatasetRoot::load(store, &root_id) {
                 Ok(root) => {
                     for (name, table) in root.trees().filter(|(name, _)| self.part.tree(name)) {
-                        let roots = self.part.roots(&name, table);
-                        reach::damage(store, roots, self.damaged, &mut self.walked, &mut |object, rows| {
+                        let tree = Named { by: root_id, roots: self.part.roots(&name, table), rows: table.rows };
+                        reach::damage(store, tree, self.damaged, &mut self.walked, &mut |object, rows| {
                             list(self.known, &mut report.touched, staged(Some(name.clone()), object, rows));
                         });
                     }
                 }
-                Err(error) => self.list(report, staged(None, root, &error.to_string())),
+                Err(error) => self.list(report, staged(None, root_id, &error.to_string())),
             }
         }
         if let Some(merging) = &refs.merging
