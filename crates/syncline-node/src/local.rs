@@ -2,6 +2,8 @@
 //!
 //! Owns no state. Not here: the sessions (`syncline-sync`), the verbs that start one (`crate::ops::transfer`).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use syncline_base::Hash;
 use syncline_base::hash::IdSet;
@@ -58,6 +60,33 @@ impl Local for Replica {
 
     fn keep_whole(&self, came: &[Hash]) -> syncline_sync::Result<()> {
         refs::update(self.store(), |refs| Ok(note_whole(self.store(), refs, came))).map_err(to_sync)?.map_err(to_sync)
+    }
+
+    fn unnamed(&self) -> syncline_sync::Result<Vec<Hash>> {
+        let refs = Self::refs(self).map_err(to_sync)?;
+        let mut arrived: Vec<(Hash, u64)> = refs.arrived.into_iter().collect();
+        arrived.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
+        let seen: BTreeSet<Hash> = refs.remotes.values().flat_map(|peer| peer.branches.values()).copied().collect();
+        let mut unnamed: Vec<Hash> = arrived.into_iter().map(|(id, _)| id).collect();
+        for id in seen {
+            // What was seen of a peer need not have come. What has is kept by collections, and so is all that it stands on.
+            if self.store().contains(&id)? {
+                unnamed.push(id);
+            }
+        }
+        Ok(unnamed)
+    }
+
+    fn keep_arrived(&self, tips: &[Hash], came: &[Hash], shallow: &[Hash]) -> syncline_sync::Result<()> {
+        let (store, now_ms) = (self.store(), self.clock().now_ms());
+        refs::update(store, |refs| {
+            Ok(note_whole(store, refs, came).map(|()| {
+                refs.shallow.extend(shallow);
+                refs.note_arrived(store, tips, now_ms);
+            }))
+        })
+        .map_err(to_sync)?
+        .map_err(to_sync)
     }
 
     fn shallow(&self) -> syncline_sync::Result<Vec<Hash>> {

@@ -8,6 +8,7 @@ mod history;
 mod merges;
 mod partial;
 mod rekeyed;
+mod resumed;
 mod short_histories;
 mod staged;
 mod stopped;

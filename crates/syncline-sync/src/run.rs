@@ -161,6 +161,7 @@ pub fn drive(session: &mut dyn Session, transport: &mut dyn Transport, watch: &m
                 let fault = Message::Fault(session::to_fault(&error));
                 let _ = transport.send(wire::encode_frame(&[fault]));
             }
+            session.cut();
             transport.finish();
             Err(error)
         }

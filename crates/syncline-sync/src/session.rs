@@ -96,6 +96,25 @@ pub trait Local: Send + Sync {
         Ok(())
     }
 
+    /// Commits that are complete here though none of [`Self::refs`] leads to them, the likeliest to help first: what sessions
+    /// brought that were cut off, what peers were seen to have.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading them.
+    fn unnamed(&self) -> Result<Vec<Hash>> {
+        Ok(Vec::new())
+    }
+
+    /// Notes commits that have come complete and durable before the session's end, so that they are not sent again when it is
+    /// cut off: `tips`, and with them all that they stand on. `came` as for [`Self::move_ref`], `shallow` as for
+    /// [`Self::keep_shallow`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from writing.
+    fn keep_arrived(&self, _tips: &[Hash], _came: &[Hash], _shallow: &[Hash]) -> Result<()> {
+        Ok(())
+    }
+
     /// Commits that came without all of their parents, as [`Self::keep_shallow`] was told.
     ///
     /// # Errors
@@ -267,6 +286,9 @@ pub trait Session {
 
     /// Objects and payload bytes so far.
     fn progress(&self) -> (u64, u64);
+
+    /// The session has failed or the connection is gone: whatever can be of use to the next one is kept.
+    fn cut(&mut self) {}
 }
 
 /// An error as the peer is told.

@@ -14,10 +14,12 @@ use syncline_base::{Hash, Hlc, Kind};
 use syncline_store::{HeadVersion, Store};
 
 use crate::record::{self, Record};
-use crate::{Commit, Error, GivenUp, Result};
+use crate::{Commit, Error, GivenUp, Log, Result};
 
 /// How many moves the document remembers. Older ones are dropped, so that a commit costs the same whatever the age.
 pub const HISTORY_MAX: usize = 200;
+/// How many commits without a name are remembered at most.
+pub const ARRIVED_MAX: usize = 16;
 /// How often [`update`] tries again when somebody else was faster.
 const SWAP_TRIES: usize = 64;
 
@@ -53,6 +55,10 @@ pub struct Refs {
     /// Commits that came without all of their parents: the history that this replica has ends there.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub shallow: BTreeSet<Hash>,
+    /// Commits that transfers have brought whole before they were cut off, and when, in Unix milliseconds: no name leads to
+    /// them yet. The newest of each line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrived: BTreeMap<Hash, u64>,
     /// The last moves, oldest first: what undo goes back along, and what garbage collection keeps.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<Move>,
@@ -130,6 +136,7 @@ impl Refs {
             dropped: BTreeSet::new(),
             shallow: BTreeSet::new(),
             held: BTreeSet::new(),
+            arrived: BTreeMap::new(),
             history: VecDeque::new(),
         }
     }
@@ -218,7 +225,21 @@ impl Refs {
         let named = self.branches.values().chain(self.tags.values()).copied();
         let merging = self.merging.iter().flat_map(|m| std::iter::once(m.theirs).chain(m.base));
         let past = self.history.iter().flat_map(|m| m.from.into_iter().chain(m.to));
-        named.chain(merging).chain(past)
+        named.chain(merging).chain(past).chain(self.arrived.keys().copied())
+    }
+
+    /// Notes commits that have come whole and durable before a name leads to them, at this time. What they stand on needs no
+    /// note of its own any more; of more than [`ARRIVED_MAX`] the oldest are forgotten.
+    pub fn note_arrived(&mut self, store: &Store, tips: &[Hash], now_ms: u64) {
+        let mut older = std::mem::take(&mut self.arrived);
+        older.retain(|id, _| !tips.contains(id));
+        forget_reached(store, &mut older, tips);
+        self.arrived = older;
+        self.arrived.extend(tips.iter().map(|id| (*id, now_ms)));
+        while self.arrived.len() > ARRIVED_MAX {
+            let Some(oldest) = self.arrived.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id) else { return };
+            self.arrived.remove(&oldest);
+        }
     }
 
     /// The newest timestamp in the document.
@@ -251,6 +272,7 @@ pub fn update<T>(store: &Store, mut change: impl FnMut(&mut Refs) -> Result<T>) 
         }
         let mut after = before.clone();
         let result = change(&mut after)?;
+        forget_named(store, &before, &mut after);
         if after == before {
             return Ok(result);
         }
@@ -290,6 +312,35 @@ pub fn restore(store: &Store, lost: &HeadVersion, refs: &Refs) -> Result<()> {
     store.flush()?;
     store.swap_head(lost, &record::encode(refs))?;
     Ok(())
+}
+
+/// What a name leads to by now has arrived for good.
+fn forget_named(store: &Store, before: &Refs, after: &mut Refs) {
+    if after.arrived.is_empty() {
+        return;
+    }
+    let named = |refs: &Refs| -> BTreeSet<Hash> {
+        let merging = refs.merging.iter().map(|merging| merging.theirs);
+        refs.branches.values().chain(refs.tags.values()).copied().chain(merging).collect()
+    };
+    let new: Vec<Hash> = named(after).difference(&named(before)).copied().collect();
+    forget_reached(store, &mut after.arrived, &new);
+}
+
+/// Takes out what is in the history of `from`. Where that cannot be told it stays: it only takes room until `gc` forgets it.
+fn forget_reached(store: &Store, arrived: &mut BTreeMap<Hash, u64>, from: &[Hash]) {
+    if from.is_empty() {
+        return;
+    }
+    let generation = |id: &Hash| Commit::load(store, id).map_or(0, |commit| commit.generation);
+    let Some(floor) = arrived.keys().map(generation).min() else { return };
+    for step in Log::of_what_is_here(store, from.iter().copied()) {
+        let Ok((id, commit)) = step else { return };
+        if arrived.is_empty() || commit.generation < floor {
+            return;
+        }
+        arrived.remove(&id);
+    }
 }
 
 /// Refuses names that newly lead to what was given up: whoever follows them would find nothing.

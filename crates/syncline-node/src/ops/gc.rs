@@ -27,6 +27,9 @@ pub struct Request {
     pub grace_ms: u64,
 }
 
+/// So long, in milliseconds, what a cut-off transfer has brought waits to be taken up again; with a grace of 0 not at all.
+const ARRIVED_MS: u64 = 24 * 60 * 60 * 1000;
+
 const fn hour() -> u64 {
     60 * 60 * 1000
 }
@@ -74,6 +77,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     }
     let started = replica.clock().monotonic();
     work::recover(replica)?;
+    forget_arrived(replica, request)?;
     let kept = match request.keep_last.is_some() || request.keep_within_ms.is_some() {
         true => give_up(replica, request)?,
         false => {
@@ -97,6 +101,17 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     report.bytes_rewritten = done.bytes_rewritten;
     report.seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(report)
+}
+
+/// Lets go of what transfers have brought that were cut off and not taken up again since.
+fn forget_arrived(replica: &Replica, request: &Request) -> Result<()> {
+    let keep_ms = if request.grace_ms == 0 { 0 } else { request.grace_ms.max(ARRIVED_MS) };
+    let now_ms = replica.clock().now_ms();
+    refs::update(replica.store(), |refs| {
+        refs.arrived.retain(|_, at| now_ms.saturating_sub(*at) < keep_ms);
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// A commit that can be reached.
@@ -131,6 +146,7 @@ fn kept_versions(replica: &Replica, refs: &Refs, gone: &IdSet, request: &Request
     }
     let named = refs.branches.values().chain(refs.tags.values());
     let named = named.chain(refs.remotes.values().flat_map(|remote| remote.branches.values()));
+    let named = named.chain(refs.arrived.keys());
     let merging = refs.merging.iter().flat_map(|merging| std::iter::once(&merging.theirs).chain(&merging.base));
     for id in named.chain(merging) {
         kept.entry(*id).or_default().keep = true;

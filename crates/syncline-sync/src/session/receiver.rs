@@ -6,6 +6,7 @@
 //! - so whatever the peer sends and wherever the session is cut, what is stored stays usable and no ref points at
 //!   something incomplete.
 
+mod arrived;
 mod compare;
 mod end;
 mod objects;
@@ -26,12 +27,13 @@ use crate::graph;
 use crate::have::Have;
 use crate::history;
 use crate::wire::{self, Message, Move, Want, Welcome};
+use arrived::Arrived;
 use compare::{Compared, Comparing};
 use objects::Assembly;
 use past::Past;
 
 /// After so many bytes what has arrived is made durable and acknowledged.
-const FLUSH_BYTES: usize = 32 << 20;
+const FLUSH_BYTES: usize = if cfg!(test) { 64 << 10 } else { 32 << 20 };
 /// How many of our commits a peer is told unasked.
 const HEADS_MAX: usize = 64;
 
@@ -78,6 +80,7 @@ pub struct Receiver<'a> {
     gone: GivenUp,
     /// Commits that came whole in this session: another one may mark them as given up before a name leads to them.
     came: Vec<Hash>,
+    arrived: Arrived,
     steps: u64,
     unflushed: usize,
     objects: u64,
@@ -125,6 +128,9 @@ impl<'a> Receiver<'a> {
         this.partial |= request.depth.is_some();
         this.follow = request.follow;
         this.scope = scope;
+        // Complete is what is complete in the part that this replica holds.
+        let part = local.part()?.unwrap_or_default();
+        this.arrived.keep = part.trees() == this.scope && part.outline == this.outline;
         this.phase = Phase::Welcome;
         this.outbox.push_back(Message::Hello { version: wire::VERSION, want });
         Ok(this)
@@ -143,15 +149,20 @@ impl<'a> Receiver<'a> {
         let (moves, named) = end::Moves::of(moves, &refs)?;
         // The refs that are to move say most; the others only help when a branch is new here.
         let told: BTreeSet<Hash> = named.iter().map(|(_, id)| *id).collect();
-        let others = if named.iter().all(|(name, _)| name.starts_with(TAGS)) { HEADS_MAX } else { 0 };
+        let mut others: Vec<Hash> = local.unnamed()?.into_iter().filter(|id| !told.contains(id)).collect();
+        if named.iter().all(|(name, _)| name.starts_with(TAGS)) {
+            others = heads.iter().filter(|id| !told.contains(id)).copied().collect();
+        }
+        others.truncate(HEADS_MAX);
         let welcome = Welcome {
             refs: named,
             head: String::new(),
-            heads: heads.iter().filter(|id| !told.contains(id)).take(others).copied().collect(),
+            heads: others,
             lacks: history::lacks(local.store(), &local.shallow()?, wire::MAX_IDS)?,
             empty,
         };
         let mut this = Self::new(local, Purpose::Push(moves), heads, false)?;
+        this.arrived.keep = true;
         this.outbox.push_back(Message::Welcome(welcome));
         Ok(this)
     }
@@ -179,6 +190,7 @@ impl<'a> Receiver<'a> {
             redone: None,
             gone: local.given_up()?,
             came: Vec::new(),
+            arrived: Arrived::default(),
             steps: 0,
             unflushed: 0,
             objects: 0,
@@ -253,6 +265,7 @@ impl<'a> Receiver<'a> {
         self.unflushed += bytes;
         if self.unflushed >= FLUSH_BYTES {
             self.flush()?;
+            self.keep_arrived()?;
             self.outbox.push_back(Message::Ack { steps: self.steps });
         }
         Ok(())
@@ -265,14 +278,18 @@ impl<'a> Receiver<'a> {
     }
 }
 
-/// All commits that local refs point at, each once.
+/// All commits that local refs point at, and those that are complete without, each once.
 fn heads(local: &dyn Local) -> Result<Vec<Hash>> {
     let mut seen = BTreeSet::new();
     let mut refs = local.refs()?;
     // The default branch first: what is cut off is the least likely to help.
     let head = local.head()?;
     refs.sort_by_key(|(name, _)| Some(name) != head.as_ref());
-    Ok(refs.into_iter().map(|(_, id)| id).filter(|id| seen.insert(*id)).collect())
+    let first = usize::from(refs.first().is_some_and(|(name, _)| Some(name) == head.as_ref()));
+    let mut heads: Vec<Hash> = refs.into_iter().map(|(_, id)| id).collect();
+    heads.splice(first..first, local.unnamed()?);
+    heads.retain(|id| seen.insert(*id));
+    Ok(heads)
 }
 
 impl Session for Receiver<'_> {
@@ -327,5 +344,10 @@ impl Session for Receiver<'_> {
 
     fn progress(&self) -> (u64, u64) {
         (self.objects, self.bytes)
+    }
+
+    fn cut(&mut self) {
+        // Best effort: the session has failed, and why is told already.
+        let _ = self.flush().and_then(|()| self.keep_arrived());
     }
 }

@@ -88,4 +88,9 @@ impl Session for Server<'_> {
             State::Fetching(fetcher) => fetcher.progress(),
         }
     }
+    fn cut(&mut self) {
+        if let Some(session) = self.session() {
+            session.cut();
+        }
+    }
 }

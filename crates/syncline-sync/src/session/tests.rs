@@ -16,12 +16,13 @@ const MAIN: &str = "branches/main";
 struct Replica {
     store: Store,
     main: Mutex<Option<Hash>>,
+    arrived: Mutex<Vec<Hash>>,
 }
 
 impl Replica {
     fn new() -> Self {
         let store = syncline_tree::open_store(Arc::new(Memory::new()), true, Arc::new(SystemClock)).unwrap();
-        Self { store, main: Mutex::default() }
+        Self { store, main: Mutex::default(), arrived: Mutex::default() }
     }
 
     /// A table with noise of its own in rows with these ids.
@@ -58,6 +59,18 @@ impl Local for Replica {
 
     fn head(&self) -> Result<Option<String>> {
         Ok(Some(MAIN.to_owned()))
+    }
+
+    fn unnamed(&self) -> Result<Vec<Hash>> {
+        Ok(self.arrived.lock().unwrap().clone())
+    }
+
+    fn keep_arrived(&self, tips: &[Hash], _: &[Hash], _: &[Hash]) -> Result<()> {
+        for tip in tips {
+            assert!(self.store.contains(tip).unwrap(), "{tip:?} is not here");
+        }
+        *self.arrived.lock().unwrap() = tips.to_vec();
+        Ok(())
     }
 
     fn shallow(&self) -> Result<Vec<Hash>> {
@@ -154,4 +167,97 @@ fn what_comparisons_keep_is_bounded_for_all_trees_together() {
         said(&mut session)
     });
     assert_eq!(goes_on.sum::<usize>(), 1);
+}
+
+/// A replica with one table of noise in so many versions.
+fn history_of(versions: i64) -> Replica {
+    let (replica, mut rng) = (Replica::new(), Rng::from_seed(1));
+    let schema =
+        Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("blob", Type::Binary, true)], &["id"])
+            .unwrap();
+    let mut table = replica.edit(&Table::create(&replica.store, schema).unwrap(), 0..40, &mut rng);
+    replica.commit([("t".to_owned(), table)].into());
+    for version in 0..versions {
+        let at = version % 30;
+        table = replica.edit(&Table::open(&replica.store, &table).unwrap(), at..at + 10, &mut rng);
+        replica.commit([("t".to_owned(), table)].into());
+    }
+    replica
+}
+
+/// Carries messages until so many steps have come to the client, which is cut off then, and told so or not; how many came.
+fn pull_steps(client: &Replica, server: &Replica, most: usize, told: bool) -> usize {
+    let mut ours = Receiver::pull(client, &PullRequest::default()).unwrap();
+    let mut theirs = Server::new(server);
+    let mut steps = 0;
+    while !(ours.is_over() && theirs.is_over()) {
+        while let Some(message) = ours.next().unwrap() {
+            theirs.receive(message).unwrap();
+        }
+        while let Some(message) = theirs.next().unwrap() {
+            let is_step = matches!(message, Message::Step(_));
+            ours.receive(message).unwrap();
+            steps += usize::from(is_step);
+            if steps == most {
+                if told {
+                    ours.cut();
+                }
+                return steps;
+            }
+        }
+    }
+    *client.main.lock().unwrap() = ours.pulled().unwrap().refs.first().map(|(_, id)| *id);
+    steps
+}
+
+#[test]
+fn a_pull_that_was_cut_off_goes_on_where_it_stopped() {
+    let server = history_of(40);
+    // Told: all that has come is kept. Killed: all but what came after the last flush, here every six versions or so.
+    for (told, lost) in [(true, 0), (false, 9)] {
+        let client = Replica::new();
+        let first = pull_steps(&client, &server, 20, told);
+        let second = pull_steps(&client, &server, 10, told);
+        let third = pull_steps(&client, &server, usize::MAX, told);
+        let sent = first + second + third;
+        assert!((41..=41 + 2 * lost).contains(&sent), "{first} + {second} + {third} of 41 versions");
+        assert_eq!(client.refs().unwrap(), server.refs().unwrap());
+        // Nothing is left to send.
+        assert_eq!(pull_steps(&client, &server, usize::MAX, told), 0);
+    }
+}
+
+#[test]
+fn a_push_that_was_cut_off_goes_on_where_it_stopped() {
+    let (client, server) = (history_of(40), Replica::new());
+    let target = client.refs().unwrap()[0].1;
+    let push = |most: usize| {
+        let step = RefMove {
+            name: MAIN.to_owned(),
+            expected: None,
+            target: Some(target),
+            force: false,
+            allow_mass_delete: true,
+            only_new: false,
+        };
+        let mut ours = Sender::push(&client, PushRequest { moves: vec![step] }).unwrap();
+        let mut theirs = Server::new(&server);
+        let mut steps = 0;
+        while !(ours.is_over() && theirs.is_over()) {
+            while let Some(message) = ours.next().unwrap() {
+                steps += usize::from(matches!(message, Message::Step(_)));
+                theirs.receive(message).unwrap();
+                if steps == most {
+                    theirs.cut();
+                    return steps;
+                }
+            }
+            while let Some(message) = theirs.next().unwrap() {
+                ours.receive(message).unwrap();
+            }
+        }
+        steps
+    };
+    assert_eq!([push(15), push(20), push(usize::MAX)], [15, 20, 6]);
+    assert_eq!(server.refs().unwrap(), [(MAIN.to_owned(), target)]);
 }

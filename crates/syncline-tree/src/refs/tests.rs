@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use syncline_base::{Hash, Hlc, Kind, SystemClock};
@@ -5,9 +6,9 @@ use syncline_store::Store;
 use syncline_store::backend::memory::Memory;
 use syncline_store::backend::wrap::{Call, Layer, Op, Wrapped};
 
-use super::{HISTORY_MAX, Refs, check_name, update};
-use crate::record;
+use super::{ARRIVED_MAX, HISTORY_MAX, Refs, check_name, update};
 use crate::tests_support::memory_store;
+use crate::{Commit, DatasetRoot, record};
 
 #[test]
 fn bytes_are_frozen() {
@@ -128,4 +129,55 @@ fn names_that_could_hurt_are_refused() {
     for bad in ["", "HEAD", "a//b", "/a", "a/", "../x", "a/.b", "-x", "a b", "deadbeef", "a~1", "a^"] {
         assert_eq!(check_name(bad).map_err(|e| e.kind()), Err(Kind::Invalid), "{bad}");
     }
+}
+
+/// Commits without content, one on the other; the last one first.
+fn chain(store: &Store, from: Option<Hash>, length: u64) -> Vec<Hash> {
+    let root = DatasetRoot::default().put(store).expect("it is memory");
+    let mut ids: Vec<Hash> = from.into_iter().collect();
+    for generation in 1..=length {
+        let (parents, hlc) = (ids.first().copied().into_iter().collect(), Hlc::from_ms(generation));
+        let generation = generation + u64::from(from.is_some()) * 100;
+        let (author, message) = ("ada".to_owned(), format!("{from:?}"));
+        let commit = Commit { parents, generation, root, author, hlc, message, meta: BTreeMap::new() };
+        ids.insert(0, commit.put(store).expect("it is memory"));
+    }
+    ids
+}
+
+#[test]
+fn what_has_arrived_is_forgotten_when_a_name_leads_to_it() {
+    let store = memory_store();
+    let (line, other) = (chain(&store, None, 5), chain(&store, Some(Hash::of(b"elsewhere")), 3));
+    let arrived = |refs: &Refs| refs.arrived.keys().copied().collect::<Vec<_>>();
+    let note = |tips: &[Hash], at: u64| {
+        update(&store, |refs| {
+            refs.note_arrived(&store, tips, at);
+            Ok(arrived(refs))
+        })
+        .expect("nobody else writes")
+    };
+    assert_eq!(note(&[line[3]], 1), [line[3]]);
+    // A newer one of the same line stands for it; one of another line does not.
+    assert_eq!(note(&[line[1]], 2), [line[1]]);
+    assert_eq!(note(&[other[0]], 3).len(), 2);
+    let (refs, _) = Refs::load(&store).expect("it was just written");
+    assert!(refs.own_commits().any(|id| id == line[1]), "a collection would take it");
+    update(&store, |refs| {
+        refs.move_branch("main", Some(line[0]), Hlc::from_ms(9), "pull");
+        Ok(())
+    })
+    .expect("nobody else writes");
+    let (refs, _) = Refs::load(&store).expect("it was just written");
+    assert_eq!(refs.arrived, BTreeMap::from([(other[0], 3)]));
+}
+
+#[test]
+fn of_what_has_arrived_only_the_newest_is_remembered() {
+    let (store, mut refs) = (memory_store(), Refs::new("main"));
+    for n in 0..100_u64 {
+        refs.note_arrived(&store, &[Hash::of(&n.to_le_bytes())], n);
+    }
+    assert_eq!(refs.arrived.len(), ARRIVED_MAX);
+    assert_eq!(refs.arrived.values().min(), Some(&84));
 }

@@ -27,6 +27,10 @@ impl Past {
         self.commits.get(id).map(|(commit, _)| commit.generation)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
     /// It has come with its data after all.
     pub(super) fn forget(&mut self, id: &Hash) {
         self.commits.remove(id);

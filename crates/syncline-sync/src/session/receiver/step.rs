@@ -59,6 +59,7 @@ impl Receiver<'_> {
         if !self.deltas.is_empty() {
             return Err(Error::protocol("delta", "it names a tree that the commit does not have"));
         }
+        let delta_bytes = self.delta_bytes;
         self.forget_deltas();
         let known = self.have.has_commit(id)?;
         match &base {
@@ -77,9 +78,10 @@ impl Receiver<'_> {
             self.gone.forget(&id);
         }
         self.came.push(id);
+        self.arrived.add(id, &commit.parents);
         self.steps += 1;
         self.commits += u64::from(!known);
-        self.stored(step.root.payload.len() + step.commit.payload.len())
+        self.stored(step.root.payload.len() + step.commit.payload.len() + delta_bytes)
     }
 
     /// The step as objects.
