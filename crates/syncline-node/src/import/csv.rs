@@ -7,7 +7,10 @@
 //! Own code instead of a library's, because we need three things at once: which fields were quoted (null or empty),
 //! the exact line of every record, and to go on after a record that does not fit.
 
+use std::collections::BTreeSet;
+
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memrchr};
+use syncline_tree::schema::MAX_COLUMNS;
 
 use super::grid::{Grid, Kind, Record};
 
@@ -38,7 +41,7 @@ pub(super) fn first_record_end(buffer: &[u8], delimiter: u8, ended: bool) -> Opt
     record_end(buffer, 0, delimiter).or_else(|| ended.then_some(buffer.len()))
 }
 
-fn record_end(buffer: &[u8], mut at: usize, delimiter: u8) -> Option<usize> {
+pub(super) fn record_end(buffer: &[u8], mut at: usize, delimiter: u8) -> Option<usize> {
     loop {
         if *buffer.get(at)? == QUOTE {
             // A quote that is the buffer's last byte may be the first half of a doubled one.
@@ -90,10 +93,10 @@ pub(super) fn split(grid: &mut Grid, dialect: &Dialect, first_line: u64) -> Vec<
             continue;
         }
         let first_cell = grid.cells();
-        let outcome = split_record(grid, &block, at, dialect);
+        let outcome = split_record(grid, &block, at, dialect, grid.width);
         let text_end = trim_line_end(&block, at, outcome.next);
         let record = Record { line, start: at as u32, end: text_end as u32 };
-        let fields = grid.cells() - first_cell;
+        let fields = outcome.fields;
         let reason = outcome
             .fault
             .map(str::to_owned)
@@ -131,6 +134,7 @@ fn trim_line_end(block: &[u8], start: usize, end: usize) -> usize {
 }
 
 struct Outcome {
+    fields: usize,
     /// Where the next record begins.
     next: usize,
     /// Whether a line end lies inside a quoted field.
@@ -138,14 +142,22 @@ struct Outcome {
     fault: Option<&'static str>,
 }
 
-fn split_record(grid: &mut Grid, block: &[u8], mut at: usize, dialect: &Dialect) -> Outcome {
-    let (mut multiline, mut fault) = (false, None);
+/// Puts the fields of a record into the grid, and counts those that are more than `most`.
+fn split_record(grid: &mut Grid, block: &[u8], mut at: usize, dialect: &Dialect, most: usize) -> Outcome {
+    let (mut fields, mut multiline, mut fault) = (0, false, None);
     loop {
+        let kept = fields < most;
+        fields += 1;
         let quoted = block.get(at) == Some(&QUOTE);
         let start = at;
         let close = if quoted { closing_quote(block, at + 1) } else { Some(at) };
         let Some(close) = close else {
-            return Outcome { next: block.len(), multiline: true, fault: Some("a quote is opened and never closed") };
+            return Outcome {
+                fields,
+                next: block.len(),
+                multiline: true,
+                fault: Some("a quote is opened and never closed"),
+            };
         };
         let from = if quoted { close + 1 } else { at };
         let stop = memchr2(dialect.delimiter, b'\n', &block[from..]).map_or(block.len(), |found| from + found);
@@ -156,7 +168,11 @@ fn split_record(grid: &mut Grid, block: &[u8], mut at: usize, dialect: &Dialect)
             if end != close + 1 {
                 fault = Some("has text behind a closing quote");
             }
-            push_quoted(grid, block, start + 1, close);
+            if kept {
+                push_quoted(grid, block, start + 1, close);
+            }
+        } else if !kept {
+            // It is no record of the grid's; all that is left to say is how many fields it has.
         } else if start == end {
             grid.push_empty(Kind::Null);
         } else if dialect.null.as_deref() == Some(&block[start..end]) {
@@ -165,7 +181,7 @@ fn split_record(grid: &mut Grid, block: &[u8], mut at: usize, dialect: &Dialect)
             grid.push_range(start, end, Kind::Text);
         }
         if ends_record {
-            return Outcome { next: (stop + 1).min(block.len()), multiline, fault };
+            return Outcome { fields, next: (stop + 1).min(block.len()), multiline, fault };
         }
         at = stop + 1;
     }
@@ -187,11 +203,20 @@ fn push_quoted(grid: &mut Grid, block: &[u8], start: usize, end: usize) {
     grid.push_bytes(&plain, Kind::Quoted);
 }
 
+/// Refuses more columns than a table can have.
+pub(super) fn check_width(fields: usize) -> Result<(), String> {
+    if fields <= MAX_COLUMNS {
+        return Ok(());
+    }
+    Err(format!(
+        "its first line has {fields} fields, and a table at most {MAX_COLUMNS} columns; is the separator another?"
+    ))
+}
+
 /// How many fields a record has.
 pub(super) fn count_fields(record: &[u8], delimiter: u8) -> usize {
     let mut grid = Grid::new(Vec::new(), 1);
-    split_record(&mut grid, record, 0, &Dialect { delimiter, null: None });
-    grid.cells()
+    split_record(&mut grid, record, 0, &Dialect { delimiter, null: None }, 0).fields
 }
 
 /// Refuses a first record (without its line end) that has a CR inside which no quotes are around: then lines end with CR
@@ -220,20 +245,20 @@ pub(super) fn header(line: &[u8], delimiter: u8) -> Result<Vec<String>, String> 
     refuse_bare_cr(line)?;
     let dialect = Dialect { delimiter, null: None };
     let mut grid = Grid::new(Vec::new(), 1);
-    let outcome = split_record(&mut grid, line, 0, &dialect);
+    let outcome = split_record(&mut grid, line, 0, &dialect, MAX_COLUMNS);
     if let Some(fault) = outcome.fault {
         return Err(format!("the header {fault}"));
     }
+    check_width(outcome.fields)?;
     grid.block = line.to_vec();
     let names = grid.column(0).enumerate().map(|(i, (_, text))| match text {
         [] => Ok(format!("column_{}", i + 1)),
         _ => String::from_utf8(text.to_vec()).map_err(|_| "the header is not UTF-8".to_owned()),
     });
     let names = names.collect::<Result<Vec<_>, _>>()?;
-    for (i, name) in names.iter().enumerate() {
-        if names[..i].contains(name) {
-            return Err(format!("the header has column `{name}` twice"));
-        }
+    let mut known = BTreeSet::new();
+    match names.iter().find(|name| !known.insert(*name)) {
+        Some(name) => Err(format!("the header has column `{name}` twice")),
+        None => Ok(names),
     }
-    Ok(names)
 }

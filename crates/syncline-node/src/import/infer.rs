@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use syncline_tree::schema::{Field, Type, Unit};
+use syncline_tree::schema::{Field, MAX_COLUMNS, Type, Unit};
 
-use super::Result;
 use super::grid::{Grid, Kind};
 use super::ndjson::each_member;
 use super::scalar::{self, Offset};
 use super::text::Block;
+use super::{Error, Result};
 
 const BOOL: u16 = 1;
 const INT: u16 = 1 << 1;
@@ -233,22 +233,29 @@ pub(super) struct Guesses {
 }
 
 impl Guesses {
-    fn column(&mut self, name: &str) -> &mut Guess {
+    /// What is known of a column; `None` when it would be one more than a table can have.
+    fn column(&mut self, name: &str) -> Option<&mut Guess> {
         let at = match self.by_name.get(name) {
             Some(at) => *at,
+            None if self.columns.len() == MAX_COLUMNS => return None,
             None => {
                 self.columns.push((name.to_owned(), Guess::default()));
                 self.by_name.insert(name.to_owned(), self.columns.len() - 1);
                 self.columns.len() - 1
             }
         };
-        &mut self.columns[at].1
+        Some(&mut self.columns[at].1)
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
+    /// Takes in what another part of a source looked like.
+    ///
+    /// # Errors
+    /// When there are more columns than a table can have.
+    pub(super) fn merge(&mut self, source: &str, other: &Self) -> Result<()> {
         for (name, guess) in &other.columns {
-            self.column(name).merge(guess);
+            self.column(name).ok_or_else(|| too_many(source, "its records"))?.merge(guess);
         }
+        Ok(())
     }
 
     /// The columns: all may be null, as no sample can say that none is.
@@ -260,28 +267,41 @@ impl Guesses {
     }
 }
 
-/// Looks at a CSV grid with these columns.
+fn too_many(source: &str, what: &str) -> Error {
+    let why = "have more different keys than the 4096 columns that a table can have; a column of type json takes any number of \
+               keys";
+    Error::source(source, format!("{what} {why}"))
+}
+
+/// Looks at a CSV grid with these columns, which are no more than a table can have.
 pub(super) fn see_grid(names: &[String], grid: &Grid) -> Guesses {
     let mut guesses = Guesses::default();
     for (column, name) in names.iter().enumerate() {
-        let guess = guesses.column(name);
+        let Some(guess) = guesses.column(name) else { break };
         grid.column(column).for_each(|(kind, text)| guess.see(kind, text));
     }
     guesses
 }
 
 /// Looks at lines of NDJSON. What is no object is not looked at: it will be a bad row.
-pub(super) fn see_lines(block: &Block) -> Result<Guesses> {
+///
+/// # Errors
+/// When there are more keys than a table can have columns.
+pub(super) fn see_lines(source: &str, block: &Block) -> Result<Guesses> {
     let mut guesses = Guesses::default();
-    for line in block.bytes.split(|byte| *byte == b'\n') {
+    for (number, line) in (block.line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
         let Ok(text) = std::str::from_utf8(line.trim_ascii()) else { continue };
+        let mut full = false;
         let _ = each_member(text, |name, raw| {
-            let guess = guesses.column(name);
-            if raw != "null" {
-                guess.see_json(raw.as_bytes(), 0);
+            match guesses.column(name) {
+                Some(guess) if raw != "null" => guess.see_json(raw.as_bytes(), 0),
+                guess => full |= guess.is_none(),
             }
             Ok(())
         });
+        if full {
+            return Err(too_many(source, &format!("the records up to line {number}")));
+        }
     }
     Ok(guesses)
 }

@@ -1,12 +1,12 @@
 //! Settles the schema and how each source's columns fill it, before any row is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use syncline_base::task;
 use syncline_tree::key::KeyEncoder;
-use syncline_tree::schema::{Field, Schema, Type};
+use syncline_tree::schema::{Field, MAX_COLUMNS, Schema, Type};
 use syncline_tree::table::batch_bytes;
 
 use super::ahead::{ahead_within, parallel};
@@ -92,6 +92,7 @@ fn open_csv(source: &mut Source, delimiter: u8, options: &Options, counter: &Cou
         csv::refuse_bare_cr(csv::without_line_end(record)).map_err(|reason| Error::source(&name, reason))?;
     }
     let fields = first.map_or(0, |line| csv::count_fields(&line, delimiter));
+    csv::check_width(fields).map_err(|reason| Error::source(&name, reason))?;
     if fields == 0 {
         return Err(Error::source(&name, "is empty: nothing says which columns it has"));
     }
@@ -164,6 +165,7 @@ impl Seen {
     /// What the first rows of a text source look like. Takes what it has looked at from the budget.
     fn guess(&mut self, options: &Options, budget: &mut u64) -> Result<Guesses> {
         let mut guesses = Guesses::default();
+        let called = self.name().to_owned();
         let (blocks, kept, names, delimiter) = match self {
             Self::Csv { source, names, delimiter, stream } => match stream {
                 Some(stream) => (None, Some(stream), names.clone(), *delimiter),
@@ -182,13 +184,11 @@ impl Seen {
         let lines = names.is_empty();
         let reader = Reader::Csv { dialect, width: names.len() };
         let see = |block: Block| {
-            if lines { infer::see_lines(&block) } else { Ok(infer::see_grid(&names, &reader.read(block).0)) }
+            if lines { infer::see_lines(&called, &block) } else { Ok(infer::see_grid(&names, &reader.read(block).0)) }
         };
-        guesses.merge(&if lines {
-            Guesses::default()
-        } else {
-            infer::see_grid(&names, &super::grid::Grid::empty(names.len()))
-        });
+        if !lines {
+            guesses = infer::see_grid(&names, &super::grid::Grid::empty(names.len()));
+        }
         if let Some(stream) = kept {
             let mut looked = Vec::new();
             let mut size = 0;
@@ -200,7 +200,7 @@ impl Seen {
                 looked.push(block);
             }
             for guess in task::try_map(looked.clone(), see)? {
-                guesses.merge(&guess);
+                guesses.merge(&called, &guess)?;
             }
             stream.put_back(looked);
             return Ok(guesses);
@@ -213,10 +213,7 @@ impl Seen {
             fits
         };
         let blocks = blocks.into_iter().flatten().take_while(within);
-        task::pipeline(blocks, task::width() * 2, see, |guess| {
-            guesses.merge(&guess);
-            Ok(())
-        })?;
+        task::pipeline(blocks, task::width() * 2, see, |guess| guesses.merge(&called, &guess))?;
         Ok(guesses)
     }
 }
@@ -270,13 +267,18 @@ fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<(Vec<Field>,
             Seen::Ipc(ipc) => &ipc.schema,
             Seen::Csv { .. } | Seen::Ndjson { .. } => continue,
         };
+        let width = arrow.fields().len();
+        if width > MAX_COLUMNS {
+            let reason = format!("it has {width} columns, and a table at most {MAX_COLUMNS}");
+            return Err(Error::source(source.name(), reason));
+        }
         for field in super::fields_of(arrow)? {
             match fields.iter_mut().find(|known| known.name == field.name) {
                 Some(known) if known.ty == field.ty => known.nullable |= field.nullable,
                 Some(known) => {
                     let (here, there) = (source.name(), &from[&field.name]);
                     return Err(Error::invalid(format!(
-                        "column `{}` is {:?} in {here} and {:?} in {there}; declare its type with --schema",
+                        "column `{}` is {} in {here} and {} in {there}; declare its type with --schema",
                         field.name, field.ty, known.ty
                     )));
                 }
@@ -290,7 +292,8 @@ fn merged_fields(sources: &mut [Seen], options: &Options) -> Result<(Vec<Field>,
     let mut guesses = Guesses::default();
     let mut budget = options.infer_bytes.max(1);
     for source in sources.iter_mut() {
-        guesses.merge(&source.guess(options, &mut budget)?);
+        let guess = source.guess(options, &mut budget)?;
+        guesses.merge(source.name(), &guess)?;
     }
     let mut inferred = Inferred::new();
     for (field, origin) in guesses.fields() {
@@ -333,8 +336,9 @@ pub(super) fn plan(seen: Seen, index: usize, common: &Common) -> Result<Planned>
         let columns = wanted(schema, mode);
         return Ok(Planned { seen, index, columns, shape: 0 });
     };
+    let known: BTreeSet<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
     if mode != Mode::Delete
-        && let Some(unknown) = names.iter().find(|name| schema.column(name).is_none())
+        && let Some(unknown) = names.iter().find(|name| !known.contains(name.as_str()))
     {
         let reason = format!(
             "its column `{unknown}` is not in the table; add it first with `alter --add {unknown}:TYPE`, or leave it out \
@@ -344,10 +348,14 @@ pub(super) fn plan(seen: Seen, index: usize, common: &Common) -> Result<Planned>
     }
     let mut columns = Vec::with_capacity(schema.columns.len());
     let mut given = Vec::new();
+    let mut places: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+    for (at, name) in names.iter().enumerate() {
+        places.entry(name).and_modify(|(_, twice)| *twice = true).or_insert((at, false));
+    }
     for column in &schema.columns {
         let is_key = schema.key.contains(&column.id);
-        let at = names.iter().position(|name| *name == column.name);
-        let twice = names.iter().filter(|name| **name == column.name).count() > 1;
+        let at = places.get(column.name.as_str()).map(|(at, _)| *at);
+        let twice = places.get(column.name.as_str()).is_some_and(|(_, twice)| *twice);
         if twice && (is_key || mode != Mode::Delete) {
             return Err(Error::source(seen.name(), format!("it has the column `{}` more than once", column.name)));
         }
@@ -479,6 +487,7 @@ pub(super) fn in_order(sources: &mut [Planned], common: &Common) -> Result<bool>
 
 fn text_chunks(name: &str, blocks: Blocks, plan: TextPlan) -> Result<Chunks> {
     let width = task::width();
+    let blocks = blocks.limited(plan.most_records());
     let chunks = parallel("parse", (width, width * 2), blocks, move |block| plan.parse(block));
     Ok(Box::new(chunks.map_err(|source| Error::Read { name: name.to_owned(), source })?))
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::SchemaRef;
 use arrow_select::filter::filter;
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use syncline_tree::key::KeyEncoder;
-use syncline_tree::schema::Schema;
+use syncline_tree::schema::{Schema, Type};
 
 use super::chunk::{Chunk, Places, RowShapes, Shapes};
 use super::csv::{self, Dialect, Ragged};
@@ -22,6 +22,21 @@ use super::{Error, Result, column, fit, ndjson};
 /// Bytes per block. Enough rows for a good batch, few enough that all cores have work on a small file.
 pub(super) const BLOCK: usize = 1 << 20;
 
+/// Bytes of the cells of a block's records, about: more records than have so many come in more blocks.
+const CELLS: usize = 8 << 20;
+
+/// Bytes that a cell takes with its place in the block and the value that it becomes, about.
+const CELL_BYTES: usize = 32;
+
+/// How many cells a null of the type takes.
+fn cells(ty: &Type) -> usize {
+    match ty {
+        Type::FixedSizeList(item, size) => cells(&item.ty).saturating_mul(*size as usize).saturating_add(1),
+        Type::Struct(fields) => fields.iter().fold(1, |sum, field| cells(&field.ty).saturating_add(sum)),
+        _ => 1,
+    }
+}
+
 /// Where records may be cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cut {
@@ -32,6 +47,14 @@ pub(super) enum Cut {
 }
 
 impl Cut {
+    /// Where the record that begins here ends; `None` for the last when no line end says so.
+    fn end(self, buffer: &[u8], from: usize) -> Option<usize> {
+        match self {
+            Self::Csv { delimiter } => csv::record_end(buffer, from, delimiter),
+            Self::Lines => memchr(b'\n', buffer.get(from..)?).map(|at| from + at + 1),
+        }
+    }
+
     fn last_end(self, buffer: &[u8]) -> usize {
         match self {
             Self::Csv { delimiter } => csv::last_record_end(buffer, delimiter),
@@ -60,6 +83,10 @@ pub(super) struct Blocks {
     failed: bool,
     /// Blocks that were looked at and will be read again.
     kept: VecDeque<Block>,
+    /// How many records a block has at most.
+    most_records: usize,
+    /// What is left of a block that had more.
+    pieces: VecDeque<Block>,
 }
 
 impl Blocks {
@@ -74,6 +101,8 @@ impl Blocks {
             ended: false,
             failed: false,
             kept: VecDeque::new(),
+            most_records: usize::MAX,
+            pieces: VecDeque::new(),
         };
         blocks.fill(BLOCK)?;
         match blocks.buffer.as_slice() {
@@ -156,6 +185,30 @@ impl Blocks {
         self.kept = blocks.into();
     }
 
+    /// The same in blocks of at most so many records. A record of few bytes can be one of very many cells.
+    pub(super) fn limited(self, most_records: usize) -> Self {
+        Self { most_records: most_records.max(1), ..self }
+    }
+
+    fn cut_up(&self, block: Block) -> VecDeque<Block> {
+        // Blank lines are no records, but they are blank.
+        if self.most_records == usize::MAX || memchr_iter(b'\n', &block.bytes).count() < self.most_records {
+            return [block].into();
+        }
+        let (mut pieces, mut start, mut line) = (VecDeque::new(), 0, block.line);
+        while start < block.bytes.len() {
+            let mut end = start;
+            for _ in 0..self.most_records {
+                end = self.cut.end(&block.bytes, end).unwrap_or(block.bytes.len());
+            }
+            let bytes = block.bytes[start..end].to_vec();
+            let lines = memchr_iter(b'\n', &bytes).count() as u64;
+            pieces.push_back(Block { bytes, line });
+            (start, line) = (end, line + lines);
+        }
+        pieces
+    }
+
     fn next_block(&mut self) -> Result<Option<Block>> {
         let mut target = BLOCK;
         loop {
@@ -178,15 +231,24 @@ impl Iterator for Blocks {
     type Item = Result<Block>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(block) = self.kept.pop_front() {
-            return Some(Ok(block));
+        if let Some(piece) = self.pieces.pop_front() {
+            return Some(Ok(piece));
         }
-        if self.failed {
-            return None;
+        let next = match self.kept.pop_front() {
+            Some(block) => Ok(Some(block)),
+            None if self.failed => return None,
+            None => self.next_block(),
+        };
+        match next {
+            Ok(Some(block)) => {
+                self.pieces = self.cut_up(block);
+                self.pieces.pop_front().map(Ok)
+            }
+            end => {
+                self.failed = true;
+                end.transpose()
+            }
         }
-        let next = self.next_block().transpose();
-        self.failed = matches!(next, Some(Err(_)) | None);
-        next
     }
 }
 
@@ -239,6 +301,14 @@ pub(super) struct TextPlan {
 }
 
 impl TextPlan {
+    /// How many records a block should have at most, whatever their bytes: so many that what is made of them at once stays within
+    /// some megabytes.
+    pub(super) fn most_records(&self) -> usize {
+        let columns = self.schema.columns.iter().map(|column| cells(&column.ty));
+        let each = columns.fold(0, usize::saturating_add).saturating_mul(CELL_BYTES);
+        (CELLS / each.max(1)).max(1)
+    }
+
     /// Parses a block.
     pub(super) fn parse(&self, block: Block) -> Result<Chunk> {
         let (grid, ragged) = self.reader.read(block);
@@ -344,3 +414,6 @@ impl TextPlan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,7 +159,11 @@ impl Field {
         arrow_field(&self.name, &self.ty, self.nullable)
     }
 
-    fn from_arrow(field: &ArrowField) -> Result<Self> {
+    /// The field of a table for an Arrow field.
+    ///
+    /// # Errors
+    /// `invalid` when its type has no counterpart.
+    pub fn from_arrow(field: &ArrowField) -> Result<Self> {
         let nullable = field.is_nullable() || *field.data_type() == DataType::Null;
         Ok(Self { name: field.name().clone(), ty: Type::from_arrow(field)?, nullable })
     }

@@ -504,3 +504,28 @@ fn damaged_compressed_text_is_invalid_and_what_cannot_be_read_is_not() {
         assert_eq!(unread.kind(), Kind::Unavailable, "{unread}");
     }
 }
+
+#[test]
+fn more_columns_than_a_table_has_are_refused_at_once() {
+    let names: Vec<String> = (0..200_000).map(|i| format!("c{i}")).collect();
+    let header = format!("{}\n", names.join(","));
+    let error = refused("t.csv", &header, &["c0"]);
+    assert!(error.starts_with("t.csv: its first line has 200000 fields, and a table at most 4096 columns"), "{error}");
+    let error = text("t.csv", &header, &Options { header: false, ..options() }, None, &["c0"]).unwrap_err().to_string();
+    assert!(error.contains("its first line has 200000 fields"), "{error}");
+    let line: Vec<String> = names.iter().map(|name| format!("\"{name}\":1")).collect();
+    let error = refused("t.ndjson", &format!("{{\"c0\":1}}\n{{{}}}\n", line.join(",")), &["c0"]);
+    assert!(error.starts_with("t.ndjson: the records up to line 2 have more different keys than the 4096"), "{error}");
+    let most: String = names[..4096].join(",");
+    let error = refused("t.csv", &format!("{most},c5\n"), &["c0"]);
+    assert!(error.contains("4097 fields"), "{error}");
+    // And the most are not too many, on every way.
+    let ids: Vec<&str> = most.split(',').map(|_| "1").collect();
+    let got = text("t.csv", &format!("{most}\n{}\n", ids.join(",")), &options(), None, &["c0"]).unwrap();
+    let bytes = typed::parquet(&got.batches[0].rows);
+    let again = run(vec![stream("t.parquet", bytes)], &options(), None, &["c0"]).unwrap();
+    assert_eq!((again.rows(), again.schema), (got.rows(), got.schema));
+    // Records with too many fields are counted, not kept.
+    let error = refused("t.csv", &format!("a,b\n{}\n", ",".repeat(100_000)), &["a"]);
+    assert!(error.contains("t.csv:2: has 100001 fields, not 2"), "{error}");
+}

@@ -216,7 +216,7 @@ fn sources_that_disagree_are_named() {
     let text = batch(vec![("id", Arc::new(StringArray::from(vec!["a"])))]);
     let inputs = vec![stream("a.parquet", parquet(&wide(vec![1]))), stream("b.parquet", parquet(&text))];
     let error = run(inputs, &options(), None, &["id"]).expect_err("two types").to_string();
-    assert_eq!(error, "column `id` is Utf8 in b.parquet and Int64 in a.parquet; declare its type with --schema");
+    assert_eq!(error, "column `id` is utf8 in b.parquet and int64 in a.parquet; declare its type with --schema");
 }
 
 #[test]
