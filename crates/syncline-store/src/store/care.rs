@@ -12,8 +12,10 @@ mod tests;
 #[cfg(test)]
 mod together_tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use syncline_base::Hash;
+use syncline_base::{Clock, Hash};
 
 use super::Store;
 use super::open_pack::OpenPack;
@@ -62,6 +64,12 @@ impl Store {
         pack.write(self, &frames)?;
         pack.publish(&self.inner.index)?;
         Ok(ids)
+    }
+
+    /// The time that it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.options.clock
     }
 
     /// How much is stored, by what is listed now.

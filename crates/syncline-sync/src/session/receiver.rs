@@ -14,6 +14,7 @@ mod past;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_base::Hash;
@@ -34,6 +35,9 @@ use past::Past;
 
 /// After so many bytes what has arrived is made durable and acknowledged.
 const FLUSH_BYTES: usize = if cfg!(test) { 64 << 10 } else { 32 << 20 };
+/// Over a slow line after so long, when it is so many bytes at least.
+const FLUSH_AFTER: Duration = Duration::from_secs(5);
+const FLUSH_WORTH: usize = 1 << 20;
 /// How many of our commits a peer is told unasked.
 const HEADS_MAX: usize = 64;
 
@@ -83,6 +87,8 @@ pub struct Receiver<'a> {
     arrived: Arrived,
     steps: u64,
     unflushed: usize,
+    /// When that was done last.
+    flushed: Duration,
     objects: u64,
     bytes: u64,
     applied: u64,
@@ -193,6 +199,7 @@ impl<'a> Receiver<'a> {
             arrived: Arrived::default(),
             steps: 0,
             unflushed: 0,
+            flushed: local.store().clock().monotonic(),
             objects: 0,
             bytes: 0,
             applied: 0,
@@ -263,7 +270,8 @@ impl<'a> Receiver<'a> {
     /// Counts what has been stored, and makes it durable now and then.
     fn stored(&mut self, bytes: usize) -> Result<()> {
         self.unflushed += bytes;
-        if self.unflushed >= FLUSH_BYTES {
+        let long_ago = || self.store.clock().monotonic().saturating_sub(self.flushed) >= FLUSH_AFTER;
+        if self.unflushed >= FLUSH_BYTES || (self.unflushed >= FLUSH_WORTH && long_ago()) {
             self.flush()?;
             self.keep_arrived()?;
             self.outbox.push_back(Message::Ack { steps: self.steps });
@@ -274,6 +282,7 @@ impl<'a> Receiver<'a> {
     fn flush(&mut self) -> Result<()> {
         self.store.flush()?;
         self.unflushed = 0;
+        self.flushed = self.store.clock().monotonic();
         Ok(())
     }
 }
