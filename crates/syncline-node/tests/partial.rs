@@ -385,6 +385,11 @@ fn a_clone_by_table_leaves_other_tables_and_files_alone() {
     assert_eq!(part.root(), hub.root());
     part.check(0);
     sound(&hub);
+    // Who has nothing of it lacks the rest, too.
+    let new = Place::bare();
+    let error = part.push(&new).expect_err("the other trees are elsewhere");
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert!(error.to_string().contains("holds only a part of the dataset"), "{error}");
     let shown = show::run(&part.replica, &show::Request::default()).expect("it can be read");
     assert_eq!(shown.trees.iter().map(|tree| tree.columns.len()).collect::<Vec<_>>(), [0, 2, 0]);
     let wanted = export::Request { table: "other".into(), ..export::Request::default() };

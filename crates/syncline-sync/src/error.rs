@@ -40,6 +40,16 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Something arrived before what it refers to, which should have been here already. Nothing is damaged: a collection has taken
+    /// it since the transfer began, or the peer left it out.
+    #[error(
+        "{what} arrived, and what it refers to is not here: a collection has taken it meanwhile, or the other side left it out; \
+             everything else that came is kept, run the transfer again"
+    )]
+    Lacking {
+        /// What arrived.
+        what: String,
+    },
     /// A ref is not where the caller thought.
     #[error("{name} is at {} there, not at {}: pull, merge and push again; everything that was sent is kept", show(*theirs), show(*expected))]
     Moved {
@@ -84,6 +94,7 @@ impl Error {
             Self::Transport { kind, .. } | Self::Peer { kind, .. } | Self::Local { kind, .. } => *kind,
             Self::Protocol { .. } | Self::Invalid(_) => Kind::Invalid,
             Self::Damaged { .. } => Kind::Corrupt,
+            Self::Lacking { .. } => Kind::Unavailable,
             Self::Moved { .. } => Kind::Conflict,
             Self::NotFound(_) => Kind::NotFound,
             Self::Store(error) => error.kind(),

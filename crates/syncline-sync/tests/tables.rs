@@ -343,7 +343,9 @@ fn nodes_before_their_children_are_refused() {
     session.next().unwrap();
     session.receive(Message::Welcome(Default::default())).unwrap();
     let error = session.receive(Message::Objects(vec![root])).unwrap_err();
-    assert_eq!(error.kind(), syncline_base::Kind::Corrupt);
+    // What it refers to may have been here a moment ago, when a collection runs beside.
+    assert_eq!(error.kind(), syncline_base::Kind::Unavailable);
+    assert!(error.to_string().contains("run the transfer again"), "{error}");
     assert!(!client.store.contains(&table.root).unwrap());
 }
 

@@ -457,16 +457,20 @@ impl Sender {
         };
         self.stack.push(Task::Step(at));
         let mut whole = Vec::new();
-        let mut tasks = Vec::new();
+        let (mut tasks, mut elsewhere) = (Vec::new(), Vec::new());
         let mut room = delta::DELTAS_MAX;
         // What the receiver has under other commits may be nearly the same: let it compare, once per tree.
         let compare = !self.empty && base.is_none() && !self.redone.contains(&at);
         for (name, tree) in root.trees() {
-            if self.scope.as_ref().is_some_and(|scope| !scope.contains(&name)) {
-                continue;
-            }
             let old = base.as_ref().and_then(|base| base.tree(&name));
             if old == Some(tree) {
+                continue;
+            }
+            if self.scope.as_ref().is_some_and(|scope| !scope.contains(&name)) {
+                // Only the receiver can have it: if it lacks it, that is found out before anything is sent.
+                if matches!(self.purpose, Purpose::Push { .. }) {
+                    elsewhere.extend(graph::roots(&name, tree, self.outline));
+                }
                 continue;
             }
             let by_delta = !self.empty && !self.redone.contains(&at);
@@ -482,6 +486,9 @@ impl Sender {
             tasks.push(Task::Ask { items, ask: !self.empty });
         }
         self.stack.extend(tasks.into_iter().rev());
+        if !elsewhere.is_empty() {
+            self.stack.push(Task::Ask { items: elsewhere, ask: true });
+        }
         Ok(())
     }
 

@@ -125,8 +125,7 @@ impl Receiver<'_> {
     fn store_object(&mut self, checked: Checked) -> Result<()> {
         let Checked { object, kind, canonical, children } = checked;
         if !self.have.has_all(&children)? {
-            let why = "it came before what it refers to".to_owned();
-            return Err(Error::Damaged { id: object.id, why });
+            return Err(Error::Lacking { what: format!("object {}", object.id.short()) });
         }
         let bytes = object.payload.len();
         // The patch fitted the sender's chain; ours may be longer already.

@@ -52,7 +52,7 @@ impl Receiver<'_> {
             return Err(Error::protocol("a commit", format!("{} has another content root", id.short())));
         }
         self.check_parents(id, &commit)?;
-        if let Rebuilt::Different = self.trees(base.as_ref(), &root)? {
+        if let Rebuilt::Different = self.trees(base.as_ref(), id, &root)? {
             self.ask_again();
             return Ok(());
         }
@@ -97,7 +97,9 @@ impl Receiver<'_> {
     /// Where data was given up, the sender may count on what is not here any more: it sends the step once again, whole.
     pub(super) fn or_again(&mut self, taken: Result<()>) -> Result<()> {
         match taken {
-            Err(Error::Damaged { .. }) if !self.gone.is_empty() && self.redone != Some(self.steps) => {
+            Err(Error::Damaged { .. } | Error::Lacking { .. })
+                if !self.gone.is_empty() && self.redone != Some(self.steps) =>
+            {
                 self.ask_again();
                 Ok(())
             }
@@ -142,7 +144,7 @@ impl Receiver<'_> {
     }
 
     /// Brings every tree of the new root here: by its delta, or by checking that it is here.
-    fn trees(&mut self, base: Option<&Base>, root: &DatasetRoot) -> Result<Rebuilt> {
+    fn trees(&mut self, base: Option<&Base>, id: Hash, root: &DatasetRoot) -> Result<Rebuilt> {
         for (name, tree) in root.trees() {
             if self.scope.as_ref().is_some_and(|scope| !scope.contains(&name)) {
                 continue;
@@ -164,7 +166,7 @@ impl Receiver<'_> {
             } else if old != Some(tree) && !self.have.has_all(&graph::roots(&name, tree, self.outline))? {
                 // A delta without a changed row has no frames: the columns are all that differs.
                 let Some(old) = old.filter(|old| old.schema != tree.schema) else {
-                    return Err(Error::protocol("a commit", format!("{name} is not complete")));
+                    return Err(Error::Lacking { what: format!("commit {} with {name}", id.short()) });
                 };
                 if let Rebuilt::Different = self.rebuild(&name, old, tree, Vec::new())? {
                     return Ok(Rebuilt::Different);
