@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use syncline_base::Hash;
 use syncline_base::hash::IdSet;
+use syncline_base::{Hash, Kind};
 use syncline_store::Store;
 use syncline_sync::wire::Left;
 use syncline_sync::{Error as SyncError, Local, Part, RefMove};
@@ -96,8 +96,9 @@ impl Local for Replica {
     fn keep_shallow(&self, shallow: &[Hash]) -> syncline_sync::Result<()> {
         refs::update(self.store(), |refs| {
             refs.shallow.extend(shallow);
-            Ok(())
+            Ok(settle_shallow(self.store(), refs))
         })
+        .map_err(to_sync)?
         .map_err(to_sync)
     }
 
@@ -183,6 +184,31 @@ fn note_whole(store: &Store, refs: &mut Refs, came: &[Hash]) -> Result<()> {
     refs.dropped.extend(before);
     refs.dropped.retain(|id| !whole.contains(id));
     refs.held.extend(whole);
+    Ok(())
+}
+
+/// Takes the marks off commits before which the history goes on by now, as far as other marks let it.
+fn settle_shallow(store: &Store, refs: &mut Refs) -> Result<()> {
+    let mut joined = Vec::new();
+    for id in &refs.shallow {
+        let parents = match Commit::load(store, id) {
+            Ok(commit) => commit.parents,
+            // It was collected since, or is damaged.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if !store.lacking(&parents)?.is_empty() {
+            continue;
+        }
+        let mut others = refs.shallow.clone();
+        others.remove(id);
+        let mut log = Log::with_gaps(store, parents, &others);
+        while log.next().transpose()?.is_some() {}
+        if log.take_gaps().is_empty() {
+            joined.push(*id);
+        }
+    }
+    joined.iter().for_each(|id| _ = refs.shallow.remove(id));
     Ok(())
 }
 

@@ -260,7 +260,7 @@ fn a_shallow_clone_of_a_shallow_clone_pulls_what_stands_on_records() {
     let url = dir.path().join("middle").display().to_string();
     transfer::pull(&copy, &self::request(&url), &mut *transport, &Silent).expect("what it stands on are records");
     let refs = copy.refs().expect("they can be read");
-    assert_eq!((refs.branches.get("side").copied(), refs.dropped.len(), refs.shallow.len()), (tip, 1, 2));
+    assert_eq!((refs.branches.get("side").copied(), refs.dropped.len(), refs.shallow.len()), (tip, 1, 1));
     sound(&copy);
 }
 
@@ -347,4 +347,66 @@ fn what_came_whole_is_not_left_marked_by_another_session() {
     let refs = place.replica.refs().expect("refs");
     assert_eq!(refs.head_commit(), Some(commits[2]));
     assert!(reach::given_up(place.replica.store(), &refs).expect("they can be read").is_empty());
+}
+
+/// A clone of the last version alone.
+fn shallow(hub: &Place, path: &std::path::Path) -> Replica {
+    let clone = transfer::CloneRequest {
+        url: hub.path().display().to_string(),
+        dir: path.to_owned(),
+        bare: false,
+        tables: None,
+        depth: Some(1),
+        paths: None,
+    };
+    let mut transport = loopback::connect(hub.reopen()).expect("it can be opened");
+    transfer::clone(&clone, crate::support::env(), &mut *transport, &Silent).expect("it is new");
+    crate::support::open(path)
+}
+
+#[test]
+fn a_shallow_history_that_has_become_whole_is_not_shallow() {
+    let (hub, dir) = (Place::new(), tempfile::tempdir().expect("the system has room for a directory"));
+    for (row, message) in [("1,x", "0"), ("1,y", "1"), ("1,z", "2")] {
+        hub.upsert(&format!("id,a\n{row}\n"), message);
+    }
+    let copy = shallow(&hub, &dir.path().join("copy"));
+    let pull = || {
+        let mut transport = loopback::connect(hub.reopen()).expect("it can be opened");
+        transfer::pull(&copy, &request("hub"), &mut *transport, &Silent).expect("nothing is in the way")
+    };
+    hub.upsert("id,a\n1,a\n", "3");
+    pull();
+    assert_eq!(copy.refs().expect("refs").shallow.len(), 1, "nothing older has come");
+    start_branch(&hub, "old", "HEAD~2");
+    hub.upsert("id,a\n2,old\n", "on what is older");
+    pull();
+    assert_eq!(copy.refs().expect("refs").shallow.len(), 0);
+    sound(&copy);
+    // As from any whole replica: tags go along.
+    let tag = branch::Action::Create { name: "first".into(), at: Some("HEAD~2".into()), force: false };
+    branch::run(&copy, branch::Sort::Tag, &tag).expect("it is here");
+    let with_tags = transfer::Request { tags: true, ..request("hub") };
+    let mut transport = loopback::connect(hub.reopen()).expect("it can be opened");
+    transfer::push(&copy, &with_tags, &mut *transport, &Silent).expect("nothing is in the way");
+    assert!(hub.reopen().refs().expect("refs").tags.contains_key("first"));
+}
+
+#[test]
+fn a_short_history_that_joins_nothing_is_said_to_be_one() {
+    let (hub, other) = (Place::new(), Place::new());
+    hub.upsert("id,a\n1,x\n", "0");
+    hub.upsert("id,a\n1,y\n", "1");
+    other.upsert("id,a\n7,z\n", "of its own");
+    let dir = tempfile::tempdir().expect("the system has room for a directory");
+    shallow(&hub, &dir.path().join("copy"));
+    let given_up = Place::new();
+    pull(&given_up, &hub).expect("the hub has versions");
+    give_up(&given_up);
+    for path in [dir.path().join("copy"), given_up.path()] {
+        let mut transport = loopback::connect(crate::support::open(&path)).expect("it can be opened");
+        let error = transfer::pull(&other.replica, &request("hub"), &mut *transport, &Silent).expect_err("it is cut");
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.to_string().contains("is shallow or has given up what was before"), "{error}");
+    }
 }

@@ -90,7 +90,8 @@ impl Receiver<'_> {
         if !self.came.is_empty() {
             self.local.keep_whole(&self.came)?;
         }
-        if !self.shallow.is_empty() {
+        // What came may also be what other histories here ended before.
+        if !self.shallow.is_empty() || !self.local.shallow()?.is_empty() {
             self.local.keep_shallow(&self.shallow.iter().copied().collect::<Vec<_>>())?;
         }
         let mut left = Vec::new();

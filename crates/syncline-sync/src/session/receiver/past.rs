@@ -10,6 +10,7 @@ use syncline_base::Hash;
 use syncline_tree::Commit;
 
 use super::Receiver;
+use super::step::apart;
 use crate::error::{Error, Result};
 
 /// The most bytes of such records.
@@ -68,8 +69,7 @@ impl Receiver<'_> {
                     self.shallow.insert(*id);
                     continue;
                 } else {
-                    let why = format!("{} came without its parent {}", id.short(), parent.short());
-                    return Err(Error::protocol("past", why));
+                    return Err(apart(id, parent));
                 });
             }
             if !self.shallow.contains(id) && commit.generation != generation + 1 {

@@ -133,8 +133,7 @@ impl Receiver<'_> {
             } else if self.partial {
                 self.shallow.insert(id);
             } else {
-                let why = format!("{} came without its parent {}", id.short(), parent.short());
-                return Err(Error::protocol("a commit", why));
+                return Err(apart(&id, parent));
             }
         }
         if !self.shallow.contains(&id) && commit.generation != generation + 1 {
@@ -245,6 +244,17 @@ impl Receiver<'_> {
         self.compared.clear();
         self.delta_bytes = 0;
     }
+}
+
+/// What is sent has to join the history that is here, or to come whole.
+pub(super) fn apart(id: &Hash, parent: &Hash) -> Error {
+    Error::NotFound(format!(
+        "version {} came without its parent {}, which is not here either: the other side is shallow or has given up what was \
+         before, and none of what is left is in this replica's history; exchange with a replica that has all of it, or `syncline \
+         clone` the other side anew; nothing was changed",
+        id.short(),
+        parent.short()
+    ))
 }
 
 /// A delta that cannot be applied is answered like one that gives the wrong rows; a store that fails is not.
