@@ -38,6 +38,7 @@ mod guard;
 mod infer;
 mod ipc;
 mod json;
+mod logical;
 mod ndjson;
 mod nested;
 mod order;

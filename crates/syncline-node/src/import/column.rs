@@ -218,6 +218,9 @@ fn timestamps(source: &Source<'_>, bad: &mut OnBad<'_>, unit: Unit, zone: Option
             return Err(infer::NOT_KEPT);
         }
         scalar::timestamp(text, unit, zone).map_err(|why| match why {
+            "" if unit == Unit::Ns && scalar::iso_timestamp(text, Unit::Us).is_some() => {
+                "is outside of the years 1677 to 2262, which is all that nanoseconds reach"
+            }
             "" => "is not a timestamp (YYYY-MM-DDTHH:MM:SS), or is finer than the column's unit",
             why => why,
         })

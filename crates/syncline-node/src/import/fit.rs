@@ -5,7 +5,7 @@
 //! ([`scalars`]). Text goes through the same rules as text formats. Lists, structs and maps are taken apart
 //! ([`levels`]), so that all this holds inside of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -60,9 +60,14 @@ pub(super) fn zeroed(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 }
 
 fn without_nulls(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
-    let valid: BooleanArray = (0..array.len()).map(|row| Some(array.is_valid(row))).collect();
+    let valid = (0..array.len()).map(|row| Some(array.is_valid(row))).collect();
+    with_zeros(array, &valid, field)
+}
+
+/// The array as the field wants it, with zeros in the rows that are not to be kept.
+fn with_zeros(array: &ArrayRef, valid: &BooleanArray, field: &Field) -> Result<ArrayRef, ArrowError> {
     // What is there takes its type first: a null inside of a nested cell that is not there would not fit it.
-    let given = arrow_select::filter::filter(array, &valid)?;
+    let given = arrow_select::filter::filter(array, valid)?;
     let given = if given.data_type() == field.data_type() { given } else { cast(&given, field.data_type())? };
     let mut next = 0;
     let places = valid.values().iter().map(|is_given| {
@@ -278,9 +283,20 @@ fn from_text(
     }
     let source =
         column::Source { grid: &grid, column: 0, name, nullable: true, may_lack: true, origin: Origin::Declared };
-    let built = column::build(&source, ty, bad);
+    let mut refused = BTreeSet::new();
+    let built = column::build(&source, ty, &mut |row, reason| {
+        refused.insert(row);
+        bad(row, reason);
+    });
+    if built.data_type() == to {
+        return Ok(built);
+    }
+    if refused.is_empty() {
+        return cast(&built, to);
+    }
     // Bad rows may have left nulls where a nested type has none; such rows must not reach the strict cast.
-    if built.data_type() == to { Ok(built) } else { cast(&built, to) }
+    let kept = (0..built.len()).map(|row| Some(!refused.contains(&row))).collect();
+    with_zeros(&built, &kept, &Field::new(name, to.clone(), false))
 }
 
 /// A cell as text, for people. The library knows no names of zones, so a timestamp with one is shown in UTC.

@@ -34,6 +34,8 @@ const OBJECT: u16 = 1 << 11;
 const JSON: u16 = 1 << 12;
 /// It was text of a table, which leaves that open.
 const PLAIN: u16 = 1 << 13;
+/// Dates outside of the years that nanoseconds reach.
+const FAR: u16 = 1 << 14;
 const SOURCES: u16 = JSON | PLAIN;
 
 /// What a column's type was taken from.
@@ -111,11 +113,14 @@ impl Guess {
             Type::Int64
         } else if only(INT | FLOAT | SPECIAL) && self.seen & !SOURCES != SPECIAL {
             Type::Float64
-        } else if only(DATE) {
+        } else if only(DATE | FAR) {
             Type::Date32
-        } else if only(DATE | NAIVE | NANOS) {
+        } else if self.seen & (FAR | NANOS) == FAR | NANOS {
+            // No unit holds all of them.
+            Type::Utf8
+        } else if only(DATE | NAIVE | NANOS | FAR) {
             Type::Timestamp { unit, zone: None }
-        } else if only(ZONED | NANOS) {
+        } else if only(ZONED | NANOS | FAR) {
             Type::Timestamp { unit, zone: Some("UTC".to_owned()) }
         } else if self.seen & SOURCES == JSON && !only(TEXT) {
             // 1 and "1" are not the same.
@@ -211,11 +216,11 @@ fn csv_class(text: &[u8]) -> u16 {
         return SPECIAL;
     }
     if scalar::date32(text).is_some() {
-        return DATE;
+        return DATE | far(text);
     }
     let fine = |unit| scalar::iso_timestamp(text, unit).map(|(_, offset)| offset);
     let (offset, nanos) = match fine(Unit::Us) {
-        Some(offset) => (Some(offset), 0),
+        Some(offset) => (Some(offset), far(text)),
         None => (fine(Unit::Ns), NANOS),
     };
     match offset {
@@ -223,6 +228,10 @@ fn csv_class(text: &[u8]) -> u16 {
         Some(Offset::Missing) => NAIVE | nanos,
         None => TEXT,
     }
+}
+
+fn far(date: &[u8]) -> u16 {
+    if scalar::iso_timestamp(date, Unit::Ns).is_none() { FAR } else { 0 }
 }
 
 /// Guesses for columns by name, in the order they were first seen.

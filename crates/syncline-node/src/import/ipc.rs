@@ -10,7 +10,6 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat;
-use syncline_tree::table::batch_bytes;
 
 use super::fit::FitPlan;
 use super::frames::Frames;
@@ -18,11 +17,13 @@ use super::guard::{self, guarded};
 use super::order::Order;
 use super::positioned::Positioned;
 use super::source::{Counter, Source};
-use super::{Compression, Error, Result, places};
+use super::{Compression, Error, Result, logical, places};
 
 const BUFFER: usize = 1 << 18;
 /// Batches with more bytes come in parts of about so many.
-const PART_BYTES: usize = 4 << 20;
+const PART_BYTES: u64 = 4 << 20;
+/// And of so many where all of their rows are the longest that there are.
+const WORST_BYTES: u64 = 64 << 20;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
@@ -108,7 +109,18 @@ impl Ipc {
             }
             Form::Once(_) => return Ok(None),
         };
-        Order::of(batches, &narrow).map(Some)
+        // Slices will do: nothing of them stays.
+        let parts = batches.flat_map(|batch| -> Batches {
+            match batch {
+                Ok(batch) => {
+                    let rows = part_rows(&batch, 8192);
+                    let starts = (0..batch.num_rows()).step_by(rows);
+                    Box::new(starts.map(move |start| Ok(batch.slice(start, rows.min(batch.num_rows() - start)))))
+                }
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        });
+        Order::of(parts, &narrow).map(Some)
     }
 
     /// The batches, the large ones in parts of at most this many rows and some megabytes.
@@ -132,8 +144,7 @@ impl Ipc {
         Ok(batches.flat_map(move |batch| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
             match batch {
                 Ok(batch) => {
-                    let each = batch_bytes(&batch) / batch.num_rows().max(1);
-                    let rows = (PART_BYTES / each.max(1)).min(rows).max(1);
+                    let rows = part_rows(&batch, rows);
                     if batch.num_rows() <= rows {
                         return Box::new(std::iter::once(Ok(batch)));
                     }
@@ -143,6 +154,14 @@ impl Ipc {
             }
         }))
     }
+}
+
+/// How many rows a part of a batch has, at most `most`. What counts are its bytes when rows no longer share values.
+fn part_rows(batch: &RecordBatch, most: usize) -> usize {
+    let logical = logical::of_batch(batch);
+    let each = logical.all / batch.num_rows().max(1) as u64;
+    let fit = (PART_BYTES / each.max(1)).min(WORST_BYTES / logical.longest.max(1));
+    usize::try_from(fit).unwrap_or(most).clamp(1, most.max(1))
 }
 
 /// Copies: a slice would keep the whole batch, and be taken for as large as it.
@@ -156,3 +175,6 @@ fn parts(batch: RecordBatch, rows: usize) -> impl Iterator<Item = Result<RecordB
         copy.map_err(Error::arrow("cut a batch into parts"))
     })
 }
+
+#[cfg(test)]
+mod tests;

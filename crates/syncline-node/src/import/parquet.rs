@@ -14,8 +14,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::reader::{ChunkReader, Length};
 use syncline_base::task;
+use syncline_tree::table::batch_bytes;
 
-use super::ahead::{Ahead, ahead};
+use super::ahead::{Ahead, ahead_within};
 use super::fit::FitPlan;
 use super::guard::{Batches, guarded};
 use super::order::Order;
@@ -23,10 +24,14 @@ use super::positioned::Positioned;
 use super::source::Counter;
 use super::{Error, Result};
 
+mod decoded;
 mod int96;
 
 /// How many batches a thread is ahead of the consumer.
 const AHEAD: usize = 4;
+
+/// Batches of a thread that wait have at most so many bytes together, or are one.
+const AHEAD_BYTES: usize = 16 << 20;
 
 /// How many bytes of rows a batch has, about: a few batches of each thread are in memory.
 const BATCH_BYTES: u64 = 2 << 20;
@@ -77,16 +82,6 @@ impl Parquet {
         Ok(Batches::new(&self.name, guarded(&self.name, || builder.build())?))
     }
 
-    /// At most `most` rows, and fewer of rows that are long before compression.
-    fn batch_rows(&self, most: usize) -> usize {
-        let metadata = self.metadata.metadata();
-        let bytes: u64 =
-            metadata.row_groups().iter().map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0)).sum();
-        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-        let fit = usize::try_from(BATCH_BYTES / (bytes / rows.max(1)).max(1)).unwrap_or(most);
-        fit.max(1).min(most)
-    }
-
     /// Compressed bytes of each column of the top level.
     fn weights(&self) -> Vec<u64> {
         let descriptor = self.metadata.parquet_schema();
@@ -107,9 +102,10 @@ impl Parquet {
         let (columns, narrow) = plan.key_only().narrowed();
         // Some row groups side by side at a time: no more is read than that once the order is broken.
         let groups: Vec<usize> = (0..self.metadata.metadata().num_row_groups()).collect();
+        let rows = decoded::batch_rows(self, &columns, 8192)?;
         let mut order = Order::new();
         for groups in groups.chunks(2 * task::width()) {
-            let of = |group| Order::of(self.read_groups(vec![group], &columns, 8192)?, &narrow);
+            let of = |group| Order::of(self.read_groups(vec![group], &columns, rows)?, &narrow);
             for next in task::try_map(groups.to_vec(), of)? {
                 order.join(next);
             }
@@ -168,10 +164,12 @@ impl Reader {
     /// Reads these columns of the file (ascending). The batches have them in this order.
     pub(super) fn new(file: &Parquet, columns: &[usize], rows: usize, counter: Counter) -> Result<Self> {
         let failed = |source| Error::Read { name: file.name.clone(), source };
-        let (weights, rows) = (file.weights(), file.batch_rows(rows));
+        let (weights, rows) = (file.weights(), decoded::batch_rows(file, columns, rows)?);
+        let weigh = |batch: &Result<RecordBatch>| batch.as_ref().map_or(0, batch_bytes);
         let mut parts = Vec::new();
         for part in split(columns, &weights, task::width()) {
-            let thread = ahead("parquet", AHEAD, file.read(&part, rows)?).map_err(failed)?;
+            let thread =
+                ahead_within("parquet", (AHEAD, AHEAD_BYTES), weigh, file.read(&part, rows)?).map_err(failed)?;
             let places = part.iter().filter_map(|column| columns.binary_search(column).ok()).collect();
             parts.push((places, thread));
         }

@@ -126,3 +126,38 @@ fn old_timestamps_beyond_nanoseconds_stay_what_they_are() {
     let beyond = import(&[(2_000_000_000 - 2_440_588, 0)]).unwrap_err().to_string();
     assert!(beyond.contains("which no table can hold"), "{beyond}");
 }
+
+#[test]
+fn values_of_a_dictionary_are_decoded_in_small_batches() {
+    let texts: Vec<String> = (0..10).map(|i| format!("{i:>50000}")).collect();
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..8192));
+    let cells: ArrayRef =
+        Arc::new(arrow_array::StringArray::from_iter_values((0..8192).map(|i| texts[i % 10].as_str())));
+    let batch = RecordBatch::try_from_iter([("id", ids), ("text", cells)]).unwrap();
+    let mut writer = ArrowWriter::try_new(tempfile::tempfile().unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let file = Parquet::open("t.parquet", writer.into_inner().unwrap()).unwrap();
+    let encoded: i64 = file.metadata.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
+    assert!(encoded < 1 << 21, "{encoded}");
+    let read: Vec<usize> =
+        Reader::new(&file, &[0, 1], 8192, Counter::default()).unwrap().map(|batch| batch.unwrap().num_rows()).collect();
+    assert_eq!(read.iter().sum::<usize>(), 8192);
+    assert!(read.iter().all(|rows| *rows <= 42), "{read:?}");
+    assert_eq!(decoded::batch_rows(&file, &[0], 8192).unwrap(), 8192);
+}
+
+#[test]
+fn one_long_value_among_short_ones_bounds_the_batches_too() {
+    // All values are in the dictionary once, and then all rows have the long one.
+    let (long, ids) = ("x".repeat(900_000), 0..2100);
+    let text = |id: usize| if id < 2000 { format!("{id}") } else { long.clone() };
+    let values: Vec<String> = (0..2001).map(text).collect();
+    let keys = arrow_array::Int32Array::from_iter_values(ids.map(|id| id.min(2000)));
+    let cells = arrow_array::StringArray::from(values);
+    let cells: ArrayRef = Arc::new(arrow_array::DictionaryArray::new(keys, Arc::new(cells)));
+    let batch = RecordBatch::try_from_iter([("text", cells)]).unwrap();
+    let mut writer = ArrowWriter::try_new(tempfile::tempfile().unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let file = Parquet::open("t.parquet", writer.into_inner().unwrap()).unwrap();
+    assert!(decoded::batch_rows(&file, &[0], 8192).unwrap() <= 74);
+}

@@ -529,3 +529,24 @@ fn more_columns_than_a_table_has_are_refused_at_once() {
     let error = refused("t.csv", &format!("a,b\n{}\n", ",".repeat(100_000)), &["a"]);
     assert!(error.contains("t.csv:2: has 100001 fields, not 2"), "{error}");
 }
+
+#[test]
+fn timestamps_that_no_unit_holds_together_are_text() {
+    let type_of = |cells: &[&str]| {
+        let rows: String = cells.iter().enumerate().map(|(id, cell)| format!("{id},{cell}\n")).collect();
+        let got = text("t.csv", &format!("id,t\n{rows}"), &options(), None, &["id"]).unwrap();
+        assert_eq!(got.report.rows, cells.len() as u64);
+        got.schema.column("t").unwrap().ty.to_string()
+    };
+    assert_eq!(type_of(&["2024-01-01T00:00:00.123456789", "2024-01-01"]), "timestamp(ns)");
+    assert_eq!(type_of(&["2024-01-01T00:00:00.123456", "9999-12-31T00:00:00"]), "timestamp(us)");
+    assert_eq!(type_of(&["2024-01-01T00:00:00.123456789", "9999-12-31T00:00:00"]), "utf8");
+    assert_eq!(type_of(&["2024-01-01T00:00:00.123456789", "9999-12-31"]), "utf8");
+    assert_eq!(type_of(&["2024-01-01T00:00:00.123456789Z", "0001-01-01T00:00:00Z"]), "utf8");
+    assert_eq!(type_of(&["2024-01-01", "9999-12-31"]), "date");
+    let table = text("t.csv", "id,t\n1,2024-01-01T00:00:00.123456789\n", &options(), None, &["id"]).unwrap().schema;
+    let reasons = reasons("t.csv", "id,t\n1,9999-12-31T00:00:00\n2,x\n", Some(&table));
+    let outside = "is outside of the years 1677 to 2262, which is all that nanoseconds reach";
+    assert!(reasons[0].1.ends_with(outside), "{reasons:?}");
+    assert!(reasons[1].1.contains("is not a timestamp"), "{reasons:?}");
+}

@@ -377,3 +377,29 @@ fn decimals_with_more_digits_than_their_type_are_bad_rows() {
         assert_eq!(bad, expected, "{name}");
     }
 }
+
+#[test]
+fn text_that_does_not_fit_a_nested_type_is_one_bad_row() {
+    let declared = r#"[{"name":"id","type":"int64"},
+        {"name":"l","type":{"list":{"name":"item","ty":"int64","nullable":false}}},
+        {"name":"f","type":{"fixed_size_list":[{"name":"item","ty":"float32","nullable":false},2]}},
+        {"name":"s","type":{"struct":[{"name":"a","ty":"int64","nullable":false}]}}]"#;
+    let texts = |cells: [Option<&str>; 5]| -> ArrayRef { Arc::new(StringArray::from(cells.to_vec())) };
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]));
+    let batch = batch(vec![
+        ("id", ids),
+        ("l", texts([Some("[1]"), Some("[1,null]"), Some("[]"), None, Some("[2]")])),
+        ("f", texts([Some("[1,2]"), Some("[1,2]"), Some("[1,null]"), None, Some("[3,4]")])),
+        ("s", texts([Some("{\"a\":1}"), Some("{\"a\":1}"), Some("{\"a\":1}"), None, Some("{\"a\":null}")])),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let reject = Some(dir.path().join("rejected"));
+    let options = Options { schema: Some(read_schema(declared).unwrap()), reject, ..options() };
+    let got = run(vec![stream("t.parquet", parquet(&batch))], &options, None, &["id"]).unwrap();
+    let rows: Vec<u64> = got.report.bad_rows.iter().map(|bad| bad.place.row.unwrap()).collect();
+    assert_eq!((got.report.rows, rows), (2, vec![2, 3, 5]));
+    assert_eq!(
+        got.rows(),
+        [json!({"id": 1, "l": [1], "f": [1.0, 2.0], "s": {"a": 1}}), json!({"id": 4, "l": null, "f": null, "s": null})]
+    );
+}
