@@ -35,8 +35,17 @@ pub(crate) struct Args {
 }
 
 fn typed(text: &str) -> Result<(String, String), String> {
-    // A type has no colon; a name may.
-    two(text.rsplit_once(':'), "write COLUMN:TYPE, for example currency:utf8")
+    // A name may have colons, and so may what a type has in brackets: `timestamp(us, +02:00)`.
+    let mut depth = 0_usize;
+    let colon = text.char_indices().rev().find(|(_, is)| {
+        match is {
+            ')' => depth += 1,
+            '(' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        *is == ':' && depth == 0
+    });
+    two(colon.map(|(at, _)| (&text[..at], &text[at + 1..])), "write COLUMN:TYPE, for example currency:utf8")
 }
 
 fn renamed(text: &str) -> Result<(String, String), String> {
@@ -83,3 +92,6 @@ fn show(page: &mut Page, report: &Report) {
     }
     page.line(format!("root   {}", report.root));
 }
+
+#[cfg(test)]
+mod tests;
