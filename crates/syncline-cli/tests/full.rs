@@ -48,3 +48,50 @@ fn a_full_disk_refuses_what_does_not_fit_and_keeps_what_is_there() {
     let text = on_small_disk(&dir, script);
     assert!(text.contains("all done"), "{text}");
 }
+
+#[test]
+fn a_checkout_that_does_not_fit_is_taken_back() {
+    let dir = Dir::new();
+    let script = r#"
+        "$SYNCLINE" init disk/a
+        cd disk/a
+        echo small > keep; mkdir either; echo small > either/old; "$SYNCLINE" commit -m small
+        "$SYNCLINE" branch small
+        rm -r either; echo large > either; echo large > keep
+        for n in 1 2 3; do head -c 1500000 /dev/zero > long$n; done
+        "$SYNCLINE" commit -m large
+        "$SYNCLINE" checkout small
+        head -c 3000000 /dev/zero > ../ballast
+        stuck() {
+            code=0; "$SYNCLINE" checkout main 2>../why || code=$?
+            test $code = 6
+            grep -i "no space" ../why
+        }
+        is_small() {
+            test "$(cat keep)" = small
+            test "$(cat either/old)" = small
+            test "$(ls | wc -l)" = 2
+            "$SYNCLINE" status | grep "nothing to commit"
+        }
+        stuck
+        "$SYNCLINE" status | grep "cannot be finished"
+        "$SYNCLINE" gc --grace 0s
+        "$SYNCLINE" checkout small
+        is_small
+        stuck
+        echo edited > keep
+        code=0; "$SYNCLINE" checkout small 2>../why || code=$?
+        test $code = 6
+        test "$(cat keep)" = edited
+        "$SYNCLINE" checkout --force small
+        is_small
+        stuck
+        rm ../ballast
+        "$SYNCLINE" status | grep "nothing to commit"
+        test "$(cat keep either)" = "$(printf 'large\nlarge')"
+        "$SYNCLINE" verify --deep
+        echo all done
+    "#;
+    let text = on_small_disk(&dir, script);
+    assert!(text.contains("all done"), "{text}");
+}

@@ -7,7 +7,7 @@ use syncline_base::Hash;
 use syncline_base::hash::{IdMap, IdSet};
 use syncline_store::Store;
 use syncline_tree::walk::{self, Counted, ObjectKind};
-use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, TreeName};
+use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, TableRef, TreeName};
 
 use crate::part::Part;
 use crate::{Error, Result};
@@ -22,18 +22,33 @@ pub fn dataset(store: &Store, part: &Part, root: &Hash, visit: &mut dyn FnMut(&H
         return Ok(());
     }
     for (name, table) in DatasetRoot::load(store, root)?.trees() {
-        if !part.tree(&name) {
+        tree(store, part, &name, table, visit)?;
+    }
+    Ok(())
+}
+
+/// As [`dataset`], for one tree.
+///
+/// # Errors
+/// As [`dataset`].
+pub fn tree(
+    store: &Store,
+    part: &Part,
+    name: &TreeName,
+    table: &TableRef,
+    visit: &mut dyn FnMut(&Hash) -> Result<bool>,
+) -> Result<()> {
+    if !part.tree(name) {
+        return Ok(());
+    }
+    let may_miss = *name == TreeName::Files && part.is_outline();
+    let mut open = walk::roots(table);
+    while let Some((id, kind)) = open.pop() {
+        if may_miss && matches!(kind, ObjectKind::Content { .. }) && !store.contains(&id)? {
             continue;
         }
-        let may_miss = name == TreeName::Files && part.is_outline();
-        let mut open = walk::roots(table);
-        while let Some((id, kind)) = open.pop() {
-            if may_miss && matches!(kind, ObjectKind::Content { .. }) && !store.contains(&id)? {
-                continue;
-            }
-            if visit(&id)? && has_children(kind) {
-                open.extend(walk::children(kind, &store.get(&id)?)?);
-            }
+        if visit(&id)? && has_children(kind) {
+            open.extend(walk::children(kind, &store.get(&id)?)?);
         }
     }
     Ok(())

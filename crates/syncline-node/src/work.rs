@@ -3,13 +3,15 @@
 //! A verb that changes both (checkout, merge, rollback, pull) goes through [`transition`], which leaves a note in the
 //! meta directory before it moves the refs and takes it away after the files are in place. Whoever comes next after a
 //! crash finds the note: when the refs have moved, the files are finished; when they have not, the note is dropped.
-//! So an unfinished checkout is never mistaken for edits of the user.
+//! So an unfinished checkout is never mistaken for edits of the user. One that cannot be finished (a full disk) is replaced by a
+//! checkout of something else: of all files that either of its versions has.
 //!
 //! Who changes files holds a lock, which ends with its process: a note beside it belongs to work that goes on, and is left alone.
 //!
 //! State: the note, `checkout.json`, and the file that is locked, both in the meta directory. Not here: how a directory is
 //! listed, read and written (`crate::worktree`).
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ use crate::worktree::status::{Status, status};
 use crate::worktree::update::{self, Edited, Plan};
 use crate::{Error, Result};
 
+/// What is refused where files are in the way.
+pub(crate) const CHANGING: &str = "changing files of the working directory";
 const NOTE: &str = "checkout.json";
 const LOCK: &str = "checkout.lock";
 /// Files that are looked at at once when more of them are wanted.
@@ -176,6 +180,9 @@ struct Note {
     /// The working root once the refs have moved.
     root: Hash,
     force: bool,
+    /// What could not be finished and is replaced by this once the refs have moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Box<Note>>,
 }
 
 /// Moves the refs by `move_refs` and makes the files what `to` says; they were what `from` says. Edits of the user are
@@ -194,14 +201,19 @@ pub(crate) fn transition<T>(
 ) -> Result<(T, Updated)> {
     let Some(place) = place(replica)? else { return Ok((move_refs()?, Updated::default())) };
     let _turn = Turn::take(&place)?.ok_or_else(busy)?;
-    finish(replica, &place)?;
+    let path = place.meta.join(NOTE);
+    let (mut held, mut before, mut old) = (from.files, None, None);
+    if let Err(error) = finish(replica, &place) {
+        let Some((note, _)) = unfinished(replica, &place)?.filter(|_| force) else { return Err(stuck(error)) };
+        held = held_by_either(replica, &note, held)?;
+        (before, old) = (Some(Box::new(note)), Some(std::fs::read(&path).map_err(Error::io("reading", &path))?));
+    }
     let edited = if force { Edited::Overwrite } else { Edited::Refuse };
     let root = root_of(replica, &place)?;
-    let tables = (open(replica, from.files.as_ref())?, open(replica, to.files.as_ref())?);
+    let tables = (open(replica, held.as_ref())?, open(replica, to.files.as_ref())?);
     let plan = Plan::make(&root, place.meta, replica.store(), tables, edited)?;
-    let path = place.meta.join(NOTE);
     if !plan.is_empty() {
-        let note = Note { from: from.files, to: to.files, root: to.hash(), force };
+        let note = Note { from: held, to: to.files, root: to.hash(), force, before };
         let text = serde_json::to_vec(&note).map_err(|e| Error::invalid("noting a checkout", e.to_string()))?;
         // Durable before the refs are: a note that is lost would leave files that look like edits which take the move back.
         write_durably(&path, &text).map_err(Error::io("writing", &path))?;
@@ -209,7 +221,10 @@ pub(crate) fn transition<T>(
     let moved = match move_refs() {
         Ok(moved) => moved,
         Err(error) => {
-            let _ = std::fs::remove_file(&path);
+            let _ = match old {
+                Some(old) => write_durably(&path, &old),
+                None => std::fs::remove_file(&path),
+            };
             return Err(error);
         }
     };
@@ -315,6 +330,17 @@ pub(crate) fn recover_unless_busy(replica: &Replica) -> Result<bool> {
 
 /// Finishes what a note tells of. Only in one's turn.
 fn finish(replica: &Replica, place: &Place<'_>) -> Result<()> {
+    if let Some((note, edited)) = unfinished(replica, place)? {
+        let root = root_of(replica, place)?;
+        let tables = (open(replica, note.from.as_ref())?, open(replica, note.to.as_ref())?);
+        Plan::make(&root, place.meta, replica.store(), tables, edited)?.carry_out()?;
+    }
+    drop_note(&place.meta.join(NOTE))
+}
+
+/// What a note tells of when the refs have moved, and what becomes of edits then. The one that it replaces counts where they have
+/// not moved from there yet.
+fn unfinished(replica: &Replica, place: &Place<'_>) -> Result<Option<(Note, Edited)>> {
     let path = place.meta.join(NOTE);
     let read = || -> std::io::Result<(Vec<u8>, i64)> {
         let note = std::fs::metadata(&path)?;
@@ -324,21 +350,94 @@ fn finish(replica: &Replica, place: &Place<'_>) -> Result<()> {
     };
     let (text, begun) = match read() {
         Ok(read) => read,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("reading", &path)(error)),
     };
     // A note that was cut off while it was written belongs to a checkout that never began.
-    if let Ok(note) = serde_json::from_slice::<Note>(&text) {
-        let refs = replica.refs()?;
-        if replica.working_root(&refs)?.hash() == note.root {
-            // What was edited before or after the cut stays, unless the user wanted it gone then.
-            let edited = if note.force { Edited::OverwriteOlder(begun) } else { Edited::Keep };
-            let root = root_of(replica, place)?;
-            let tables = (open(replica, note.from.as_ref())?, open(replica, note.to.as_ref())?);
-            Plan::make(&root, place.meta, replica.store(), tables, edited)?.carry_out()?;
-        }
+    let Ok(mut note) = serde_json::from_slice::<Note>(&text) else { return Ok(None) };
+    let root = replica.working_root(&replica.refs()?)?.hash();
+    let before = note.before.take();
+    if note.root == root {
+        // What was edited before or after the cut stays, unless the user wanted it gone then.
+        let edited = if note.force { Edited::OverwriteOlder(begun) } else { Edited::Keep };
+        return Ok(Some((note, edited)));
     }
-    drop_note(&path)
+    Ok(before.filter(|before| before.root == root).map(|before| (*before, Edited::Keep)))
+}
+
+/// The files that may be in the directory beside a note that cannot be finished: those of `now`, and those that it starts from. A
+/// path that both have is as in `now`.
+fn held_by_either(replica: &Replica, note: &Note, now: Option<TableRef>) -> Result<Option<TableRef>> {
+    let store = replica.store();
+    let mut table = match open(replica, now.as_ref())? {
+        Some(table) => table,
+        None => Table::create(store, files::schema())?,
+    };
+    for other in [&note.from, &note.to] {
+        let more = files::diff(store, Some(&table), open(replica, other.as_ref())?.as_ref())?;
+        let mut more = more
+            .filter_map(|difference| match difference {
+                Ok(files::Difference { before: None, after: Some(entry), .. }) => Some(Ok(files::Edit::Put(entry))),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+            .peekable();
+        let groups = std::iter::from_fn(|| {
+            more.peek()?;
+            let group: syncline_tree::Result<Vec<_>> = more.by_ref().take(WIDEN_GROUP).collect();
+            Some(group.and_then(|edits| files::changes(&edits)))
+        });
+        table = table.apply(groups)?.0;
+    }
+    // The note is to find it.
+    store.flush()?;
+    Ok(Some(table.to_ref()).filter(|files| files.rows > 0))
+}
+
+fn stuck(error: Error) -> Error {
+    let what = "finishing a checkout that was cut off";
+    let why = format!("{error}; make that possible and run it again, or go elsewhere with `syncline checkout REF`");
+    match error.kind() {
+        syncline_base::Kind::Unavailable => Error::Unavailable { what: what.into(), why },
+        _ => error,
+    }
+}
+
+/// Whether files were edited beside a checkout that was cut off: they are neither what was there before nor what it was to
+/// make of them.
+///
+/// # Errors
+/// The file system's and the store's.
+pub(crate) fn is_edited_beside_note(replica: &Replica) -> Result<bool> {
+    let Some(place) = place(replica)? else { return Ok(false) };
+    let Some((note, _)) = unfinished(replica, &place)? else { return Ok(false) };
+    let root = root_of(replica, &place)?;
+    let differing = |table: Option<&TableRef>| -> Result<Vec<FileChange>> {
+        Ok(status(&root, place.meta, replica.store(), open(replica, table)?.as_ref(), false, &|_| ())?.changes)
+    };
+    let old: BTreeMap<String, Kind> =
+        differing(note.from.as_ref())?.into_iter().map(|change| (change.path, change.kind)).collect();
+    // What neither version has is not lost.
+    let is_edit =
+        |new: &FileChange| old.get(&new.path).is_some_and(|kind| (*kind, new.kind) != (Kind::Insert, Kind::Insert));
+    Ok(differing(note.to.as_ref())?.iter().any(is_edit))
+}
+
+/// The files that a note tells of: a collection keeps them, since only with them the checkout can be finished.
+pub(crate) fn noted(replica: &Replica) -> Result<Vec<TableRef>> {
+    let Some(place) = place(replica)? else { return Ok(Vec::new()) };
+    let text = match std::fs::read(place.meta.join(NOTE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("reading", &place.meta.join(NOTE))(error)),
+    };
+    let mut tables = Vec::new();
+    let mut next = serde_json::from_slice::<Note>(&text).ok().map(Box::new);
+    while let Some(note) = next {
+        tables.extend(note.from.into_iter().chain(note.to));
+        next = note.before;
+    }
+    Ok(tables)
 }
 
 /// Whether a checkout was cut off that [`recover`] has not finished.

@@ -1,7 +1,7 @@
 //! `checkout`: make a branch the current one, and the working directory what its version holds.
 
 use serde::{Deserialize, Serialize};
-use syncline_base::Hash;
+use syncline_base::{Hash, Kind};
 use syncline_tree::refs;
 
 use crate::replica::Replica;
@@ -41,6 +41,7 @@ pub struct Report {
 /// `conflict` when staged changes or edited files would be lost and `force` is not set; `not-found` for an unknown name.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let started = replica.clock().monotonic();
+    let force = request.force || is_stuck(replica)?;
     let before = replica.refs()?;
     let commit = revision::resolve(replica, &before, &request.name)?;
     if !request.force && before.has_staged() {
@@ -55,7 +56,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let branch = if is_branch { request.name.clone() } else { before.head.clone() };
     let staged = !is_branch && before.head_commit() != Some(commit);
     let staged_root = if staged { Some(after.put(replica.store())?) } else { None };
-    let (_, files) = work::transition(replica, &from, &after, request.force, || {
+    let (_, files) = work::transition(replica, &from, &after, force, || {
         refs::update(replica.store(), |refs| {
             if *refs != before {
                 let why = "somebody else changed the refs meanwhile; run it again";
@@ -69,4 +70,15 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     })?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(Report { branch, commit, root: after.hash(), staged, files, seconds })
+}
+
+/// Whether an earlier checkout was cut off and cannot be finished, and no file was edited beside it: then nothing is lost where this
+/// one drops what is there.
+fn is_stuck(replica: &Replica) -> Result<bool> {
+    match work::recover(replica) {
+        Err(error) if error.kind() == Kind::Unavailable && !work::is_edited_beside_note(replica)? => Ok(true),
+        // Where an edit is in question the word has to be given.
+        Err(error) if error.kind() != Kind::Conflict => Ok(false),
+        recovered => recovered.map(|()| false),
+    }
 }

@@ -76,7 +76,11 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
         ));
     }
     let started = replica.clock().monotonic();
-    work::recover(replica)?;
+    match work::recover(replica) {
+        // It may be the room that is lacking. What the checkout needs is kept.
+        Err(error) if error.kind() == Kind::Unavailable => {}
+        recovered => recovered?,
+    }
     forget_arrived(replica, request)?;
     let kept = match request.keep_last.is_some() || request.keep_within_ms.is_some() {
         true => give_up(replica, request)?,
@@ -247,6 +251,13 @@ fn mark_all(replica: &Replica, mut kept: Versions, marker: &mut Marker<'_>, prog
     }
     if let Some(merging) = &refs.merging {
         marker.mark(&merging.conflicts)?;
+    }
+    for files in work::noted(replica)? {
+        match reach::tree(store, &part, &syncline_tree::TreeName::Files, &files, &mut |id| visit(marker, id)) {
+            // The note may be of a checkout that never began.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            marked => marked?,
+        }
     }
     Ok(())
 }

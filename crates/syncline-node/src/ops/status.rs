@@ -1,7 +1,7 @@
 //! `status`: what is staged, which files were edited, what waits.
 
 use serde::{Deserialize, Serialize};
-use syncline_base::Hash;
+use syncline_base::{Hash, Kind};
 use syncline_tree::Conflicts;
 use syncline_tree::refs::Scope;
 
@@ -69,7 +69,11 @@ pub struct Report {
 /// The store's and the file system's.
 pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
     let started = replica.clock().monotonic();
-    let is_busy = !work::recover_unless_busy(replica)?;
+    let (is_busy, stuck) = match work::recover_unless_busy(replica) {
+        Err(error) if error.kind() == Kind::Corrupt => return Err(error),
+        Err(error) => (false, Some(error)),
+        Ok(done) => (!done, None),
+    };
     let refs = replica.refs()?;
     let store = replica.store();
     let commit = refs.head_commit();
@@ -79,6 +83,12 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     let mut seen = work::compare(replica, &working, request.checksum, progress)?;
     if is_busy {
         seen.warnings.push("another command is changing files here: what is listed may be half of that".to_owned());
+    }
+    if let Some(error) = stuck {
+        seen.warnings.push(format!(
+            "a checkout was cut off and cannot be finished: {error}; what it has not written yet is listed as edited; make that \
+             possible, or go elsewhere with `syncline checkout REF`"
+        ));
     }
     let merging = match &refs.merging {
         Some(merging) => Some((merging.name.clone(), Conflicts::load(store, &merging.conflicts)?.items.len())),

@@ -37,6 +37,13 @@ pub(crate) struct Writer<'a> {
     fresh: bool,
 }
 
+impl Drop for Writer<'_> {
+    /// What could not be written whole does not keep the disk full.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.temporary_path);
+    }
+}
+
 impl<'a> Writer<'a> {
     /// A writer that keeps its temporary files in `meta`. What a writer that was cut off has left there is removed. In a
     /// `fresh` directory nothing is in the way of a file, as a rule.

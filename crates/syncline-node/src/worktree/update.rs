@@ -21,7 +21,7 @@ use super::read;
 use super::stat::Stat;
 use super::walk::Found;
 use crate::contents::Source;
-use crate::work::Updated;
+use crate::work::{CHANGING, Updated};
 use crate::{Error, Result};
 
 const GROUP_BYTES: u64 = 8 << 20;
@@ -127,7 +127,7 @@ impl<'a> Plan<'a> {
         if count > 0 {
             let more = if count > clobbered.len() { ", …" } else { "" };
             let why = format!("{count} {what}: {}{more}; {advice}", clobbered.join(", "));
-            return Err(Error::conflict("changing files of the working directory", why));
+            return Err(Error::conflict(CHANGING, why));
         }
         Ok(plan)
     }
