@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request { at: args.at.clone(), limit: args.limit };
     let report = context.ask("log", &request, |replica, _| log::run(replica, &request))?;
     context.out.answer(&report, |page| {
-        if report.commits.is_empty() {
+        if report.commits.is_empty() && request.limit != Some(0) {
             page.line("nothing committed yet");
         }
         let mut table = Table::new([

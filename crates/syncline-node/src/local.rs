@@ -266,9 +266,21 @@ fn try_move(replica: &Replica, request: &RefMove, came: &[Hash]) -> Result<Outco
         })?
     };
     if is_branch && name == now.head && replica.worktree().is_some() {
-        return Ok(work::transition(replica, &before, &after, false, commit)?.0);
+        return Ok(work::transition(replica, &before, &after, false, commit).map_err(there)?.0);
     }
     commit()
+}
+
+/// What keeps the files of this replica from going along, for who is elsewhere and can do nothing about them.
+fn there(error: Error) -> Error {
+    match error {
+        Error::Conflict { what, why } if what == work::CHANGING => {
+            let why = why.rsplit_once("; ").map_or(&*why, |(why, _)| why).replace("edited here", "edited there");
+            let what = "moving the branch that is checked out there";
+            Error::conflict(what, format!("{why}; commit them or move them away there, or push another branch"))
+        }
+        other => other,
+    }
 }
 
 /// A name must not lead to a version whose data was given up.

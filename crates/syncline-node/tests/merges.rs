@@ -289,11 +289,15 @@ fn a_link_does_not_take_the_mode_of_a_file() {
     };
     one_side_or_the_other(&apart(chmod, link));
     one_side_or_the_other(&apart(link, chmod));
-    // A mode by itself goes with any content.
-    let place = apart(chmod, |there| there.write("run.sh/x", "more"));
-    assert_eq!(place.merge("side").expect("they fit").outcome, merge::Outcome::Merged);
-    let mode = std::fs::metadata(place.path().join("run.sh/x")).expect("it is there").permissions().mode();
-    assert_eq!((place.read("run.sh/x").as_deref(), mode & 0o111), (Some("more"), 0o111));
+    // Nor does content that one side wrote take the mode that the other gave.
+    for side in [Side::Ours, Side::Theirs] {
+        let place = apart(chmod, |there| there.write("run.sh/x", "more"));
+        assert_eq!(place.merge("side").expect("it waits").outcome, merge::Outcome::Conflicts);
+        conflicts::resolve(&place.replica, &Resolve { tree: None, key: None, side }).expect("it can be decided");
+        let mode = std::fs::metadata(place.path().join("run.sh/x")).expect("it is there").permissions().mode();
+        let is_more = place.read("run.sh/x").as_deref() == Some("more");
+        assert_eq!((is_more, mode & 0o111 != 0), (side == Side::Theirs, side == Side::Ours));
+    }
 }
 
 /// `a` and `b` have merged each other's versions `a1` and `b2` at the same time; both changed row 5, and each kept its own.

@@ -1,11 +1,12 @@
 //! Work that is staged, and moves of branches that others make meanwhile.
 
 use syncline_base::Kind;
-use syncline_node::import::Mode;
-use syncline_node::ops::{alter, branch, commit, gc};
+use syncline_node::import::{Input, Mode};
+use syncline_node::loopback;
+use syncline_node::ops::{alter, branch, commit, gc, import, transfer};
 use syncline_node::progress::{Progress, Silent, Unit};
 
-use crate::support::Place;
+use crate::support::{Place, env, open, silent};
 
 /// Stages a row, as another process would, when the verb that is watched says how far it is.
 struct Stages<'a>(&'a Place, std::sync::Mutex<bool>);
@@ -71,4 +72,41 @@ fn what_is_staged_passes_the_guard_with_the_import_that_commits_it() {
     assert_eq!(alter::run(&place.replica, &add).expect_err("72 of 100 would go").kind(), Kind::Denied);
     let staged = alter::Request { message: None, ..add };
     alter::run(&place.replica, &staged).expect("nothing is committed");
+}
+
+/// Stages a row in a replica that is being cloned into.
+struct StagesThere(std::path::PathBuf);
+
+impl Progress for StagesThere {
+    fn stage(&self, name: &str, _: u64, _: Unit) {
+        if name == "receiving" {
+            let replica = open(&self.0);
+            let import = import::Request { table: "mine".into(), key: vec!["id".into()], ..import::Request::default() };
+            let rows = Box::new(std::io::Cursor::new("id,name\n9,staged\n"));
+            let input = Input::Reader { name: "rows.csv".into(), reader: rows };
+            import::run(&replica, &import, vec![input], &silent()).expect("the row is good");
+        }
+    }
+
+    fn advance(&self, _: u64) {}
+}
+
+#[test]
+fn a_clone_does_not_go_over_what_was_staged_meanwhile() {
+    let (hub, dir) = (Place::bare(), tempfile::tempdir().expect("the system has room for a directory"));
+    hub.upsert("id,name\n1,a\n", "first");
+    let request = transfer::CloneRequest {
+        url: "hub".into(),
+        dir: dir.path().join("c"),
+        bare: false,
+        tables: None,
+        depth: None,
+        paths: None,
+    };
+    let mut transport = loopback::connect(hub.reopen()).expect("it can be opened");
+    let told = StagesThere(request.dir.clone());
+    let refused = transfer::clone(&request, env(), &mut *transport, &told).expect_err("a row was staged");
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+    let refs = open(&request.dir).refs().expect("refs");
+    assert!(refs.has_staged() && refs.head_commit().is_none());
 }

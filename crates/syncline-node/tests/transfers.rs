@@ -6,6 +6,7 @@ use syncline_node::ops::{branch, gc, merge, transfer, verify};
 use syncline_node::progress::Silent;
 use syncline_node::sync::{self, Local, RefMove, wire};
 use syncline_node::{Replica, loopback};
+use syncline_tree::refs;
 
 use crate::support::Place;
 
@@ -288,4 +289,48 @@ fn a_peer_cannot_name_the_first_branch_as_it_likes() {
         let cloned = transfer::clone(&clone, crate::support::env(), &mut Scripted(Some(said)), &Silent);
         assert_eq!(cloned.is_ok(), fits, "{head}: {cloned:?}");
     }
+}
+
+/// Makes so many tags.
+fn many_tags(place: &Place, prefix: &str, count: usize) {
+    let head = place.replica.refs().expect("refs").head_commit().expect("a version");
+    refs::update(place.replica.store(), |refs| {
+        refs.tags.extend((0..count).map(|n| (format!("{prefix}{n}"), head)));
+        Ok(())
+    })
+    .expect("nobody else is at work");
+}
+
+#[test]
+fn a_pull_that_would_bring_too_many_names_brings_none() {
+    let (hub, place) = (Place::bare(), Place::bare());
+    hub.upsert("id,a\n1,x\n", "first");
+    pull(&place, &hub).expect("the hub has a version");
+    many_tags(&hub, "theirs", 65_500);
+    many_tags(&place, "ours", 100);
+    hub.upsert("id,a\n2,x\n", "second");
+    let before = place.replica.refs().expect("refs");
+    let refused = pull(&place, &hub).expect_err("65,602 names do not fit");
+    assert_eq!(refused.kind(), Kind::Invalid, "{refused}");
+    let after = place.replica.refs().expect("refs");
+    assert_eq!((after.tags, after.branches, after.remotes), (before.tags, before.branches, before.remotes));
+    // One more than a session takes at all.
+    many_tags(&hub, "more", 36);
+    let refused = pull(&Place::bare(), &hub).expect_err("65,537 names are no session's");
+    assert!(refused.to_string().contains("65537 refs"), "{refused}");
+}
+
+#[test]
+fn a_push_into_edited_files_says_where_they_are() {
+    let (hub, place) = (Place::new(), Place::new());
+    place.write("notes.txt", "first");
+    place.commit("first");
+    push(&place, &hub).expect("the hub is empty");
+    std::fs::write(hub.path().join("notes.txt"), "edited").expect("it can be written");
+    place.write("notes.txt", "second");
+    place.commit("second");
+    let refused = push(&place, &hub).expect_err("the edit would be lost");
+    assert_eq!((refused.kind(), hub.read("notes.txt").as_deref()), (Kind::Conflict, Some("edited")));
+    let text = refused.to_string();
+    assert!(text.contains("edited there") && !text.contains("--force"), "{text}");
 }

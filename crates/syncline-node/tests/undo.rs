@@ -94,3 +94,19 @@ fn a_branch_that_was_only_just_made_has_nothing_to_undo() {
     assert_eq!(refused.kind(), Kind::NotFound);
     assert!(place.replica.refs().expect("refs").head_commit().is_some());
 }
+
+#[test]
+fn a_branch_that_a_pull_has_made_is_not_undone_away() {
+    let (hub, place) = (two_versions(), Place::new());
+    hub.branch("side");
+    hub.switch("main");
+    let mut transport = loopback::connect(hub.reopen()).expect("it can be opened");
+    let request = transfer::Request { url: "hub".into(), ..transfer::Request::default() };
+    transfer::pull(&place.replica, &request, &mut *transport, &Silent).expect("nothing is in the way");
+    for name in ["main", "side"] {
+        place.switch(name);
+        let refused = branch::undo(&place.replica).expect_err("nothing was before it");
+        assert_eq!(refused.kind(), Kind::NotFound, "{refused}");
+        assert_eq!((place.root(), file(&place).as_deref()), (hub.root(), Some("new")));
+    }
+}

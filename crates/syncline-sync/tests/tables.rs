@@ -349,6 +349,39 @@ fn nodes_before_their_children_are_refused() {
     assert!(!client.store.contains(&table.root).unwrap());
 }
 
+#[test]
+fn a_root_record_that_lies_about_a_tree_is_refused() {
+    let (client, server) = (World::new(), World::new());
+    let table = server.table(2_000, 1);
+    server.put(table, "honest");
+    pull(&client, &server, &PullRequest::default()).unwrap();
+    let (before, honest) = (client.at(MAIN), server.at(MAIN).unwrap());
+    let lies = [
+        TableRef { rows: table.rows + 1, ..table },
+        TableRef { rows: 7, ..table },
+        TableRef { height: table.height + 1, ..table },
+        TableRef { height: table.height - 1, ..table },
+        TableRef { schema: table.root, ..table },
+    ];
+    for lie in lies {
+        server.set(MAIN, honest);
+        server.put(lie, "a lie");
+        // As a peer that has it, and as one that begins with nothing.
+        for client in [&client, &World::new()] {
+            let mut ours = Receiver::pull(client, &PullRequest::default()).unwrap();
+            let outcome = pump(&mut ours, &mut Server::new(&server), None).1;
+            assert!(outcome.is_err() && ours.pulled().is_none(), "{lie:?}");
+        }
+        assert_eq!(client.at(MAIN), before);
+        // And a push of it.
+        let mut sender = Sender::push(&server, request(MAIN, server.at(MAIN).unwrap())).unwrap();
+        let hub = World::new();
+        hub.table(2_000, 1);
+        assert!(pump(&mut sender, &mut Server::new(&hub), None).1.is_err(), "{lie:?}");
+        assert_eq!(hub.at(MAIN), None);
+    }
+}
+
 mod compare;
 mod shallow;
 

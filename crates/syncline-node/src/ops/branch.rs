@@ -137,7 +137,7 @@ fn change(replica: &Replica, sort: Sort, name: &str, to: Option<Hash>, force: bo
             return Ok(Err(Error::conflict(format!("changing branch {name:?}"), why)));
         }
         match sort {
-            Sort::Branch => refs.move_branch(name, to, hlc, MADE),
+            Sort::Branch => refs.move_branch(name, to, hlc, word),
             Sort::Tag => refs.move_tag(name, to, hlc, "tag"),
         }
         let made = Move { name: format!("{word}/{name}"), from, to, hlc, why: word.to_owned() };
@@ -162,8 +162,6 @@ pub struct Undone {
 /// Moves that record what is there and leave the working directory alone.
 const RECORDS: [&str; 3] = ["commit", "import", "alter"];
 const UNDO: &str = "undo";
-/// What makes a branch.
-const MADE: &str = "branch";
 
 /// Moves the current branch back to where it was before its last move, and the files with it if that move changed them. The
 /// commits stay; a second `undo` moves it forward again.
@@ -215,8 +213,8 @@ fn last_move(refs: &Refs) -> Result<&Move> {
             format!("the last move of branch {branch:?} is not remembered: `gc` gave up a version that it led from");
         return Err(Error::not_found("a move to undo", why));
     }
-    if last.from.is_none() && last.why == MADE {
-        // Without it the next commit would begin a history of its own.
+    if last.from.is_none() && last.why != UNDO && !RECORDS.contains(&&*last.why) {
+        // It has come with its history: without it the next commit would begin one of its own.
         return Err(Error::not_found("a move to undo", format!("branch {branch:?} was only just made")));
     }
     Ok(last)

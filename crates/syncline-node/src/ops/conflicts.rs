@@ -263,9 +263,9 @@ fn take_theirs(
                 let position = |id: &u32| schema.columns.iter().position(|column| column.id == *id);
                 let row = lift.rows(Version::Theirs, theirs.schema(), &row)?;
                 let op = match staged.get_rows(&key)? {
-                    Some(here) if !item.columns.is_empty() => {
+                    Some(_) if !item.columns.is_empty() => {
                         let cells = item.columns.iter().filter_map(position).collect();
-                        Op::Patch(if *tree == TreeName::Files { files::taken_with(cells, &here, &row) } else { cells })
+                        Op::Patch(if *tree == TreeName::Files { files::taken_with(cells) } else { cells })
                     }
                     _ => Op::Upsert,
                 };

@@ -165,6 +165,10 @@ pub fn clone(
     let before = replica.working_root(&replica.refs()?)?;
     work::transition(&replica, &before, &after, false, || {
         refs::update(replica.store(), |refs| {
+            if refs.has_staged() || refs.history.iter().any(|step| step.why != CLONE) {
+                let why = "changes were staged or committed there meanwhile; clone into another directory";
+                return Ok(Err(Error::conflict(format!("cloning into {}", request.dir.display()), why)));
+            }
             let hlc = replica.stamp(refs, []);
             let seen = refs.remotes.entry(ORIGIN.into()).or_default();
             seen.url.clone_from(&request.url);
@@ -184,9 +188,8 @@ pub fn clone(
                 refs.take_tag(&tag.name, tag.commit);
             }
             refs.head.clone_from(&head);
-            Ok(())
-        })
-        .map_err(Error::from)
+            Ok(Ok(()))
+        })?
     })?;
     let objects = pulled.objects + cost.add_brought(&replica);
     cost.seconds = (clock.monotonic() - started).as_secs_f64();

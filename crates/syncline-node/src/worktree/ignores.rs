@@ -3,6 +3,7 @@
 //! The file of a folder speaks about what is below that folder; deeper files win over higher ones, later lines over
 //! earlier ones. What is in an ignored folder is ignored whatever deeper files say, because nobody looks.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ impl Ignores {
             )
         };
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            builder.add_line(None, line).map_err(|error| wrong(number, error.to_string()))?;
+            builder.add_line(None, &plain_classes(line)).map_err(|error| wrong(number, error.to_string()))?;
         }
         let rules = builder.build().map_err(|error| wrong(0, error.to_string()))?;
         Ok(Arc::new(Self { rules, prefix: folder.len(), above }))
@@ -58,3 +59,51 @@ impl Ignores {
         false
     }
 }
+
+/// What the named classes of characters in brackets stand for, as in git. None begins with what would turn the bracket around.
+const CLASSES: [(&str, &str); 12] = [
+    ("[:alnum:]", "a-zA-Z0-9"),
+    ("[:alpha:]", "a-zA-Z"),
+    ("[:blank:]", " \t"),
+    ("[:cntrl:]", "\u{1}-\u{1f}\u{7f}"),
+    ("[:digit:]", "0-9"),
+    ("[:graph:]", "0-~!-."),
+    ("[:lower:]", "a-z"),
+    ("[:print:]", " -.0-~"),
+    ("[:punct:]", ":-@[-`{-~!-."),
+    ("[:space:]", " \t\u{b}\u{c}"),
+    ("[:upper:]", "A-Z"),
+    ("[:xdigit:]", "0-9a-fA-F"),
+];
+
+/// A pattern with ranges in the place of named classes, which the library does not know.
+fn plain_classes(line: &str) -> Cow<'_, str> {
+    if !line.contains("[:") {
+        return Cow::Borrowed(line);
+    }
+    let (mut plain, mut rest, mut inside) = (String::new(), line, false);
+    while let Some(next) = rest.chars().next() {
+        if let Some((name, range)) = CLASSES.iter().find(|(name, _)| inside && rest.starts_with(name)) {
+            plain.push_str(range);
+            rest = &rest[name.len()..];
+            continue;
+        }
+        let len = match next {
+            '\\' => next.len_utf8() + rest[1..].chars().next().map_or(0, char::len_utf8),
+            // A closing bracket that comes first is one of the characters.
+            '[' if !inside => {
+                inside = true;
+                let begin = if rest[1..].starts_with(['!', '^']) { 2 } else { 1 };
+                begin + usize::from(rest[begin..].starts_with(']'))
+            }
+            _ => next.len_utf8(),
+        };
+        inside &= next != ']';
+        plain.push_str(&rest[..len]);
+        rest = &rest[len..];
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests;

@@ -47,23 +47,23 @@ const MODE: usize = 2;
 const SIZE: usize = 3;
 const CONTENT: usize = 4;
 
-/// The cells that say what a path holds: its size is that of its content, and its kind says what that means. A mode belongs to
-/// the kind, and goes by itself where that is the same.
-fn held(with_mode: bool) -> ColumnSet {
-    [KIND, SIZE, CONTENT].into_iter().chain(with_mode.then_some(MODE)).collect()
+/// The cells that say what a path holds: its size is that of its content, its kind says what that means, and its mode belongs to
+/// both: a program is not run because of what somebody else wrote into it.
+fn held() -> ColumnSet {
+    [KIND, MODE, SIZE, CONTENT].into_iter().collect()
 }
 
 /// The cells of a path that two sides cannot share out, when these are the cells that each changed.
 pub(crate) fn contested(ours: &ColumnSet, theirs: &ColumnSet) -> ColumnSet {
-    let held = held(ours.contains(KIND) || theirs.contains(KIND));
+    let held = held();
     let touched = |side: &ColumnSet| side.iter().any(|position| held.contains(position));
     if touched(ours) && touched(theirs) { held } else { ColumnSet::new() }
 }
 
-/// These cells of a path, and those that have to be taken with them from `theirs` into `ours` (one row each).
+/// These cells of a path, and those that have to be taken with them.
 #[must_use]
-pub fn taken_with(cells: ColumnSet, ours: &Rows, theirs: &Rows) -> ColumnSet {
-    let held = held(ours.batch.columns().get(KIND) != theirs.batch.columns().get(KIND));
+pub fn taken_with(cells: ColumnSet) -> ColumnSet {
+    let held = held();
     if cells.iter().any(|cell| held.contains(cell)) { cells.iter().chain(held.iter()).collect() } else { cells }
 }
 
