@@ -13,8 +13,13 @@ use crate::worktree::ignores::Ignores;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name that it has in `fuzz/` and under `fixtures/fuzz`.
-pub const TARGETS: &[(&str, Target)] =
-    &[("csv", csv), ("ndjson", ndjson), ("schema_file", schema_file), ("ignore_file", ignore_file)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("csv", csv),
+    ("ndjson", ndjson),
+    ("parquet_footer", parquet_footer),
+    ("schema_file", schema_file),
+    ("ignore_file", ignore_file),
+];
 
 /// Reads an input as users would, once to learn its columns and once as more rows of that table.
 fn import(data: &[u8], format: Format, options: &dyn Fn(&mut Options)) {
@@ -67,6 +72,11 @@ pub fn ndjson(data: &[u8]) {
         options.on_duplicate = if choice & 1 == 0 { OnDuplicate::Error } else { OnDuplicate::Last };
         options.mode = if choice & 2 == 0 { Mode::Upsert } else { Mode::Replace };
     });
+}
+
+/// Any bytes are the footer of a Parquet file or are refused, in little memory.
+pub fn parquet_footer(data: &[u8]) {
+    import::read_parquet_footer(data);
 }
 
 /// Any text is a schema file or is refused.

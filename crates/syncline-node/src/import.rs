@@ -68,6 +68,8 @@ use syncline_tree::schema::{Field, Schema};
 pub(crate) use ahead::ahead;
 pub use declare::{parse_type, read_schema};
 pub use error::Error;
+#[cfg(any(test, fuzzing))]
+pub(crate) use parquet::read_footer as read_parquet_footer;
 pub use report::{BadRow, Duplicate, Place, Report};
 pub use rows::{Handle, Rows};
 pub(crate) use source::by_extension;

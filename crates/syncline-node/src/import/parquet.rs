@@ -25,6 +25,7 @@ use super::source::Counter;
 use super::{Error, Result};
 
 mod decoded;
+mod footer;
 mod int96;
 
 /// How many batches a thread is ahead of the consumer.
@@ -47,6 +48,7 @@ pub(super) struct Parquet {
 impl Parquet {
     pub(super) fn open(name: &str, file: File) -> Result<Self> {
         let file = Positioned::new(file).map_err(|source| Error::Read { name: name.to_owned(), source })?;
+        check_footer(name, &file)?;
         let mut metadata = guarded(name, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
         let groups = metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
         let rows = groups.reduce(|sum, rows| sum?.checked_add(rows?)).unwrap_or(Some(0));
@@ -141,6 +143,36 @@ impl ChunkReader for Positioned {
         let mut bytes = vec![0; length];
         self.at(start).read_exact(&mut bytes)?;
         Ok(bytes.into())
+    }
+}
+
+/// Bytes behind the footer: its length and a magic.
+const END: u64 = 8;
+
+/// Checks the footer where there is one; what is no Parquet at all is for the library to say.
+fn check_footer(name: &str, file: &Positioned) -> Result<()> {
+    let size = file.size();
+    let read = |start, length: u64| {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        guarded(name, || file.get_bytes(start, length))
+    };
+    let Some(end) = size.checked_sub(END) else { return Ok(()) };
+    let bytes = read(end, END)?;
+    let Some((length, b"PAR1")) = bytes.split_first_chunk::<4>() else { return Ok(()) };
+    let length = u64::from(u32::from_le_bytes(*length));
+    let Some(start) = end.checked_sub(length) else { return Ok(()) };
+    footer::check(&read(start, length)?).map_err(|why| damaged(name, why))
+}
+
+/// A footer of any bytes is refused, or is one that the library can read in a heap with an end. For fuzzing.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_footer(bytes: &[u8]) {
+    if footer::check(bytes).is_ok() {
+        let read = || parquet::file::metadata::ParquetMetaDataReader::decode_metadata(bytes);
+        if let Ok(metadata) = guarded("input", read) {
+            // What follows from it goes down the schema, too.
+            let _ = guarded("input", || ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()));
+        }
     }
 }
 

@@ -25,15 +25,16 @@ fn file(columns: Vec<(&str, ArrayRef)>) -> Ipc {
 
 #[test]
 fn parts_have_few_rows_where_rows_share_long_values() {
+    let texts = texts();
     let keys = Int32Array::from_iter_values((0..8192).map(|i| i % 10));
-    let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys.clone(), Arc::new(texts())));
+    let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys.clone(), Arc::new(texts.clone())));
     let item = Arc::new(Field::new("item", dictionary.data_type().clone(), true));
     let list = ListArray::new(item, OffsetBuffer::from_lengths(std::iter::repeat_n(2, 4096)), dictionary.clone(), None);
     let mut view = arrow_array::builder::StringViewBuilder::new().with_deduplicate_strings();
-    keys.iter().flatten().for_each(|key| view.append_value(texts().value(key as usize)));
+    keys.iter().flatten().for_each(|key| view.append_value(texts.value(key as usize)));
     let view: StringViewArray = view.finish();
     let ends = Int32Array::from_iter_values((1..=10).map(|i| i * 800));
-    let runs: RunArray<Int32Type> = RunArray::try_new(&ends, &texts()).unwrap();
+    let runs: RunArray<Int32Type> = RunArray::try_new(&ends, &texts).unwrap();
     let shared: [(ArrayRef, u64); 4] =
         [(dictionary, 50_000), (Arc::new(list), 100_000), (Arc::new(view), 50_000), (Arc::new(runs), 50_000)];
     for (column, each) in shared {

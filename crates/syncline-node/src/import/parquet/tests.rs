@@ -161,3 +161,21 @@ fn one_long_value_among_short_ones_bounds_the_batches_too() {
     let file = Parquet::open("t.parquet", writer.into_inner().unwrap()).unwrap();
     assert!(decoded::batch_rows(&file, &[0], 8192).unwrap() <= 74);
 }
+
+#[test]
+fn a_footer_that_goes_too_deep_or_counts_too_far_is_damaged() {
+    let file = |footer: &[u8]| {
+        let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[b"PAR1", footer, &length, b"PAR1"].concat()).unwrap();
+        Parquet::open("t.parquet", file).unwrap_err().to_string()
+    };
+    // One hundred thousand groups in each other: an optional `g` with one child.
+    let group = [0x35, 2, 0x18, 1, b'g', 0x15, 2, 0];
+    let deep = [&[0x15, 2, 0x19, 0xfc, 0xa0, 0x8d, 6][..], &group.repeat(100_000), &[0x16, 0, 0x19, 0, 0]].concat();
+    let error = file(&deep);
+    assert!(error.starts_with("t.parquet: is damaged: its schema has more levels"), "{error}");
+    // Two billion row groups, for which the library would make room.
+    let error = file(&[0x15, 2, 0x19, 0x1c, 0x48, 1, b'm', 0, 0x16, 0, 0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 7, 0]);
+    assert!(error.starts_with("t.parquet: is damaged: its footer"), "{error}");
+}
