@@ -189,15 +189,20 @@ fn note_whole(store: &Store, refs: &mut Refs, came: &[Hash]) -> Result<()> {
 
 /// Takes the marks off commits before which the history goes on by now, as far as other marks let it.
 fn settle_shallow(store: &Store, refs: &mut Refs) -> Result<()> {
-    let mut joined = Vec::new();
+    let mut marked = Vec::new();
     for id in &refs.shallow {
-        let parents = match Commit::load(store, id) {
-            Ok(commit) => commit.parents,
+        match Commit::load(store, id) {
+            Ok(commit) => marked.push((id, commit.parents)),
             // It was collected since, or is damaged.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => continue,
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {}
             Err(error) => return Err(error.into()),
-        };
-        if !store.lacking(&parents)?.is_empty() {
+        }
+    }
+    let parents: Vec<Hash> = marked.iter().flat_map(|(_, parents)| parents).copied().collect();
+    let lacking: IdSet = store.lacking(&parents)?.into_iter().collect();
+    let mut joined = Vec::new();
+    for (id, parents) in marked {
+        if parents.iter().any(|parent| lacking.contains(parent)) {
             continue;
         }
         let mut others = refs.shallow.clone();

@@ -72,7 +72,9 @@ pub(crate) fn plan(
             return Err(lost(want));
         }
     }
-    for head in theirs.heads {
+    // A look for each of them would be a listing of the store for each that is not here.
+    let absent: IdSet = ours.store.missing(theirs.heads)?.into_iter().collect();
+    for head in theirs.heads.iter().filter(|head| !absent.contains(*head)) {
         walk.enter(*head, Mark { wanted: false, known: true, distance: u32::MAX })?;
     }
     let mut plan = Plan::default();
@@ -212,21 +214,18 @@ pub(crate) fn haves(store: &Store, heads: &[Hash]) -> Result<Vec<Hash>> {
 /// # Errors
 /// The store's.
 pub(crate) fn lacks(store: &Store, shallow: &[Hash], most: usize) -> Result<Vec<Hash>> {
-    let mut lacks = BTreeSet::new();
+    let mut parents = Vec::new();
     for id in shallow {
         match Commit::load(store, id) {
             Ok(commit) => {
-                for parent in commit.parents {
-                    if !store.contains(&parent)? {
-                        lacks.insert(parent);
-                    }
-                }
+                parents.extend(commit.parents);
             }
             // It was collected since.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
     }
+    let lacks: BTreeSet<Hash> = store.missing(&parents)?.into_iter().collect();
     Ok(lacks.into_iter().take(most).collect())
 }
 
@@ -246,10 +245,11 @@ pub(crate) fn reached(store: &Store, heads: &[Hash], ids: &[Hash]) -> Result<IdS
     let named: IdSet = heads.iter().copied().collect();
     let (mut found, mut open) = (IdSet::default(), IdSet::default());
     let mut floor = u64::MAX;
+    let absent: IdSet = store.missing(ids)?.into_iter().collect();
     for id in ids {
         if named.contains(id) {
             found.insert(*id);
-        } else if store.contains(id)? && open.insert(*id) {
+        } else if !absent.contains(id) && open.insert(*id) {
             floor = floor.min(Commit::load(store, id)?.generation);
         }
     }
@@ -283,3 +283,6 @@ pub(crate) fn reached(store: &Store, heads: &[Hash], ids: &[Hash]) -> Result<IdS
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
