@@ -17,6 +17,7 @@ use syncline_base::Hash;
 use zstd::zstd_safe::{self, CCtx, DCtx, DParameter};
 
 use crate::bases::Bases;
+use crate::buffers;
 use crate::error::{Error, Result};
 
 /// Stored as it is.
@@ -211,7 +212,7 @@ pub(crate) fn zstd_decode(payload: &[u8], prefix: Option<&[u8]>, raw_len: usize)
     if raw_len / (128 << 10) > payload.len() {
         return Err(format!("{} bytes cannot hold {raw_len}", payload.len()));
     }
-    let mut out = Vec::with_capacity(raw_len);
+    let mut out = buffers::take(raw_len);
     let wrong = |code| zstd_safe::get_error_name(code).to_owned();
     match prefix {
         None => DECODER.with_borrow_mut(|context| context.decompress(&mut out, payload)).map_err(wrong)?,
@@ -223,7 +224,7 @@ pub(crate) fn zstd_decode(payload: &[u8], prefix: Option<&[u8]>, raw_len: usize)
             context.decompress(&mut out, payload).map_err(wrong)?
         }
     };
-    Ok(Bytes::from(out))
+    Ok(buffers::freeze(out))
 }
 
 /// One zstd frame at a low level; `None` only when the library fails.

@@ -10,6 +10,7 @@
 
 pub mod backend;
 mod bases;
+pub mod buffers;
 mod cache;
 pub mod chunk;
 pub mod codec;

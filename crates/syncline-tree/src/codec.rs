@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::{Buffer, MutableBuffer};
 use bytes::Bytes;
-use syncline_store::Codec;
+use syncline_store::{Codec, buffers};
 
 use crate::leaf::layout::{Kind, MAX_LEAF, MAX_ROWS, Node};
 use crate::leaf::wire::{Fault, Reader, put_varint};
@@ -168,7 +168,7 @@ fn read(payload: &[u8], raw_len: usize) -> Result<Bytes, Fault> {
     if size != raw_len || size > MAX_LEAF {
         return Err(format!("its columns take {size} bytes, {raw_len} are wanted"));
     }
-    let mut out = Vec::with_capacity(size);
+    let mut out = buffers::take(size);
     leaf::put_head(&mut out, head.rows, head.columns.len(), &shapes, &head.externals);
     let start = out.len();
     out.resize(size, 0);
@@ -183,7 +183,7 @@ fn read(payload: &[u8], raw_len: usize) -> Result<Bytes, Fault> {
         }
         Ok(())
     })?;
-    Ok(Bytes::from(out))
+    Ok(buffers::freeze(out))
 }
 
 fn canonical_len(head: &Head, shapes: usize) -> usize {

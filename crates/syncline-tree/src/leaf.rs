@@ -12,6 +12,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_buffer::Buffer;
 use bytes::Bytes;
 use syncline_base::Hash;
+use syncline_store::buffers;
 
 use crate::content::ContentRef;
 use crate::schema::Schema;
@@ -117,11 +118,11 @@ pub(crate) fn assemble<B: Deref<Target = [u8]>>(
             "a leaf of {rows} rows takes {total} bytes, over {MAX_LEAF}: use smaller lists"
         )));
     }
-    let mut out = Vec::with_capacity(total);
+    let mut out = buffers::take(total);
     put_head(&mut out, rows, columns.len(), &shapes, externals);
     columns.iter().for_each(|(_, node)| node.write(&mut out));
     debug_assert_eq!(out.len(), total, "sizes are computed as they are written");
-    Ok(Bytes::from(out))
+    Ok(buffers::freeze(out))
 }
 
 /// Ids and shapes of columns.

@@ -18,6 +18,7 @@ use syncline_base::rng::Rng;
 use syncline_base::{Clock, Hash, Kind, SystemClock};
 
 use super::{Backend, Caps, Guard, Upload, Version};
+use crate::buffers;
 use crate::error::{Error, Result};
 use naming::Naming;
 
@@ -200,9 +201,11 @@ fn read_range(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
     if length > READ_UNASKED && range.end > file.metadata()?.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut bytes = buffers::take(length);
+    bytes.resize(length, 0);
     file.read_exact_at(&mut bytes, range.start)?;
-    Ok(Bytes::from(bytes))
+    Ok(buffers::freeze(bytes))
 }
 
 /// Writes all parts at `at`. Few, large parts are written one by one; many small ones are gathered first.
