@@ -84,8 +84,14 @@ impl Store {
         };
         let about: About = serde_json::from_slice(&text)
             .map_err(|error| Error::format(ABOUT, format!("{error}; {} in {place}", what_it_says())))?;
-        if about.format != FORMAT || about.hash != HASH {
+        if about.format != FORMAT {
             return Err(Error::Version { place, found: about.format, known: FORMAT });
+        }
+        if about.hash != HASH {
+            let found = about.hash;
+            let reason =
+                format!("it names objects by {found:?}, and this program by {HASH:?}; {} in {place}", what_it_says());
+            return Err(Error::format(ABOUT, reason));
         }
         Self::start(backend, options)
     }

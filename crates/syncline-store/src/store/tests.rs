@@ -294,6 +294,10 @@ fn stores_are_made_once_and_opened_only_when_there() {
     let future = Memory::new();
     future.put("store.json", Bytes::from_static(br#"{"format":9,"hash":"blake3-256"}"#)).unwrap();
     assert_eq!(Store::open(Arc::new(future), small()).unwrap_err().kind(), Kind::Invalid);
+    let other = Memory::new();
+    other.put("store.json", Bytes::from_static(br#"{"format":1,"hash":"sha-256"}"#)).unwrap();
+    let error = Store::open(Arc::new(other), small()).unwrap_err().to_string();
+    assert!(error.contains("sha-256") && !error.contains("reads up to"), "{error}");
 }
 
 #[test]
