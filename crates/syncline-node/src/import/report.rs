@@ -149,7 +149,7 @@ impl Names {
     }
 }
 
-/// The file bad rows go to: one JSON object per line. Created with the first of them.
+/// The file bad rows go to: one JSON object per line. Created with the first of them, and emptied when there are none.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
@@ -182,6 +182,13 @@ impl Rejects {
 
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         let named = |source| Error::Write { name: self.path.display().to_string(), source };
-        self.file.as_mut().map_or(Ok(()), |file| file.flush().map_err(named))
+        match &mut self.file {
+            Some(file) => file.flush().map_err(named),
+            // Nobody is to take the rows of an earlier import for this one's.
+            None => match File::options().write(true).truncate(true).open(&self.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(named(error)),
+                _ => Ok(()),
+            },
+        }
     }
 }

@@ -81,6 +81,10 @@ pub struct Sent {
 /// `invalid` when the file is not as long as they say.
 pub(crate) fn received(sources: &[Sent], file: Option<&Path>) -> Result<Vec<Input>> {
     let Some(file) = file else {
+        if let Some(source) = sources.iter().find(|sent| sent.bytes.is_some_and(|bytes| bytes > 0)) {
+            let why = format!("it has {} bytes and none of them came; send it again", source.bytes.unwrap_or(0));
+            return Err(Error::invalid(format!("import of {}", source.name), why));
+        }
         let empty = |sent: &Sent| Input::Reader { name: sent.name.clone(), reader: Box::new(std::io::empty()) };
         return Ok(sources.iter().map(empty).collect());
     };
@@ -260,6 +264,11 @@ fn check_reject(reject: &Path, inputs: &[Input]) -> Result<()> {
     Ok(())
 }
 
+fn ascii(separator: char) -> Result<u8> {
+    let byte = u8::try_from(separator).ok().filter(u8::is_ascii);
+    byte.ok_or_else(|| Error::invalid(format!("separator {separator:?}"), "it must be one ASCII character"))
+}
+
 fn options(replica: &Replica, request: &Request, progress: &Arc<dyn Progress>) -> Result<import::Options> {
     let temp_dir = match replica.meta() {
         Some(meta) => meta.join("tmp"),
@@ -276,8 +285,7 @@ fn options(replica: &Replica, request: &Request, progress: &Arc<dyn Progress>) -
     options.null.clone_from(&request.null);
     options.clock = replica.env().clock.clone();
     if let Some(separator) = request.delimiter {
-        let wrong = |_| Error::invalid(format!("separator {separator:?}"), "it must be one ASCII character");
-        options.delimiter = Some(u8::try_from(separator).map_err(wrong)?);
+        options.delimiter = Some(ascii(separator)?);
     }
     let (progress, shown) = (progress.clone(), AtomicU64::new(0));
     options.progress = Some(Arc::new(move |now: import::Progress| {
@@ -384,3 +392,6 @@ pub(super) fn publish(
     let (commit, root) = commit::append(replica, refs, &new)?;
     Ok((Some(commit), root))
 }
+
+#[cfg(test)]
+mod tests;

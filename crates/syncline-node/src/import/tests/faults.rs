@@ -550,3 +550,16 @@ fn timestamps_that_no_unit_holds_together_are_text() {
     assert!(reasons[0].1.ends_with(outside), "{reasons:?}");
     assert!(reasons[1].1.contains("is not a timestamp"), "{reasons:?}");
 }
+
+#[test]
+fn a_reject_file_of_before_does_not_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rejected");
+    let options = Options { reject: Some(path.clone()), ..options() };
+    text("t.csv", "id,v\n1,a\n", &options, None, &["id"]).unwrap();
+    assert!(!path.exists());
+    text("t.csv", "id,v\n1,a\n2\n", &options, None, &["id"]).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > 0);
+    text("t.csv", "id,v\n1,a\n", &options, None, &["id"]).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+}
