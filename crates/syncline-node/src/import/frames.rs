@@ -1,19 +1,29 @@
-//! The messages of an Arrow stream whose size is known: none may be longer than the stream, because a reader makes room
-//! for as much as a message says before it reads it.
+//! The messages of an Arrow stream, held against what comes before a reader makes room for what they say.
+//!
+//! A reader makes room for as much as a message says that its body has, and for as much as a compressed buffer says that it was,
+//! before it reads or decompresses any of it.
 
 use std::io::{self, Read};
 
 use arrow_ipc::root_as_message;
 
+use super::places;
+
 /// What a message's length begins with, in streams of today.
 const CONTINUATION: [u8; 4] = [0xff; 4];
+/// The longest message apart from its body: a schema, or where the buffers of a batch are.
+const HEAD_MAX: u64 = 64 << 20;
+/// The longest body. Columns have offsets of 32 bits, so no reader can use more.
+const BODY_MAX: u64 = 4 << 30;
 
-/// Passes a stream on, and fails where a message says that it is longer than the stream.
+/// Passes a stream on, and fails where a message says what cannot be.
 pub(super) struct Frames<R> {
     inner: R,
-    size: u64,
-    /// The head of a message, which has been checked and is still to be passed on.
-    head: Vec<u8>,
+    /// How long the stream is, when that is known.
+    size: Option<u64>,
+    /// What has been read and checked and is still to be passed on: the head of a message, with its body where that has to be
+    /// looked at, too.
+    held: Vec<u8>,
     passed: usize,
     /// Bytes of the message's body that follow it.
     body: u64,
@@ -21,57 +31,81 @@ pub(super) struct Frames<R> {
 }
 
 impl<R: Read> Frames<R> {
-    /// Of a stream with so many bytes.
-    pub(super) fn new(inner: R, size: u64) -> Self {
-        Self { inner, size, head: Vec::new(), passed: 0, body: 0, ended: false }
+    /// Of a stream with so many bytes, when that is known.
+    pub(super) fn new(inner: R, size: Option<u64>) -> Self {
+        Self { inner, size, held: Vec::new(), passed: 0, body: 0, ended: false }
     }
 
-    /// Adds so many bytes to the head, or as many as there are.
+    /// Adds so many bytes to what is held, or as many as there are: room is made as they come.
     fn more(&mut self, bytes: u64) -> io::Result<bool> {
-        let read = (&mut self.inner).take(bytes).read_to_end(&mut self.head)?;
+        let read = (&mut self.inner).take(bytes).read_to_end(&mut self.held)?;
         Ok(read as u64 == bytes)
     }
 
-    /// Reads the next message up to its body. What is no message is passed on: the reader says what is wrong with it.
-    fn next_head(&mut self) -> io::Result<()> {
-        self.head.clear();
+    /// Reads the next message up to its body, or with it. What is no message is passed on: the reader says what is wrong with it.
+    fn next_message(&mut self) -> io::Result<()> {
+        // What held a long body is not kept for the rest of the stream.
+        self.held = Vec::new();
         (self.passed, self.ended) = (0, true);
-        if !self.more(4)? || self.head == CONTINUATION && !self.more(4)? {
+        if !self.more(4)? || self.held == CONTINUATION && !self.more(4)? {
             return Ok(());
         }
-        let start = self.head.len();
-        let length = self.head[start - 4..].try_into().map_or(0, i32::from_le_bytes);
+        let start = self.held.len();
+        let length = self.held[start - 4..].try_into().map_or(0, i32::from_le_bytes);
         let Ok(length) = u64::try_from(length) else { return Ok(()) };
-        if length > self.size {
-            return Err(self.too_long());
-        }
+        self.check_length(length, HEAD_MAX)?;
         if length == 0 || !self.more(length)? {
             return Ok(());
         }
-        let Ok(message) = root_as_message(&self.head[start..]) else { return Ok(()) };
-        self.body = u64::try_from(message.bodyLength())
-            .ok()
-            .filter(|body| *body <= self.size)
-            .ok_or_else(|| self.too_long())?;
+        let Ok(message) = root_as_message(&self.held[start..]) else { return Ok(()) };
+        let body = u64::try_from(message.bodyLength()).map_err(|_| wrong("a message has a negative length"))?;
+        self.check_length(body, BODY_MAX)?;
+        let compressed = places::batch_of(&message).is_some_and(|batch| batch.compression().is_some());
+        if !compressed && self.size.is_some() {
+            (self.body, self.ended) = (body, false);
+            return Ok(());
+        }
+        let head = self.held.len();
+        if !self.more(body)? {
+            return Err(wrong("it ends inside of a batch, or a batch says that it is longer than it is"));
+        }
         self.ended = false;
-        Ok(())
+        let (head, body) = self.held.split_at(head);
+        match root_as_message(&head[start..]).ok().as_ref().and_then(places::batch_of) {
+            Some(batch) if compressed => {
+                let prefix = |offset: u64| body.get(usize::try_from(offset).ok()?..)?.first_chunk().copied();
+                places::check_compressed(&batch, prefix).map_err(|why| wrong(&why))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn too_long(&self) -> io::Error {
-        let why = format!("is damaged: a message says that it is longer than the whole, which has {} bytes", self.size);
-        io::Error::new(io::ErrorKind::InvalidData, why)
+    fn check_length(&self, length: u64, most: u64) -> io::Result<()> {
+        match self.size {
+            Some(size) if length > size => {
+                Err(wrong(&format!("a message says that it is longer than the whole, which has {size} bytes")))
+            }
+            _ if length > most => {
+                Err(wrong(&format!("a message says that it has {length} bytes, and at most {most} can be used")))
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("is damaged: {what}"))
 }
 
 impl<R: Read> Read for Frames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.passed == self.head.len() && self.body == 0 && !self.ended {
-            self.next_head()?;
+        if self.passed == self.held.len() && self.body == 0 && !self.ended {
+            self.next_message()?;
         }
-        let head = &self.head[self.passed..];
-        if !head.is_empty() {
-            let taken = head.len().min(buffer.len());
-            buffer[..taken].copy_from_slice(&head[..taken]);
+        let held = &self.held[self.passed..];
+        if !held.is_empty() {
+            let taken = held.len().min(buffer.len());
+            buffer[..taken].copy_from_slice(&held[..taken]);
             self.passed += taken;
             return Ok(taken);
         }
@@ -86,3 +120,6 @@ impl<R: Read> Read for Frames<R> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,20 +62,24 @@ fn file_reader(name: &str, file: &Positioned, columns: Option<&[usize]>) -> Resu
 
 type Stream = StreamReader<BufReader<Box<dyn Read + Send>>>;
 
-fn stream_reader(name: &str, reader: Box<dyn Read + Send>, columns: Option<&[usize]>) -> Result<Stream> {
+/// A stream of so many bytes, when that is known.
+fn stream_reader(
+    name: &str,
+    reader: Box<dyn Read + Send>,
+    size: Option<u64>,
+    columns: Option<&[usize]>,
+) -> Result<Stream> {
     let columns = columns.map(<[usize]>::to_vec);
-    guarded(name, || StreamReader::try_new(BufReader::with_capacity(BUFFER, reader), columns))
+    let frames: Box<dyn Read + Send> = Box::new(Frames::new(reader, size));
+    guarded(name, || StreamReader::try_new(BufReader::with_capacity(BUFFER, frames), columns))
 }
 
 /// The stream of a file that can be opened again.
 fn open_again(source: &mut Source, counter: &Counter, columns: Option<&[usize]>) -> Result<Stream> {
     let name = source.name.clone();
     let bytes = source.open(counter)?;
-    let bytes: Box<dyn Read + Send> = match source.size.filter(|_| source.compression == Compression::None) {
-        Some(size) => Box::new(Frames::new(bytes, size)),
-        None => bytes,
-    };
-    stream_reader(&name, bytes, columns)
+    let size = source.size.filter(|_| source.compression == Compression::None);
+    stream_reader(&name, bytes, size, columns)
 }
 
 impl Ipc {
@@ -92,7 +96,7 @@ impl Ipc {
             let schema = open_again(&mut source, &Counter::default(), None)?.schema();
             return Ok(Self { name, schema, form: Form::Source(source) });
         }
-        let reader = stream_reader(&name, source.open(counter)?, None)?;
+        let reader = stream_reader(&name, source.open(counter)?, None, None)?;
         Ok(Self { schema: reader.schema(), form: Form::Once(Box::new(guard::Batches::new(&name, reader))), name })
     }
 

@@ -4,7 +4,7 @@
 use std::io::Read as _;
 
 use arrow_ipc::reader::read_footer_length;
-use arrow_ipc::{Block, Message, RecordBatch, root_as_footer, root_as_message};
+use arrow_ipc::{Block, CompressionType, Message, RecordBatch, root_as_footer, root_as_message};
 
 use super::guard::guarded;
 use super::positioned::Positioned;
@@ -14,8 +14,13 @@ use super::{Error, Result};
 const END: u64 = 10;
 /// What a message's length begins with, in files of today.
 const CONTINUATION: [u8; 4] = [0xff; 4];
-/// How much larger than its bytes a compressed buffer can be: zstd makes 128 KiB of four bytes at best.
-const MOST_TIMES: u64 = 1 << 16;
+/// How much larger than its bytes a compressed buffer can be: zstd makes 128 KiB of four bytes at best, LZ4 255 bytes of one. And
+/// so much more, for what is nearly nothing.
+const MOST_ZSTD: u64 = 1 << 15;
+const MOST_LZ4: u64 = 255;
+const MOST_OF_NONE: u64 = 128 << 10;
+/// The most bytes that a batch may have before compression.
+const BATCH_MAX: u64 = 1 << 30;
 
 struct File<'a> {
     name: &'a str,
@@ -68,22 +73,51 @@ impl File<'_> {
         }
     }
 
-    /// A compressed buffer begins with its size before compression; -1 is for one that is not.
     fn check_compressed(&self, batch: &RecordBatch<'_>, body: u64) -> Result<()> {
-        for buffer in batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 0) {
-            let length = buffer.length().unsigned_abs();
-            let start = u64::try_from(buffer.offset()).ok().and_then(|offset| body.checked_add(offset));
-            let start = start.filter(|start| *start <= self.bytes.size());
-            let prefix = self.read(start.ok_or_else(|| self.wrong("a batch lies outside of it"))?, 8)?;
-            let size = prefix.try_into().map_or(0, i64::from_le_bytes);
-            if u64::try_from(size).is_ok_and(|size| size > length.saturating_mul(MOST_TIMES)) {
-                return Err(self.wrong(&format!("{length} compressed bytes say that they were {size}")));
+        let mut failed = None;
+        let prefix = |offset: u64| {
+            let start = body.checked_add(offset).filter(|start| *start <= self.bytes.size())?;
+            match self.read(start, 8) {
+                Ok(prefix) => prefix.try_into().ok(),
+                Err(error) => {
+                    failed = Some(error);
+                    None
+                }
             }
-        }
-        Ok(())
+        };
+        let checked = check_compressed(batch, prefix);
+        failed.map_or(Ok(()), Err)?;
+        checked.map_err(|why| self.wrong(&why))
     }
 }
 
-fn batch_of<'a>(message: &Message<'a>) -> Option<RecordBatch<'a>> {
+/// Checks what the buffers of a compressed batch say that they were: a reader makes room for that. A buffer begins with its size
+/// before compression, or with -1 when it is not compressed; `prefix` gives the first eight bytes of the one at an offset of the
+/// body.
+pub(super) fn check_compressed(
+    batch: &RecordBatch<'_>,
+    mut prefix: impl FnMut(u64) -> Option<[u8; 8]>,
+) -> Result<(), String> {
+    let lz4 = batch.compression().is_some_and(|compression| compression.codec() == CompressionType::LZ4_FRAME);
+    let times = if lz4 { MOST_LZ4 } else { MOST_ZSTD };
+    let mut all = 0_u64;
+    for buffer in batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 0) {
+        let length = buffer.length().unsigned_abs();
+        let first = u64::try_from(buffer.offset()).ok().and_then(&mut prefix);
+        let size = i64::from_le_bytes(first.ok_or("a batch has buffers that lie outside of it")?);
+        let Ok(size) = u64::try_from(size) else { continue };
+        if size > length.saturating_mul(times).saturating_add(MOST_OF_NONE) {
+            return Err(format!("{length} compressed bytes say that they were {size}"));
+        }
+        all = all.saturating_add(size);
+    }
+    if all > BATCH_MAX {
+        return Err(format!("a batch of {all} bytes before compression is too long: write batches of fewer rows"));
+    }
+    Ok(())
+}
+
+/// The batch of rows, or of a dictionary's values, that a message is.
+pub(super) fn batch_of<'a>(message: &Message<'a>) -> Option<RecordBatch<'a>> {
     message.header_as_record_batch().or_else(|| message.header_as_dictionary_batch()?.data())
 }
