@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.out.answer(&report, |page| {
         show(page, &report);
         if report.equal && args.to.is_none() {
-            page.line("files that were edited and are not committed: see `syncline status`");
+            page.line("only what is committed or staged is compared; `syncline status` lists files that were edited");
         }
     })?;
     Ok(None)

@@ -213,3 +213,21 @@ fn going_back_over_a_wider_type_loses_no_value_and_hides_no_change() {
     place.merge("dev").expect("it is behind");
     assert_eq!(place.rows(), "id,name,d,x\n1,a,1.2500,7\n2,,9.9999,5000000000\n");
 }
+
+#[test]
+fn a_column_can_be_replaced_by_one_of_its_name() {
+    let place = Place::new();
+    place.upsert("id,a,b\n1,x,7\n", "one");
+    alter(&place, &[("a", "int32")], &["a"]);
+    assert_eq!(place.rows(), "id,b,a\n1,7,\n");
+    // What is dropped makes room for what is renamed.
+    let request = alter::Request {
+        table: "t".into(),
+        drop: vec!["a".into()],
+        rename: vec![("b".into(), "a".into())],
+        message: Some("b is a now".into()),
+        ..alter::Request::default()
+    };
+    alter::run(&place.replica, &request).expect("the name is free");
+    assert_eq!(place.rows(), "id,a\n1,7\n");
+}

@@ -23,6 +23,17 @@ impl Progress for Stages<'_> {
 }
 
 #[test]
+fn an_import_that_changes_nothing_stages_nothing() {
+    let place = Place::new();
+    place.upsert("id,a\n1,x\n", "one");
+    let import = |csv: &str| place.import(csv, Mode::Upsert, None).expect("the rows are good");
+    assert!(!import("id,a\n1,x\n").staged);
+    assert!(import("id,a\n1,y\n").staged);
+    assert!(import("id,a\n1,y\n").staged, "it still waits");
+    assert!(!import("id,a\n1,x\n").staged, "it is as it was");
+}
+
+#[test]
 fn a_commit_does_not_drop_what_was_staged_meanwhile() {
     let place = Place::new();
     place.upsert("id,name\n1,a\n", "first");

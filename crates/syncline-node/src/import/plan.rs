@@ -237,8 +237,9 @@ pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]
         let field = fields.iter().find(|field| &field.name == name);
         let field = field.ok_or_else(|| {
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-            let hint = other_separator(&names).map_or_else(String::new, |separator| {
-                format!("; is that more than one column? give --delimiter '{separator}'")
+            let hint = other_separator(&names).map_or_else(String::new, |separator| match separator {
+                "\t" => "; is that more than one column? give --format tsv".to_owned(),
+                _ => format!("; is that more than one column? give --delimiter '{separator}'"),
             });
             Error::invalid(format!(
                 "the key column `{name}` is not in the sources; they have {}{hint}",

@@ -282,6 +282,8 @@ pub(super) fn total(batches: &[RecordBatch]) -> usize {
 fn another_separator_is_guessed_at() {
     let error = text("t.csv", "id;name\n1;a\n", &options(), None, &["id"]).unwrap_err().to_string();
     assert!(error.contains("they have id;name; is that more than one column? give --delimiter ';'"), "{error}");
+    let error = text("t.csv", "id\tname\n1\ta\n", &options(), None, &["id"]).unwrap_err().to_string();
+    assert!(error.ends_with("is that more than one column? give --format tsv"), "{error}");
     let error = text("t.csv", "nr,name\n1,a\n", &options(), None, &["id"]).unwrap_err().to_string();
     assert!(error.ends_with("they have nr, name"), "{error}");
 }

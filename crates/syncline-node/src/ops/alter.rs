@@ -8,7 +8,7 @@ use syncline_base::Hash;
 use syncline_tree::schema::Type;
 use syncline_tree::{Table, TreeName};
 
-use super::import::{Publication, publish};
+use super::import::{Publication, is_staged, publish};
 use crate::import::parse_type;
 use crate::replica::Replica;
 use crate::{Error, Result, work};
@@ -115,7 +115,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         rows: table.rows(),
         commit,
         root,
-        staged: commit.is_none(),
+        staged: is_staged(replica, &refs, commit, root)?,
         seconds: (replica.clock().monotonic() - started).as_secs_f64(),
     })
 }
@@ -123,6 +123,10 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
 /// The table with its columns changed.
 fn altered(old: &Table, request: &Request) -> Result<Table> {
     let mut schema = old.schema().clone();
+    // First what makes names free.
+    for name in &request.drop {
+        schema = schema.drop_column(name)?;
+    }
     for (from, to) in &request.rename {
         schema = schema.rename_column(from, to)?;
     }
@@ -132,9 +136,6 @@ fn altered(old: &Table, request: &Request) -> Result<Table> {
     }
     for (name, ty) in &request.add {
         schema = schema.add_column(name, parse_type(ty)?)?;
-    }
-    for name in &request.drop {
-        schema = schema.drop_column(name)?;
     }
     Ok(old.with_schema(schema)?)
 }

@@ -191,9 +191,15 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
         rows: done.table.rows(),
         commit,
         root,
-        staged: commit.is_none(),
+        staged: is_staged(replica, &refs, commit, root)?,
         seconds: (replica.clock().monotonic() - started).as_secs_f64(),
     })
+}
+
+/// Whether something waits for `commit` now: not when it was committed, and not when it comes to what the last commit has.
+pub(super) fn is_staged(replica: &Replica, refs: &Refs, commit: Option<Hash>, root: Hash) -> Result<bool> {
+    let head = refs.head_commit().map(|id| replica.root_of(&id)).transpose()?.unwrap_or_default();
+    Ok(commit.is_none() && head.hash() != root)
 }
 
 struct Done {
