@@ -77,16 +77,11 @@ impl Local for Replica {
         Ok(unnamed)
     }
 
-    fn keep_arrived(&self, tips: &[Hash], came: &[Hash], shallow: &[Hash]) -> syncline_sync::Result<()> {
+    fn keep_arrived(&self, tips: &[Hash], came: &[Hash]) -> syncline_sync::Result<()> {
         let (store, now_ms) = (self.store(), self.clock().now_ms());
-        refs::update(store, |refs| {
-            Ok(note_whole(store, refs, came).map(|()| {
-                refs.shallow.extend(shallow);
-                refs.note_arrived(store, tips, now_ms);
-            }))
-        })
-        .map_err(to_sync)?
-        .map_err(to_sync)
+        refs::update(store, |refs| Ok(note_whole(store, refs, came).map(|()| refs.note_arrived(store, tips, now_ms))))
+            .map_err(to_sync)?
+            .map_err(to_sync)
     }
 
     fn shallow(&self) -> syncline_sync::Result<Vec<Hash>> {

@@ -375,3 +375,25 @@ fn all_files_gone_on_one_side_and_one_edited_on_the_other() {
         assert_eq!([place.read("a"), place.read("b")], [kept, None]);
     }
 }
+
+#[test]
+fn their_side_is_taken_of_what_was_deleted_here_and_there_at_once() {
+    let place = Place::new();
+    for name in ["f", "g", "k"] {
+        place.write(name, "1");
+    }
+    place.commit("base");
+    place.branch("side");
+    place.write("g", "2");
+    std::fs::remove_file(place.path().join("f")).expect("it is there");
+    place.commit("theirs");
+    place.switch("main");
+    place.write("f", "2");
+    std::fs::remove_file(place.path().join("g")).expect("it is there");
+    place.commit("ours");
+    assert_eq!(place.merge("side").expect("it waits").conflicts, 2);
+    let theirs = Resolve { tree: None, key: None, side: Side::Theirs };
+    let done = conflicts::resolve(&place.replica, &theirs).expect("both can be taken at once");
+    assert_eq!((done.resolved, done.open), (2, 0));
+    assert_eq!(["f", "g", "k"].map(|name| place.read(name)), [None, Some("2".to_owned()), Some("1".to_owned())]);
+}

@@ -170,3 +170,48 @@ fn a_push_whose_move_is_refused_is_not_sent_again() {
     assert_eq!(arrived(&hub.replica), 0);
     assert_eq!(hub.root(), ours.root());
 }
+
+#[test]
+fn a_shallow_clone_that_was_cut_off_does_not_stand_for_a_whole_one() {
+    let hub = hub(10);
+    let dir = tempfile::tempdir().expect("the system has room for a directory");
+    let clone = |depth: Option<u32>, break_after: u64| {
+        let inner = loopback::connect(hub.reopen())?;
+        let mut transport = Breaking { inner, left: break_after };
+        let request = transfer::CloneRequest {
+            url: "hub".into(),
+            dir: dir.path().join("copy"),
+            bare: true,
+            tables: None,
+            depth,
+            paths: None,
+        };
+        transfer::clone(&request, crate::support::env(), &mut transport, &Silent)
+    };
+    clone(Some(6), 1 << 20).expect_err("the cable was pulled");
+    clone(None, u64::MAX).expect("nothing is in the way");
+    let copy = crate::support::open(&dir.path().join("copy"));
+    let refs = copy.refs().expect("they can be read");
+    assert_eq!(syncline_tree::Log::new(copy.store(), refs.commits()).filter(Result::is_ok).count(), 11);
+    assert!(refs.shallow.is_empty());
+    sound(&copy);
+}
+
+#[test]
+fn what_the_peer_has_under_another_branch_is_not_sent_again() {
+    let (hub, ours) = (hub(1), Place::bare());
+    pull(&ours, &hub, u64::MAX, false).expect("the hub has versions");
+    let push = || {
+        let mut transport = loopback::connect(hub.reopen())?;
+        let request = transfer::Request { url: "hub".into(), ..transfer::Request::default() };
+        transfer::push(&ours.replica, &request, &mut *transport, &Silent)
+    };
+    ours.branch("side");
+    ours.upsert(&(0..900).fold("id,a\n".to_owned(), |text, id| text + &format!("{id},new {id}\n")), "edits");
+    assert_eq!(push().expect("nothing is in the way").deltas, 1);
+    ours.switch("main");
+    ours.merge("side").expect("main has nothing of its own");
+    let again = push().expect("nothing is in the way");
+    assert_eq!((again.commits, again.deltas, again.objects), (0, 0, 0));
+    assert_eq!(hub.root(), ours.root());
+}

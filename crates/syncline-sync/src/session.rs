@@ -106,12 +106,11 @@ pub trait Local: Send + Sync {
     }
 
     /// Notes commits that have come complete and durable before the session's end, so that they are not sent again when it is
-    /// cut off: `tips`, and with them all that they stand on. `came` as for [`Self::move_ref`], `shallow` as for
-    /// [`Self::keep_shallow`].
+    /// cut off: `tips`, and with them all that they stand on. `came` as for [`Self::move_ref`].
     ///
     /// # Errors
     /// Whatever keeps it from writing.
-    fn keep_arrived(&self, _tips: &[Hash], _came: &[Hash], _shallow: &[Hash]) -> Result<()> {
+    fn keep_arrived(&self, _tips: &[Hash], _came: &[Hash]) -> Result<()> {
         Ok(())
     }
 

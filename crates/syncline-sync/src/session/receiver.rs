@@ -40,6 +40,8 @@ const FLUSH_AFTER: Duration = Duration::from_secs(5);
 const FLUSH_WORTH: usize = 1 << 20;
 /// How many of our commits a peer is told unasked.
 const HEADS_MAX: usize = 64;
+/// And how many a pusher, besides where the branch is that it moves.
+const OTHERS_MAX: usize = 16;
 
 /// What is received for.
 enum Purpose {
@@ -153,17 +155,18 @@ impl<'a> Receiver<'a> {
         let heads = heads(local)?;
         let empty = heads.is_empty() && local.store().usage()?.objects == 0;
         let (moves, named) = end::Moves::of(moves, &refs)?;
-        // The refs that are to move say most; the others only help when a branch is new here.
+        // The refs that are to move say most; the others help when a branch is new here, or what comes lies on another one.
         let told: BTreeSet<Hash> = named.iter().map(|(_, id)| *id).collect();
-        let mut others: Vec<Hash> = local.unnamed()?.into_iter().filter(|id| !told.contains(id)).collect();
-        if named.iter().all(|(name, _)| name.starts_with(TAGS)) {
-            others = heads.iter().filter(|id| !told.contains(id)).copied().collect();
-        }
-        others.truncate(HEADS_MAX);
+        let others = match named.iter().all(|(name, _)| name.starts_with(TAGS)) {
+            true => HEADS_MAX,
+            // What was given up in their history would be taken for here, and what comes may bring it back.
+            false if !local.given_up()?.is_empty() => 0,
+            false => OTHERS_MAX,
+        };
         let welcome = Welcome {
             refs: named,
             head: String::new(),
-            heads: others,
+            heads: heads.iter().filter(|id| !told.contains(id)).take(others).copied().collect(),
             lacks: history::lacks(local.store(), &local.shallow()?, wire::MAX_IDS)?,
             empty,
         };

@@ -65,7 +65,7 @@ impl Local for Replica {
         Ok(self.arrived.lock().unwrap().clone())
     }
 
-    fn keep_arrived(&self, tips: &[Hash], _: &[Hash], _: &[Hash]) -> Result<()> {
+    fn keep_arrived(&self, tips: &[Hash], _: &[Hash]) -> Result<()> {
         for tip in tips {
             assert!(self.store.contains(tip).unwrap(), "{tip:?} is not here");
         }

@@ -1,15 +1,25 @@
 //! Schema changes: every one gives a new schema, ids stay with their columns.
 
 use super::{Column, Schema, Type, Unit};
+use crate::leaf::layout::MAX_LEAF;
 use crate::{Error, Result};
 
 impl Schema {
     /// With one more nullable column at the end. Rewrites no leaf.
     ///
     /// # Errors
-    /// `invalid` when the name is taken, or when the table has had all the columns that there are ids for.
+    /// `invalid` when the name is taken, when a leaf of the table could not hold such a column, or when the table has had all the columns that there are ids for.
     pub fn add_column(&self, name: &str, ty: Type) -> Result<Self> {
         let mut schema = self.clone();
+        // Leaves keep their number of rows, so that nothing is rewritten.
+        let leaf = (ty.estimated_bits() / 8).saturating_mul(self.leaf_rows as usize);
+        if leaf > MAX_LEAF {
+            return Err(Error::invalid(format!(
+                "column {name:?}: its cells are too long for a table of short rows, whose leaves of about {} rows would take {leaf} \
+                 bytes, over {MAX_LEAF}: make a new table with that column, or use lists of variable length",
+                self.leaf_rows
+            )));
+        }
         let id = self.next_id();
         let born = self.free_origin(name);
         schema.columns.push(Column { id, name: name.to_owned(), ty, nullable: true, born });

@@ -203,3 +203,14 @@ fn portable_types_are_restored_where_their_mark_fits() {
         assert_eq!(type_of(marked), type_of(field("v")), "{mark} {ty}");
     }
 }
+
+#[test]
+fn a_column_that_no_leaf_could_hold_is_refused() {
+    let list = |length| Type::FixedSizeList(Box::new(Field::new("item", Type::Float64, false)), length);
+    let narrow = Schema::new(vec![Field::new("id", Type::Int64, false)], &["id"]).unwrap();
+    narrow.add_column("e", list(768)).expect("an embedding");
+    let error = narrow.add_column("e", list(1 << 20)).expect_err("64 GiB").to_string();
+    assert!(error.contains("too long for a table of short rows"), "{error}");
+    // In a new table leaves have fewer rows.
+    Schema::new(vec![Field::new("id", Type::Int64, false), Field::new("e", list(1 << 20), true)], &["id"]).unwrap();
+}

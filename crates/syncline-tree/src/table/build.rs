@@ -3,6 +3,7 @@
 //! Owns: rows that are not cut off yet. Memory: some leaves for each core, whatever the number of rows.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_select::concat::concat_batches;
@@ -138,7 +139,16 @@ pub(crate) fn whole(canonical: &Bytes) -> Result<Encoded> {
 pub(crate) fn concat(parts: &[Rows]) -> Result<Rows> {
     let Some(first) = parts.first() else { return Err(Error::invalid("no rows to put together")) };
     let batches: Vec<&RecordBatch> = parts.iter().map(|part| &part.batch).collect();
-    let batch = concat_batches(&first.batch.schema(), batches)
+    // Changes that delete have nulls in all columns but the key's.
+    let mut schema = first.batch.schema();
+    for batch in &batches {
+        if batch.schema_ref() != &schema {
+            let fields = schema.fields().iter().zip(batch.schema_ref().fields());
+            let widest = fields.map(|(one, other)| if other.is_nullable() { other } else { one }).cloned();
+            schema = Arc::new(arrow_schema::Schema::new(widest.collect::<Vec<_>>()));
+        }
+    }
+    let batch = concat_batches(&schema, batches)
         .map_err(|error| Error::invalid(format!("batches of one table cannot be put together: {error}")))?;
     let (mut externals, mut before) = (Vec::new(), 0);
     for part in parts {

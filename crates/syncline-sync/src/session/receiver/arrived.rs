@@ -1,7 +1,7 @@
 //! Commits that are complete here before the session's end: a session that goes on after a cut is not sent them again.
 //!
 //! Noted through [`crate::Local::keep_arrived`] whenever what has come was made durable. Not noted are commits that stand on
-//! others whose data was given up on the other side: those are kept at the end of the session only.
+//! others whose data was given up on the other side, or that came without their parents: those are kept at the end of the session only.
 
 use syncline_base::Hash;
 use syncline_tree::refs::ARRIVED_MAX;
@@ -35,11 +35,11 @@ impl Arrived {
 impl Receiver<'_> {
     /// Notes what is complete. Everything that was stored is durable.
     pub(super) fn keep_arrived(&mut self) -> Result<()> {
-        if !self.arrived.keep || !self.arrived.changed || !self.past.is_empty() {
+        // What ends early is what this session asked for: the next one may ask for more, and would not get it.
+        if !self.arrived.keep || !self.arrived.changed || !self.past.is_empty() || !self.shallow.is_empty() {
             return Ok(());
         }
-        let shallow: Vec<Hash> = self.shallow.iter().copied().collect();
-        self.local.keep_arrived(&self.arrived.tips, &self.came, &shallow)?;
+        self.local.keep_arrived(&self.arrived.tips, &self.came)?;
         self.arrived.changed = false;
         Ok(())
     }
