@@ -117,6 +117,20 @@ fn rows_of_many_kilobytes_take_bounded_memory() {
 }
 
 #[test]
+fn new_rows_of_many_columns_take_bounded_memory() {
+    let dir = Dir::new();
+    let replica = dir.replica("a");
+    let names: String = (0..1_000).map(|n| format!(",c{n}")).collect();
+    let first = dir.write("first.csv", &format!("id{names}\n-1{}\n", ",1".repeat(1_000)));
+    replica.json(["import", first.as_str(), "--table", "t", "--key", "id", "-m", "first"]);
+    // All of them are new rows of the last leaf: with groups of leaves bounded by number they took 490 MiB.
+    let ids = (0..20_000).fold("id\n".to_owned(), |text, id| text + &format!("{id}\n"));
+    let more = dir.write("more.csv", &ids);
+    let append = ["import", more.as_str(), "--table", "t", "--mode", "append", "-m", "more"];
+    bounded("append", &mut replica.command(append));
+}
+
+#[test]
 fn rows_of_a_megabyte_take_bounded_memory() {
     every_job("rows.csv", 60, |path, rows| prose(path, rows, 1_000_000), None);
 }

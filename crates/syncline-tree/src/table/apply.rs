@@ -21,6 +21,8 @@ use crate::Result;
 const GROUP: usize = 16;
 /// About how many bytes of leaves a task changes, when they are long.
 const GROUP_BYTES: usize = 1 << 20;
+/// What a column of a batch takes besides its cells.
+const ARRAY_BYTES: usize = 512;
 /// Changes for one leaf beyond so many times its mean number of rows come in parts.
 const PART: usize = 64;
 
@@ -54,9 +56,20 @@ pub(crate) fn apply(
     let limit = PART * shared.schema.leaf_rows as usize;
     let mut touches = Touches { cursor, rows: table.rows, batches, current: None, continuing: false, limit };
     let groups = std::iter::from_fn(|| {
-        let size = shared.leaf_size.fit(GROUP_BYTES, GROUP);
-        let group: Result<Vec<_>> = std::iter::from_fn(|| touches.next().transpose()).take(size).collect();
-        group.map(|group| (!group.is_empty()).then(|| weighed(shared, group))).transpose()
+        let (most, mut group, mut changes) = (shared.leaf_size.fit(GROUP_BYTES, GROUP), Vec::new(), 0);
+        // Many changes of one leaf weigh more than the leaf.
+        while group.len() < most && changes < GROUP_BYTES {
+            match touches.next() {
+                Ok(None) => break,
+                Ok(Some(touch)) => {
+                    changes += changes_weight(&touch);
+                    group.push(touch);
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let weight = shared.leaf_size.weight(group.len()).saturating_add(changes);
+        (!group.is_empty()).then_some(Ok((group, weight)))
     });
     let mut assembler = Assembler::new(table)?;
     task::pipeline_within(
@@ -71,14 +84,15 @@ pub(crate) fn apply(
     Ok((root, applied))
 }
 
-/// A group with what it weighs: its leaves and what there is to change in them.
-fn weighed(shared: &Shared, group: Vec<Touch>) -> (Vec<Touch>, usize) {
-    let part = |(batch, range): &Segment| batch_bytes(&batch.rows.slice(range.start, range.len()).batch);
+/// About how many bytes the changes of a leaf keep in memory. A few rows of many columns weigh less than their arrays.
+fn changes_weight(touch: &Touch) -> usize {
+    let part = |(batch, range): &Segment| {
+        let slice = batch.rows.slice(range.start, range.len()).batch;
+        batch_bytes(&slice) + slice.num_columns() * ARRAY_BYTES
+    };
     // Few changes weigh nothing beside the leaves.
     let large = |(_, range): &&Segment| range.len() > 1;
-    let changes: usize = group.iter().flat_map(|touch| &touch.segments).filter(large).map(part).sum();
-    let weight = shared.leaf_size.weight(group.len()).saturating_add(changes);
-    (group, weight)
+    touch.segments.iter().filter(large).map(part).sum()
 }
 
 fn change_group(shared: &Shared, group: Vec<Touch>, check: bool) -> Result<Vec<Done>> {
