@@ -4,7 +4,7 @@
 //! pages for many of them, per thread and size; to touch a page for the first time costs more than to fill it when it is warm, in
 //! a virtual machine many times more. So what was dropped last is taken first.
 //!
-//! State: at most [`KEPT`] bytes that nobody uses, for the whole process. Nothing survives. Not here: short buffers (the allocator
+//! State: at most 16 MiB that nobody uses, for the whole process. Nothing survives. Not here: short buffers (the allocator
 //! is as good), the caches of objects.
 
 use std::sync::{Mutex, PoisonError};
