@@ -510,6 +510,10 @@ fn parquet_has_types_that_other_readers_know() {
     assert!(found("late").contains("Timestamp(ms)") && found("late").contains("Time32(ms)"), "{}", found("late"));
     let (again, read) = back(&path, None, &["id \"1\",".to_owned()]);
     assert_eq!((root(&again, &read), again), (root(&schema, &batch), schema));
+    // Who keeps to the types that the file notes (Arrow's own readers) is not told of a fixed size that a missing list has not.
+    let noted = parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file, Default::default()).unwrap();
+    let vector = noted.schema().field_with_name("vector").unwrap();
+    assert!(matches!(vector.data_type(), arrow_schema::DataType::List(_)), "{vector}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Columns of types that Parquet does not have, as the nearest that it has: seconds as milliseconds, decimals of a
-//! negative scale as whole numbers. The field's metadata keeps the type, so that reading it back makes the same of it.
+//! negative scale as whole numbers, lists of a fixed size as lists where one of them may be missing (Parquet knows lists
+//! of any size only, and widespread readers fail on a missing one that is to have a size). The field's metadata keeps the
+//! type, so that reading it back makes the same of it.
 //!
 //! Not here: the values, which a cast brings along.
 
@@ -20,23 +22,35 @@ const MAX_DIGITS: u8 = 76;
 /// `invalid` when a column has a decimal that no decimal of scale 0 can hold.
 pub fn portable(schema: &ArrowSchema) -> Result<Option<SchemaRef>> {
     let fields = schema.fields().iter().map(|is| {
-        field(is).map_err(|fault| Error::invalid(format!("column {:?} has no counterpart: {fault}", is.name())))
+        field(is, true).map_err(|fault| Error::invalid(format!("column {:?} has no counterpart: {fault}", is.name())))
     });
     let fields = fields.collect::<Result<Vec<_>>>()?;
     let same = fields.iter().eq(schema.fields());
     Ok((!same).then(|| Arc::new(ArrowSchema::new_with_metadata(fields, schema.metadata().clone()))))
 }
 
-fn field(is: &FieldRef) -> Result<FieldRef, String> {
-    let inner = |inner: &FieldRef| field(inner);
+/// `whole`: every row has a value of the level above, so that only this level can be missing.
+fn field(is: &FieldRef, whole: bool) -> Result<FieldRef, String> {
+    let whole = whole && !is.is_nullable();
+    let inner = |inner: &FieldRef| field(inner, false);
     let ty = match is.data_type() {
         DataType::List(item) => DataType::List(inner(item)?),
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(inner(item)?, *size),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect::<Result<_, _>>()?),
+        DataType::FixedSizeList(item, size) if whole => DataType::FixedSizeList(field(item, true)?, *size),
+        DataType::FixedSizeList(item, _) => return Ok(marked(is, DataType::List(inner(item)?), type_of(is)?)),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|member| field(member, whole)).collect::<Result<_, _>>()?)
+        }
         DataType::Map(entries, sorted) => DataType::Map(inner(entries)?, *sorted),
         _ => return leaf(is),
     };
     Ok(if ty == *is.data_type() { is.clone() } else { Arc::new(is.as_ref().clone().with_data_type(ty)) })
+}
+
+/// A field of another type, with a note of the one that it had.
+fn marked(is: &ArrowField, ty: DataType, was: Type) -> FieldRef {
+    let mut metadata = is.metadata().clone();
+    metadata.insert(TYPE_KEY.to_owned(), was.to_string());
+    Arc::new(ArrowField::new(is.name(), ty, is.is_nullable()).with_metadata(metadata))
 }
 
 fn leaf(is: &FieldRef) -> Result<FieldRef, String> {
@@ -58,9 +72,7 @@ fn leaf(is: &FieldRef) -> Result<FieldRef, String> {
         }
         _ => return Ok(is.clone()),
     };
-    let mut metadata = is.metadata().clone();
-    metadata.insert(TYPE_KEY.to_owned(), type_of(is)?.to_string());
-    Ok(Arc::new(ArrowField::new(is.name(), ty, is.is_nullable()).with_metadata(metadata)))
+    Ok(marked(is, ty, type_of(is)?))
 }
 
 fn type_of(is: &ArrowField) -> Result<Type, String> {
@@ -82,6 +94,10 @@ pub(super) fn restored(mark: &str, found: &Type) -> Option<Type> {
                 let wide = Type::Decimal256 { precision, scale };
                 narrow.into_iter().chain([wide]).find(|ty| is_marked(ty))
             })
+        }
+        Type::List(item) => {
+            let size = mark.strip_suffix(')')?.rsplit(", ").next()?.parse().ok()?;
+            Some(Type::FixedSizeList(item.clone(), size)).filter(is_marked)
         }
         _ => None,
     }

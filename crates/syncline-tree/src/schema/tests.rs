@@ -177,8 +177,27 @@ fn portable_types_are_restored_where_their_mark_fits() {
         Field::new("tens2", Type::Decimal256 { precision: 10, scale: -2 }, true),
         Field::new("list", Type::List(Box::new(Field::new("item", seconds(None), false))), true),
     ];
-    let schema = Schema::new(fields, &["id"]).unwrap();
+    let pair = |item: Type| Type::FixedSizeList(Box::new(Field::new("item", item, false)), 2);
+    let lists = |nullable: bool| {
+        Type::Struct(vec![
+            Field::new("whole", pair(Type::Float32), false),
+            Field::new("missing", pair(pair(seconds(None))), nullable),
+        ])
+    };
+    let fields = fields.into_iter().chain([
+        Field::new("whole", pair(pair(Type::Float32)), false),
+        Field::new("embedding", pair(Type::BFloat16), true),
+        Field::new("parts", lists(true), false),
+        Field::new("under", lists(false), true),
+        Field::new("each", Type::List(Box::new(Field::new("item", pair(Type::Int8), false))), false),
+    ]);
+    let schema = Schema::new(fields.collect(), &["id"]).unwrap();
     let found = portable(&schema.arrow()).unwrap().unwrap();
+    assert_eq!(found.field_with_name("whole").unwrap(), schema.arrow().field_with_name("whole").unwrap());
+    let of_any_size =
+        ["embedding", "parts", "under", "each"].map(|name| found.field_with_name(name).unwrap().to_string());
+    let fixed = of_any_size.map(|text| text.matches("FixedSizeList").count());
+    assert_eq!(fixed, [0, 1, 0, 0], "{found}");
     assert_eq!(*found.field(1).data_type(), DataType::Timestamp(TimeUnit::Millisecond, None));
     assert_eq!(*found.field(4).data_type(), DataType::Decimal128(12, 0));
     assert_eq!(*found.field(5).data_type(), DataType::Decimal256(76, 0));
@@ -192,6 +211,9 @@ fn portable_types_are_restored_where_their_mark_fits() {
         ("time(s)", DataType::Int32),
         ("decimal(10, -2)", DataType::Decimal128(13, 0)),
         ("decimal(10, 2)", DataType::Decimal128(12, 0)),
+        ("fixed_size_list(float32, 2)", DataType::new_list(DataType::Float64, true)),
+        ("fixed_size_list(float64, )", DataType::new_list(DataType::Float64, true)),
+        ("list(float64)", DataType::new_list(DataType::Float64, true)),
     ] {
         let field = |name: &str| ArrowField::new(name, ty.clone(), true);
         let marked = field("v").with_metadata([("syncline.type".to_owned(), mark.to_owned())].into());
