@@ -1,0 +1,181 @@
+//! Single nodes over time: what they cover does not shrink, what was gone does not come back, and states with one
+//! coverage have one root.
+
+use super::Oracle;
+use super::facts::{Claim, Rows, Snapshot, Stamp};
+use super::ledger::Ledger;
+use super::set::Set;
+use super::violation::Violation;
+
+/// What is known of one node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Node {
+    /// What it has told that it covers, a number for each hub; those after the end are zero.
+    floor: Vec<u64>,
+    /// What it had pending when it last told.
+    pending: Set,
+    /// For each row (by slot), the transactions that it held and whose siblings were gone.
+    pub(super) gone: Vec<Set>,
+    restarted: bool,
+}
+
+impl Oracle {
+    /// A client read at a node. Both what it covers and what is pending there is from now on known to somebody.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`progress`](Self::progress).
+    pub fn read(&mut self, node: usize, claim: Claim<'_>) -> Result<Snapshot, Violation> {
+        self.told(node, claim).map(|held| Snapshot { held })
+    }
+
+    /// A node tells what it holds, to whomever: it can answer for that from now on, also after a crash.
+    ///
+    /// # Errors
+    ///
+    /// `WentBack`, `PendingDropped`, and what is wrong with the claim: `UnknownStamp`, `NotClosed`, `PendingCovered`,
+    /// `PendingOutOfOrder`, `UnknownTransaction`, `Forgotten`.
+    pub fn progress(&mut self, node: usize, claim: Claim<'_>) -> Result<(), Violation> {
+        self.told(node, claim).map(|_| ())
+    }
+
+    /// A node tells what it holds and shows all its rows: [`progress`](Self::progress), no resurrection, and
+    /// [`check`](Self::check), for the price of one.
+    ///
+    /// # Errors
+    ///
+    /// Those of both, and `Resurrected`.
+    pub fn observe(&mut self, node: usize, claim: Claim<'_>, rows: &Rows) -> Result<(), Violation> {
+        let mut covered = self.told(node, claim)?;
+        if !claim.pending.is_empty() {
+            covered = self.ledger.covered(claim.coverage)?;
+        }
+        self.watch(node, &covered, rows)?;
+        self.ledger.judge(&covered, claim.coverage, rows)
+    }
+
+    /// A node was started again: it must not have less than before.
+    pub fn restarted(&mut self, node: usize) {
+        self.node(node).restarted = true;
+    }
+
+    /// A node's disk was replaced by an older copy, or by an empty one: it may have less than before.
+    pub fn restored(&mut self, node: usize) {
+        *self.node(node) = Node::default();
+    }
+
+    /// A replica with this coverage has this root, at whatever moment of the run. Pending transactions do not matter.
+    ///
+    /// # Errors
+    ///
+    /// `RootDiffers`, `UnknownStamp`.
+    pub fn root(&mut self, coverage: &[(u128, u64)], root: [u8; 32]) -> Result<(), Violation> {
+        self.ledger.resolve(coverage, &mut self.dense)?;
+        while self.dense.last() == Some(&0) {
+            self.dense.pop();
+        }
+        match self.roots.get(self.dense.as_slice()) {
+            Some(was) if *was == root => Ok(()),
+            Some(was) => {
+                let coverage = coverage.iter().map(|(hub, n)| Stamp { hub: *hub, n: *n }.to_string());
+                let (coverage, was, now) = (coverage.collect::<Vec<_>>().join(" "), hex(was), hex(&root));
+                Err(Violation::RootDiffers { coverage, was, now })
+            }
+            None => {
+                self.roots.insert(self.dense.as_slice().into(), root);
+                Ok(())
+            }
+        }
+    }
+
+    fn node(&mut self, node: usize) -> &mut Node {
+        if self.nodes.len() <= node {
+            self.nodes.resize_with(node + 1, Node::default);
+        }
+        &mut self.nodes[node]
+    }
+
+    /// The node covers what is in `self.dense`, and maybe more.
+    pub(super) fn raise(&mut self, node: usize) {
+        self.node(node);
+        let floor = &mut self.nodes[node].floor;
+        if floor.len() < self.dense.len() {
+            floor.resize(self.dense.len(), 0);
+        }
+        for (floor, n) in floor.iter_mut().zip(&self.dense) {
+            *floor = (*floor).max(*n);
+        }
+    }
+
+    fn told(&mut self, node: usize, claim: Claim<'_>) -> Result<Set, Violation> {
+        let covered = self.ledger.resolve(claim.coverage, &mut self.dense)?;
+        self.ledger.closed(&self.dense)?;
+        let pending = self.ledger.pending(claim.pending, &covered)?;
+        self.node(node);
+        let known = &mut self.nodes[node];
+        for (hub, was) in known.floor.iter().enumerate() {
+            let now = self.dense[hub];
+            if now < *was {
+                let was = Stamp { hub: self.ledger.hubs[hub].name, n: *was };
+                return Err(Violation::WentBack { node, was, now, restarted: known.restarted });
+            }
+        }
+        let mut held = covered;
+        held.unite(&pending);
+        let mut excused = held.clone();
+        excused.unite(&self.ledger.rewritten);
+        if let Some(dropped) = known.pending.first_outside(&excused) {
+            return Err(Violation::PendingDropped { node, id: self.ledger.id(dropped) });
+        }
+        known.floor.clone_from(&self.dense);
+        known.pending = pending;
+        known.restarted = false;
+        self.ledger.tell(&self.dense, &held);
+        Ok(held)
+    }
+
+    /// No sibling is there that had been gone.
+    fn watch(&mut self, node: usize, covered: &Set, rows: &Rows) -> Result<(), Violation> {
+        let slots = self.ledger.keys.len();
+        let gone = &mut self.node(node).gone;
+        if gone.len() < slots {
+            gone.resize(slots, Set::default());
+        }
+        for key in &self.ledger.keys {
+            let mut there = Set::default();
+            for sibling in rows.of(key.key) {
+                there.insert(self.ledger.live(sibling.id)?);
+            }
+            let gone = &mut self.nodes[node].gone[key.slot];
+            if let Some(back) = there.first_common(gone) {
+                return Err(Violation::Resurrected { node, key: key.key, id: self.ledger.id(back) });
+            }
+            let mut now = key.setters.clone();
+            now.intersect(covered);
+            now.subtract(&there);
+            gone.unite(&now);
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// A coverage has what its entries depend on.
+    fn closed(&self, dense: &[u64]) -> Result<(), Violation> {
+        for (hub, n) in self.hubs.iter().zip(dense).filter(|(_, n)| **n > 0) {
+            // Dependencies grow along the entries of a hub, so that the last has those of all.
+            for (at, needs) in hub.entry(*n).deps.iter().enumerate() {
+                if dense[at] < *needs {
+                    let stamp = Stamp { hub: hub.name, n: *n };
+                    let needs = Stamp { hub: self.hubs[at].name, n: *needs };
+                    return Err(Violation::NotClosed { stamp, needs, has: dense[at] });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
