@@ -55,3 +55,6 @@ impl Oracle {
         Self::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::Oracle;
 use super::facts::{Claim, Snapshot, Stamp, TxnId, Write, Written};
-use super::ledger::{Entry, Hub, Key, Ledger, NONE, Origin, Txn};
+use super::ledger::{Entry, Hub, Key, Ledger, Origin, Txn};
 use super::set::Set;
 use super::violation::Violation;
 
@@ -19,7 +19,7 @@ impl Oracle {
     pub fn written(&mut self, written: &Written<'_>) -> Result<(), Violation> {
         let Written { id, prev, read, hlc, writes, at } = *written;
         let held = self.ledger.held(at)?;
-        let content = Content { id, prev: self.prev(id, prev)?, read: &read.held, hlc, writes };
+        let content = Content { id, prev: self.prev(id, prev)?, read, hlc, writes };
         let past = content.prev.filter(|prev| !held.has(*prev));
         if let Some(missing) = past.or_else(|| read.held.first_outside(&held)) {
             return Err(Violation::WriteAhead { id, missing: self.ledger.id(missing) });
@@ -45,8 +45,9 @@ impl Oracle {
     ) -> Result<(), Violation> {
         let number = self.ledger.live(old)?;
         let covered = self.ledger.covered(at.coverage)?;
-        let mut read = Snapshot::default();
-        for had_read in self.ledger.txn(number).read.iter() {
+        let was = &self.ledger.txn(number).read;
+        let mut read = Snapshot { seen: was.seen.clone(), ..Snapshot::default() };
+        for had_read in was.held.iter() {
             let again = self.ledger.again(had_read);
             if again == had_read || covered.has(had_read) {
                 read.held.insert(had_read);
@@ -69,8 +70,8 @@ impl Oracle {
     ///
     /// # Errors
     ///
-    /// `StampGap`, `StampReused`, `TakenTwice`, `ForkTaken`, `ForkedOriginTaken`, `ChainGap`, `ReadNotCovered`, and what
-    /// is wrong with the claim or the transaction.
+    /// `StampGap`, `StampReused`, `TakenTwice`, `ForkTaken`, `ForkedOriginTaken`, `ChainGap`, `ReadNotCovered`,
+    /// `SeenNotCovered`, and what is wrong with the claim or the transaction.
     pub fn stamped(
         &mut self,
         stamp: Stamp,
@@ -167,8 +168,14 @@ impl Oracle {
         if let Some(prev) = txn.prev.filter(|prev| !covered.has(*prev)) {
             return Err(Violation::ChainGap { stamp, id, prev: ledger.id(prev) });
         }
-        if let Some(missing) = txn.read.first_outside(covered) {
+        if let Some(missing) = txn.read.held.first_outside(covered) {
             return Err(Violation::ReadNotCovered { stamp, id, missing: ledger.id(missing) });
+        }
+        // Who takes this in under a stamp must bring along the stamps by which it was read: elsewhere they may be all
+        // that is known of what was read.
+        if let Some((hub, n)) = txn.read.seen.iter().enumerate().find(|(hub, n)| self.dense[*hub] < **n) {
+            let missing = Stamp { hub: ledger.hubs[hub].name, n: *n };
+            return Err(Violation::SeenNotCovered { stamp, id, missing });
         }
         Ok(())
     }
@@ -178,7 +185,7 @@ impl Oracle {
 struct Content<'a> {
     id: TxnId,
     prev: Option<u32>,
-    read: &'a Set,
+    read: &'a Snapshot,
     hlc: u64,
     writes: &'a [Write],
 }
@@ -210,7 +217,7 @@ impl Ledger {
     /// One of two transactions of an origin that have one dot, when both are covered.
     fn fork(&self, origin: u128, covered: &Set) -> Option<u32> {
         let origin = self.origins.iter().find(|o| o.name == origin)?;
-        let mut firsts = origin.dots.iter().copied().filter(|first| self.txn(*first).twin != NONE);
+        let mut firsts = origin.dots.iter().copied().filter(|first| self.txn(*first).twin.is_some());
         firsts.find_map(|first| {
             let mut both = self.dot(self.id(first)).filter(|number| covered.has(*number));
             both.next().and_then(|_| both.next())
@@ -239,7 +246,7 @@ impl Ledger {
         chain.insert(number);
         let last = self.dot(id).last();
         match last {
-            Some(twin) => self.txns[twin as usize].twin = number,
+            Some(twin) => self.txns[twin as usize].twin = Some(number),
             // The one before it is known, so that this is the next that has no dot.
             None => self.origins[origin].dots.push(number),
         }
@@ -251,7 +258,7 @@ impl Ledger {
             hlc: content.hlc,
             writes: content.writes.to_vec(),
             stamps: Vec::new(),
-            twin: NONE,
+            twin: None,
             again: None,
         });
         for (key, value) in content.writes {

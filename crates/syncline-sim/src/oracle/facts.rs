@@ -55,12 +55,20 @@ pub struct Claim<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub(super) held: Set,
+    /// The coverage where it was read, a number for each hub, without zeros at the end. Only delivery asks for it.
+    pub(super) seen: Vec<u64>,
 }
 
 impl Snapshot {
     /// Adds what was read elsewhere: a client that has read here and there has read both.
     pub fn join(&mut self, other: &Self) {
         self.held.unite(&other.held);
+        if self.seen.len() < other.seen.len() {
+            self.seen.resize(other.seen.len(), 0);
+        }
+        for (mine, theirs) in self.seen.iter_mut().zip(&other.seen) {
+            *mine = (*mine).max(*theirs);
+        }
     }
 }
 

@@ -6,14 +6,12 @@
 //! Facts are never taken out: a transaction that its writer lost stays known as forgotten. Not here: which events are
 //! allowed when (`events`, `loss`), and what is known of single nodes (`watch`).
 
-use super::facts::{Claim, Stamp, TxnId};
+use super::facts::{Claim, Snapshot, Stamp, TxnId};
 use super::set::Set;
 use super::violation::Violation;
 
 /// Milliseconds after the attested time that a writer's clock may be ahead.
 const AHEAD: u64 = 1000;
-/// No further transaction with this dot.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// All facts.
 #[derive(Debug, Clone, Default)]
@@ -41,13 +39,13 @@ pub(super) struct Txn {
     pub(super) prev: Option<u32>,
     /// The transaction, and all before it in its chain.
     pub(super) chain: Set,
-    pub(super) read: Set,
+    pub(super) read: Snapshot,
     pub(super) hlc: u64,
     pub(super) writes: Vec<(u32, Option<u64>)>,
     /// Hub and number.
     pub(super) stamps: Vec<(usize, u64)>,
     /// The next transaction with the same dot.
-    pub(super) twin: u32,
+    pub(super) twin: Option<u32>,
     /// As what it was written again.
     pub(super) again: Option<u32>,
 }
@@ -112,7 +110,7 @@ impl Ledger {
         let origin = self.origins.iter().find(|origin| origin.name == id.origin);
         let place = usize::try_from(id.seq.wrapping_sub(1)).unwrap_or(usize::MAX);
         let first = origin.and_then(|origin| origin.dots.get(place)).copied();
-        std::iter::successors(first, |number| Some(self.txn(*number).twin)).take_while(|number| *number != NONE)
+        std::iter::successors(first, |number| self.txn(*number).twin)
     }
 
     /// The transaction of this identity, were it forgotten.
@@ -176,14 +174,14 @@ impl Ledger {
         let mut siblings = key.setters.clone();
         siblings.intersect(held);
         for &writer in key.writers.iter().filter(|writer| held.has(**writer)) {
-            siblings.subtract(&self.txn(writer).read);
+            siblings.subtract(&self.txn(writer).read.held);
         }
         siblings
     }
 
     /// The first that is held, wrote the row and had read `number`.
     pub(super) fn overwriter(&self, key: &Key, held: &Set, number: u32) -> Option<u32> {
-        key.writers.iter().copied().find(|writer| held.has(*writer) && self.txn(*writer).read.has(number))
+        key.writers.iter().copied().find(|writer| held.has(*writer) && self.txn(*writer).read.held.has(number))
     }
 
     /// The stamps of a transaction inside a coverage.

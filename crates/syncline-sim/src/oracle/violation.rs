@@ -175,6 +175,16 @@ pub enum Violation {
         /// What had been read.
         missing: TxnId,
     },
+    /// A hub has taken in a transaction whose writer had read more of a hub than it covers.
+    #[error("stamp {stamp} was given to {id}, but the hub does not cover {missing}, which its writer had seen")]
+    SeenNotCovered {
+        /// What was given.
+        stamp: Stamp,
+        /// To which.
+        id: TxnId,
+        /// The stamp that had been seen.
+        missing: Stamp,
+    },
 
     // Coming back.
     /// A hub has lost stamps that somebody knows.
@@ -320,7 +330,7 @@ pub enum Violation {
         found: Option<TxnId>,
     },
     /// A row is in conflict and does not say so, or the other way round.
-    #[error("row {key} says that it is{} in conflict, but its values{} differ", not(*.found), not(*.expected))]
+    #[error("row {key} says that it is{} in conflict, but that its siblings' values differ is{} so", not(*.found), not(*.expected))]
     WrongConflict {
         /// The row.
         key: u32,

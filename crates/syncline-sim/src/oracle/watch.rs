@@ -26,7 +26,9 @@ impl Oracle {
     ///
     /// Those of [`progress`](Self::progress).
     pub fn read(&mut self, node: usize, claim: Claim<'_>) -> Result<Snapshot, Violation> {
-        self.told(node, claim).map(|held| Snapshot { held })
+        let held = self.told(node, claim)?;
+        let hubs = self.dense.iter().rposition(|n| *n > 0).map_or(0, |last| last + 1);
+        Ok(Snapshot { held, seen: self.dense[..hubs].to_vec() })
     }
 
     /// A node tells what it holds, to whomever: it can answer for that from now on, also after a crash.
