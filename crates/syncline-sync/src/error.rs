@@ -72,6 +72,21 @@ pub enum Error {
     /// A table, commit or other object could not be read or made.
     #[error(transparent)]
     Tree(#[from] syncline_tree::Error),
+    /// Bytes of the log that were durable are missing or changed.
+    #[error(
+        "the log is damaged in segment {segment} at byte {offset}, record {position}: {why}; nothing was cut off: verify the \
+             disk, then start the log over with what other replicas have"
+    )]
+    LogDamaged {
+        /// The file.
+        segment: String,
+        /// Where in it.
+        offset: u64,
+        /// The position of the first record that is not what it was.
+        position: u64,
+        /// What is wrong there.
+        why: String,
+    },
     /// Whoever holds the replica refused or failed.
     #[error("{message}")]
     Local {
@@ -93,7 +108,7 @@ impl Error {
         match self {
             Self::Transport { kind, .. } | Self::Peer { kind, .. } | Self::Local { kind, .. } => *kind,
             Self::Protocol { .. } | Self::Invalid(_) => Kind::Invalid,
-            Self::Damaged { .. } => Kind::Corrupt,
+            Self::Damaged { .. } | Self::LogDamaged { .. } => Kind::Corrupt,
             Self::Lacking { .. } => Kind::Unavailable,
             Self::Moved { .. } => Kind::Conflict,
             Self::NotFound(_) => Kind::NotFound,
