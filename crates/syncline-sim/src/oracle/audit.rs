@@ -8,7 +8,8 @@ use super::violation::Violation;
 impl Oracle {
     /// All is quiet: every node covers the same and has nothing pending; every acknowledged transaction is covered (or
     /// gone with a disk, or covered as what it was written again); and each value that it set is visible, a sibling that
-    /// the last writer beats, or overwritten by somebody who had read it. `nodes` are the claims and rows of all nodes.
+    /// the last writer beats, or overwritten by somebody who had read it. `nodes` are the claims and rows of all nodes,
+    /// which [`observe`](Self::observe) judges.
     ///
     /// # Errors
     ///
@@ -31,13 +32,15 @@ impl Oracle {
         }
         for number in self.ledger.acknowledged.iter() {
             audit.acknowledged += 1;
-            let again = self.ledger.again(number);
             if covered.has(number) {
                 self.fate(number, &covered, nodes, &mut audit)?;
-            } else if again != number && covered.has(again) {
+                continue;
+            }
+            let again = self.ledger.again(number);
+            if let Some(again) = again.iter().find(|again| covered.has(**again)) {
                 audit.rewritten += 1;
-                self.fate(again, &covered, nodes, &mut audit)?;
-            } else if self.ledger.lost.has(number) || self.ledger.lost.has(again) {
+                self.fate(*again, &covered, nodes, &mut audit)?;
+            } else if again.iter().chain([&number]).any(|any| self.ledger.lost.has(*any)) {
                 audit.lost += 1;
             } else {
                 return Err(Violation::Missing { id: self.ledger.id(number) });

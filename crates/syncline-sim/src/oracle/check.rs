@@ -2,7 +2,7 @@
 
 use super::Oracle;
 use super::facts::{Claim, Rows, Sibling, Stamp, Winner};
-use super::ledger::{Key, Ledger, Txn};
+use super::ledger::{Key, Ledger};
 use super::set::Set;
 use super::violation::{Unexpected, Violation};
 
@@ -18,7 +18,7 @@ impl Oracle {
     /// `MissingStamp`, and what is wrong with the claim.
     pub fn check(&self, claim: Claim<'_>, rows: &Rows) -> Result<(), Violation> {
         let covered = self.ledger.covered(claim.coverage)?;
-        self.ledger.judge(&covered, claim.coverage, rows)
+        self.ledger.judge(&covered, claim.coverage, rows, None)
     }
 
     /// The rows that a node shows its clients are those of the replica with what is pending applied after it. A pending
@@ -29,7 +29,7 @@ impl Oracle {
     /// Those of [`check`](Self::check).
     pub fn check_view(&self, claim: Claim<'_>, rows: &Rows) -> Result<(), Violation> {
         let held = self.ledger.held(claim)?;
-        self.ledger.judge(&held, claim.coverage, rows)
+        self.ledger.judge(&held, claim.coverage, rows, None)
     }
 
     /// A node shows the last writer of a row to its clients, or nothing when the row has no sibling.
@@ -61,8 +61,15 @@ impl Oracle {
 }
 
 impl Ledger {
-    /// Whether `rows` are those of somebody who holds `held`, with the stamps of `coverage`.
-    pub(super) fn judge(&self, held: &Set, coverage: &[(u128, u64)], rows: &Rows) -> Result<(), Violation> {
+    /// Whether `rows` are those of somebody who holds `held`, with the stamps of `coverage`; and whether none of them is
+    /// one that was gone on this node, of which it keeps account.
+    pub(super) fn judge(
+        &self,
+        held: &Set,
+        coverage: &[(u128, u64)],
+        rows: &Rows,
+        mut gone: Option<(usize, &mut Vec<Set>)>,
+    ) -> Result<(), Violation> {
         let mut rest = rows.siblings();
         for key in &self.keys {
             let before = rest.iter().take_while(|s| s.key < key.key).count();
@@ -71,7 +78,9 @@ impl Ledger {
                 return Err(self.never_written(&rest[0]));
             }
             let (row, after) = rest.split_at(here);
-            self.judge_row(key, held, coverage, (row, rows))?;
+            let gone = gone.as_mut().map(|(node, gone)| (*node, &mut gone[key.slot]));
+            let found = self.find_row(key, row, gone, held)?;
+            self.judge_row(key, (held, &found), coverage, (row, rows))?;
             rest = after;
         }
         rest.first().map_or(Ok(()), |sibling| Err(self.never_written(sibling)))
@@ -93,46 +102,62 @@ impl Ledger {
         winner.map(|w| Winner { conflict, ..w })
     }
 
+    /// The siblings of a row as a set. None of them may have been gone; those that are held and not there are from now on.
+    fn find_row(
+        &self,
+        key: &Key,
+        row: &[Sibling],
+        gone: Option<(usize, &mut Set)>,
+        held: &Set,
+    ) -> Result<Set, Violation> {
+        let mut found = Set::default();
+        for sibling in row {
+            let id = sibling.id;
+            if !found.insert(self.live(id)?) {
+                return Err(Violation::RepeatedSibling { key: key.key, id });
+            }
+        }
+        if let Some((node, gone)) = gone {
+            if let Some(back) = found.first_common(gone) {
+                return Err(Violation::Resurrected { node, key: key.key, id: self.id(back) });
+            }
+            let mut now = key.setters.both(held);
+            now.subtract(&found);
+            gone.unite(&now);
+        }
+        Ok(found)
+    }
+
     fn judge_row(
         &self,
         key: &Key,
-        held: &Set,
+        (held, found): (&Set, &Set),
         coverage: &[(u128, u64)],
         (row, rows): (&[Sibling], &Rows),
     ) -> Result<(), Violation> {
         let expected = self.siblings(key, held);
-        let mut found = Set::default();
-        for sibling in row {
-            let (key, id) = (sibling.key, sibling.id);
-            let number = self.live(id)?;
-            if !expected.has(number) {
-                return Err(Violation::UnexpectedSibling { key, id, why: self.why_not(key, held, number) });
-            }
-            if !found.insert(number) {
-                return Err(Violation::RepeatedSibling { key, id });
-            }
-            self.judge_sibling(self.txn(number), coverage, (sibling, rows.stamps(sibling)))?;
+        if let Some(number) = found.first_outside(&expected) {
+            let why = self.why_not(key, held, number);
+            return Err(Violation::UnexpectedSibling { key: key.key, id: self.id(number), why });
         }
-        expected
-            .first_outside(&found)
-            .map_or(Ok(()), |missing| Err(Violation::MissingSibling { key: key.key, id: self.id(missing) }))
+        if let Some(number) = expected.first_outside(found) {
+            return Err(Violation::MissingSibling { key: key.key, id: self.id(number) });
+        }
+        row.iter().try_for_each(|sibling| self.judge_sibling(sibling, rows.stamps(sibling), coverage))
     }
 
-    fn judge_sibling(
-        &self,
-        txn: &Txn,
-        coverage: &[(u128, u64)],
-        (sibling, stamps): (&Sibling, &[Stamp]),
-    ) -> Result<(), Violation> {
+    fn judge_sibling(&self, sibling: &Sibling, stamps: &[Stamp], coverage: &[(u128, u64)]) -> Result<(), Violation> {
         let (key, id) = (sibling.key, sibling.id);
+        let txn = self.txn(self.live(id)?);
         let known = || self.stamps(txn, coverage).map(|(hub, n)| Stamp { hub: hub.name, n });
-        for (at, stamp) in stamps.iter().enumerate() {
-            if stamps[..at].contains(stamp) || !known().any(|own| own == *stamp) {
-                return Err(Violation::StrangeStamp { key, id, stamp: *stamp });
-            }
-        }
         if let Some(stamp) = known().find(|own| !stamps.contains(own)) {
             return Err(Violation::MissingStamp { key, id, stamp });
+        }
+        // With all that it should have, it has none that it should not have if it has as many.
+        if stamps.len() != known().count() {
+            let strange = |at: &usize| stamps[..*at].contains(&stamps[*at]) || !known().any(|own| own == stamps[*at]);
+            let at = (0..stamps.len()).find(strange).expect("more stamps than its own are others, or its own twice");
+            return Err(Violation::StrangeStamp { key, id, stamp: stamps[at] });
         }
         let time = self.time(txn, coverage);
         if sibling.time != time {
@@ -154,15 +179,14 @@ impl Ledger {
         }
     }
 
-    fn why_not(&self, key: u32, held: &Set, number: u32) -> Unexpected {
-        if self.txn(number).write(key).flatten().is_none() {
+    fn why_not(&self, key: &Key, held: &Set, number: u32) -> Unexpected {
+        if !key.setters.has(number) {
             return Unexpected::NotSet;
         }
         if !held.has(number) {
             return Unexpected::NotHeld;
         }
-        let by = self.key(key).and_then(|key| self.overwriter(key, held, number));
-        let by = by.expect("what set the row, is held and was not overwritten is a sibling");
-        Unexpected::Overwritten { by: self.id(by) }
+        let by = self.overwriter(key, held, number);
+        Unexpected::Overwritten { by: self.id(by.expect("what set the row, is held and not overwritten is a sibling")) }
     }
 }

@@ -28,40 +28,31 @@ impl Oracle {
     }
 
     /// A node that learned that its chain was forked wrote a transaction again under its new origin: the same writes,
-    /// by somebody who had read the same. Of that, what had to be written again too was read under its new identity.
+    /// by somebody who had read the same. What of that the node had to write again too was read under its new identity.
     ///
-    /// `at` is what the node held just before; `hlc` is that of the new transaction.
+    /// Told in chain order, once for each transaction; `hlc` is that of the new one.
     ///
     /// # Errors
     ///
-    /// `RewrittenTwice`, and those of [`written`](Self::written).
-    pub fn rewritten(
-        &mut self,
-        old: TxnId,
-        new: TxnId,
-        prev: Option<TxnId>,
-        hlc: u64,
-        at: Claim<'_>,
-    ) -> Result<(), Violation> {
+    /// `RewrittenTwice` when it was written again under the new origin before; `BadPrev`, `DotReused`, `ContentDiffers`,
+    /// `UnknownTransaction`, `Forgotten`.
+    pub fn rewritten(&mut self, old: TxnId, new: TxnId, prev: Option<TxnId>, hlc: u64) -> Result<(), Violation> {
         let number = self.ledger.live(old)?;
-        let covered = self.ledger.covered(at.coverage)?;
-        let was = &self.ledger.txn(number).read;
-        let mut read = Snapshot { seen: was.seen.clone(), ..Snapshot::default() };
-        for had_read in was.held.iter() {
-            let again = self.ledger.again(had_read);
-            if again == had_read || covered.has(had_read) {
-                read.held.insert(had_read);
-            }
-            read.held.insert(again);
-        }
-        let writes = self.ledger.txn(number).writes.clone();
-        if let Some(first) = self.ledger.txn(number).again.map(|first| self.ledger.id(first))
-            && first != new
-        {
+        let was = self.ledger.txn(number);
+        let first = was.again.iter().map(|again| self.ledger.id(*again)).find(|again| again.origin == new.origin);
+        if let Some(first) = first.filter(|first| *first != new) {
             return Err(Violation::RewrittenTwice { old, first, second: new });
         }
-        self.written(&Written { id: new, prev, read: &read, hlc, writes: &writes, at })?;
-        self.ledger.txns[number as usize].again = self.ledger.find(new);
+        let under_new =
+            |read| self.ledger.again(read).into_iter().find(|again| self.ledger.id(*again).origin == new.origin);
+        let held = was.read.held.iter().map(|read| under_new(read).unwrap_or(read)).collect();
+        let (read, writes) = (Snapshot { held, seen: was.read.seen.clone() }, was.writes.clone());
+        let content = Content { id: new, prev: self.prev(new, prev)?, read: &read, hlc, writes: &writes };
+        let again = self.ledger.write(&content)?;
+        let known = &mut self.ledger.txns[number as usize].again;
+        if !known.contains(&again) {
+            known.push(again);
+        }
         self.ledger.rewritten.insert(number);
         Ok(())
     }
@@ -191,12 +182,15 @@ struct Content<'a> {
 }
 
 impl Ledger {
-    /// What a transaction was last written again as; itself when it was not.
-    pub(super) fn again(&self, mut number: u32) -> u32 {
-        while let Some(next) = self.txn(number).again {
-            number = next;
+    /// All as what a transaction was written again, those too as what these were.
+    pub(super) fn again(&self, number: u32) -> Vec<u32> {
+        let mut all = self.txn(number).again.clone();
+        let mut done = 0;
+        while let Some(next) = all.get(done) {
+            all.extend(&self.txn(*next).again);
+            done += 1;
         }
-        number
+        all
     }
 
     /// Marks a coverage as known to others.
@@ -259,11 +253,11 @@ impl Ledger {
             writes: content.writes.to_vec(),
             stamps: Vec::new(),
             twin: None,
-            again: None,
+            again: Vec::new(),
         });
         for (key, value) in content.writes {
             let key = self.key_or_new(*key);
-            key.writers.push(number);
+            key.writers.insert(number);
             if value.is_some() {
                 key.setters.insert(number);
             }
@@ -297,7 +291,7 @@ impl Ledger {
     fn key_or_new(&mut self, key: u32) -> &mut Key {
         let at = self.keys.binary_search_by_key(&key, |k| k.key).unwrap_or_else(|at| {
             let slot = self.keys.len();
-            self.keys.insert(at, Key { key, slot, writers: Vec::new(), setters: Set::default() });
+            self.keys.insert(at, Key { key, slot, writers: Set::default(), setters: Set::default() });
             at
         });
         &mut self.keys[at]

@@ -46,8 +46,8 @@ pub(super) struct Txn {
     pub(super) stamps: Vec<(usize, u64)>,
     /// The next transaction with the same dot.
     pub(super) twin: Option<u32>,
-    /// As what it was written again.
-    pub(super) again: Option<u32>,
+    /// As what it was written again: once for each copy of its writer at most.
+    pub(super) again: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ pub(super) struct Key {
     /// The how-manieth key it is in order of appearance.
     pub(super) slot: usize,
     /// Who wrote it, setting or deleting.
-    pub(super) writers: Vec<u32>,
+    pub(super) writers: Set,
     /// Who set it.
     pub(super) setters: Set,
 }
@@ -132,13 +132,7 @@ impl Ledger {
     pub(super) fn covered(&self, coverage: &[(u128, u64)]) -> Result<Set, Violation> {
         let mut held = Set::default();
         for &(name, n) in coverage.iter().filter(|(_, n)| *n > 0) {
-            let hub = self.hub(name).map(|hub| &self.hubs[hub]);
-            let place = usize::try_from(n - 1).unwrap_or(usize::MAX);
-            let Some(entry) = hub.and_then(|hub| hub.entries.get(place)) else {
-                let last = hub.map_or(0, Hub::last);
-                return Err(Violation::UnknownStamp { stamp: Stamp { hub: name, n }, last });
-            };
-            held.unite(&entry.taken);
+            self.add_covered(name, n, &mut held)?;
         }
         Ok(held)
     }
@@ -171,17 +165,22 @@ impl Ledger {
     /// The document's *therefore*: those that are held and set the row, such that none that is held and wrote the row
     /// had read them.
     pub(super) fn siblings(&self, key: &Key, held: &Set) -> Set {
-        let mut siblings = key.setters.clone();
-        siblings.intersect(held);
-        for &writer in key.writers.iter().filter(|writer| held.has(**writer)) {
+        let mut siblings = key.setters.both(held);
+        let mut oldest = siblings.first();
+        for writer in key.writers.both(held).descending() {
+            // Nobody has read what was written later: who is older than all that is left takes nothing away.
+            if oldest.is_none_or(|oldest| writer <= oldest) {
+                break;
+            }
             siblings.subtract(&self.txn(writer).read.held);
+            oldest = siblings.first();
         }
         siblings
     }
 
     /// The first that is held, wrote the row and had read `number`.
     pub(super) fn overwriter(&self, key: &Key, held: &Set, number: u32) -> Option<u32> {
-        key.writers.iter().copied().find(|writer| held.has(*writer) && self.txn(*writer).read.held.has(number))
+        key.writers.both(held).iter().find(|writer| self.txn(*writer).read.held.has(number))
     }
 
     /// The stamps of a transaction inside a coverage.
@@ -202,15 +201,26 @@ impl Ledger {
 
     /// A coverage as a number for each hub, into `dense`; and what it covers.
     pub(super) fn resolve(&self, coverage: &[(u128, u64)], dense: &mut Vec<u64>) -> Result<Set, Violation> {
-        let covered = self.covered(coverage)?;
         dense.clear();
         dense.resize(self.hubs.len(), 0);
-        for &(name, n) in coverage {
-            if let Some(hub) = self.hub(name) {
-                dense[hub] = dense[hub].max(n);
-            }
+        let mut held = Set::default();
+        for &(name, n) in coverage.iter().filter(|(_, n)| *n > 0) {
+            let hub = self.add_covered(name, n, &mut held)?;
+            dense[hub] = dense[hub].max(n);
         }
-        Ok(covered)
+        Ok(held)
+    }
+
+    /// Adds what a hub had taken in by its n-th stamp; gives the hub's number.
+    fn add_covered(&self, name: u128, n: u64, held: &mut Set) -> Result<usize, Violation> {
+        let hub = self.hub(name);
+        let entries = hub.map_or(&[][..], |hub| &self.hubs[hub].entries);
+        let entry = usize::try_from(n - 1).ok().and_then(|place| entries.get(place));
+        let (Some(hub), Some(entry)) = (hub, entry) else {
+            return Err(Violation::UnknownStamp { stamp: Stamp { hub: name, n }, last: entries.len() as u64 });
+        };
+        held.unite(&entry.taken);
+        Ok(hub)
     }
 }
 

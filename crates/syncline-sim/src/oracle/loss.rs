@@ -14,7 +14,8 @@ impl Oracle {
     /// A hub's stamps end at `kept` now.
     ///
     /// After [`Loss::Crash`], `kept` is what the hub came back with. After [`Loss::Disk`] it is the highest that any node
-    /// or any message still has. Told before [`forget_chain`](Self::forget_chain).
+    /// or any message still has; clients of the node must read anew, since what they have read may be named by nothing
+    /// any more. Told before [`forget_chain`](Self::forget_chain).
     ///
     /// # Errors
     ///
@@ -76,9 +77,9 @@ impl Oracle {
     ///
     /// # Errors
     ///
-    /// `UnknownTransaction`, `Forgotten`.
+    /// `UnknownTransaction`.
     pub fn lost(&mut self, id: TxnId) -> Result<(), Violation> {
-        let number = self.ledger.live(id)?;
+        let number = self.ledger.find(id).ok_or(Violation::UnknownTransaction { id })?;
         self.ledger.lost.insert(number);
         Ok(())
     }
@@ -111,8 +112,10 @@ impl Ledger {
         }
         for txn in 0..self.txns.len() {
             // What was written again under a name that is gone has to be written again again.
-            if self.txns[txn].again.is_some_and(|again| gone.has(again)) {
-                self.txns[txn].again = None;
+            let again = &mut self.txns[txn].again;
+            let known = again.len();
+            again.retain(|again| !gone.has(*again));
+            if again.is_empty() && known > 0 {
                 self.rewritten.remove(u32::try_from(txn).expect("transactions have 32-bit numbers"));
             }
         }

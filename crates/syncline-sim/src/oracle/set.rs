@@ -55,14 +55,10 @@ impl Set {
         }
     }
 
-    /// Takes out all that `other` has not.
-    pub(super) fn intersect(&mut self, other: &Self) {
-        self.low[0] &= other.low[0];
-        self.low[1] &= other.low[1];
-        self.high.truncate(other.high.len());
-        for (mine, theirs) in self.high.iter_mut().zip(&other.high) {
-            *mine &= theirs;
-        }
+    /// What both have.
+    pub(super) fn both(&self, other: &Self) -> Self {
+        let high = self.high.iter().zip(&other.high).map(|(mine, theirs)| mine & theirs).collect();
+        Self { low: [self.low[0] & other.low[0], self.low[1] & other.low[1]], high }
     }
 
     /// The least number of the set that `other` has not.
@@ -73,6 +69,23 @@ impl Set {
     /// The least number of the set that `other` has too.
     pub(super) fn first_common(&self, other: &Self) -> Option<u32> {
         (0..self.words()).find_map(|word| lowest(word, self.word(word) & other.word(word)))
+    }
+
+    /// The least number.
+    pub(super) fn first(&self) -> Option<u32> {
+        (0..self.words()).find_map(|word| lowest(word, self.word(word)))
+    }
+
+    /// The numbers, descending.
+    pub(super) fn descending(&self) -> impl Iterator<Item = u32> {
+        (0..self.words()).rev().flat_map(|word| {
+            let mut bits = self.word(word);
+            std::iter::from_fn(move || {
+                let number = highest(word, bits)?;
+                bits &= !bit(number);
+                Some(number)
+            })
+        })
     }
 
     /// The numbers, ascending.
@@ -136,6 +149,11 @@ fn bit(number: u32) -> u64 {
 fn lowest(word: usize, bits: u64) -> Option<u32> {
     let word = u32::try_from(word).expect("a set of 32-bit numbers has fewer words than numbers");
     (bits != 0).then(|| word * WORD + bits.trailing_zeros())
+}
+
+fn highest(word: usize, bits: u64) -> Option<u32> {
+    let word = u32::try_from(word).expect("a set of 32-bit numbers has fewer words than numbers");
+    (bits != 0).then(|| word * WORD + bits.ilog2())
 }
 
 #[cfg(test)]

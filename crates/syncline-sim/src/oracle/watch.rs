@@ -26,7 +26,8 @@ impl Oracle {
     ///
     /// Those of [`progress`](Self::progress).
     pub fn read(&mut self, node: usize, claim: Claim<'_>) -> Result<Snapshot, Violation> {
-        let held = self.told(node, claim)?;
+        let (mut held, pending) = self.told(node, claim)?;
+        held.unite(&pending);
         let hubs = self.dense.iter().rposition(|n| *n > 0).map_or(0, |last| last + 1);
         Ok(Snapshot { held, seen: self.dense[..hubs].to_vec() })
     }
@@ -48,12 +49,10 @@ impl Oracle {
     ///
     /// Those of both, and `Resurrected`.
     pub fn observe(&mut self, node: usize, claim: Claim<'_>, rows: &Rows) -> Result<(), Violation> {
-        let mut covered = self.told(node, claim)?;
-        if !claim.pending.is_empty() {
-            covered = self.ledger.covered(claim.coverage)?;
-        }
-        self.watch(node, &covered, rows)?;
-        self.ledger.judge(&covered, claim.coverage, rows)
+        let (covered, _) = self.told(node, claim)?;
+        let gone = &mut self.nodes[node].gone;
+        gone.resize(self.ledger.keys.len(), Set::default());
+        self.ledger.judge(&covered, claim.coverage, rows, Some((node, gone)))
     }
 
     /// A node was started again: it must not have less than before.
@@ -109,7 +108,8 @@ impl Oracle {
         }
     }
 
-    fn told(&mut self, node: usize, claim: Claim<'_>) -> Result<Set, Violation> {
+    /// A node tells what it covers and what is pending there.
+    fn told(&mut self, node: usize, claim: Claim<'_>) -> Result<(Set, Set), Violation> {
         let covered = self.ledger.resolve(claim.coverage, &mut self.dense)?;
         self.ledger.closed(&self.dense)?;
         let pending = self.ledger.pending(claim.pending, &covered)?;
@@ -122,42 +122,17 @@ impl Oracle {
                 return Err(Violation::WentBack { node, was, now, restarted: known.restarted });
             }
         }
-        let mut held = covered;
-        held.unite(&pending);
-        let mut excused = held.clone();
-        excused.unite(&self.ledger.rewritten);
-        if let Some(dropped) = known.pending.first_outside(&excused) {
+        known.pending.subtract(&covered);
+        known.pending.subtract(&pending);
+        if let Some(dropped) = known.pending.first_outside(&self.ledger.rewritten) {
             return Err(Violation::PendingDropped { node, id: self.ledger.id(dropped) });
         }
         known.floor.clone_from(&self.dense);
-        known.pending = pending;
+        known.pending.clone_from(&pending);
         known.restarted = false;
-        self.ledger.tell(&self.dense, &held);
-        Ok(held)
-    }
-
-    /// No sibling is there that had been gone.
-    fn watch(&mut self, node: usize, covered: &Set, rows: &Rows) -> Result<(), Violation> {
-        let slots = self.ledger.keys.len();
-        let gone = &mut self.node(node).gone;
-        if gone.len() < slots {
-            gone.resize(slots, Set::default());
-        }
-        for key in &self.ledger.keys {
-            let mut there = Set::default();
-            for sibling in rows.of(key.key) {
-                there.insert(self.ledger.live(sibling.id)?);
-            }
-            let gone = &mut self.nodes[node].gone[key.slot];
-            if let Some(back) = there.first_common(gone) {
-                return Err(Violation::Resurrected { node, key: key.key, id: self.ledger.id(back) });
-            }
-            let mut now = key.setters.clone();
-            now.intersect(covered);
-            now.subtract(&there);
-            gone.unite(&now);
-        }
-        Ok(())
+        self.ledger.tell(&self.dense, &covered);
+        self.ledger.told.unite(&pending);
+        Ok((covered, pending))
     }
 }
 

@@ -19,6 +19,8 @@ proptest! {
     fn a_set_is_a_set(a in numbers(), b in numbers()) {
         let (x, y) = (set(&a), set(&b));
         prop_assert_eq!(x.iter().collect::<Vec<_>>(), a.iter().copied().collect::<Vec<_>>());
+        prop_assert_eq!(x.descending().collect::<Vec<_>>(), a.iter().rev().copied().collect::<Vec<_>>());
+        prop_assert_eq!(x.first(), a.first().copied());
         prop_assert_eq!(x == y, a == b);
         prop_assert_eq!(x.first_outside(&y), a.difference(&b).next().copied());
         prop_assert_eq!(x.first_common(&y), a.intersection(&b).next().copied());
@@ -28,9 +30,7 @@ proptest! {
         let mut left = x.clone();
         left.subtract(&y);
         prop_assert!(left == set(&a.difference(&b).copied().collect()));
-        let mut common = x.clone();
-        common.intersect(&y);
-        prop_assert!(common == set(&a.intersection(&b).copied().collect()));
+        prop_assert!(x.both(&y) == set(&a.intersection(&b).copied().collect()));
         let mut less = x;
         for number in &b {
             less.remove(*number);

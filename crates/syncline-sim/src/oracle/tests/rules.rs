@@ -265,10 +265,12 @@ fn refused_transactions_are_written_again() {
     assert_eq!(case.oracle.progress(node, Claim { coverage: first.coverage, pending: &old }), Ok(()));
 
     let seen = [(H, 2), (G, 1)];
-    let one = Claim { coverage: &seen, pending: &old };
-    assert_eq!(case.oracle.rewritten(twin(A, 3), id(B, 1), None, 5003, one), Ok(()));
-    let two = Claim { coverage: &seen, pending: &[id(B, 1), twin(A, 3), last] };
-    assert_eq!(case.oracle.rewritten(last, id(B, 2), Some(id(B, 1)), 5004, two), Ok(()));
+    assert_eq!(case.oracle.progress(node, Claim { coverage: &seen, pending: &old }), Ok(()));
+    assert_eq!(case.oracle.rewritten(twin(A, 3), id(B, 1), None, 5003), Ok(()));
+    assert_eq!(case.oracle.rewritten(last, id(B, 2), Some(id(B, 1)), 5004), Ok(()));
+    // A crash takes the second, and it is written once more.
+    assert_eq!(case.oracle.forget_chain(id(B, 2), Some(id(B, 1)), Loss::Crash), Ok(()));
+    assert_eq!(case.oracle.rewritten(last, id(B, 2), Some(id(B, 1)), 5004), Ok(()));
     let new = Claim { coverage: &seen, pending: &[id(B, 1), id(B, 2)] };
     assert_eq!(case.oracle.progress(node, new), Ok(()));
 

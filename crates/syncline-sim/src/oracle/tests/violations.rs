@@ -108,9 +108,18 @@ const WRITES: &[(Violation, Story)] = &[
     (Violation::WriteAhead { id: id(A, 3), missing: id(A, 2) }, |case| {
         case.try_write(id(A, 3), Some(id(A, 2)), H1, &[])
     }),
-    (Violation::RewrittenTwice { old: id(A, 2), first: id(B, 1), second: id(C, 1) }, |case| {
-        case.oracle.rewritten(id(A, 2), id(B, 1), None, 1, H1)?;
-        case.oracle.rewritten(id(A, 2), id(C, 1), None, 1, H1)
+    // Two copies of the writer may each do it once.
+    (Violation::RewrittenTwice { old: id(A, 2), first: id(B, 1), second: id(B, 2) }, |case| {
+        case.oracle.rewritten(id(A, 2), id(C, 1), None, 1)?;
+        case.oracle.rewritten(id(A, 2), id(B, 1), None, 1)?;
+        case.oracle.rewritten(id(A, 2), id(B, 2), Some(id(B, 1)), 1)
+    }),
+    // A crash took the new one, and the old one is not pending either.
+    (Violation::PendingDropped { node: 3, id: id(A, 2) }, |case| {
+        case.oracle.progress(3, Claim { coverage: &[(H, 1)], pending: &[id(A, 2)] })?;
+        case.oracle.rewritten(id(A, 2), id(B, 1), None, 1)?;
+        case.oracle.forget_chain(id(B, 1), None, Loss::Crash)?;
+        case.oracle.progress(3, H1)
     }),
 ];
 
@@ -296,7 +305,7 @@ fn ends() -> Vec<(Violation, Story)> {
         // It was written again, and that is nowhere either.
         (Violation::Missing { id: id(A, 2) }, |case| {
             case.oracle.acknowledged(id(A, 2))?;
-            case.oracle.rewritten(id(A, 2), id(B, 1), None, 1, H1)?;
+            case.oracle.rewritten(id(A, 2), id(B, 1), None, 1)?;
             case.oracle.fates(&[(H1, &rows(&[A1]))]).map(|_| ())
         }),
         (Violation::Vanished { node: 1, id: id(A, 1), key: 1 }, |case| {
