@@ -12,7 +12,7 @@ use crate::wire::{self, Squeezed};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name that it has in `fuzz/` and under `fixtures/fuzz`.
-pub const TARGETS: &[(&str, Target)] = &[("wire", wire), ("squeeze", squeeze)];
+pub const TARGETS: &[(&str, Target)] = &[("wire", wire), ("squeeze", squeeze), ("log_segment", log_segment)];
 
 /// Messages mean the same once they are written again.
 pub fn wire(data: &[u8]) {
@@ -36,6 +36,11 @@ pub fn squeeze(data: &[u8]) {
     }
     let squeezed = squeeze::squeeze(payload, prefix).expect("any text can be squeezed");
     assert_eq!(squeeze::unsqueeze("text", &squeezed, prefix).expect("it was just squeezed"), payload);
+}
+
+/// Whatever lies where a log should be, opening it gives what was written or an error.
+pub fn log_segment(data: &[u8]) {
+    crate::log::fuzz::segment(data);
 }
 
 #[cfg(test)]

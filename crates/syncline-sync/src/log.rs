@@ -17,8 +17,11 @@
 //!
 //! Not here: what records mean, when to sync, what to keep, and which records other replicas have.
 
+pub mod conformance;
 mod disk;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod memory;
 mod open;
 mod read;
@@ -42,6 +45,9 @@ pub type Position = u64;
 
 /// What tells a log from all others. Drawn at random when the log is made, and again when it is copied or restored.
 pub type LogId = [u8; 16];
+
+/// A segment is not gone on with beyond this, so that all its offsets fit in 32 bits.
+const MAX_SEGMENT: u64 = 3 << 30;
 
 /// How a log is kept. Not stored: every opening may choose anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +95,10 @@ struct Segment {
 }
 
 /// What a sync that somebody else carries out will make durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "records become durable by a sync whose outcome is told to `finish_sync`"]
 pub struct Ticket {
     name: String,
-    serial: u32,
     offset: u64,
     position: Position,
 }
@@ -123,6 +128,8 @@ pub struct Log<D> {
     marked: u64,
     /// Nothing more goes into the newest segment: what lies behind its end never became durable.
     sealed: bool,
+    /// A ticket is out.
+    syncing: bool,
     /// The group that is being collected: room for a mark, then frames. Empty when there is none.
     buffer: Vec<u8>,
     /// The position after the last durable record, after the last written one, and after the last one.
@@ -190,12 +197,15 @@ impl<D: Disk> Log<D> {
         let frame = FRAME + record.len();
         let group = self.buffer.len().max(MARK) + frame + 1;
         let fits = self.offset + group as u64 + self.options.reserve() <= self.options.segment_bytes;
-        if !self.buffer.is_empty() && (group > self.options.buffer_bytes || !fits) {
+        if !self.buffer.is_empty() && (group > self.options.buffer_bytes || !(fits || self.syncing)) {
             self.flush()?;
         }
         if self.buffer.is_empty() {
             let alone = (HEADER + MARK + frame + 1) as u64 + self.options.reserve();
-            if self.sealed || (self.offset + alone - HEADER as u64 > self.options.segment_bytes && !self.is_fresh()) {
+            let full = self.offset + alone - HEADER as u64 > self.options.segment_bytes && !self.is_fresh();
+            // A segment is begun behind one that is durable, which is not known while a ticket is out: it may grow then.
+            if self.sealed || (full && !self.syncing) || self.offset > MAX_SEGMENT {
+                self.check_idle()?;
                 self.next_segment(alone.max(self.options.segment_bytes))?;
             }
             self.buffer.resize(MARK, 0);
@@ -220,9 +230,10 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// The disk's; the log takes nothing more then, and must be opened again to find out what is durable.
     pub fn sync(&mut self) -> Result<Position> {
-        if let Some(ticket) = self.start_sync()? {
-            let outcome = self.disk.sync(&ticket.name);
-            return self.finish_sync(&ticket, outcome);
+        self.check_idle()?;
+        self.flush()?;
+        if self.durable < self.flushed {
+            self.sync_newest()?;
         }
         Ok(self.durable)
     }
@@ -230,16 +241,19 @@ impl<D: Disk> Log<D> {
     /// The first half of [`sync`](Self::sync), for who wants to append while the disk is busy: writes what was appended,
     /// and says which file is to be synced. `None` when everything is durable.
     ///
+    /// One ticket is out at a time, because a disk may tell a failure only once, to whichever sync comes first. Until it comes
+    /// back, what needs a sync itself is refused as `unavailable`; appending, writing and reading go on.
+    ///
     /// # Errors
-    /// The disk's; the log takes nothing more then.
+    /// `unavailable` while another ticket is out; the disk's, and the log takes nothing more then.
     pub fn start_sync(&mut self) -> Result<Option<Ticket>> {
+        self.check_idle()?;
         self.flush()?;
         if self.durable == self.flushed {
             return Ok(None);
         }
-        let (offset, position) = (self.offset, self.flushed);
-        let newest = self.newest();
-        Ok(Some(Ticket { name: newest.name.clone(), serial: newest.serial, offset, position }))
+        self.syncing = true;
+        Ok(Some(Ticket { name: self.newest().name.clone(), offset: self.offset, position: self.flushed }))
     }
 
     /// The second half of [`sync`](Self::sync): takes in how the sync of the ticket's file went, which must have begun after the
@@ -247,16 +261,14 @@ impl<D: Disk> Log<D> {
     ///
     /// # Errors
     /// When the sync failed; the log takes nothing more then.
-    pub fn finish_sync(&mut self, ticket: &Ticket, outcome: io::Result<()>) -> Result<Position> {
+    pub fn finish_sync(&mut self, ticket: Ticket, outcome: io::Result<()>) -> Result<Position> {
+        self.syncing = false;
         self.check_usable()?;
         if let Err(error) = outcome {
             return Err(self.break_off("syncing", &ticket.name, &error));
         }
-        // A ticket of an older segment says nothing new: that was durable before the next was begun.
-        if ticket.serial == self.newest().serial {
-            self.synced = self.synced.max(ticket.offset);
-            self.durable = self.durable.max(ticket.position);
-        }
+        debug_assert_eq!(ticket.name, self.newest().name, "no segment is begun while a ticket is out");
+        (self.synced, self.durable) = (ticket.offset, ticket.position);
         Ok(self.durable)
     }
 
@@ -321,6 +333,15 @@ impl<D: Disk> Log<D> {
         self.offset == HEADER as u64
     }
 
+    /// Refuses what needs a sync while somebody else carries one out.
+    fn check_idle(&self) -> Result<()> {
+        if !self.syncing {
+            return Ok(());
+        }
+        let message = "the log is being synced: wait for the outcome, then try again".to_owned();
+        Err(Error::Local { kind: Kind::Unavailable, message })
+    }
+
     fn check_usable(&self) -> Result<()> {
         let Some(why) = &self.broken else { return Ok(()) };
         let message = format!("the log takes nothing more because {why}: open it again to find out what is durable");
@@ -354,5 +375,7 @@ fn damaged(segment: &str, offset: u64, position: Position, why: &str) -> Error {
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,7 @@ impl World {
         let unit = [1, 16, 512, 512][usize::try_from(rng.below(4)).unwrap()];
         let disk = MemoryDisk::new(Rng::from_seed(rng.next_u64()), unit);
         disk.set_short_reads(rng.below(3) == 0);
+        disk.set_preallocating(rng.below(2) == 0);
         let options = Options {
             segment_bytes: 1500 + rng.below(6000),
             buffer_bytes: 300 + place(rng.below(3000)),
@@ -175,7 +176,7 @@ impl World {
                     let record = self.record();
                     let appended = log.append(&record).map(|_| self.model().records.push(record));
                     self.model().durable = self.model().durable.max(log.durable());
-                    assert!(log.finish_sync(&ticket, outcome)? >= position);
+                    assert!(log.finish_sync(ticket, outcome)? >= position);
                     self.model().durable = self.model().durable.max(position);
                     appended?;
                 }

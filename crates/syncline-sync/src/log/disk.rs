@@ -14,7 +14,10 @@ use std::io;
 ///
 /// **Faults.** Any call may fail at any time, having done nothing, all or some of its work: a write may have put down
 /// any number of its first bytes. A sync that failed says nothing about any byte that was not durable before, not even
-/// when the next one succeeds: the log writes such bytes again before it relies on them.
+/// when the next one succeeds: the log writes such bytes again before it relies on them. Who implements this sees to it
+/// that a failure to put down any byte is told by the sync that was to make it durable (some systems tell it only
+/// to descriptors that were open when the byte was written, and once): one descriptor stays open from the first
+/// write to the sync.
 ///
 /// The log is the only one who changes files that have names of its segments. Others' files may lie beside them.
 pub trait Disk {

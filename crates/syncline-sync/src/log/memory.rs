@@ -23,7 +23,7 @@ use super::disk::Disk;
 pub enum Failure {
     /// "Input/output error", having done some of its work or none.
     Broken,
-    /// "No space left on device", for calls that take space; others go well.
+    /// "No space left on device", for calls that take more space than the files have; others go well.
     Full,
 }
 
@@ -59,6 +59,7 @@ struct State {
     names_changed: bool,
     plan: Option<Plan>,
     short_reads: bool,
+    preallocating: bool,
     calls: u64,
     syncs: u64,
     writes: u64,
@@ -85,6 +86,7 @@ impl MemoryDisk {
             names_changed: false,
             plan: None,
             short_reads: false,
+            preallocating: false,
             calls: 0,
             syncs: 0,
             writes: 0,
@@ -132,6 +134,11 @@ impl MemoryDisk {
         self.state().short_reads = short;
     }
 
+    /// Whether a file that is made has its space and its length at once, as zeros, or grows as it is written.
+    pub fn set_preallocating(&self, preallocating: bool) {
+        self.state().preallocating = preallocating;
+    }
+
     /// Changes a file's bytes where they lie, durably: for rot.
     ///
     /// # Panics
@@ -163,10 +170,14 @@ impl MemoryDisk {
         self.state.lock().expect("nothing panics while it holds this lock")
     }
 
-    /// Counts a call; says whether it is to fail.
-    fn call(&self, takes_space: bool) -> (MutexGuard<'_, State>, Option<io::Error>) {
+    /// Counts a call, which takes space or not; says whether it is to fail.
+    fn call(&self, takes_space: impl FnOnce(&State) -> bool) -> (MutexGuard<'_, State>, Option<io::Error>) {
         let mut state = self.state();
         state.calls += 1;
+        if state.plan.is_none() {
+            return (state, None);
+        }
+        let takes_space = takes_space(&state);
         let Some(plan) = &mut state.plan else { return (state, None) };
         if plan.after > 0 {
             plan.after -= 1;
@@ -266,22 +277,26 @@ fn place(offset: u64) -> io::Result<usize> {
 
 impl Disk for MemoryDisk {
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let (state, error) = self.call(false);
+        let (state, error) = self.call(|_| false);
         let len = |file: &u64| state.files[file].seen.len() as u64;
         let names = || state.names.iter().map(|(name, file)| (name.clone(), len(file))).collect();
         error.map_or_else(|| Ok(names()), Err)
     }
 
-    /// Takes no space: files are as long as what was written to them.
-    fn create(&self, name: &str, _size: u64) -> io::Result<()> {
-        let (mut state, error) = self.call(true);
+    fn create(&self, name: &str, size: u64) -> io::Result<()> {
+        let (mut state, error) = self.call(|_| true);
         if state.names.contains_key(name) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists"));
         }
         if error.is_none() || state.even() {
             state.made += 1;
             let file = state.made;
-            state.files.insert(file, Contents::default());
+            let mut contents = Contents::default();
+            if state.preallocating {
+                contents.durable.resize(place(size)?, 0);
+                contents.seen.clone_from(&contents.durable);
+            }
+            state.files.insert(file, contents);
             state.names.insert(name.to_owned(), file);
             state.names_changed = true;
         }
@@ -289,16 +304,19 @@ impl Disk for MemoryDisk {
     }
 
     fn write(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (mut state, error) = self.call(true);
-        state.writes += 1;
         let offset = place(offset)?;
+        let (mut state, error) = self.call(|state| {
+            let file = state.names.get(name).and_then(|file| state.files.get(file));
+            file.is_none_or(|contents| contents.seen.len() < offset + bytes.len())
+        });
+        state.writes += 1;
         let len = if error.is_some() { state.rng.below(bytes.len() as u64) } else { bytes.len() as u64 };
         state.file(name)?.write(offset, &bytes[..place(len)?]);
         error.map_or(Ok(()), Err)
     }
 
     fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let (mut state, error) = self.call(false);
+        let (mut state, error) = self.call(|_| false);
         if let Some(error) = error {
             return Err(error);
         }
@@ -314,7 +332,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
-        let (mut state, error) = self.call(false);
+        let (mut state, error) = self.call(|_| false);
         state.syncs += 1;
         if error.is_some() {
             let State { rng, unit, names, files, .. } = &mut *state;
@@ -328,7 +346,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        let (mut state, error) = self.call(false);
+        let (mut state, error) = self.call(|_| false);
         state.syncs += 1;
         if error.is_none() && state.names_changed {
             let State { names, durable_names, files, .. } = &mut *state;
@@ -340,7 +358,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let (mut state, error) = self.call(false);
+        let (mut state, error) = self.call(|_| false);
         if error.is_none() || state.even() {
             if state.names.remove(name).is_none() {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));

@@ -10,7 +10,7 @@ use super::format::{self, HEADER, Header};
 use super::segments::{list, remove};
 use super::tail::{self, Start, Tail};
 use super::walk::{WIDE, Window};
-use super::{Error, Log, LogId, Options, Position, Result, Segment, damaged, failed, read};
+use super::{Error, Log, LogId, MAX_SEGMENT, Options, Position, Result, Segment, damaged, failed, read};
 
 /// What opening a log found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,8 @@ impl<D: Disk> Log<D> {
             offset: tail.len,
             synced: tail.len,
             marked: tail.proven,
-            sealed: tail.cut.is_some(),
+            sealed: tail.cut.is_some() || tail.len > MAX_SEGMENT,
+            syncing: false,
             buffer: Vec::new(),
             durable: tail.next,
             flushed: tail.next,

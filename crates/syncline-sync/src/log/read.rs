@@ -124,7 +124,8 @@ struct Taken {
 impl Taken {
     /// Whether a record of this length still goes in. The first always does.
     fn has_room(&self, len: usize) -> bool {
-        self.ends.is_empty() || self.bytes.len().saturating_add(len) <= self.max_bytes
+        let taken = self.bytes.len() + FRAME * self.ends.len();
+        self.ends.is_empty() || taken.saturating_add(FRAME + len) <= self.max_bytes
     }
 
     fn push(&mut self, record: &[u8]) {
@@ -135,8 +136,8 @@ impl Taken {
 }
 
 impl<D: Disk> Log<D> {
-    /// The records of `wanted`, from its start on, up to `max_bytes` of them but at least one. Fewer come when the log
-    /// ends before, and none when it ends at or before the start.
+    /// The records of `wanted`, from its start on, up to `max_bytes` of them (each counts for 12 more) but at least one.
+    /// Fewer come when the log ends before, and none when it ends at or before the start.
     ///
     /// Records that were appended and not yet made durable are among them: who must not show these to anybody asks for
     /// what is before [`durable`](Self::durable).
@@ -170,7 +171,7 @@ impl<D: Disk> Log<D> {
     ///
     /// # Errors
     /// `corrupt` for the first that was changed since it was written; the disk's.
-    pub fn verify(&mut self) -> Result<()> {
+    pub fn verify(&self) -> Result<()> {
         for nth in 0..self.segments.len() {
             let limit = self.limit(nth);
             let segment = &self.segments[nth];

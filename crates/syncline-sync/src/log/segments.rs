@@ -57,6 +57,7 @@ impl<D: Disk> Log<D> {
             synced: HEADER as u64,
             marked: 0,
             sealed: false,
+            syncing: false,
             buffer: Vec::new(),
             durable: at,
             flushed: at,
@@ -77,6 +78,7 @@ impl<D: Disk> Log<D> {
     /// nothing more.
     pub fn reset(&mut self, at: Position) -> Result<()> {
         self.check_usable()?;
+        self.check_idle()?;
         check_position(at)?;
         let serial = after(self.newest().serial)?;
         let header = Header { id: self.id, serial, oldest: serial, first: at, previous_first: 0, previous_len: 0 };
@@ -97,6 +99,7 @@ impl<D: Disk> Log<D> {
     /// The disk's. Files that could not be removed are tried again the next time.
     pub fn truncate_before(&mut self, position: Position) -> Result<Position> {
         self.check_usable()?;
+        self.check_idle()?;
         let gone = self.segments.iter().skip(1).take_while(|segment| segment.first <= position).count();
         if gone > 0 {
             self.flush()?;
@@ -198,17 +201,22 @@ struct Unmade {
 fn make<D: Disk>(disk: &D, header: &Header, size: u64) -> Result<Segment, Unmade> {
     let name = format::name(header.serial, header.first);
     let unmade = |begun| move |error| Unmade { error, begun };
-    create(disk, &name, size).map_err(unmade(false))?;
+    create(disk, &name, header.first, size).map_err(unmade(false))?;
     disk.write(&name, 0, &header.encode()).map_err(|error| unmade(true)(failed("writing", &name, &error)))?;
     disk.sync(&name).map_err(|error| unmade(true)(failed("syncing", &name, &error)))?;
     disk.sync_names().map_err(|error| unmade(true)(failed("syncing the name of", &name, &error)))?;
     Ok(Segment { name, serial: header.serial, first: header.first, seed: header.seed(), len: HEADER as u64 })
 }
 
-/// Makes a file. One of that name is of an attempt that failed, and nothing was written to it.
-fn create<D: Disk>(disk: &D, name: &str, size: u64) -> Result<()> {
+/// Makes the file of a segment.
+fn create<D: Disk>(disk: &D, name: &str, first: Position, size: u64) -> Result<()> {
     let mut made = disk.create(name, size);
     if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        // It is of an attempt that failed; or else somebody else writes to this log.
+        if !matches!(start(disk, name, first, u64::MAX)?, Start::Unfinished) {
+            let message = format!("{name} of the log was made by another program: let only one use the log at a time");
+            return Err(Error::Local { kind: Kind::Conflict, message });
+        }
         remove(disk, name)?;
         disk.sync_names().map_err(|error| failed("syncing the names of", "the files", &error))?;
         made = disk.create(name, size);
