@@ -88,7 +88,7 @@ pub struct Written<'a> {
     pub hlc: u64,
     /// Its writes, each row once.
     pub writes: &'a [Write],
-    /// What the node held just before it took the write.
+    /// What the node held just before it took the write, durable or not.
     pub at: Claim<'a>,
 }
 

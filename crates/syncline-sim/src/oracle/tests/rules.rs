@@ -85,14 +85,40 @@ fn what_counts_is_what_was_read_and_not_what_the_node_had() {
     case.stamp(at(H, 3), id(B, 1), &[]);
     let a2: Line<'_> = (1, id(A, 2), 5002, 11, &[at(H, 2)]);
     case.holds(covers(&[(H, 3)]), &[a2, (1, id(B, 1), 7000, 20, &[at(H, 3)])]);
-    // Somebody who has read both of them ends it.
-    let both = early.clone();
-    let mut joined = case.snapshot(covers(&[(H, 3)]));
-    joined.join(&both);
-    let last = Written { id: id(C, 1), prev: None, read: &joined, hlc: 1, writes: &writes, at: covers(&[(H, 3)]) };
-    case.oracle.written(&last).expect("the node holds what was read");
-    case.stamp(at(H, 4), id(C, 1), &[]);
-    case.holds(covers(&[(H, 4)]), &[(1, id(C, 1), 1, 20, &[at(H, 4)])]);
+}
+
+#[test]
+fn who_has_read_here_and_there_has_read_both() {
+    let mut case = one_value();
+    case.write(id(B, 1), None, NOTHING, &[(1, Some(20))]);
+    case.stamp(at(G, 1), id(B, 1), &[]);
+    let (mut read, there) = (case.snapshot(covers(&[(H, 1)])), case.snapshot(covers(&[(G, 1)])));
+    read.join(&there);
+    let (node, writes) = (covers(&[(H, 1), (G, 1)]), [(1, Some(30))]);
+    let both = Written { id: id(C, 1), prev: None, read: &read, hlc: 1, writes: &writes, at: node };
+    case.oracle.written(&both).expect("the node holds what was read");
+    case.stamp(at(H, 2), id(C, 1), &[(G, 1)]);
+    case.holds(covers(&[(H, 2), (G, 1)]), &[(1, id(C, 1), 1, 30, &[at(H, 2)])]);
+}
+
+#[test]
+fn a_crash_takes_the_end_of_a_chain_and_nothing_before() {
+    let mut case = one_value();
+    let read = case.snapshot(covers(&[(H, 1)]));
+    let write = |case: &mut Case, seq, pending: &[TxnId]| {
+        let at = Claim { coverage: &[(H, 1)], pending };
+        let (id, prev, writes) = (id(A, seq), Some(id(A, seq - 1)), [(1, Some(seq))]);
+        let written = Written { id, prev, read: &read, hlc: 1, writes: &writes, at };
+        case.oracle.written(&written).expect("the write is right");
+    };
+    write(&mut case, 2, &[]);
+    case.oracle.acknowledged(id(A, 2)).expect("it is known");
+    write(&mut case, 3, &[id(A, 2)]);
+    write(&mut case, 4, &[id(A, 2), id(A, 3)]);
+    assert_eq!(case.oracle.forget_chain(id(A, 4), Some(id(A, 2)), Loss::Crash), Ok(()));
+    assert_eq!(case.oracle.progress(0, Claim { coverage: &[(H, 1)], pending: &[id(A, 2)] }), Ok(()));
+    let gone = case.oracle.progress(0, Claim { coverage: &[(H, 1)], pending: &[id(A, 2), id(A, 3)] });
+    assert_eq!(gone, Err(Violation::Forgotten { id: id(A, 3) }));
 }
 
 #[test]
@@ -296,12 +322,23 @@ fn the_books_are_closed_with_every_fate() {
     for origin in [A, B, C] {
         case.oracle.acknowledged(id(origin, 1)).expect("it is known");
     }
-    let table = rows(&[(1, id(B, 1), 5001, 20, &[at(H, 2)]), (1, id(C, 1), 5001, 30, &[at(G, 1)])]);
+    // Of A again, later than B and C, and nobody was told that it is durable.
+    case.write(id(A, 2), Some(id(A, 1)), covers(&[(H, 1)]), &[(1, Some(12))]);
+    case.stamp(at(H, 3), id(A, 2), &[]);
+    let siblings: [Line<'_>; 3] = [
+        (1, id(B, 1), 5001, 20, &[at(H, 2)]),
+        (1, id(C, 1), 5001, 30, &[at(G, 1)]),
+        (1, id(A, 2), 5002, 12, &[at(H, 3)]),
+    ];
+    let (early, late) = (rows(&siblings[..2]), rows(&siblings));
     let claim = covers(&[(H, 2), (G, 1)]);
-    assert_eq!(case.oracle.check(claim, &table), Ok(()));
-    let audit = case.oracle.fates(&[(claim, &table), (covers(&[(G, 1), (H, 2)]), &table)]);
+    assert_eq!(case.oracle.check(claim, &early), Ok(()));
+    let audit = case.oracle.fates(&[(claim, &early), (covers(&[(G, 1), (H, 2)]), &early)]);
     let expected = Audit { acknowledged: 3, visible: 1, outvoted: 1, overwritten: 2, deletions: 1, ..Audit::default() };
     assert_eq!(audit, Ok(expected));
+    let claim = covers(&[(H, 3), (G, 1)]);
+    assert_eq!(case.oracle.check(claim, &late), Ok(()));
+    assert_eq!(case.oracle.fates(&[(claim, &late)]), Ok(Audit { visible: 0, outvoted: 2, ..expected }));
 }
 
 #[test]

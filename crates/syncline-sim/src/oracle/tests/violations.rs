@@ -115,6 +115,19 @@ const WRITES: &[(Violation, Story)] = &[
         case.oracle.rewritten(id(A, 2), id(B, 2), Some(id(B, 1)), 1)
     }),
     // A crash took the new one, and the old one is not pending either.
+    // What it said after it came back does not excuse what it does later.
+    (Violation::WentBack { node: 3, was: at(H, 1), now: 0, restarted: false }, |case| {
+        case.oracle.restarted(3);
+        case.oracle.progress(3, H1)?;
+        case.oracle.progress(3, NOTHING)
+    }),
+    // A message that tells of a part takes nothing back.
+    (Violation::WentBack { node: 3, was: at(H, 2), now: 1, restarted: false }, |case| {
+        case.stamp(at(H, 2), id(A, 2), &[]);
+        case.oracle.progress(3, covers(&[(H, 2)]))?;
+        case.oracle.sent(3, H1)?;
+        case.oracle.progress(3, H1)
+    }),
     (Violation::PendingDropped { node: 3, id: id(A, 2) }, |case| {
         case.oracle.progress(3, Claim { coverage: &[(H, 1)], pending: &[id(A, 2)] })?;
         case.oracle.rewritten(id(A, 2), id(B, 1), None, 1)?;
@@ -161,6 +174,15 @@ const HUBS: &[(Violation, Story)] = &[
     (Violation::SeenNotCovered { stamp: at(H, 2), id: id(B, 1), missing: at(G, 1) }, |case| {
         case.stamp(at(G, 1), id(A, 1), &[]);
         case.write(id(B, 1), None, covers(&[(G, 1)]), &[(1, Some(20))]);
+        case.try_stamp(at(H, 2), id(B, 1), &[])
+    }),
+    // The same, when both were read, here and there.
+    (Violation::SeenNotCovered { stamp: at(H, 2), id: id(B, 1), missing: at(G, 1) }, |case| {
+        case.stamp(at(G, 1), id(A, 1), &[]);
+        let (mut read, there) = (case.snapshot(H1), case.snapshot(covers(&[(G, 1)])));
+        read.join(&there);
+        let both = covers(&[(H, 1), (G, 1)]);
+        case.oracle.written(&Written { id: id(B, 1), prev: None, read: &read, hlc: 1, writes: &[], at: both })?;
         case.try_stamp(at(H, 2), id(B, 1), &[])
     }),
     (Violation::UnknownTransaction { id: id(C, 1) }, |case| case.try_stamp(at(H, 2), id(C, 1), &[])),
@@ -290,6 +312,12 @@ fn ends() -> Vec<(Violation, Story)> {
         (Violation::RootDiffers { coverage: "7@1".to_owned(), was, now }, |case| {
             case.oracle.root(&[(H, 1)], [1; 32])?;
             case.oracle.root(&[(H, 1)], [2; 32])
+        }),
+        // Neither do hubs of which one replica has heard nothing.
+        (Violation::RootDiffers { coverage: "7@1".to_owned(), was: "03".repeat(32), now: "04".repeat(32) }, |case| {
+            case.oracle.root(&[(H, 1)], [3; 32])?;
+            case.stamp(at(G, 1), id(A, 1), &[]);
+            case.oracle.root(&[(H, 1)], [4; 32])
         }),
         (Violation::NotQuiet { node: 1, pending: 1, first: id(A, 2) }, |case| {
             let busy = Claim { coverage: &[(H, 1)], pending: &[id(A, 2)] };
