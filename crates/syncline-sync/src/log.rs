@@ -174,6 +174,14 @@ impl<D: Disk> Log<D> {
         self.buffer.len()
     }
 
+    /// The segments, the oldest first: the position of each one's first record, and how many bytes it has. For who decides what
+    /// to [remove](Self::truncate_before).
+    pub fn segments(&self) -> impl Iterator<Item = (Position, u64)> + '_ {
+        let newest = self.segments.len() - 1;
+        let len = move |(nth, segment): (usize, &Segment)| if nth == newest { self.offset } else { segment.len };
+        self.segments.iter().enumerate().map(move |(nth, segment)| (segment.first, len((nth, segment))))
+    }
+
     /// The disk.
     #[must_use]
     pub fn disk(&self) -> &D {

@@ -245,7 +245,7 @@ fn run(seed: u64, rounds: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn what_was_durable_survives_and_nothing_cut_returns(seed in any::<u64>()) {

@@ -8,8 +8,8 @@ use std::io;
 ///
 /// **Durability.** Bytes are durable once a [`sync`](Self::sync) of their file that began after they were written has
 /// returned `Ok`; a file's name, and its absence once it is removed, once a [`sync_names`](Self::sync_names) has. At a
-/// crash any subset of what is not durable survives, in any order: of bytes in whole, aligned [units](Self::unit), of
-/// names each for itself. Bytes of a file that were never written, or whose write did not survive, read as zeros or lie
+/// crash any subset of what is not durable survives, in any order: of bytes in aligned [units](Self::unit), each of which
+/// is as it was when it was last durable or after any write to it since; of names each for itself. Bytes of a file that were never written, or whose write did not survive, read as zeros or lie
 /// beyond the end of the file. What is durable is not changed by a write to other bytes, in the same unit or not.
 ///
 /// **Faults.** Any call may fail at any time, having done nothing, all or some of its work: a write may have put down

@@ -2,8 +2,8 @@
 //!
 //! State: for every file what a reader sees, what is durable, and the writes in between; the same for names; chance.
 //!
-//! The model of a crash is that of [`Disk`], driven by a given generator: of every write that was not synced nothing,
-//! all, a prefix, a suffix or any of its units survive, each write for itself; a name that was made or removed and not
+//! The model of a crash is that of [`Disk`], driven by a given generator: of the units that a write touched and that were
+//! not synced none, all, those before or behind some place, or any survive, each write for itself; a name that was made or removed and not
 //! synced is there or not, each for itself. When a sync fails, it is decided at once what of the writes reached the disk; the
 //! rest can still be read until the crash, and no later sync brings it there.
 //!
@@ -42,12 +42,13 @@ struct Contents {
     /// What a reader sees.
     seen: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes that are not durable: offset and length; their bytes lie in `bytes`, one after another.
+    /// Writes that are not durable: offset and length of the units that they touched; what these were then lies in
+    /// `bytes`, one after another.
     pending: Vec<(usize, usize)>,
     bytes: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     rng: Rng,
     unit: usize,
@@ -117,6 +118,20 @@ impl MemoryDisk {
             contents.survive(rng, *unit);
             contents.seen.clone_from(&contents.durable);
         }
+    }
+
+    /// Another disk with the same files as a reader sees them now, all durable: a copy, or a backup to come back to.
+    #[must_use]
+    pub fn copy(&self, rng: Rng) -> Self {
+        let state = self.state();
+        let mut copy = State { rng, plan: None, names_changed: false, ..state.clone() };
+        copy.durable_names.clone_from(&copy.names);
+        copy.files.retain(|file, _| copy.names.values().any(|named| named == file));
+        for contents in copy.files.values_mut() {
+            contents.durable.clone_from(&contents.seen);
+            contents.forget_pending();
+        }
+        Self { state: Arc::new(Mutex::new(copy)) }
     }
 
     /// From now on, `after` calls go well and the next `times` fail, until the next plan or crash.
@@ -208,10 +223,12 @@ impl State {
 }
 
 impl Contents {
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
+    fn write(&mut self, offset: usize, bytes: &[u8], unit: usize) {
         put(&mut self.seen, offset, bytes);
-        self.pending.push((offset, bytes.len()));
-        self.bytes.extend_from_slice(bytes);
+        let start = offset / unit * unit;
+        let end = (offset + bytes.len()).next_multiple_of(unit).min(self.seen.len());
+        self.pending.push((start, end - start));
+        self.bytes.extend_from_slice(&self.seen[start..end]);
     }
 
     fn forget_pending(&mut self) {
@@ -311,7 +328,8 @@ impl Disk for MemoryDisk {
         });
         state.writes += 1;
         let len = if error.is_some() { state.rng.below(bytes.len() as u64) } else { bytes.len() as u64 };
-        state.file(name)?.write(offset, &bytes[..place(len)?]);
+        let unit = state.unit;
+        state.file(name)?.write(offset, &bytes[..place(len)?], unit);
         error.map_or(Ok(()), Err)
     }
 

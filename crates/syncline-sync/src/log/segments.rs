@@ -21,9 +21,15 @@ impl<D: Disk> Log<D> {
     pub fn create(disk: D, id: LogId, at: Position, options: Options) -> Result<Self> {
         for (name, file) in list(&disk)? {
             let Some((_, first)) = format::parse_name(&name) else { continue };
-            if !matches!(start(&disk, &name, first, file), Ok(Start::Unfinished)) {
-                let message = format!("a log cannot be made where {name} is one already: open it, or start it over");
-                return Err(Error::Local { kind: Kind::Conflict, message });
+            match start(&disk, &name, first, file) {
+                Ok(Start::Unfinished) => {}
+                // It cannot be read, but there is one.
+                Ok(Start::Header(_)) | Err(Error::LogDamaged { .. } | Error::Invalid(_)) => {
+                    let message =
+                        format!("a log cannot be made where {name} is one already: open it, or start it over");
+                    return Err(Error::Local { kind: Kind::Conflict, message });
+                }
+                Err(error) => return Err(error),
             }
         }
         Self::start_over(disk, id, at, options)

@@ -117,8 +117,14 @@ fn the_start_is_removed_in_whole_segments() {
     let before = memory.contents().len();
     let first = log.truncate_before(150).unwrap();
     assert!(first > 100 && first <= 150 && log.first() == first);
+    let lens: Vec<u64> = memory.contents().values().map(|bytes| bytes.len() as u64).collect();
+    assert_eq!(log.segments().map(|segment| segment.1).collect::<Vec<_>>(), lens);
+    assert_eq!(log.segments().next().unwrap().0, first);
     assert!(memory.contents().len() < before);
     assert_eq!(log.read(first - 1..first, 1).unwrap_err().kind(), Kind::NotFound);
+    let copy = memory.copy(Rng::from_seed(0));
+    copy.crash();
+    assert_eq!(copy.contents(), memory.contents());
     assert_eq!(log.truncate_before(first).unwrap(), first);
     drop(log);
     let (mut log, recovered) = Log::open(memory, None, small()).unwrap();
