@@ -281,13 +281,14 @@ impl<D: Disk> Log<D> {
     }
 
     /// Writes down that what is durable is so, if no mark says it yet. Every group says it of those before; this is for the
-    /// last one, when nothing follows for a while. Needs no sync: whatever of it survives a crash tells the truth.
+    /// last one (or of the segment's header), when nothing follows for a while. Needs no sync: whatever of it survives a
+    /// crash tells the truth.
     ///
     /// # Errors
     /// The disk's; the log takes nothing more then.
     pub fn settle(&mut self) -> Result<()> {
         self.flush()?;
-        if self.sealed || self.marked >= self.synced || self.synced <= HEADER as u64 {
+        if self.sealed || self.marked >= self.synced {
             return Ok(());
         }
         self.write_group()

@@ -253,6 +253,44 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Whatever a log went through, once it was closed no bit of it can change unseen.
+    #[test]
+    fn no_bit_of_a_closed_log_changes_unseen(seed in any::<u64>()) {
+        let mut world = World::new(seed);
+        world.models = vec![Model::new(0)];
+        for _ in 0..3 {
+            let mut log = world.open();
+            world.disk.fail(world.rng.below(300), 1, Failure::Broken);
+            world.live(&mut log, 80);
+            world.fate();
+        }
+        world.disk.crash();
+        let mut log = world.open();
+        log.append(b"last").unwrap();
+        world.model().records.push(b"last".to_vec());
+        let next = log.next();
+        log.close().unwrap();
+        for (name, bytes) in world.disk.contents() {
+            for _ in 0..40 {
+                let bit = place(world.rng.below(bytes.len() as u64 * 8));
+                let disk = world.disk.copy(Rng::from_seed(0));
+                disk.change(&name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+                match Log::open(disk, Some(ID), world.options) {
+                    Err(error) => prop_assert_eq!(error.kind(), Kind::Corrupt),
+                    Ok((log, _)) if log.verify().is_err() => {}
+                    Ok((mut log, recovered)) => {
+                        prop_assert_eq!(recovered.next, next, "{}: bit {}", name, bit);
+                        prop_assert_eq!(world.models[0].compare(&mut log, recovered.first, 999), Ok(()));
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The same life, with a fault in each of its calls.
 #[test]
 fn every_call_may_fail() {
@@ -332,5 +370,30 @@ fn what_a_failed_sync_left_is_written_again() {
         disk.crash();
         let (_, recovered) = Log::open(disk, None, Options::default()).unwrap();
         assert_eq!(recovered.next, 1);
+    }
+}
+
+/// Making the next segment fails somewhere, and the machine goes on: what is opened then is durable, names too, and what
+/// was not finished does not stay.
+#[test]
+fn a_segment_that_was_not_finished_is_finished_or_removed() {
+    for at in 0..5 {
+        for seed in 0..20 {
+            let disk = MemoryDisk::new(Rng::from_seed(seed), 512);
+            let mut log = Log::create(disk.clone(), ID, 0, super::tests::small()).unwrap();
+            log.append(&[1; 3500]).unwrap();
+            disk.fail(1 + at, 1, Failure::Broken);
+            assert_eq!(log.append(&[2; 3500]).unwrap_err().kind(), Kind::Unavailable);
+            drop(log);
+            let (mut log, recovered) = Log::open(disk.clone(), None, super::tests::small()).unwrap();
+            assert_eq!((recovered.next, disk.contents().len()), (1, log.segments.len()));
+            log.append(&[3; 100]).unwrap();
+            log.sync().unwrap();
+            drop(log);
+            disk.crash();
+            let (log, recovered) = Log::open(disk, None, super::tests::small()).unwrap();
+            assert_eq!(recovered.next, 2);
+            log.verify().unwrap();
+        }
     }
 }

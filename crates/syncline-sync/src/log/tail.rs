@@ -58,7 +58,7 @@ pub(super) fn find<D: Disk>(disk: &D, name: &str, header: &Header, file: u64) ->
         return Err(damage(why));
     }
     let whole = group.unwrap_or((offset, offset + MARK as u64));
-    if !is_torn(&mut seen, whole, offset, data, disk.unit())? {
+    if !is_torn(&mut seen, whole, offset, disk.unit())? {
         return Err(damage(why));
     }
     tail.cut = Some(data - offset);
@@ -91,7 +91,7 @@ pub(super) fn start<D: Disk>(disk: &D, name: &str, first: Position, file: u64) -
     // Nothing is written behind a header before it is durable.
     let mut window = Window::new(disk, name, file, WIDE);
     let data = data_end(&mut window, 0)?;
-    if data <= HEADER as u64 && is_torn(&mut window, (0, HEADER as u64), 0, data, disk.unit())? {
+    if data <= HEADER as u64 && is_torn(&mut window, (0, HEADER as u64), 0, disk.unit())? {
         return Ok(Start::Unfinished);
     }
     Err(damaged(name, 0, first, "its header does not verify"))
@@ -135,8 +135,9 @@ fn marked_durable<D: Disk>(window: &mut Window<'_, D>, seed: u64, from: u64, dat
 }
 
 /// Whether something of what was written to `whole` in one piece is missing from `from` on.
-fn is_torn<D: Disk>(window: &mut Window<'_, D>, whole: (u64, u64), from: u64, data: u64, unit: u32) -> Result<bool> {
-    if data < whole.1 {
+fn is_torn<D: Disk>(window: &mut Window<'_, D>, whole: (u64, u64), from: u64, unit: u32) -> Result<bool> {
+    // A write that stopped early misses its last byte.
+    if window.get(whole.1 - 1, 1)?.first().is_none_or(|last| *last == 0) {
         return Ok(true);
     }
     let unit = u64::from(unit.max(1));
@@ -149,6 +150,5 @@ fn is_torn<D: Disk>(window: &mut Window<'_, D>, whole: (u64, u64), from: u64, da
         }
         at = end;
     }
-    // A write that stopped early misses its last byte.
-    Ok(window.get(whole.1 - 1, 1)?.first().is_none_or(|last| *last == 0))
+    Ok(false)
 }
