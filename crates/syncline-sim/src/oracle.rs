@@ -38,7 +38,7 @@ pub use violation::{Evidence, Unexpected, Violation};
 use watch::Node;
 
 /// Judges one run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Oracle {
     ledger: Ledger,
     nodes: Vec<Node>,
@@ -49,12 +49,20 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// An oracle that knows of nothing.
+    /// An oracle that knows of nothing. Times are in any unit in which a second is so long.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(second: u64) -> Self {
+        let ledger = Ledger { ahead: second, ..Ledger::default() };
+        Self { ledger, nodes: Vec::new(), roots: BTreeMap::new(), dense: Vec::new() }
     }
 }
 
 #[cfg(test)]
 mod tests;
+
+/// Times are milliseconds.
+impl Default for Oracle {
+    fn default() -> Self {
+        Self::new(1000)
+    }
+}

@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod graph;
 mod have;
 mod history;
+pub mod live;
 pub mod log;
 pub mod run;
 mod seen;

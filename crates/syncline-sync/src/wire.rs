@@ -6,8 +6,8 @@
 //!
 //! Decoding never panics and never reserves memory for a count or a length that the bytes at hand cannot hold.
 
-mod fields;
-mod reader;
+pub(crate) mod fields;
+pub(crate) mod reader;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::{Hash, Kind};

@@ -47,7 +47,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("rustls*", &["api", "server"]),
     ("tokio", &["base", "store", "links", "api", "server", "cli"]),
     ("pyo3*", &["py"]),
-    ("clap*", &["cli", "xtask"]),
+    ("clap*", &["cli", "sim", "xtask"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli", "xtask"]),
     ("tpchgen*", &["tree", "node", "xtask"]),

@@ -10,7 +10,7 @@ use super::{Finding, Source};
 
 /// Macros that write to a terminal. Only a face talks to a person; everything below returns what it has to say.
 const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
-const MAY_PRINT: &[&str] = &["crates/syncline-cli/", "xtask/"];
+const MAY_PRINT: &[&str] = &["crates/syncline-cli/", "crates/syncline-sim/src/main.rs", "xtask/"];
 
 /// Applies the rules; returns the sizes of production code for the ratchet, and what is wrong.
 pub(super) fn check(sources: &[Source]) -> (Sizes, Vec<Finding>) {

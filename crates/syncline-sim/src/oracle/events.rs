@@ -34,17 +34,21 @@ impl Oracle {
     ///
     /// # Errors
     ///
-    /// `RewrittenTwice` when it was written again under the new origin before; `BadPrev`, `DotReused`, `ContentDiffers`,
+    /// `RewrittenTwice` when it was written again under the new origin before, and that was not copied; `BadPrev`, `DotReused`, `ContentDiffers`,
     /// `UnknownTransaction`, `Forgotten`.
     pub fn rewritten(&mut self, old: TxnId, new: TxnId, prev: Option<TxnId>, hlc: u64) -> Result<(), Violation> {
         let number = self.ledger.live(old)?;
         let was = self.ledger.txn(number);
         let first = was.again.iter().map(|again| self.ledger.id(*again)).find(|again| again.origin == new.origin);
-        if let Some(first) = first.filter(|first| *first != new) {
+        let copied = self.ledger.origins.iter().any(|origin| origin.name == new.origin && origin.may_fork);
+        if let Some(first) = first.filter(|first| *first != new && !copied) {
             return Err(Violation::RewrittenTwice { old, first, second: new });
         }
-        let under_new =
-            |read| self.ledger.again(read).into_iter().find(|again| self.ledger.id(*again).origin == new.origin);
+        let branch = match self.prev(new, prev)? {
+            Some(prev) => self.ledger.txn(prev).chain.clone(),
+            None => Set::default(),
+        };
+        let under_new = |read| self.ledger.again(read).into_iter().find(|again| branch.has(*again));
         let held = was.read.held.iter().map(|read| under_new(read).unwrap_or(read)).collect();
         let (read, writes) = (Snapshot { held, seen: was.read.seen.clone() }, was.writes.clone());
         let content = Content { id: new, prev: self.prev(new, prev)?, read: &read, hlc, writes: &writes };
@@ -77,10 +81,6 @@ impl Oracle {
         self.may_take(stamp, number, &covered)?;
         let mut taken = self.ledger.hubs[hub].entries.last().map(|last| last.taken.clone()).unwrap_or_default();
         taken.insert(number);
-        for (other, n) in self.dense.iter().enumerate().filter(|(other, _)| *other != hub) {
-            // What a hub holds of another has left the other.
-            self.ledger.hubs[other].told = self.ledger.hubs[other].told.max(*n);
-        }
         self.ledger.txns[number as usize].stamps.push((hub, stamp.n));
         self.ledger.hubs[hub].entries.push(Entry { txn: number, attested, deps: self.dense.clone(), taken });
         Ok(())

@@ -10,12 +10,11 @@ use super::facts::{Claim, Snapshot, Stamp, TxnId};
 use super::set::Set;
 use super::violation::Violation;
 
-/// Milliseconds after the attested time that a writer's clock may be ahead.
-const AHEAD: u64 = 1000;
-
 /// All facts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
+    /// How much after the attested time a writer's clock may be.
+    pub(super) ahead: u64,
     pub(super) txns: Vec<Txn>,
     pub(super) hubs: Vec<Hub>,
     pub(super) origins: Vec<Origin>,
@@ -191,7 +190,7 @@ impl Ledger {
 
     /// The time of a sibling on a node with this coverage.
     pub(super) fn time(&self, txn: &Txn, coverage: &[(u128, u64)]) -> u64 {
-        let attested = self.stamps(txn, coverage).map(|(hub, n)| hub.attested(n).saturating_add(AHEAD));
+        let attested = self.stamps(txn, coverage).map(|(hub, n)| hub.attested(n).saturating_add(self.ahead));
         attested.fold(txn.hlc, u64::min)
     }
 

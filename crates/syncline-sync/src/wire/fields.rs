@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::{Fault, Left, MAX_IDS, MAX_NAMES, MAX_TEXT, Move, NamedRef, Object, Squeezed, Want};
 use crate::error::{Error, Result};
 
-pub(super) fn put_uint(out: &mut BytesMut, mut value: u64) {
+pub(crate) fn put_uint(out: &mut BytesMut, mut value: u64) {
     while value >= 0x80 {
         out.put_u8((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -17,12 +17,12 @@ pub(super) fn put_uint(out: &mut BytesMut, mut value: u64) {
     out.put_u8((value & 0x7f) as u8);
 }
 
-pub(super) fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     put_uint(out, bytes.len() as u64);
     out.put_slice(bytes);
 }
 
-pub(super) fn put_text(out: &mut BytesMut, text: &str) {
+pub(crate) fn put_text(out: &mut BytesMut, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 

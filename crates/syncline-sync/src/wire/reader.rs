@@ -8,16 +8,16 @@ use crate::error::{Error, Result};
 
 /// Bytes that are read from front to back.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     bytes: Bytes,
 }
 
 impl Reader {
-    pub(super) fn new(bytes: Bytes) -> Self {
+    pub(crate) fn new(bytes: Bytes) -> Self {
         Self { bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
@@ -28,11 +28,11 @@ impl Reader {
         }
     }
 
-    pub(super) fn u8(&mut self, what: &'static str) -> Result<u8> {
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8> {
         Ok(self.take(what, 1)?[0])
     }
 
-    pub(super) fn uint(&mut self, what: &'static str) -> Result<u64> {
+    pub(crate) fn uint(&mut self, what: &'static str) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8(what)?;
@@ -48,12 +48,12 @@ impl Reader {
         Err(Error::protocol(what, "a number of more than 64 bits"))
     }
 
-    pub(super) fn u32(&mut self, what: &'static str) -> Result<u32> {
+    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32> {
         let value = self.uint(what)?;
         u32::try_from(value).map_err(|_| Error::protocol(what, format!("{value} is out of range")))
     }
 
-    pub(super) fn flag(&mut self, what: &'static str) -> Result<bool> {
+    pub(crate) fn flag(&mut self, what: &'static str) -> Result<bool> {
         match self.u8(what)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -61,12 +61,12 @@ impl Reader {
         }
     }
 
-    pub(super) fn bytes(&mut self, what: &'static str) -> Result<Bytes> {
+    pub(crate) fn bytes(&mut self, what: &'static str) -> Result<Bytes> {
         let n = self.uint(what)?;
         self.take(what, n)
     }
 
-    pub(super) fn text(&mut self, what: &'static str) -> Result<String> {
+    pub(crate) fn text(&mut self, what: &'static str) -> Result<String> {
         let bytes = self.bytes(what)?;
         if bytes.len() > MAX_TEXT {
             return Err(Error::protocol(what, format!("a text of {} bytes; {MAX_TEXT} are allowed", bytes.len())));
@@ -74,7 +74,7 @@ impl Reader {
         String::from_utf8(bytes.to_vec()).map_err(|_| Error::protocol(what, "text that is not UTF-8"))
     }
 
-    pub(super) fn count(&mut self, what: &'static str, max: usize) -> Result<usize> {
+    pub(crate) fn count(&mut self, what: &'static str, max: usize) -> Result<usize> {
         let n = self.uint(what)?;
         match usize::try_from(n) {
             Ok(n) if n <= max => Ok(n),
@@ -82,31 +82,36 @@ impl Reader {
         }
     }
 
-    pub(super) fn names(&mut self, what: &'static str) -> Result<Vec<String>> {
+    pub(crate) fn names(&mut self, what: &'static str) -> Result<Vec<String>> {
         let n = self.count(what, MAX_NAMES)?;
         (0..n).map(|_| self.text(what)).collect()
     }
 
-    pub(super) fn hash(&mut self, what: &'static str) -> Result<Hash> {
+    pub(crate) fn hash(&mut self, what: &'static str) -> Result<Hash> {
         let bytes = self.take(what, Hash::LEN as u64)?;
         Ok(Hash::from_slice(&bytes).expect("exactly 32 bytes were taken"))
     }
 
-    pub(super) fn option(&mut self, what: &'static str) -> Result<Option<Hash>> {
+    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
+        let bytes = self.take(what, N as u64)?;
+        Ok(bytes[..].try_into().expect("exactly as many bytes were taken"))
+    }
+
+    pub(crate) fn option(&mut self, what: &'static str) -> Result<Option<Hash>> {
         if self.flag(what)? { self.hash(what).map(Some) } else { Ok(None) }
     }
 
-    pub(super) fn ids(&mut self, what: &'static str) -> Result<Vec<Hash>> {
+    pub(crate) fn ids(&mut self, what: &'static str) -> Result<Vec<Hash>> {
         let n = self.count(what, MAX_IDS)?;
         let bytes = self.take(what, (n * Hash::LEN) as u64)?;
         Ok(bytes.chunks_exact(Hash::LEN).filter_map(Hash::from_slice).collect())
     }
 
-    pub(super) fn rest(&mut self) -> Bytes {
+    pub(crate) fn rest(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes)
     }
 
-    pub(super) fn end(&self, what: &'static str) -> Result<()> {
+    pub(crate) fn end(&self, what: &'static str) -> Result<()> {
         if self.bytes.is_empty() {
             return Ok(());
         }

@@ -183,7 +183,7 @@ struct World {
 impl World {
     /// Two hubs and two spokes; the spokes may be copies of each other.
     fn new(copies: bool) -> Self {
-        let mut oracle = Oracle::new();
+        let mut oracle = Oracle::new(1000);
         if copies {
             oracle.may_fork(A);
         }

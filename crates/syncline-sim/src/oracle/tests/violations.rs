@@ -203,13 +203,6 @@ const LOSSES: &[(Violation, Story)] = &[
         case.oracle.sent(0, covers(&[(H, 2)]))?;
         case.oracle.forget_stamps(H, 1, Loss::Crash)
     }),
-    // Another hub builds on it, so that it had been sent.
-    (Violation::ForgotStamp { hub: H, kept: 1, public: 2 }, |case| {
-        case.stamp(at(H, 2), id(A, 2), &[]);
-        case.write(id(B, 1), None, NOTHING, &[]);
-        case.stamp(at(G, 1), id(B, 1), &[(H, 2)]);
-        case.oracle.forget_stamps(H, 1, Loss::Crash)
-    }),
     (forgot(Evidence::Acknowledged), |case| {
         case.oracle.acknowledged(id(A, 2))?;
         case.oracle.forget_chain(id(A, 2), Some(id(A, 1)), Loss::Crash)

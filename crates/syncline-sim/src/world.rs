@@ -1,0 +1,324 @@
+//! A whole cluster in one thread: nodes, disks, connections, clocks, clients and bad luck, all from one seed.
+//!
+//! The nodes are the product's ([`syncline_sync::live::Node`]); everything around them is simulated. Each step does one thing.
+//! In the end the world heals: all nodes run, all are connected, and within a bounded number of rounds they must hold the same.
+//!
+//! Not here: what is right. That is for the oracle, which is told everything that happens.
+
+mod clients;
+mod disk;
+mod faults;
+mod judge;
+mod machine;
+mod net;
+
+use syncline_base::rng::Rng;
+use syncline_base::{Hash, Hasher};
+use syncline_sync::live::{Origin, Output, SLACK_MS, Zoo};
+
+use crate::oracle::{Audit, Oracle, Violation};
+use crate::profile::{Act, Profile};
+use clients::Client;
+use judge::Judge;
+use machine::Machine;
+use net::Net;
+
+/// Rounds in which a healed world must have become quiet.
+const ROUNDS: usize = 64;
+/// Where wall clocks begin.
+const START_MS: u64 = 1_700_000_000_000;
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A rule was broken.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// A node wrote something that no client asked for.
+    #[error("node {0} wrote a transaction that no client asked for")]
+    WrittenByMachine(usize),
+    /// A writer's clock went back.
+    #[error("node {0} gave a transaction a time that is not after the one before it in its chain")]
+    ClockWentBack(usize),
+    /// Healed, and still not the same everywhere.
+    #[error("the world has healed, but after {0} rounds nodes still differ or have something to send: {1}")]
+    NeverQuiet(usize, String),
+    /// A node could not be started from its disk.
+    #[error("node {0} could not read its own log: {1}")]
+    CannotStart(usize, String),
+}
+
+/// What a run was like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// What became of the transactions.
+    pub audit: Audit,
+    /// Over everything that happened, in order: equal for equal seeds.
+    pub trace: Hash,
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub struct World {
+    rng: Rng,
+    profile: Profile,
+    machines: Vec<Machine>,
+    net: Net,
+    clients: Vec<Client>,
+    judge: Judge,
+    /// Every name under which something was taken in.
+    hubs: Vec<Origin>,
+    zoo: Zoo,
+    now_ms: u64,
+    next_value: u64,
+    healed: bool,
+    trace: Hasher,
+    told: Option<Vec<String>>,
+}
+
+impl World {
+    /// The world of a seed. `tell` keeps an account of what happens for people to read.
+    #[must_use]
+    pub fn new(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let profile = Profile::draw(&mut rng, nodes, steps);
+        let mut world = Self {
+            machines: Vec::new(),
+            net: Net::new(nodes),
+            clients: vec![Client::default(); profile.clients],
+            judge: Judge::new(Oracle::new(SLACK_MS << 16)),
+            hubs: Vec::new(),
+            zoo,
+            now_ms: START_MS,
+            next_value: 1,
+            healed: false,
+            trace: Hasher::new(),
+            told: tell.then(Vec::new),
+            rng,
+            profile,
+        };
+        for at in 0..nodes {
+            let machine = Machine::create(world.rng.next_u64(), at, at < world.profile.hubs, zoo);
+            world.machines.push(machine);
+        }
+        world
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The first thing that was wrong.
+    pub fn run(&mut self) -> Result<Summary, Failure> {
+        for at in 0..self.machines.len() {
+            self.absorb(at, None)?;
+            self.sync(at, self.machines[at].disk.unsynced())?;
+        }
+        for _ in 0..self.profile.steps {
+            self.now_ms += self.rng.below(40);
+            let act = self.profile.act(&mut self.rng);
+            self.step(act)?;
+        }
+        let audit = self.heal()?;
+        Ok(Summary { audit, trace: self.trace.finish() })
+    }
+
+    /// What happened, when it was asked for.
+    pub fn account(&self) -> impl Iterator<Item = &str> {
+        self.told.iter().flatten().map(String::as_str)
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if let Some(told) = &mut self.told {
+            told.push(what());
+        }
+    }
+
+    fn pick(&mut self, n: usize) -> usize {
+        usize::try_from(self.rng.below(n as u64)).unwrap_or_default()
+    }
+
+    fn step(&mut self, act: Act) -> Result<(), Failure> {
+        let at = self.pick(self.machines.len());
+        match act {
+            Act::Read => self.read(at),
+            Act::Write => self.write(at),
+            Act::Deliver => self.deliver_some(),
+            Act::Sync => self.sync_some(at),
+            Act::Tick => self.tick(at),
+            Act::Connect => self.connect_some(at),
+            Act::Cut => self.cut_some(),
+            Act::Garble => {
+                self.net.garble(&mut self.rng);
+                Ok(())
+            }
+            Act::Crash => self.crash(at),
+            Act::Start => self.start_some(at),
+            Act::Jump => {
+                self.jump(at);
+                Ok(())
+            }
+            Act::Backup => {
+                self.machines[at].back_up();
+                Ok(())
+            }
+            Act::Restore => self.restore(at),
+            Act::Copy => self.copy(at),
+            Act::Role => self.change_role(at),
+            Act::Checkpoint => self.checkpoint(at),
+            Act::CutLog => self.cut_log(at),
+        }
+    }
+
+    fn now(&self, at: usize) -> u64 {
+        self.now_ms.saturating_add_signed(self.machines[at].skew_ms)
+    }
+
+    fn jump(&mut self, at: usize) {
+        let span = [50, 2_000, 60_000, 315_360_000_000][self.pick(4)];
+        let back = self.rng.below(2) == 0;
+        let by = i64::try_from(self.rng.below(span)).unwrap_or_default();
+        self.machines[at].skew_ms = if back { -by } else { by };
+        self.tell(|| format!("the clock of {at} is {by} ms {}", if back { "behind" } else { "ahead" }));
+    }
+
+    fn tick(&mut self, at: usize) -> Result<(), Failure> {
+        let now = self.now(at);
+        let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        node.tick_peers(now);
+        self.absorb(at, None)
+    }
+
+    fn sync_some(&mut self, at: usize) -> Result<(), Failure> {
+        let waiting = self.machines[at].disk.unsynced();
+        if waiting == 0 {
+            return Ok(());
+        }
+        let all = self.rng.below(4) > 0;
+        let n = if all { waiting } else { 1 + self.pick(waiting) };
+        self.sync(at, n)
+    }
+
+    fn sync(&mut self, at: usize, n: usize) -> Result<(), Failure> {
+        let machine = &mut self.machines[at];
+        let Some(node) = &mut machine.node else { return Ok(()) };
+        machine.disk.sync(n);
+        // Its new name is written down.
+        machine.moved &= machine.disk.unsynced() > 0;
+        node.synced(n as u64);
+        let coverage = node.state().coverage().clone();
+        if n > 0 {
+            self.tell(|| format!("{at} has {n} more records on its disk and covers {coverage:?}"));
+        }
+        self.absorb(at, None)?;
+        self.observe(at)
+    }
+
+    fn change_role(&mut self, at: usize) -> Result<(), Failure> {
+        let now = self.now(at);
+        let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        let hub = !node.is_hub();
+        node.set_hub(now, hub);
+        self.tell(|| format!("{at} is {} a hub", if hub { "now" } else { "no longer" }));
+        self.absorb(at, None)
+    }
+
+    fn checkpoint(&mut self, at: usize) -> Result<(), Failure> {
+        let machine = &mut self.machines[at];
+        let Some(node) = &machine.node else { return Ok(()) };
+        if let Some(checkpoint) = node.checkpoint() {
+            machine.disk.replace(checkpoint);
+            self.tell(|| format!("{at} writes a checkpoint"));
+        }
+        Ok(())
+    }
+
+    fn cut_log(&mut self, at: usize) -> Result<(), Failure> {
+        let keep = self.pick(4);
+        let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        node.cut_log(keep);
+        self.tell(|| format!("{at} keeps {keep} entries of its log"));
+        Ok(())
+    }
+
+    /// Everything runs, everybody is connected; then there is a bounded time to agree.
+    fn heal(&mut self) -> Result<Audit, Failure> {
+        self.tell(|| "the world heals".to_owned());
+        self.healed = true;
+        for at in 0..self.machines.len() {
+            if self.machines[at].node.is_none() {
+                self.start(at)?;
+            }
+        }
+        if self.machines.iter().all(|machine| machine.node.as_ref().is_some_and(|node| !node.is_hub())) {
+            self.change_role(0)?;
+        }
+        for at in 0..self.machines.len() {
+            for other in 0..at {
+                self.connect(at, other)?;
+            }
+        }
+        for _ in 0..ROUNDS {
+            while let Some((from, to)) = self.net.any() {
+                self.deliver(from, to)?;
+            }
+            for at in 0..self.machines.len() {
+                self.sync(at, self.machines[at].disk.unsynced())?;
+                self.tick(at)?;
+            }
+            if self.is_quiet() {
+                return self.close();
+            }
+        }
+        Err(Failure::NeverQuiet(ROUNDS, self.standing()))
+    }
+
+    fn is_quiet(&self) -> bool {
+        let first = self.machines[0].node.as_ref().map(|node| node.state().coverage());
+        self.net.any().is_none()
+            && self.machines.iter().all(|machine| {
+                let state = machine.node.as_ref().map(|node| node.state());
+                state.is_some_and(|state| state.pending().len() == 0 && Some(state.coverage()) == first)
+                    && machine.disk.unsynced() == 0
+            })
+    }
+
+    fn standing(&self) -> String {
+        let of = |machine: &Machine| {
+            let state = machine.node.as_ref().map(|node| node.state());
+            let hub = machine.node.as_ref().is_some_and(|node| node.is_hub());
+            let waiting = |state: &syncline_sync::live::State| state.pending().cloned().collect::<Vec<_>>();
+            state
+                .map(|state| format!("hub {hub} {:?} + waiting {:?}", state.coverage(), waiting(state)))
+                .unwrap_or_default()
+        };
+        self.machines.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Takes what a node wants done to where it is done, and tells the oracle.
+    fn absorb(&mut self, at: usize, client: Option<&clients::Asked>) -> Result<(), Failure> {
+        let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        for output in node.outputs() {
+            self.trace.update(&[at as u8]);
+            self.judge_output(at, &output, client)?;
+            match output {
+                Output::Append(record) => {
+                    let bytes = record.encode();
+                    self.trace.update(&bytes);
+                    self.machines[at].disk.append(bytes);
+                }
+                Output::Send(to, message) => {
+                    self.trace.update(&to.to_le_bytes());
+                    self.tell(|| format!("{at} -> {to}: {message:?}"));
+                    self.net.send(at, usize::try_from(to).unwrap_or_default(), message);
+                }
+                Output::Committed(..) => {}
+                Output::Rewritten(pairs) => self.tell(|| format!("{at} writes again: {pairs:?}")),
+                Output::Renamed(name) => {
+                    self.tell(|| format!("{at} is called {name:?} now"));
+                    self.machines[at].names.push(name);
+                }
+            }
+        }
+        Ok(())
+    }
+}

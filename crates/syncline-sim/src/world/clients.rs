@@ -1,0 +1,86 @@
+//! Clients: they read, remember what they were told, and write after that, here or elsewhere, at once or much later.
+
+use bytes::Bytes;
+use syncline_sync::live::{Context, RowKey, Write};
+
+use super::{Failure, World};
+use crate::oracle::Snapshot;
+use crate::profile::KEYS;
+
+/// Somebody who reads and writes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Client {
+    /// What it read last: as the node told it, and as the oracle knows it.
+    session: Option<(Context, Snapshot)>,
+}
+
+/// What a client asked a node to write.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) read: Snapshot,
+}
+
+/// The row of a number. Numbers and rows have the same order.
+pub(super) fn row(key: u8) -> RowKey {
+    let table = if key < KEYS / 2 { "a" } else { "b" };
+    RowKey { table: table.into(), key: Bytes::copy_from_slice(&[key]) }
+}
+
+impl World {
+    pub(super) fn read(&mut self, at: usize) -> Result<(), Failure> {
+        let client = self.pick(self.clients.len());
+        let Some(session) = self.read_now(at)? else { return Ok(()) };
+        self.clients[client].session = Some(session);
+        Ok(())
+    }
+
+    fn read_now(&mut self, at: usize) -> Result<Option<(Context, Snapshot)>, Failure> {
+        let Some(node) = &self.machines[at].node else { return Ok(None) };
+        let snapshot = self.judge.read(at, node)?;
+        match self.rng.below(8) {
+            0 => self.judge.view(node)?,
+            1 => self.judge.root(node)?,
+            _ => self.judge.winner(node, self.rng.below(u64::from(KEYS)) as u8, self.zoo)?,
+        }
+        Ok(Some((node.context(), snapshot)))
+    }
+
+    pub(super) fn write(&mut self, at: usize) -> Result<(), Failure> {
+        let client = self.pick(self.clients.len());
+        let stale = self.rng.below(8) < self.profile.stale;
+        let session = match self.clients[client].session.clone() {
+            Some(session) if stale => session,
+            // Somebody who has read nothing at all.
+            None if stale => <_>::default(),
+            _ => match self.read_now(at)? {
+                Some(session) => session,
+                None => return Ok(()),
+            },
+        };
+        let writes = self.draw_writes();
+        let now = self.now(at);
+        let ticket = self.next_value;
+        let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        let (context, read) = session;
+        // Whoever read something elsewhere that is not here has to wait; here it gives up.
+        if let Ok(dot) = node.commit(now, ticket, context.clone(), writes) {
+            self.tell(|| format!("client {client} writes {dot:?} at {at} after {context:?}"));
+            self.machines[at].note(dot);
+            return self.absorb(at, Some(&Asked { read }));
+        }
+        self.absorb(at, None)
+    }
+
+    fn draw_writes(&mut self) -> Vec<Write> {
+        let first = self.rng.below(u64::from(KEYS)) as u8;
+        let rows = 1 + (self.rng.below(3) / 2) as u8;
+        let mut writes = Vec::new();
+        for key in 0..rows {
+            let deletes = self.rng.below(4) == 0;
+            self.next_value += 1;
+            let value = (!deletes).then(|| Bytes::copy_from_slice(&self.next_value.to_le_bytes()));
+            writes.push(Write { row: row((first + key) % KEYS), value });
+        }
+        writes
+    }
+}

@@ -1,0 +1,285 @@
+//! What goes wrong: crashes, disks from yesterday, disks from somebody else, connections.
+
+use std::collections::BTreeMap;
+
+use syncline_sync::live::{Dot, Message, Node, Origin};
+
+use super::judge::{hub, id};
+use super::machine::Machine;
+use super::{Failure, World};
+use crate::oracle::{Loss, Violation};
+
+impl World {
+    pub(super) fn connect_some(&mut self, at: usize) -> Result<(), Failure> {
+        let other = self.pick(self.machines.len());
+        self.connect(at, other)
+    }
+
+    pub(super) fn connect(&mut self, a: usize, b: usize) -> Result<(), Failure> {
+        if a == b || self.net.is_up(a, b) || self.machines[a].node.is_none() || self.machines[b].node.is_none() {
+            return Ok(());
+        }
+        self.tell(|| format!("{a} and {b} are connected"));
+        self.net.set(a, b, true);
+        for (at, other) in [(a, b), (b, a)] {
+            if let Some(node) = &mut self.machines[at].node {
+                node.connected(other as u64);
+            }
+            self.absorb(at, None)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn cut_some(&mut self) -> Result<(), Failure> {
+        let (a, b) = (self.pick(self.machines.len()), self.pick(self.machines.len()));
+        self.cut(a, b)
+    }
+
+    fn cut(&mut self, a: usize, b: usize) -> Result<(), Failure> {
+        if a == b || !self.net.is_up(a, b) {
+            return Ok(());
+        }
+        self.tell(|| format!("{a} and {b} are cut off from each other"));
+        self.net.set(a, b, false);
+        for (at, other) in [(a, b), (b, a)] {
+            if let Some(node) = &mut self.machines[at].node {
+                node.disconnected(other as u64);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn deliver_some(&mut self) -> Result<(), Failure> {
+        match self.net.some(&mut self.rng) {
+            Some((from, to)) => self.deliver(from, to),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn deliver(&mut self, from: usize, to: usize) -> Result<(), Failure> {
+        let Some(message) = self.net.take(from, to) else { return Ok(()) };
+        let now = self.now(to);
+        // As bytes now and then, which must say the same.
+        let message = if self.rng.below(16) == 0 {
+            Message::decode(message.encode()).map_err(|error| Failure::CannotStart(to, error.to_string()))?
+        } else {
+            message
+        };
+        let Some(node) = &mut self.machines[to].node else { return Ok(()) };
+        node.receive(now, from as u64, message);
+        self.absorb(to, None)
+    }
+
+    /// A process dies. What its disk was not told to keep may be gone.
+    pub(super) fn crash(&mut self, at: usize) -> Result<(), Failure> {
+        if self.machines[at].node.take().is_none() {
+            return Ok(());
+        }
+        for other in 0..self.machines.len() {
+            self.cut(at, other)?;
+        }
+        let lost = self.machines[at].disk.crash(&mut self.rng);
+        self.tell(|| format!("{at} crashes and loses {lost} records"));
+        Ok(())
+    }
+
+    pub(super) fn start_some(&mut self, at: usize) -> Result<(), Failure> {
+        if self.machines[at].node.is_some() { Ok(()) } else { self.start(at) }
+    }
+
+    pub(super) fn start(&mut self, at: usize) -> Result<(), Failure> {
+        let machine = &mut self.machines[at];
+        let moved = machine.moved;
+        let config = machine.config();
+        let node = Node::open(config, machine.disk.read(), moved);
+        let node = node.map_err(|error| Failure::CannotStart(at, error.to_string()))?;
+        // Of what it wrote last, some may not have come through: nobody may have heard of it.
+        self.judge.oracle.restarted(at);
+        self.forget(at, &node)?;
+        let machine = &mut self.machines[at];
+        if !machine.names.contains(&node.name()) {
+            machine.names.push(node.name());
+        }
+        machine.names.sort_by_key(|name| *name == node.name());
+        machine.node = Some(node);
+        self.tell(|| format!("{at} starts"));
+        self.absorb(at, None)?;
+        self.observe(at)
+    }
+
+    /// What a crash took.
+    fn forget(&mut self, at: usize, node: &Node) -> Result<(), Failure> {
+        let machine = &mut self.machines[at];
+        for name in &machine.took {
+            let kept = node.state().coverage().of(*name);
+            self.judge.oracle.forget_stamps(hub(*name), kept, Loss::Crash)?;
+        }
+        for name in machine.names.clone() {
+            let wrote = |dot: &&Dot| dot.origin == name;
+            let Some(newest) = machine.wrote.iter().rfind(wrote).copied() else { continue };
+            let has = |dot: &Dot| node.has(dot);
+            let survives = |dot: &&Dot| dot.origin == name && self.judge.any_name(dot, &has);
+            let kept = machine.wrote.iter().rfind(survives).copied();
+            if kept != Some(newest) {
+                machine.wrote.retain(|dot| dot.origin != name || kept.is_some_and(|kept| dot.seq <= kept.seq));
+                self.judge.oracle.forget_chain(id(newest), kept.map(id), Loss::Crash)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A disk is replaced by an older copy of itself.
+    pub(super) fn restore(&mut self, at: usize) -> Result<(), Failure> {
+        let Some(backup) = self.machines[at].backup.clone() else { return Ok(()) };
+        self.tell(|| format!("{at} is restored from a backup"));
+        self.replace(at, backup, at)
+    }
+
+    /// A disk is replaced by what another node's has now.
+    pub(super) fn copy(&mut self, at: usize) -> Result<(), Failure> {
+        let from = self.pick(self.machines.len());
+        if from == at {
+            return Ok(());
+        }
+        self.tell(|| format!("{at} becomes a copy of {from}"));
+        let image = self.machines[from].disk.image();
+        self.replace(at, image, from)
+    }
+
+    fn replace(&mut self, at: usize, disk: super::disk::Disk, from: usize) -> Result<(), Failure> {
+        self.crash(at)?;
+        let machine = &mut self.machines[at];
+        let gone = std::mem::replace(&mut machine.disk, disk);
+        machine.took.clear();
+        let names = machine.names.clone();
+        let config = machine.config();
+        let image = Node::open(config, machine.disk.read(), false);
+        let image = image.map_err(|error| Failure::CannotStart(at, error.to_string()))?;
+        drop(gone);
+        if at != from {
+            self.machines[at].names = self.machines[from].names.clone();
+            let ever = self.machines[from].ever.clone();
+            self.machines[at].ever.extend(ever);
+        }
+        for name in names.iter().chain(&self.machines[at].names) {
+            self.judge.oracle.may_fork(hub(*name));
+        }
+        self.judge.oracle.restored(at);
+        self.excuse()?;
+        self.forget_disk()?;
+        // A hub notices on its own that its disk is another one. Others may, or are told by whom they meet.
+        self.machines[at].moved = image.is_hub() || self.rng.below(2) == 0;
+        self.start_moved(at)
+    }
+
+    fn start_moved(&mut self, at: usize) -> Result<(), Failure> {
+        let machine = &mut self.machines[at];
+        let moved = machine.moved;
+        let config = machine.config();
+        let node = Node::open(config, machine.disk.read(), moved);
+        let node = node.map_err(|error| Failure::CannotStart(at, error.to_string()))?;
+        machine.wrote = machine.ever.iter().copied().filter(|dot| node.has(dot)).collect();
+        let name = node.name();
+        if !node.has_outputs() && !machine.names.contains(&name) {
+            machine.names.push(name);
+        }
+        machine.names.sort_by_key(|is| *is == name);
+        let outputs = node.has_outputs();
+        machine.node = Some(node);
+        if outputs {
+            self.absorb(at, None)?;
+        }
+        self.observe(at)
+    }
+
+    /// Transactions that are durable nowhere now may never be seen again, and nobody is to blame.
+    fn excuse(&mut self) -> Result<(), Failure> {
+        let mut disks: Vec<Node> = Vec::new();
+        for machine in &mut self.machines {
+            let (config, image) = (machine.config(), machine.disk.image());
+            // One that has nothing durable yet has none of it.
+            disks.extend(Node::open(config, image.read(), false));
+        }
+        let written: Vec<Dot> = self.judge.written_ever().map(|(dot, _)| dot).collect();
+        for dot in written.iter().filter(|dot| !disks.iter().any(|node| node.has(dot))) {
+            match self.judge.oracle.lost(id(*dot)) {
+                Ok(()) | Err(Violation::Forgotten { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What no node, no message, no backup has at all is gone for good.
+    fn forget_disk(&mut self) -> Result<(), Failure> {
+        let mut all: Vec<Node> = Vec::new();
+        for machine in &mut self.machines {
+            all.push(opened(machine)?);
+            // What is being written again is not gone before that is durable.
+            let (config, image) = (machine.config(), machine.disk.image());
+            all.extend(Node::open(config, image.read(), false));
+            if let Some(backup) = machine.backup.clone() {
+                let config = machine.config();
+                all.extend(Node::open(config, backup.read(), false));
+            }
+        }
+        let running = || self.machines.iter().filter_map(|machine| machine.node.as_ref());
+        for name in &self.hubs {
+            let in_nodes = all.iter().chain(running()).map(|node| node.appended().of(*name)).max();
+            let kept = in_nodes.max(self.net.messages().map(|message| of_message(message, *name)).max());
+            self.judge.oracle.forget_stamps(hub(*name), kept.unwrap_or_default(), Loss::Disk)?;
+        }
+        let there = |dot: &Dot| {
+            all.iter().chain(running()).any(|node| node.has(dot))
+                || self.net.messages().any(|message| names_dot(message, dot))
+        };
+        let before: BTreeMap<Dot, Option<Dot>> = self.judge.written_ever().collect();
+        let gone: Vec<Dot> = before.keys().copied().filter(|dot| !self.judge.any_name(dot, &there)).collect();
+        // The last of each branch, and the last before it that is still somewhere.
+        let ends = gone.iter().filter(|dot| !gone.iter().any(|other| before[other] == Some(**dot)));
+        for end in ends {
+            let mut kept = before[end];
+            while let Some(dot) = kept.filter(|dot| gone.contains(dot)) {
+                kept = before[&dot];
+            }
+            match self.judge.oracle.forget_chain(id(*end), kept.map(id), Loss::Disk) {
+                Ok(()) | Err(Violation::Forgotten { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        for machine in &mut self.machines {
+            machine.wrote.retain(|dot| !gone.contains(dot));
+        }
+        Ok(())
+    }
+}
+
+/// What a machine's disk would come back with, all that was appended included.
+fn opened(machine: &mut Machine) -> Result<Node, Failure> {
+    let config = machine.config();
+    Node::open(config, machine.disk.read(), false).map_err(|error| Failure::CannotStart(0, error.to_string()))
+}
+
+fn of_message(message: &Message, name: Origin) -> u64 {
+    match message {
+        Message::Entries { entries, .. } => {
+            entries.iter().filter(|entry| entry.stamp.hub == name).map(|entry| entry.stamp.n).max().unwrap_or_default()
+        }
+        Message::Hello { coverage, .. } => coverage.of(name),
+        Message::Snapshot { snapshot, .. } => snapshot.coverage.of(name),
+        _ => 0,
+    }
+}
+
+fn names_dot(message: &Message, dot: &Dot) -> bool {
+    match message {
+        Message::Entries { entries, .. } => entries.iter().any(|entry| entry.txn.dot() == *dot),
+        Message::Hello { newest, .. } => *newest == Some(*dot),
+        Message::Push(txns) => txns.iter().any(|txn| txn.dot() == *dot),
+        Message::Snapshot { snapshot, .. } => {
+            snapshot.chains.get(&dot.origin).is_some_and(|chain| chain.knows(dot.seq, dot.tag))
+        }
+        Message::Known(known) | Message::Later(known) | Message::Refused(known) => known == dot,
+        Message::Durable(_) | Message::Ask => false,
+    }
+}

@@ -1,0 +1,25 @@
+//! Live replication: transactions, what covers what, and nodes as state machines that do no I/O.
+//!
+//! The rules are in `docs/format/replication.md`. [`Node`] is driven by the product and by the simulator alike.
+
+mod chain;
+mod context;
+mod id;
+mod message;
+mod node;
+mod record;
+mod row;
+mod state;
+mod txn;
+mod zoo;
+
+pub use chain::{Chain, Chains, Place};
+pub use context::{Context, Coverage, MAX_HUBS, MAX_OWN};
+pub use id::{Dot, Origin, Stamp, Tag};
+pub use message::Message;
+pub use node::{Config, Node, Output, PeerId, Refusal};
+pub use record::{Checkpoint, Record};
+pub use row::{Row, SLACK_MS, Sibling, believed};
+pub use state::{Snapshot, State};
+pub use txn::{Body, Entry, MAX_WRITES, RowKey, Txn, Write};
+pub use zoo::{Bug, Zoo};

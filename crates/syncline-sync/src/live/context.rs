@@ -1,0 +1,126 @@
+//! What has been covered and what has been read.
+
+use bytes::BytesMut;
+
+use super::id::{Dot, Origin, Stamp};
+use crate::error::{Error, Result};
+use crate::wire::fields::put_uint;
+use crate::wire::reader::Reader;
+
+/// The most hubs that a coverage may name.
+pub const MAX_HUBS: usize = 4096;
+/// The most origins whose unstamped transactions a context may name.
+pub const MAX_OWN: usize = 64;
+
+/// For each of some hubs, how many of its entries: all from 1 to that number. Its size is that of the mesh, whatever the
+/// number of writers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Coverage {
+    /// Sorted by hub; no zeros.
+    hubs: Vec<(Origin, u64)>,
+}
+
+impl Coverage {
+    /// Of nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { hubs: Vec::new() }
+    }
+
+    /// How many entries of a hub.
+    #[must_use]
+    pub fn of(&self, hub: Origin) -> u64 {
+        self.find(hub).map_or(0, |at| self.hubs[at].1)
+    }
+
+    fn find(&self, hub: Origin) -> Result<usize, usize> {
+        // A mesh has a handful of hubs: a search from the front beats a binary one.
+        match self.hubs.iter().position(|(is, _)| *is >= hub) {
+            Some(at) if self.hubs[at].0 == hub => Ok(at),
+            Some(at) => Err(at),
+            None => Err(self.hubs.len()),
+        }
+    }
+
+    /// Whether an entry is in it.
+    #[must_use]
+    pub fn has(&self, stamp: Stamp) -> bool {
+        stamp.n <= self.of(stamp.hub)
+    }
+
+    /// Whether it is at least `other` at every hub.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        other.hubs.iter().all(|(hub, n)| *n <= self.of(*hub))
+    }
+
+    /// Raises one hub's number to at least `n`.
+    pub fn raise(&mut self, hub: Origin, n: u64) {
+        match self.find(hub) {
+            Ok(at) => self.hubs[at].1 = self.hubs[at].1.max(n),
+            Err(at) if n > 0 => self.hubs.insert(at, (hub, n)),
+            Err(_) => {}
+        }
+    }
+
+    /// Raises every number to at least that of `other`.
+    pub fn join(&mut self, other: &Self) {
+        other.hubs.iter().for_each(|(hub, n)| self.raise(*hub, *n));
+    }
+
+    /// Hubs and their numbers, by hub.
+    pub fn iter(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
+        self.hubs.iter().copied()
+    }
+
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        put_uint(out, self.hubs.len() as u64);
+        for (hub, n) in &self.hubs {
+            hub.put(out);
+            put_uint(out, *n);
+        }
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        let mut coverage = Self::new();
+        for _ in 0..r.count("coverage", MAX_HUBS)? {
+            let (hub, n) = (Origin::read(r)?, r.uint("coverage")?);
+            if n == 0 || coverage.hubs.last().is_some_and(|(last, _)| *last >= hub) {
+                return Err(Error::protocol("coverage", "hubs out of order, or one with nothing"));
+            }
+            coverage.hubs.push((hub, n));
+        }
+        Ok(coverage)
+    }
+}
+
+/// What somebody has read: everything in a coverage, and transactions that no hub had stamped yet, each with those before it in its
+/// chain. It is what a reader is given and what a writer gives back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Context {
+    /// Entries.
+    pub seen: Coverage,
+    /// The newest of each origin that was read unstamped, by origin.
+    pub own: Vec<Dot>,
+}
+
+impl Context {
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        self.seen.put(out);
+        put_uint(out, self.own.len() as u64);
+        self.own.iter().for_each(|dot| dot.put(out));
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        let seen = Coverage::read(r)?;
+        let mut own: Vec<Dot> = Vec::new();
+        for _ in 0..r.count("own", MAX_OWN)? {
+            let dot = Dot::read(r)?;
+            if own.last().is_some_and(|last| last.origin >= dot.origin) {
+                return Err(Error::protocol("own", "origins out of order"));
+            }
+            own.push(dot);
+        }
+        Ok(Self { seen, own })
+    }
+}

@@ -1,0 +1,156 @@
+//! Names: of writers, of transactions, of what hubs took in.
+
+use std::fmt;
+
+use bytes::{BufMut, BytesMut};
+use syncline_base::Hash;
+
+use crate::error::Result;
+use crate::wire::fields::put_uint;
+use crate::wire::reader::Reader;
+
+/// One incarnation of one writer; of a hub, its name. 16 bytes, never used again by anyone else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin([u8; 16]);
+
+impl Origin {
+    /// The origin of the node with this public key under this nonce: the first 16 bytes of BLAKE3-256 over both.
+    #[must_use]
+    pub fn new(public_key: &[u8], nonce: [u8; 16]) -> Self {
+        let mut hasher = syncline_base::Hasher::new();
+        hasher.update(public_key);
+        hasher.update(&nonce);
+        let digest = hasher.finish();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.as_bytes()[..16]);
+        Self(bytes)
+    }
+
+    /// From its bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    pub(super) fn put(self, out: &mut BytesMut) {
+        out.put_slice(&self.0);
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        Ok(Self(r.array("origin")?))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The first 8 bytes of BLAKE3-256 over a transaction: what tells two transactions apart that claim one dot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tag(u64);
+
+impl Tag {
+    /// The predecessor of an origin's first transaction.
+    pub const NONE: Self = Self(0);
+
+    /// The tag of a transaction's bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Hash::of(bytes).prefix_u64())
+    }
+
+    /// Its 64 bits, little-endian as in the digest.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn put(self, out: &mut BytesMut) {
+        out.put_u64_le(self.0);
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        Ok(Self(u64::from_le_bytes(r.array("tag")?)))
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The identity of a transaction: the `seq`-th of its origin (from 1), told from others that claim the same by its tag.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dot {
+    /// Whose.
+    pub origin: Origin,
+    /// Which, from 1, without gaps.
+    pub seq: u64,
+    /// Of its bytes.
+    pub tag: Tag,
+}
+
+impl Dot {
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        self.origin.put(out);
+        put_uint(out, self.seq);
+        self.tag.put(out);
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        Ok(Self { origin: Origin::read(r)?, seq: r.uint("seq")?, tag: Tag::read(r)? })
+    }
+}
+
+impl fmt::Debug for Dot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}:{}#{:04x}", self.origin, self.seq, self.tag.0 & 0xffff)
+    }
+}
+
+impl fmt::Display for Dot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.origin, self.seq)
+    }
+}
+
+/// The `n`-th transaction that a hub took in, from 1, without gaps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// Which hub.
+    pub hub: Origin,
+    /// Its count.
+    pub n: u64,
+}
+
+impl Stamp {
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        self.hub.put(out);
+        put_uint(out, self.n);
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        Ok(Self { hub: Origin::read(r)?, n: r.uint("stamp")? })
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}@{}", self.hub, self.n)
+    }
+}

@@ -1,0 +1,154 @@
+//! A node's name, and what happens when it turns out to be somebody else's too.
+
+use std::sync::Arc;
+
+use super::super::chain::{Chain, Place};
+use super::super::context::Context;
+use super::super::id::{Dot, Origin};
+use super::super::record::Record;
+use super::super::txn::{Body, Txn};
+use super::super::zoo::Bug;
+use super::{Node, Output};
+
+impl Node {
+    /// Takes a name that nobody has had.
+    pub(super) fn rename(&mut self) {
+        let mut nonce = [0; 16];
+        self.rng.fill(&mut nonce);
+        let name = Origin::new(&self.key, nonce);
+        self.append(Record::Named(name), None);
+        self.out.push(Output::Renamed(name));
+    }
+
+    /// A peer knows this of the node's name. If the node does not, it is older than it was, or not the only one.
+    pub(super) fn known_elsewhere(&mut self, dot: Dot) {
+        let foreign = dot.origin != self.name || self.knows(&dot) || self.is_queued(&dot);
+        if !foreign && !self.zoo.has(Bug::SameNameAfterRestore) {
+            self.rename();
+        }
+    }
+
+    fn is_queued(&self, dot: &Dot) -> bool {
+        self.queue.iter().any(|queued| match &queued.record {
+            Record::Rewritten(_, txns) => txns.iter().any(|txn| txn.dot() == *dot),
+            record => super::dot_of(record) == Some(*dot),
+        })
+    }
+
+    /// A hub has another transaction under this name. What waits from there on, and what was written after reading it, is written
+    /// again as it was meant: with what it had read then, under a name that is this node's alone.
+    pub(super) fn refused(&mut self, dot: Dot) {
+        let waits = self.state.pending.iter().any(|txn| txn.dot() == dot);
+        if !waits || self.is_rewriting(&dot) || self.zoo.has(Bug::SameNameAfterRestore) {
+            return;
+        }
+        let (from, again) = self.builds_on(dot);
+        // Always a fresh one: whoever reads one of a chain reads all before it, so nothing else may stand between.
+        self.rename();
+        let (mut seq, mut prev) = self.own;
+        let mut pairs: Vec<(Dot, Arc<Txn>)> = Vec::new();
+        for old in &again {
+            let read = reread(old, &from, &pairs, &again);
+            let body = Body { origin: self.name, seq: seq + 1, prev, read, ..old.body().clone() };
+            // The same writes made a transaction before.
+            let Ok(txn) = Txn::new(body) else { continue };
+            (seq, prev) = (txn.dot().seq, txn.dot().tag);
+            pairs.push((old.dot(), Arc::new(txn)));
+        }
+        if self.zoo.has(Bug::RefusedDropped) {
+            pairs.clear();
+        }
+        let txns = pairs.iter().map(|(_, txn)| txn.clone()).collect();
+        let old = again.iter().map(|txn| txn.dot()).collect();
+        self.out.push(Output::Rewritten(pairs));
+        self.append(Record::Rewritten(old, txns), None);
+    }
+
+    /// Waiting transactions that stand on a refused one: the first of each origin, and all.
+    fn builds_on(&self, dot: Dot) -> (Vec<Arc<Txn>>, Vec<Arc<Txn>>) {
+        let (mut from, mut all): (Vec<Arc<Txn>>, Vec<Arc<Txn>>) = (Vec::new(), Vec::new());
+        for txn in self.waiting() {
+            // Somebody else's branch under the same name stands.
+            let read = |dot: &Dot| all.iter().any(|txn| txn.dot() == *dot);
+            let follows = from.iter().any(|first| is_from(&txn.dot(), &first.dot()));
+            if txn.dot() == dot || follows || txn.body().read.own.iter().any(read) {
+                if !follows {
+                    from.push(txn.clone());
+                }
+                all.push(txn.clone());
+            }
+        }
+        (from, all)
+    }
+
+    pub(super) fn is_rewriting(&self, dot: &Dot) -> bool {
+        self.queue.iter().any(|queued| matches!(&queued.record, Record::Rewritten(old, _) if old.contains(dot)))
+    }
+
+    /// A transaction for this hub: taken in, or what to tell its writer.
+    pub(super) fn offer(&mut self, now_ms: u64, txn: &Arc<Txn>) -> Answer {
+        let Dot { origin, seq, tag } = txn.dot();
+        let nothing = Chain::default();
+        let chain = self.chains.get(&origin).unwrap_or(&nothing);
+        let by_number = self.zoo.has(Bug::DotWithoutTag) && chain.head().is_some_and(|(head, _)| seq <= head);
+        let place = if by_number { Place::Known } else { chain.place(seq, tag, txn.body().prev) };
+        match place {
+            Place::Known if self.zoo.has(Bug::TakenInTwice) => {}
+            Place::Known => return Answer::Taken,
+            Place::Fork => return Answer::Refused,
+            Place::Next if chain.is_forked() => return Answer::Refused,
+            Place::Gap => return Answer::Later,
+            Place::Next => {}
+        }
+        if !self.has_read(&txn.body().read) {
+            return Answer::Later;
+        }
+        if self.zoo.has(Bug::SkewRefused) && txn.body().hlc.ms() > now_ms.saturating_add(500) {
+            return Answer::Taken;
+        }
+        self.take_in(now_ms, txn.clone(), None);
+        Answer::Taken
+    }
+}
+
+fn is_from(dot: &Dot, first: &Dot) -> bool {
+    dot.origin == first.origin && dot.seq >= first.seq
+}
+
+/// What the writer of a transaction had read, in the names that his own writes have now. What they stand on stays.
+fn reread(old: &Txn, from: &[Arc<Txn>], pairs: &[(Dot, Arc<Txn>)], again: &[Arc<Txn>]) -> Context {
+    let mut read = old.body().read.clone();
+    let mut own: Vec<Dot> = Vec::new();
+    for dot in read.own {
+        let first = from.iter().find(|first| is_from(&dot, &first.dot()));
+        let Some(first) = first.filter(|_| again.iter().any(|txn| txn.dot() == dot)) else {
+            own.push(dot);
+            continue;
+        };
+        if let Some(seq) = first.body().seq.checked_sub(1).filter(|seq| *seq > 0) {
+            own.push(Dot { origin: dot.origin, seq, tag: first.body().prev });
+        }
+        // Everything of this origin that was written again up to there.
+        let read_too = again.iter().filter(|txn| txn.body().origin == dot.origin && txn.body().seq <= dot.seq);
+        let new = |old: &Arc<Txn>| pairs.iter().find(|(was, _)| *was == old.dot()).map(|(_, new)| new.dot());
+        own.extend(read_too.filter_map(new));
+    }
+    own.sort();
+    // Of each origin the newest.
+    own.reverse();
+    own.dedup_by_key(|dot| dot.origin);
+    own.reverse();
+    read.own = own;
+    read
+}
+
+/// What a hub says to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It has it, or will once its log is durable.
+    Taken,
+    /// Not yet.
+    Later,
+    /// Never.
+    Refused,
+}

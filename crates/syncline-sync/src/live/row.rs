@@ -1,0 +1,212 @@
+//! A row as the set of writes that nothing covers, and the three things that happen to it: a write, a second stamp, a join.
+//!
+//! The rules and why they converge: `docs/format/replication.md`, which follows dotted version vectors (Preguiça, Baquero,
+//! Almeida, Fonte, Gonçalves, 2010) with what hubs took in instead of one counter for each writer.
+
+use std::cmp::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use syncline_base::Hlc;
+
+use super::chain::{Chains, has_read, knows};
+use super::context::{Context, Coverage};
+use super::id::{Dot, Stamp};
+use super::zoo::{Bug, Zoo};
+use crate::error::{Error, Result};
+use crate::wire::fields::{put_bytes, put_uint};
+use crate::wire::reader::Reader;
+
+/// How far behind a hub's clock a write may claim to be from.
+pub const SLACK_MS: u64 = 1_000;
+/// The most siblings that are read of one row.
+const MAX_SIBLINGS: usize = 1 << 20;
+
+/// A write that nothing which is known covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// Which transaction wrote it.
+    pub dot: Dot,
+    /// Which hubs took the transaction in, as far as is known; sorted. None while no hub has.
+    pub stamps: Vec<Stamp>,
+    /// Its writer's clock, or what the hubs would still believe.
+    pub time: Hlc,
+    /// The row.
+    pub value: Bytes,
+}
+
+/// The latest time that a hub lets a write claim which it took in at `attested`.
+#[must_use]
+pub const fn believed(attested: Hlc) -> Hlc {
+    Hlc::from_u64(attested.as_u64().saturating_add(SLACK_MS << 16))
+}
+
+impl Sibling {
+    fn add(&mut self, stamp: Stamp, attested: Hlc) {
+        if let Err(at) = self.stamps.binary_search(&stamp) {
+            self.stamps.insert(at, stamp);
+        }
+        self.time = self.time.min(believed(attested));
+    }
+
+    fn is_in(&self, coverage: &Coverage) -> bool {
+        self.stamps.iter().any(|stamp| coverage.has(*stamp))
+    }
+
+    /// The order of last writers: time, then name, so that no two are equal.
+    #[must_use]
+    pub fn later(&self, other: &Self) -> Ordering {
+        (self.time, self.dot).cmp(&(other.time, other.dot))
+    }
+}
+
+/// The siblings of a row, by dot. A row that does not exist has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    siblings: Vec<Sibling>,
+}
+
+/// What applying a write needs to know beside the row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Writer<'a> {
+    pub(super) dot: Dot,
+    pub(super) read: &'a Context,
+    pub(super) hlc: Hlc,
+    pub(super) stamp: Option<(Stamp, Hlc)>,
+    pub(super) chains: &'a Chains,
+    pub(super) zoo: Zoo,
+}
+
+impl Writer<'_> {
+    fn covers(&self, sibling: &Sibling) -> bool {
+        if self.zoo.has(Bug::ClockDecides) {
+            return sibling.time < self.hlc;
+        }
+        let own = |newest: &Dot| has_read(self.chains.get(&newest.origin), &sibling.dot, newest);
+        let own = !self.zoo.has(Bug::OwnWritesNotRead) && self.read.own.iter().any(own);
+        own || sibling.is_in(&self.read.seen)
+    }
+}
+
+impl Row {
+    /// Its siblings, by dot.
+    #[must_use]
+    pub fn siblings(&self) -> &[Sibling] {
+        &self.siblings
+    }
+
+    /// Whether the row does not exist.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.siblings.is_empty()
+    }
+
+    /// Whether there are values that differ and of which no writer had read the other.
+    #[must_use]
+    pub fn is_in_conflict(&self) -> bool {
+        self.siblings.windows(2).any(|pair| pair[0].value != pair[1].value)
+    }
+
+    /// What readers see: the last writer's.
+    #[must_use]
+    pub fn visible(&self, zoo: Zoo) -> Option<&Sibling> {
+        if zoo.has(Bug::NoTieBreak) {
+            return self.siblings.iter().max_by_key(|sibling| sibling.time.ms());
+        }
+        if zoo.has(Bug::FloatTimes) {
+            return self.siblings.iter().max_by(|a, b| {
+                let seconds = |sibling: &Sibling| sibling.time.as_u64() as f32;
+                seconds(a).total_cmp(&seconds(b)).then(a.dot.cmp(&b.dot))
+            });
+        }
+        self.siblings.iter().max_by(|a, b| a.later(b))
+    }
+
+    /// Applies a write of a transaction that was not applied before.
+    pub(super) fn write(&mut self, writer: Writer<'_>, value: Option<&Bytes>) {
+        let zoo = writer.zoo;
+        match value {
+            None if zoo.has(Bug::DeleteWins) => self.siblings.clear(),
+            None if zoo.has(Bug::DeleteLoses) => {
+                self.siblings.retain(|sibling| !writer.covers(sibling) || sibling.time > writer.hlc);
+            }
+            _ => self.siblings.retain(|sibling| !writer.covers(sibling)),
+        }
+        let Some(value) = value else { return };
+        if zoo.has(Bug::SiblingsCapped) && self.siblings.len() >= 2 {
+            return;
+        }
+        let mut sibling = Sibling { dot: writer.dot, stamps: Vec::new(), time: writer.hlc, value: value.clone() };
+        if let Some((stamp, attested)) = writer.stamp {
+            sibling.add(stamp, attested);
+        }
+        if let Err(at) = self.siblings.binary_search_by(|is| is.dot.cmp(&sibling.dot)) {
+            self.siblings.insert(at, sibling);
+        }
+        if zoo.has(Bug::LoserDropped) && self.siblings.len() > 1 {
+            let last = self.visible(zoo).cloned();
+            self.siblings = last.into_iter().collect();
+        }
+    }
+
+    /// Adds what a second hub says of a transaction that was applied.
+    pub(super) fn stamp(&mut self, dot: Dot, stamp: Stamp, attested: Hlc) {
+        if let Ok(at) = self.siblings.binary_search_by(|sibling| sibling.dot.cmp(&dot)) {
+            self.siblings[at].add(stamp, attested);
+        }
+    }
+
+    /// Joins two states of one row: what both have, and of each what the other has never had. That is asked of transactions, not
+    /// of stamps: the other may have had one by a stamp that is not known here.
+    pub(super) fn join(&self, had: &Chains, other: &Self, other_had: &Chains, zoo: Zoo) -> Self {
+        let union = zoo.has(Bug::UnionRepair);
+        let has = |row: &Self, dot: &Dot| row.siblings.binary_search_by(|sibling| sibling.dot.cmp(dot)).ok();
+        let mut siblings = Vec::new();
+        for sibling in &self.siblings {
+            match has(other, &sibling.dot) {
+                Some(at) => {
+                    let theirs = &other.siblings[at];
+                    let mut both = sibling.clone();
+                    both.stamps.extend(&theirs.stamps);
+                    both.stamps.sort_unstable();
+                    both.stamps.dedup();
+                    both.time = both.time.min(theirs.time);
+                    siblings.push(both);
+                }
+                None if union || !knows(other_had, &sibling.dot) => siblings.push(sibling.clone()),
+                None => {}
+            }
+        }
+        let new = other.siblings.iter().filter(|sibling| has(self, &sibling.dot).is_none());
+        siblings.extend(new.filter(|sibling| union || !knows(had, &sibling.dot)).cloned());
+        siblings.sort_by_key(|sibling| sibling.dot);
+        Self { siblings }
+    }
+
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        put_uint(out, self.siblings.len() as u64);
+        for Sibling { dot, stamps, time, value } in &self.siblings {
+            dot.put(out);
+            put_uint(out, stamps.len() as u64);
+            stamps.iter().for_each(|stamp| stamp.put(out));
+            put_uint(out, time.as_u64());
+            put_bytes(out, value);
+        }
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        let mut siblings: Vec<Sibling> = Vec::new();
+        for _ in 0..r.count("siblings", MAX_SIBLINGS)? {
+            let dot = Dot::read(r)?;
+            let mut stamps: Vec<Stamp> = Vec::new();
+            for _ in 0..r.count("stamps", super::context::MAX_HUBS)? {
+                stamps.push(Stamp::read(r)?);
+            }
+            if !stamps.is_sorted_by(|a, b| a < b) || siblings.last().is_some_and(|last| last.dot >= dot) {
+                return Err(Error::protocol("row", "siblings or stamps out of order"));
+            }
+            let time = Hlc::from_u64(r.uint("time")?);
+            siblings.push(Sibling { dot, stamps, time, value: r.bytes("value")? });
+        }
+        Ok(Self { siblings })
+    }
+}

@@ -1,0 +1,247 @@
+//! What a replica holds: rows and the coverage that they follow from.
+//!
+//! Everything in here is durable on this node; what is appended to its log and not durable yet is kept by [`super::node`] and
+//! shown to nobody. Equal coverage is equal rows, whatever the order in which entries came: `docs/format/replication.md`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use syncline_base::Hash;
+
+use super::chain::{Chain, Chains, knows};
+use super::context::{Context, Coverage};
+use super::id::{Dot, Origin};
+use super::row::{Row, Writer};
+use super::txn::{Entry, RowKey, Txn};
+use super::zoo::{Bug, Zoo};
+use crate::error::{Error, Result};
+use crate::wire::fields::{put_bytes, put_text, put_uint};
+use crate::wire::reader::Reader;
+
+/// Rows, what they cover, and this node's own transactions that no entry has come of.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub(super) coverage: Coverage,
+    pub(super) rows: BTreeMap<RowKey, Row>,
+    pub(super) pending: VecDeque<Arc<Txn>>,
+    pub(super) zoo: Zoo,
+    /// A row that a torn transaction has still to write. Only in the zoo.
+    torn: Option<(Arc<Entry>, Chains)>,
+}
+
+/// Rows and coverage of a node, for one that its log cannot bring up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// What the rows follow from.
+    pub coverage: Coverage,
+    /// Every row that exists.
+    pub rows: Vec<(RowKey, Row)>,
+    /// Which transactions are in it.
+    pub chains: Chains,
+}
+
+impl State {
+    pub(super) fn new(zoo: Zoo) -> Self {
+        Self { zoo, ..Self::default() }
+    }
+
+    /// Which entries it has.
+    #[must_use]
+    pub const fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// This node's transactions that it has no entry of, in the order of their chains.
+    pub fn pending(&self) -> impl ExactSizeIterator<Item = &Arc<Txn>> {
+        self.pending.iter()
+    }
+
+    /// Applies an entry that follows on what is covered; `new` unless its transaction came with another entry before.
+    pub(super) fn apply(&mut self, entry: &Arc<Entry>, new: bool, chains: &Chains) {
+        self.mend_torn();
+        let dot = entry.txn.dot();
+        let stamp = (entry.stamp, entry.attested);
+        if self.pending.front().is_some_and(|txn| txn.dot() == dot) {
+            self.pending.pop_front();
+        } else {
+            self.pending.retain(|txn| txn.dot() != dot);
+        }
+        let body = entry.txn.body();
+        if new || self.zoo.has(Bug::AppliedTwice) {
+            let writer = Writer { dot, read: &body.read, hlc: body.hlc, stamp: Some(stamp), chains, zoo: self.zoo };
+            let torn = self.zoo.has(Bug::TornTransactions) && body.writes.len() > 1;
+            let first = if torn { 1 } else { body.writes.len() };
+            for write in &body.writes[..first] {
+                self.write(&write.row, writer, write.value.as_ref());
+            }
+            self.torn = torn.then(|| (entry.clone(), chains.clone()));
+        } else if !self.zoo.has(Bug::OneStampKept) {
+            for write in &body.writes {
+                if let Some(row) = self.rows.get_mut(&write.row) {
+                    row.stamp(dot, entry.stamp, entry.attested);
+                }
+            }
+        }
+        self.coverage.raise(entry.stamp.hub, entry.stamp.n);
+    }
+
+    fn write(&mut self, key: &RowKey, writer: Writer<'_>, value: Option<&Bytes>) {
+        match self.rows.get_mut(key) {
+            Some(row) => {
+                row.write(writer, value);
+                if row.is_empty() {
+                    self.rows.remove(key);
+                }
+            }
+            None => {
+                let mut row = Row::default();
+                row.write(writer, value);
+                if !row.is_empty() {
+                    self.rows.insert(key.clone(), row);
+                }
+            }
+        }
+    }
+
+    fn mend_torn(&mut self) {
+        let Some((entry, chains)) = self.torn.take() else { return };
+        let body = entry.txn.body();
+        let stamp = Some((entry.stamp, entry.attested));
+        let dot = entry.txn.dot();
+        let writer = Writer { dot, read: &body.read, hlc: body.hlc, stamp, chains: &chains, zoo: self.zoo };
+        for write in &body.writes[1..] {
+            self.write(&write.row, writer, write.value.as_ref());
+        }
+    }
+
+    /// Joins another node's rows and coverage, at once; `had` is what was applied here before. What was pending and is in there
+    /// is pending no more.
+    pub(super) fn join(&mut self, had: &Chains, snapshot: &Snapshot) {
+        let theirs = &snapshot.chains;
+        let nothing = Row::default();
+        let mut joined: BTreeMap<RowKey, Row> = BTreeMap::new();
+        for (key, row) in &snapshot.rows {
+            let mine = self.rows.remove(key);
+            let row = mine.as_ref().unwrap_or(&nothing).join(had, row, theirs, self.zoo);
+            joined.insert(key.clone(), row);
+        }
+        for (key, row) in std::mem::take(&mut self.rows) {
+            let row = row.join(had, &nothing, theirs, self.zoo);
+            joined.insert(key, row);
+        }
+        joined.retain(|_, row| !row.is_empty());
+        self.rows = joined;
+        self.coverage.join(&snapshot.coverage);
+        self.pending.retain(|txn| !knows(theirs, &txn.dot()));
+    }
+
+    /// What clients of this node see of a row: what is covered, then what is pending.
+    #[must_use]
+    pub fn view(&self, key: &RowKey, chains: &Chains) -> Row {
+        let mut row = self.rows.get(key).cloned().unwrap_or_default();
+        let writes = |txn: &&Arc<Txn>| txn.body().writes.iter().any(|write| write.row == *key);
+        if !self.pending.iter().any(|txn| writes(&txn)) {
+            return row;
+        }
+        let chains = self.with_pending(chains);
+        for txn in self.pending.iter().filter(writes) {
+            let body = txn.body();
+            let writer =
+                Writer { dot: txn.dot(), read: &body.read, hlc: body.hlc, stamp: None, chains: &chains, zoo: self.zoo };
+            for write in body.writes.iter().filter(|write| write.row == *key) {
+                row.write(writer, write.value.as_ref());
+            }
+        }
+        row
+    }
+
+    /// The chains of this node's origins as it sees them. Numbers alone tell ancestors until somebody else is known to have written
+    /// under the same name, so only then its own transactions have to be in there.
+    fn with_pending(&self, chains: &Chains) -> Chains {
+        let mut own = Chains::new();
+        for txn in &self.pending {
+            let Dot { origin, seq, tag } = txn.dot();
+            let Some(chain) = chains.get(&origin) else { continue };
+            if !own.contains_key(&origin) && chain.excludes(seq, tag) {
+                let mut chain = chain.clone();
+                let before = self.pending.iter().filter(|txn| txn.body().origin == origin);
+                before.for_each(|txn| chain.add(txn.body().seq, txn.dot().tag, txn.body().prev));
+                own.insert(origin, chain);
+            }
+        }
+        own
+    }
+
+    /// What a reader of this node has read.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        let mut newest: BTreeMap<Origin, Dot> = BTreeMap::new();
+        for txn in &self.pending {
+            newest.insert(txn.body().origin, txn.dot());
+        }
+        Context { seen: self.coverage.clone(), own: newest.into_values().collect() }
+    }
+
+    /// Rows that exist, pending transactions left out.
+    pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
+        self.rows.iter()
+    }
+
+    /// One hash over coverage and rows: equal on all nodes that cover the same.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        let mut out = BytesMut::with_capacity(1024);
+        self.coverage.put(&mut out);
+        for (key, row) in &self.rows {
+            put_key(&mut out, key);
+            row.put(&mut out);
+        }
+        Hash::of(&out)
+    }
+}
+
+fn put_key(out: &mut BytesMut, key: &RowKey) {
+    put_text(out, &key.table);
+    put_bytes(out, &key.key);
+}
+
+fn read_key(r: &mut Reader) -> Result<RowKey> {
+    Ok(RowKey { table: r.text("table")?.into(), key: r.bytes("key")? })
+}
+
+impl Snapshot {
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        self.coverage.put(out);
+        put_uint(out, self.rows.len() as u64);
+        for (key, row) in &self.rows {
+            put_key(out, key);
+            row.put(out);
+        }
+        put_uint(out, self.chains.len() as u64);
+        for (origin, chain) in &self.chains {
+            origin.put(out);
+            chain.put(out);
+        }
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        let coverage = Coverage::read(r)?;
+        let mut rows: Vec<(RowKey, Row)> = Vec::new();
+        for _ in 0..r.uint("rows")? {
+            let (key, row) = (read_key(r)?, Row::read(r)?);
+            if rows.last().is_some_and(|(last, _)| *last >= key) || row.is_empty() {
+                return Err(Error::protocol("snapshot", "rows out of order, or one that does not exist"));
+            }
+            rows.push((key, row));
+        }
+        let mut chains = Chains::new();
+        for _ in 0..r.uint("chains")? {
+            let origin = Origin::read(r)?;
+            if chains.insert(origin, Chain::read(r)?).is_some() {
+                return Err(Error::protocol("snapshot", "an origin named twice"));
+            }
+        }
+        Ok(Self { coverage, rows, chains })
+    }
+}

@@ -1,0 +1,214 @@
+//! Transactions, and the entries that hubs make of them. Bytes: `docs/format/replication.md`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use syncline_base::Hlc;
+
+use super::context::{Context, Coverage};
+use super::id::{Dot, Origin, Stamp, Tag};
+use crate::error::{Error, Result};
+use crate::wire::fields::{put_bytes, put_text, put_uint};
+use crate::wire::reader::Reader;
+
+const VERSION: u8 = 1;
+/// The most rows that one transaction writes.
+pub const MAX_WRITES: usize = 1 << 20;
+
+/// Where a row is: its table and its encoded key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    /// Name of the table.
+    pub table: Arc<str>,
+    /// Encoded so that the order of bytes is that of keys (`docs/format/key.md`).
+    pub key: Bytes,
+}
+
+impl fmt::Debug for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{:?}", self.table, self.key)
+    }
+}
+
+/// One row set or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Which row.
+    pub row: RowKey,
+    /// Its encoded value; `None` deletes it.
+    pub value: Option<Bytes>,
+}
+
+/// What a transaction says, without the name that its bytes give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// Whose.
+    pub origin: Origin,
+    /// Which, from 1.
+    pub seq: u64,
+    /// Tag of the one before it in its origin.
+    pub prev: Tag,
+    /// What its writer had read.
+    pub read: Context,
+    /// The writer's clock.
+    pub hlc: Hlc,
+    /// By row, each row once.
+    pub writes: Vec<Write>,
+}
+
+/// Writes of one origin that take effect together. Never changed once made: its bytes are its identity.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Txn {
+    body: Body,
+    bytes: Bytes,
+    tag: Tag,
+}
+
+impl Txn {
+    /// A transaction of these writes.
+    ///
+    /// # Errors
+    /// `invalid` when a row is written twice, or too many are.
+    pub fn new(mut body: Body) -> Result<Self> {
+        body.writes.sort_by(|a, b| a.row.cmp(&b.row));
+        if let Some(twice) = body.writes.windows(2).find(|pair| pair[0].row == pair[1].row) {
+            let text = format!("a transaction writes the row {:?} twice; keep the last of the writes", twice[0].row);
+            return Err(Error::Invalid(text));
+        }
+        if body.writes.len() > MAX_WRITES {
+            let text = format!("a transaction writes {} rows; {MAX_WRITES} are the most", body.writes.len());
+            return Err(Error::Invalid(text));
+        }
+        let bytes = encode(&body);
+        Ok(Self { tag: Tag::of(&bytes), bytes, body })
+    }
+
+    /// Reads a transaction.
+    ///
+    /// # Errors
+    /// `invalid` when the bytes are not the one form of a transaction.
+    pub fn decode(bytes: Bytes) -> Result<Self> {
+        let mut r = Reader::new(bytes.clone());
+        let version = r.u8("transaction")?;
+        if version != VERSION {
+            let text = format!("version {version} of transactions; this program knows {VERSION}: update it");
+            return Err(Error::protocol("transaction", text));
+        }
+        let body = decode(&mut r)?;
+        r.end("transaction")?;
+        Ok(Self { tag: Tag::of(&bytes), bytes, body })
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub const fn dot(&self) -> Dot {
+        Dot { origin: self.body.origin, seq: self.body.seq, tag: self.tag }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Txn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Body { read, hlc, writes, .. } = &self.body;
+        write!(f, "{:?}(read {read:?}, hlc {}, {writes:?})", self.dot(), hlc.as_u64())
+    }
+}
+
+fn encode(body: &Body) -> Bytes {
+    let mut out = BytesMut::with_capacity(128);
+    out.put_u8(VERSION);
+    body.origin.put(&mut out);
+    put_uint(&mut out, body.seq);
+    body.prev.put(&mut out);
+    body.read.put(&mut out);
+    put_uint(&mut out, body.hlc.as_u64());
+    // Rows of one table follow each other: its name is said once.
+    let tables = body.writes.chunk_by(|a, b| a.row.table == b.row.table);
+    put_uint(&mut out, tables.clone().count() as u64);
+    for writes in tables {
+        put_text(&mut out, &writes[0].row.table);
+        put_uint(&mut out, writes.len() as u64);
+        for write in writes {
+            put_bytes(&mut out, &write.row.key);
+            out.put_u8(u8::from(write.value.is_some()));
+            if let Some(value) = &write.value {
+                put_bytes(&mut out, value);
+            }
+        }
+    }
+    out.freeze()
+}
+
+fn decode(r: &mut Reader) -> Result<Body> {
+    let (origin, seq, prev) = (Origin::read(r)?, r.uint("seq")?, Tag::read(r)?);
+    let (read, hlc) = (Context::read(r)?, Hlc::from_u64(r.uint("clock")?));
+    let mut writes: Vec<Write> = Vec::new();
+    for _ in 0..r.count("tables", MAX_WRITES)? {
+        let table: Arc<str> = r.text("table")?.into();
+        let n = r.count("rows", MAX_WRITES)?;
+        if n == 0 || writes.last().is_some_and(|last| last.row.table >= table) || writes.len() + n > MAX_WRITES {
+            return Err(Error::protocol("transaction", "tables out of order, without rows, or with too many"));
+        }
+        for i in 0..n {
+            let row = RowKey { table: table.clone(), key: r.bytes("key")? };
+            if i > 0 && writes.last().is_some_and(|last| last.row >= row) {
+                return Err(Error::protocol("transaction", "rows out of order"));
+            }
+            let value = if r.flag("value")? { Some(r.bytes("value")?) } else { None };
+            writes.push(Write { row, value });
+        }
+    }
+    if seq == 0 || (seq == 1) != (prev == Tag::NONE) {
+        return Err(Error::protocol("transaction", "a place in its chain that cannot be"));
+    }
+    Ok(Body { origin, seq, prev, read, hlc, writes })
+}
+
+/// A transaction that a hub took in. In a hub's log its entries stand in an order in which each comes after all that it builds on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The hub, and its count.
+    pub stamp: Stamp,
+    /// What the hub covered just before, itself included.
+    pub deps: Coverage,
+    /// The hub's clock when it took it in.
+    pub attested: Hlc,
+    /// What it took in.
+    pub txn: Arc<Txn>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}={:?}", self.stamp, self.txn)
+    }
+}
+
+impl Entry {
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        self.stamp.put(out);
+        self.deps.put(out);
+        put_uint(out, self.attested.as_u64());
+        put_bytes(out, self.txn.bytes());
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        let (stamp, deps) = (Stamp::read(r)?, Coverage::read(r)?);
+        if deps.of(stamp.hub).checked_add(1) != Some(stamp.n) {
+            return Err(Error::protocol("entry", "a stamp that does not follow on what its hub covered"));
+        }
+        let attested = Hlc::from_u64(r.uint("attested")?);
+        Ok(Self { stamp, deps, attested, txn: Arc::new(Txn::decode(r.bytes("transaction")?)?) })
+    }
+}
