@@ -2,7 +2,7 @@
 //!
 //! [`session`] has the two sides of a transfer as state machines; [`run`] lets one talk over a [`Transport`]. Nothing
 //! here opens a socket or a file, starts a thread or reads a clock: a simulation and the network drive the same code.
-//! Format of the messages: `docs/format/wire.md`.
+//! Format of the messages: `docs/format/wire.md`. [`log`] keeps a replica's records in their order; its files come through a trait.
 //!
 //! After a crash: what a receiver had flushed is there, no ref has moved, and the next session does not send it again.
 //!

@@ -221,6 +221,11 @@ impl World {
     }
 }
 
+/// How many cases are run: more when there is time.
+fn cases(usual: u32) -> u32 {
+    if std::env::var_os("SYNCLINE_LONG").is_some() { usual * 100 } else { usual }
+}
+
 fn place(number: u64) -> usize {
     usize::try_from(number).unwrap()
 }
@@ -245,7 +250,7 @@ fn run(seed: u64, rounds: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(cases(500)))]
 
     #[test]
     fn what_was_durable_survives_and_nothing_cut_returns(seed in any::<u64>()) {
@@ -254,7 +259,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(cases(60)))]
 
     /// Whatever a log went through, once it was closed no bit of it can change unseen.
     #[test]
