@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{fuzz, run, test, tools};
+use crate::{fuzz, run, sim, test, tools};
 
 /// Options of `cargo xtask ci`.
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The long versions: hundreds of kills, more seeds, larger inputs.
     #[arg(long)]
     long: bool,
-    /// Replays the random moments of an earlier long run; it prints its seed.
+    /// Replays the random moments of an earlier long run, which prints its seed; the first seed of simulations.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -32,6 +32,8 @@ enum Stage {
     Deny,
     /// Every decoder, fuzzed for a while.
     Fuzz,
+    /// Ten million simulated clusters, from `--seed` on.
+    Sim,
 }
 
 /// Runs one stage, or all that were asked for: every one even when an earlier one fails.
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let stages = match (args.stage, args.long) {
         (Some(stage), _) => vec![stage],
         (None, false) => vec![Stage::Test],
-        (None, true) => vec![Stage::Test, Stage::Deny, Stage::Fuzz],
+        (None, true) => vec![Stage::Test, Stage::Deny, Stage::Fuzz, Stage::Sim],
     };
     let mut broken = Vec::new();
     for stage in stages {
@@ -60,6 +62,7 @@ fn one(stage: Stage, args: &Args) -> Result<()> {
         Stage::Kills => kills(args.seed),
         Stage::Deny => deny(),
         Stage::Fuzz => fuzz::run(&args.fuzz, args.long),
+        Stage::Sim => sim::long(args.seed.unwrap_or_default()),
     }
 }
 

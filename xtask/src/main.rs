@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod run;
 mod s3;
+mod sim;
 mod test;
 mod tidy;
 mod tools;

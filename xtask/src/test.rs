@@ -65,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             run::check(doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
         });
         step(&mut steps, "build", || run::check(run::cargo().args(["build", "--quiet", "--workspace"])));
+        step(&mut steps, "simulation", crate::sim::check);
         step(&mut steps, "demo", crate::demo::check);
     }
     close(&steps, counts)

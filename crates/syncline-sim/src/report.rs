@@ -83,6 +83,12 @@ impl Report {
         all.deletions += audit.deletions;
     }
 
+    /// The fates of all acknowledged transactions.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// The fates of all acknowledged transactions, in words.
     #[must_use]
     pub fn audit_text(&self) -> String {
