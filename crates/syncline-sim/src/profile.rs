@@ -45,12 +45,14 @@ pub enum Act {
     Checkpoint,
     /// The entries that can be served are cut.
     CutLog,
+    /// A disk fails some calls from now on.
+    Fail,
 }
 
 /// Acts and how often they happen beside each other: without trouble, then with.
 const WORK: [(Act, u64); 6] =
     [(Act::Read, 12), (Act::Write, 16), (Act::Deliver, 40), (Act::Sync, 30), (Act::Connect, 8), (Act::Tick, 4)];
-const TROUBLE: [(Act, u64); 11] = [
+const TROUBLE: [(Act, u64); 12] = [
     (Act::Cut, 4),
     (Act::Garble, 4),
     (Act::Crash, 4),
@@ -62,6 +64,7 @@ const TROUBLE: [(Act, u64); 11] = [
     (Act::Role, 2),
     (Act::Checkpoint, 3),
     (Act::CutLog, 4),
+    (Act::Fail, 3),
 ];
 
 /// The shape of one run.

@@ -14,7 +14,7 @@ mod net;
 
 use syncline_base::rng::Rng;
 use syncline_base::{Hash, Hasher};
-use syncline_sync::live::{Origin, Output, SLACK_MS, Zoo};
+use syncline_sync::live::{Origin, Output, Record, SLACK_MS, Zoo};
 
 use crate::oracle::{Audit, Oracle, Violation};
 use crate::profile::{Act, Profile};
@@ -43,9 +43,15 @@ pub enum Failure {
     /// Healed, and still not the same everywhere.
     #[error("the world has healed, but after {0} rounds nodes still differ or have something to send: {1}")]
     NeverQuiet(usize, String),
-    /// A node could not be started from its disk.
-    #[error("node {0} could not read its own log: {1}")]
-    CannotStart(usize, String),
+    /// A log could not be read, or a message.
+    #[error("what was written could not be read: {0}")]
+    Unreadable(String),
+}
+
+impl From<syncline_sync::Error> for Failure {
+    fn from(error: syncline_sync::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
 }
 
 /// What a run was like.
@@ -99,7 +105,7 @@ impl World {
         };
         for at in 0..nodes {
             let machine = Machine::create(world.rng.next_u64(), at, at < world.profile.hubs, zoo);
-            world.machines.push(machine);
+            world.machines.push(machine.expect("a new disk in memory takes a new log"));
         }
         world
     }
@@ -111,7 +117,7 @@ impl World {
     pub fn run(&mut self) -> Result<Summary, Failure> {
         for at in 0..self.machines.len() {
             self.absorb(at, None)?;
-            self.sync(at, self.machines[at].disk.unsynced())?;
+            self.sync_all(at)?;
         }
         for _ in 0..self.profile.steps {
             self.now_ms += self.rng.below(40);
@@ -157,8 +163,9 @@ impl World {
                 self.jump(at);
                 Ok(())
             }
-            Act::Backup => {
-                self.machines[at].back_up();
+            Act::Backup => self.back_up(at),
+            Act::Fail => {
+                self.machines[at].disk.fail(&mut self.rng);
                 Ok(())
             }
             Act::Restore => self.restore(at),
@@ -189,22 +196,30 @@ impl World {
     }
 
     fn sync_some(&mut self, at: usize) -> Result<(), Failure> {
-        let waiting = self.machines[at].disk.unsynced();
-        if waiting == 0 {
+        if self.machines[at].node.is_none() || self.machines[at].disk.unsynced() == 0 {
             return Ok(());
         }
-        let all = self.rng.below(4) > 0;
-        let n = if all { waiting } else { 1 + self.pick(waiting) };
-        self.sync(at, n)
+        let done = match self.rng.below(4) {
+            0 => self.machines[at].disk.begin().map(|()| 0),
+            1 => self.machines[at].disk.finish(),
+            _ => self.machines[at].disk.sync(),
+        };
+        self.synced(at, done)
     }
 
-    fn sync(&mut self, at: usize, n: usize) -> Result<(), Failure> {
+    fn sync_all(&mut self, at: usize) -> Result<(), Failure> {
+        let done = self.machines[at].disk.sync();
+        self.synced(at, done)
+    }
+
+    /// So many records are durable; or the disk has failed, and the process with it.
+    fn synced(&mut self, at: usize, done: syncline_sync::Result<u64>) -> Result<(), Failure> {
+        let Ok(n) = done else { return self.crash(at) };
         let machine = &mut self.machines[at];
-        let Some(node) = &mut machine.node else { return Ok(()) };
-        machine.disk.sync(n);
         // Its new name is written down.
         machine.moved &= machine.disk.unsynced() > 0;
-        node.synced(n as u64);
+        let Some(node) = &mut machine.node else { return Ok(()) };
+        node.synced(n);
         let coverage = node.state().coverage().clone();
         if n > 0 {
             self.tell(|| format!("{at} has {n} more records on its disk and covers {coverage:?}"));
@@ -224,12 +239,15 @@ impl World {
 
     fn checkpoint(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
-        let Some(node) = &machine.node else { return Ok(()) };
-        if let Some(checkpoint) = node.checkpoint() {
-            machine.disk.replace(checkpoint);
-            self.tell(|| format!("{at} writes a checkpoint"));
+        let Some(checkpoint) = machine.node.as_ref().and_then(syncline_sync::live::Node::checkpoint) else {
+            return Ok(());
+        };
+        self.tell(|| format!("{at} writes a checkpoint"));
+        let record = Record::Checkpoint(Box::new(checkpoint));
+        match self.machines[at].disk.checkpoint(&record) {
+            Ok(()) => Ok(()),
+            Err(_) => self.crash(at),
         }
-        Ok(())
     }
 
     fn cut_log(&mut self, at: usize) -> Result<(), Failure> {
@@ -245,6 +263,7 @@ impl World {
         self.tell(|| "the world heals".to_owned());
         self.healed = true;
         for at in 0..self.machines.len() {
+            self.machines[at].disk.heal();
             if self.machines[at].node.is_none() {
                 self.start(at)?;
             }
@@ -262,7 +281,7 @@ impl World {
                 self.deliver(from, to)?;
             }
             for at in 0..self.machines.len() {
-                self.sync(at, self.machines[at].disk.unsynced())?;
+                self.sync_all(at)?;
                 self.tick(at)?;
             }
             if self.is_quiet() {
@@ -304,7 +323,10 @@ impl World {
                 Output::Append(record) => {
                     let bytes = record.encode();
                     self.trace.update(&bytes);
-                    self.machines[at].disk.append(bytes);
+                    if self.machines[at].disk.append(&bytes).is_err() {
+                        // What comes after it does not happen.
+                        return self.crash(at);
+                    }
                 }
                 Output::Send(to, message) => {
                     self.trace.update(&to.to_le_bytes());

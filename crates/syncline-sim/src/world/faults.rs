@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use syncline_sync::live::{Dot, Message, Node, Origin};
 
+use super::disk::{Disk, Image};
 use super::judge::{hub, id};
-use super::machine::Machine;
 use super::{Failure, World};
 use crate::oracle::{Loss, Violation};
 
@@ -60,11 +60,7 @@ impl World {
         let Some(message) = self.net.take(from, to) else { return Ok(()) };
         let now = self.now(to);
         // As bytes now and then, which must say the same.
-        let message = if self.rng.below(16) == 0 {
-            Message::decode(message.encode()).map_err(|error| Failure::CannotStart(to, error.to_string()))?
-        } else {
-            message
-        };
+        let message = if self.rng.below(16) == 0 { Message::decode(message.encode())? } else { message };
         let Some(node) = &mut self.machines[to].node else { return Ok(()) };
         node.receive(now, from as u64, message);
         self.absorb(to, None)
@@ -78,9 +74,14 @@ impl World {
         for other in 0..self.machines.len() {
             self.cut(at, other)?;
         }
-        let lost = self.machines[at].disk.crash(&mut self.rng);
+        let lost = self.machines[at].disk.crash()?;
         self.tell(|| format!("{at} crashes and loses {lost} records"));
         Ok(())
+    }
+
+    pub(super) fn back_up(&mut self, at: usize) -> Result<(), Failure> {
+        self.tell(|| format!("the disk of {at} is copied"));
+        Ok(self.machines[at].back_up()?)
     }
 
     pub(super) fn start_some(&mut self, at: usize) -> Result<(), Failure> {
@@ -90,9 +91,8 @@ impl World {
     pub(super) fn start(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
         let moved = machine.moved;
-        let config = machine.config();
-        let node = Node::open(config, machine.disk.read(), moved);
-        let node = node.map_err(|error| Failure::CannotStart(at, error.to_string()))?;
+        let image = machine.disk.all()?;
+        let node = machine.from_image(&image, moved)?;
         // Of what it wrote last, some may not have come through: nobody may have heard of it.
         self.judge.oracle.restarted(at);
         self.forget(at, &node)?;
@@ -142,20 +142,18 @@ impl World {
             return Ok(());
         }
         self.tell(|| format!("{at} becomes a copy of {from}"));
-        let image = self.machines[from].disk.image();
+        let image = self.machines[from].disk.image()?;
         self.replace(at, image, from)
     }
 
-    fn replace(&mut self, at: usize, disk: super::disk::Disk, from: usize) -> Result<(), Failure> {
+    fn replace(&mut self, at: usize, records: Image, from: usize) -> Result<(), Failure> {
         self.crash(at)?;
+        let disk = Disk::new(&mut self.rng, &records)?;
         let machine = &mut self.machines[at];
-        let gone = std::mem::replace(&mut machine.disk, disk);
+        machine.disk = disk;
         machine.took.clear();
         let names = machine.names.clone();
-        let config = machine.config();
-        let image = Node::open(config, machine.disk.read(), false);
-        let image = image.map_err(|error| Failure::CannotStart(at, error.to_string()))?;
-        drop(gone);
+        let image = machine.from_image(&records, false)?;
         if at != from {
             self.machines[at].names = self.machines[from].names.clone();
             let ever = self.machines[from].ever.clone();
@@ -175,9 +173,8 @@ impl World {
     fn start_moved(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
         let moved = machine.moved;
-        let config = machine.config();
-        let node = Node::open(config, machine.disk.read(), moved);
-        let node = node.map_err(|error| Failure::CannotStart(at, error.to_string()))?;
+        let image = machine.disk.all()?;
+        let node = machine.from_image(&image, moved)?;
         machine.wrote = machine.ever.iter().copied().filter(|dot| node.has(dot)).collect();
         let name = node.name();
         if !node.has_outputs() && !machine.names.contains(&name) {
@@ -196,9 +193,8 @@ impl World {
     fn excuse(&mut self) -> Result<(), Failure> {
         let mut disks: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
-            let (config, image) = (machine.config(), machine.disk.image());
-            // One that has nothing durable yet has none of it.
-            disks.extend(Node::open(config, image.read(), false));
+            let image = machine.disk.image()?;
+            disks.push(machine.from_image(&image, false)?);
         }
         let written: Vec<Dot> = self.judge.written_ever().map(|(dot, _)| dot).collect();
         for dot in written.iter().filter(|dot| !disks.iter().any(|node| node.has(dot))) {
@@ -214,13 +210,12 @@ impl World {
     fn forget_disk(&mut self) -> Result<(), Failure> {
         let mut all: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
-            all.push(opened(machine)?);
+            let (appended, durable) = (machine.disk.all()?, machine.disk.image()?);
+            all.push(machine.from_image(&appended, false)?);
             // What is being written again is not gone before that is durable.
-            let (config, image) = (machine.config(), machine.disk.image());
-            all.extend(Node::open(config, image.read(), false));
+            all.push(machine.from_image(&durable, false)?);
             if let Some(backup) = machine.backup.clone() {
-                let config = machine.config();
-                all.extend(Node::open(config, backup.read(), false));
+                all.push(machine.from_image(&backup, false)?);
             }
         }
         let running = || self.machines.iter().filter_map(|machine| machine.node.as_ref());
@@ -252,12 +247,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// What a machine's disk would come back with, all that was appended included.
-fn opened(machine: &mut Machine) -> Result<Node, Failure> {
-    let config = machine.config();
-    Node::open(config, machine.disk.read(), false).map_err(|error| Failure::CannotStart(0, error.to_string()))
 }
 
 fn of_message(message: &Message, name: Origin) -> u64 {

@@ -4,7 +4,7 @@ use syncline_base::Hash;
 use syncline_base::rng::Rng;
 use syncline_sync::live::{Config, Dot, Node, Origin, Zoo};
 
-use super::disk::Disk;
+use super::disk::{Disk, Image, decoded};
 
 /// One machine.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Machine {
     /// How far its wall clock is off.
     pub(super) skew_ms: i64,
     /// An older copy of the disk.
-    pub(super) backup: Option<Disk>,
+    pub(super) backup: Option<Image>,
     /// Every name that it has had, and what it wrote under them, as far as it is not gone.
     pub(super) names: Vec<Origin>,
     pub(super) wrote: Vec<Dot>,
@@ -32,11 +32,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn create(seed: u64, at: usize, hub: bool, zoo: Zoo) -> Self {
+    pub(super) fn create(seed: u64, at: usize, hub: bool, zoo: Zoo) -> syncline_sync::Result<Self> {
         let key = *Hash::of(&[at as u8]).as_bytes();
         let mut machine = Self {
             node: None,
-            disk: Disk::default(),
+            disk: Disk::new(&mut Rng::from_seed(!seed), &Image::new())?,
             skew_ms: 0,
             backup: None,
             names: Vec::new(),
@@ -51,7 +51,7 @@ impl Machine {
         };
         let config = machine.config();
         machine.node = Some(Node::create(config, hub));
-        machine
+        Ok(machine)
     }
 
     /// Names are drawn from the operating system at every start: no two starts draw the same.
@@ -66,7 +66,14 @@ impl Machine {
         self.ever.push(dot);
     }
 
-    pub(super) fn back_up(&mut self) {
-        self.backup = Some(self.disk.image());
+    pub(super) fn back_up(&mut self) -> syncline_sync::Result<()> {
+        self.backup = Some(self.disk.image()?);
+        Ok(())
+    }
+
+    /// A node that these records give.
+    pub(super) fn from_image(&mut self, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
+        let config = self.config();
+        Node::open(config, decoded(image), moved)
     }
 }
