@@ -121,7 +121,9 @@ impl World {
             let survives = |dot: &&Dot| dot.origin == name && self.judge.any_name(dot, &has);
             let kept = machine.wrote.iter().rfind(survives).copied();
             if kept != Some(newest) {
-                machine.wrote.retain(|dot| dot.origin != name || kept.is_some_and(|kept| dot.seq <= kept.seq));
+                let stays = |dot: &Dot| dot.origin != name || kept.is_some_and(|kept| dot.seq <= kept.seq);
+                self.judge.unwrite(machine.wrote.iter().filter(|dot| !stays(dot)));
+                machine.wrote.retain(stays);
                 self.judge.oracle.forget_chain(id(newest), kept.map(id), Loss::Crash)?;
             }
         }

@@ -154,6 +154,13 @@ impl Judge {
         is(dot) || self.again.iter().any(|(old, new)| old == dot && self.any_name(new, is))
     }
 
+    /// These were lost before anybody heard of them: they may be written once more.
+    pub(super) fn unwrite<'a>(&mut self, dots: impl Iterator<Item = &'a Dot>) {
+        for dot in dots {
+            self.clocks.remove(dot);
+        }
+    }
+
     /// Every transaction that was written, and the one before it.
     pub(super) fn written_ever(&self) -> impl Iterator<Item = (Dot, Option<Dot>)> + '_ {
         self.before.iter().map(|(dot, before)| (*dot, *before))

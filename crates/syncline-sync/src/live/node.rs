@@ -262,11 +262,6 @@ impl Node {
         self.state.coverage.includes(&read.seen) && read.own.iter().all(own)
     }
 
-    /// Whether all of a context is here, durable or on its way to be.
-    fn has_read(&self, read: &Context) -> bool {
-        self.coverage.includes(&read.seen) && read.own.iter().all(|dot| self.knows(dot))
-    }
-
     /// Whether a transaction has come here, or waits here, on its way to the log or in it.
     #[must_use]
     pub fn has(&self, dot: &Dot) -> bool {

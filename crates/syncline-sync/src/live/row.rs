@@ -73,6 +73,8 @@ pub(super) struct Writer<'a> {
     pub(super) hlc: Hlc,
     pub(super) stamp: Option<(Stamp, Hlc)>,
     pub(super) chains: &'a Chains,
+    /// Chains that are otherwise in the eyes of who writes.
+    pub(super) own: Option<&'a Chains>,
     pub(super) zoo: Zoo,
 }
 
@@ -81,7 +83,11 @@ impl Writer<'_> {
         if self.zoo.has(Bug::ClockDecides) {
             return sibling.time < self.hlc;
         }
-        let own = |newest: &Dot| has_read(self.chains.get(&newest.origin), &sibling.dot, newest);
+        let chain = |newest: &Dot| {
+            let own = self.own.and_then(|own| own.get(&newest.origin));
+            own.or_else(|| self.chains.get(&newest.origin))
+        };
+        let own = |newest: &Dot| has_read(chain(newest), &sibling.dot, newest);
         let own = !self.zoo.has(Bug::OwnWritesNotRead) && self.read.own.iter().any(own);
         own || sibling.is_in(&self.read.seen)
     }

@@ -69,7 +69,8 @@ impl State {
         }
         let body = entry.txn.body();
         if new || self.zoo.has(Bug::AppliedTwice) {
-            let writer = Writer { dot, read: &body.read, hlc: body.hlc, stamp: Some(stamp), chains, zoo: self.zoo };
+            let writer =
+                Writer { dot, read: &body.read, hlc: body.hlc, stamp: Some(stamp), chains, own: None, zoo: self.zoo };
             let torn = self.zoo.has(Bug::TornTransactions) && body.writes.len() > 1;
             let first = if torn { 1 } else { body.writes.len() };
             for write in &body.writes[..first] {
@@ -109,7 +110,7 @@ impl State {
         let body = entry.txn.body();
         let stamp = Some((entry.stamp, entry.attested));
         let dot = entry.txn.dot();
-        let writer = Writer { dot, read: &body.read, hlc: body.hlc, stamp, chains: &chains, zoo: self.zoo };
+        let writer = Writer { dot, read: &body.read, hlc: body.hlc, stamp, chains: &chains, own: None, zoo: self.zoo };
         for write in &body.writes[1..] {
             self.write(&write.row, writer, write.value.as_ref());
         }
@@ -144,11 +145,18 @@ impl State {
         if !self.pending.iter().any(|txn| writes(&txn)) {
             return row;
         }
-        let chains = self.with_pending(chains);
+        let own = self.with_pending(chains);
         for txn in self.pending.iter().filter(writes) {
             let body = txn.body();
-            let writer =
-                Writer { dot: txn.dot(), read: &body.read, hlc: body.hlc, stamp: None, chains: &chains, zoo: self.zoo };
+            let writer = Writer {
+                dot: txn.dot(),
+                read: &body.read,
+                hlc: body.hlc,
+                stamp: None,
+                chains,
+                own: Some(&own),
+                zoo: self.zoo,
+            };
             for write in body.writes.iter().filter(|write| write.row == *key) {
                 row.write(writer, write.value.as_ref());
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::chain::{Chain, Place};
+use super::super::chain::{Chain, Place, knows};
 use super::super::context::Context;
 use super::super::id::{Dot, Origin};
 use super::super::record::Record;
@@ -100,7 +100,9 @@ impl Node {
             Place::Gap => return Answer::Later,
             Place::Next => {}
         }
-        if !self.has_read(&txn.body().read) {
+        // What only waits here is not taken in: others could not tell what was read.
+        let read = &txn.body().read;
+        if !self.coverage.includes(&read.seen) || !read.own.iter().all(|dot| knows(&self.chains, dot)) {
             return Answer::Later;
         }
         if self.zoo.has(Bug::SkewRefused) && txn.body().hlc.ms() > now_ms.saturating_add(500) {
