@@ -9,9 +9,11 @@
 pub mod oracle;
 mod profile;
 mod report;
+mod sights;
 mod world;
 pub mod zoo;
 
 pub use profile::{Act, KEYS, Profile};
 pub use report::{Range, Report};
+pub use sights::{Sight, Sights};
 pub use world::{Failure, Summary, World};

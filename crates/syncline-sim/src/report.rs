@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use syncline_sync::live::Zoo;
 
 use crate::oracle::Audit;
-use crate::world::{Failure, World};
+use crate::sights::{Sight, Sights};
+use crate::world::{Failure, Summary, World};
 
 /// Seeds from one number to before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub struct Report {
     /// Those that failed, by seed.
     pub failures: Vec<(u64, String)>,
     audit: Audit,
+    sights: Sights,
 }
 
 impl Report {
@@ -62,7 +64,10 @@ impl Report {
             let mut total = total.lock().expect("no thread panics while it holds the report");
             total.seeds += 1;
             match outcome {
-                Ok(audit) => total.add(&audit),
+                Ok(summary) => {
+                    total.add(&summary.audit);
+                    total.sights.add(&summary.sights);
+                }
                 Err(failure) => total.failures.push((seed, failure)),
             }
             true
@@ -89,6 +94,12 @@ impl Report {
         &self.audit
     }
 
+    /// What the runs met.
+    #[must_use]
+    pub const fn sights(&self) -> &Sights {
+        &self.sights
+    }
+
     /// The fates of all acknowledged transactions, in words.
     #[must_use]
     pub fn audit_text(&self) -> String {
@@ -98,6 +109,13 @@ impl Report {
              another name; of the values that they set {visible} are visible, {outvoted} are siblings, {overwritten} were \
              overwritten by who had read them; {deletions} deletions"
         )
+    }
+
+    /// What the runs met, in words.
+    #[must_use]
+    pub fn sights_text(&self) -> String {
+        let all = Sight::ALL.map(|sight| format!("{sight:?} {}", self.sights.of(sight)));
+        format!("met: {}", all.join(", "))
     }
 
     /// The report as one JSON object.
@@ -113,7 +131,7 @@ impl Report {
     }
 }
 
-fn one(seed: u64, nodes: usize, steps: usize, zoo: Zoo, twice: bool) -> Result<Audit, String> {
+fn one(seed: u64, nodes: usize, steps: usize, zoo: Zoo, twice: bool) -> Result<Summary, String> {
     let run = || World::new(seed, nodes, steps, zoo, false).run();
     let first = run().map_err(|failure: Failure| failure.to_string())?;
     if twice {
@@ -122,7 +140,7 @@ fn one(seed: u64, nodes: usize, steps: usize, zoo: Zoo, twice: bool) -> Result<A
             return Err("something else happened when it was run again: it depends on more than its seed".to_owned());
         }
     }
-    Ok(first.audit)
+    Ok(first)
 }
 
 /// Calls `run` for each seed on some threads, until it says `false`.

@@ -14,10 +14,11 @@ mod net;
 
 use syncline_base::rng::Rng;
 use syncline_base::{Hash, Hasher};
-use syncline_sync::live::{Origin, Output, Record, SLACK_MS, Zoo};
+use syncline_sync::live::{Message, Origin, Output, Record, SLACK_MS, Zoo};
 
 use crate::oracle::{Audit, Oracle, Violation};
 use crate::profile::{Act, Profile};
+use crate::sights::{Sight, Sights};
 use clients::Client;
 use judge::Judge;
 use machine::Machine;
@@ -59,6 +60,8 @@ impl From<syncline_sync::Error> for Failure {
 pub struct Summary {
     /// What became of the transactions.
     pub audit: Audit,
+    /// What it met.
+    pub sights: Sights,
     /// Over everything that happened, in order: equal for equal seeds.
     pub trace: Hash,
 }
@@ -79,6 +82,7 @@ pub struct World {
     next_value: u64,
     healed: bool,
     trace: Hasher,
+    sights: Sights,
     told: Option<Vec<String>>,
 }
 
@@ -99,6 +103,7 @@ impl World {
             next_value: 1,
             healed: false,
             trace: Hasher::new(),
+            sights: Sights::default(),
             told: tell.then(Vec::new),
             rng,
             profile,
@@ -125,7 +130,7 @@ impl World {
             self.step(act)?;
         }
         let audit = self.heal()?;
-        Ok(Summary { audit, trace: self.trace.finish() })
+        Ok(Summary { audit, sights: self.sights, trace: self.trace.finish() })
     }
 
     /// What happened, when it was asked for.
@@ -185,6 +190,9 @@ impl World {
         let back = self.rng.below(2) == 0;
         let by = i64::try_from(self.rng.below(span)).unwrap_or_default();
         self.machines[at].skew_ms = if back { -by } else { by };
+        if by > 31_536_000_000 {
+            self.sights.saw(Sight::YearOff);
+        }
         self.tell(|| format!("the clock of {at} is {by} ms {}", if back { "behind" } else { "ahead" }));
     }
 
@@ -214,7 +222,7 @@ impl World {
 
     /// So many records are durable; or the disk has failed, and the process with it.
     fn synced(&mut self, at: usize, done: syncline_sync::Result<u64>) -> Result<(), Failure> {
-        let Ok(n) = done else { return self.crash(at) };
+        let Ok(n) = done else { return self.disk_failed(at) };
         let machine = &mut self.machines[at];
         // Its new name is written down.
         machine.moved &= machine.disk.unsynced() > 0;
@@ -233,6 +241,7 @@ impl World {
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
         let hub = !node.is_hub();
         node.set_hub(now, hub);
+        self.sights.saw(Sight::Role);
         self.tell(|| format!("{at} is {} a hub", if hub { "now" } else { "no longer" }));
         self.absorb(at, None)
     }
@@ -245,8 +254,11 @@ impl World {
         self.tell(|| format!("{at} writes a checkpoint"));
         let record = Record::Checkpoint(Box::new(checkpoint));
         match self.machines[at].disk.checkpoint(&record) {
-            Ok(()) => Ok(()),
-            Err(_) => self.crash(at),
+            Ok(()) => {
+                self.sights.saw(Sight::Checkpoint);
+                Ok(())
+            }
+            Err(_) => self.disk_failed(at),
         }
     }
 
@@ -313,11 +325,38 @@ impl World {
         self.machines.iter().map(of).collect::<Vec<_>>().join("; ")
     }
 
+    /// A log that failed takes nothing more: its process ends.
+    fn disk_failed(&mut self, at: usize) -> Result<(), Failure> {
+        self.tell(|| format!("the disk of {at} fails"));
+        self.sights.saw(Sight::DiskFailed);
+        self.crash(at)
+    }
+
+    /// Notes what an output shows.
+    fn sight(&mut self, output: &Output) {
+        let sight = match output {
+            Output::Send(_, message) => match message {
+                Message::Known(_) => Sight::Known,
+                Message::Snapshot { .. } => Sight::Snapshot,
+                Message::Later(_) => Sight::Later,
+                Message::Refused(_) => Sight::Refused,
+                Message::Ask => Sight::Asked,
+                _ => return,
+            },
+            Output::Append(Record::Joined(_)) => Sight::Joined,
+            Output::Renamed(_) => Sight::Renamed,
+            Output::Rewritten(_) => Sight::Rewritten,
+            _ => return,
+        };
+        self.sights.saw(sight);
+    }
+
     /// Takes what a node wants done to where it is done, and tells the oracle.
     fn absorb(&mut self, at: usize, client: Option<&clients::Asked>) -> Result<(), Failure> {
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
         for output in node.outputs() {
             self.trace.update(&[at as u8]);
+            self.sight(&output);
             self.judge_output(at, &output, client)?;
             match output {
                 Output::Append(record) => {
@@ -325,7 +364,7 @@ impl World {
                     self.trace.update(&bytes);
                     if self.machines[at].disk.append(&bytes).is_err() {
                         // What comes after it does not happen.
-                        return self.crash(at);
+                        return self.disk_failed(at);
                     }
                 }
                 Output::Send(to, message) => {

@@ -36,12 +36,13 @@ fn short_seeds_are_clean_and_repeat_themselves() {
 }
 
 #[test]
-fn every_fate_of_a_write_occurs() {
+fn every_fate_of_a_write_and_every_trouble_occurs() {
     let report = Report::run(seeds("0..500"), NODES, STEPS, Zoo::none(), false, 2);
     let audit = report.audit();
     let fates = [audit.lost, audit.rewritten, audit.visible, audit.outvoted, audit.overwritten, audit.deletions];
     assert!(fates.iter().all(|count| *count > 0), "{audit:?}");
     assert!(audit.acknowledged > 5000, "{audit:?}");
+    assert_eq!(report.sights().missing().collect::<Vec<_>>(), [], "these troubles were never met");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use syncline_sync::live::{Context, RowKey, Write};
 use super::{Failure, World};
 use crate::oracle::Snapshot;
 use crate::profile::KEYS;
+use crate::sights::Sight;
 
 /// Somebody who reads and writes.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +41,12 @@ impl World {
         match self.rng.below(8) {
             0 => self.judge.view(node)?,
             1 => self.judge.root(node)?,
-            _ => self.judge.winner(node, self.rng.below(u64::from(KEYS)) as u8, self.zoo)?,
+            _ => {
+                let key = self.rng.below(u64::from(KEYS)) as u8;
+                if self.judge.winner(node, key, self.zoo)? {
+                    self.sights.saw(Sight::Conflict);
+                }
+            }
         }
         Ok(Some((node.context(), snapshot)))
     }
@@ -68,6 +74,7 @@ impl World {
             self.machines[at].note(dot);
             return self.absorb(at, Some(&Asked { read }));
         }
+        self.sights.saw(Sight::Behind);
         self.absorb(at, None)
     }
 

@@ -8,6 +8,7 @@ use super::disk::{Disk, Image};
 use super::judge::{hub, id};
 use super::{Failure, World};
 use crate::oracle::{Loss, Violation};
+use crate::sights::Sight;
 
 impl World {
     pub(super) fn connect_some(&mut self, at: usize) -> Result<(), Failure> {
@@ -60,7 +61,12 @@ impl World {
         let Some(message) = self.net.take(from, to) else { return Ok(()) };
         let now = self.now(to);
         // As bytes now and then, which must say the same.
-        let message = if self.rng.below(16) == 0 { Message::decode(message.encode())? } else { message };
+        let message = if self.rng.below(16) == 0 {
+            self.sights.saw(Sight::AsBytes);
+            Message::decode(message.encode())?
+        } else {
+            message
+        };
         let Some(node) = &mut self.machines[to].node else { return Ok(()) };
         node.receive(now, from as u64, message);
         self.absorb(to, None)
@@ -74,7 +80,13 @@ impl World {
         for other in 0..self.machines.len() {
             self.cut(at, other)?;
         }
+        let at_risk = self.machines[at].disk.unsynced();
         let lost = self.machines[at].disk.crash()?;
+        if lost > 0 {
+            self.sights.saw(Sight::RecordsLost);
+        } else if at_risk > 0 {
+            self.sights.saw(Sight::RecordsKept);
+        }
         self.tell(|| format!("{at} crashes and loses {lost} records"));
         Ok(())
     }
@@ -92,7 +104,7 @@ impl World {
         let machine = &mut self.machines[at];
         let moved = machine.moved;
         let image = machine.disk.all()?;
-        let node = machine.from_image(&image, moved)?;
+        let node = machine.node_of(&image, moved)?;
         // Of what it wrote last, some may not have come through: nobody may have heard of it.
         self.judge.oracle.restarted(at);
         self.forget(at, &node)?;
@@ -134,6 +146,7 @@ impl World {
     pub(super) fn restore(&mut self, at: usize) -> Result<(), Failure> {
         let Some(backup) = self.machines[at].backup.clone() else { return Ok(()) };
         self.tell(|| format!("{at} is restored from a backup"));
+        self.sights.saw(Sight::Restored);
         self.replace(at, backup, at)
     }
 
@@ -144,6 +157,7 @@ impl World {
             return Ok(());
         }
         self.tell(|| format!("{at} becomes a copy of {from}"));
+        self.sights.saw(Sight::Copied);
         let image = self.machines[from].disk.image()?;
         self.replace(at, image, from)
     }
@@ -155,7 +169,7 @@ impl World {
         machine.disk = disk;
         machine.took.clear();
         let names = machine.names.clone();
-        let image = machine.from_image(&records, false)?;
+        let image = machine.node_of(&records, false)?;
         if at != from {
             self.machines[at].names = self.machines[from].names.clone();
             let ever = self.machines[from].ever.clone();
@@ -176,7 +190,7 @@ impl World {
         let machine = &mut self.machines[at];
         let moved = machine.moved;
         let image = machine.disk.all()?;
-        let node = machine.from_image(&image, moved)?;
+        let node = machine.node_of(&image, moved)?;
         machine.wrote = machine.ever.iter().copied().filter(|dot| node.has(dot)).collect();
         let name = node.name();
         if !node.has_outputs() && !machine.names.contains(&name) {
@@ -196,7 +210,7 @@ impl World {
         let mut disks: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
             let image = machine.disk.image()?;
-            disks.push(machine.from_image(&image, false)?);
+            disks.push(machine.node_of(&image, false)?);
         }
         let written: Vec<Dot> = self.judge.written_ever().map(|(dot, _)| dot).collect();
         for dot in written.iter().filter(|dot| !disks.iter().any(|node| node.has(dot))) {
@@ -213,11 +227,11 @@ impl World {
         let mut all: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
             let (appended, durable) = (machine.disk.all()?, machine.disk.image()?);
-            all.push(machine.from_image(&appended, false)?);
+            all.push(machine.node_of(&appended, false)?);
             // What is being written again is not gone before that is durable.
-            all.push(machine.from_image(&durable, false)?);
+            all.push(machine.node_of(&durable, false)?);
             if let Some(backup) = machine.backup.clone() {
-                all.push(machine.from_image(&backup, false)?);
+                all.push(machine.node_of(&backup, false)?);
             }
         }
         let running = || self.machines.iter().filter_map(|machine| machine.node.as_ref());

@@ -1,6 +1,6 @@
 //! Tells the oracle what happens, in its words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use syncline_sync::live::{Coverage, Dot, Entry, Message, Node, Output, Record, Row, Tag, Txn, Zoo};
 
@@ -8,6 +8,7 @@ use super::clients::{Asked, row};
 use super::{Failure, World};
 use crate::oracle::{Audit, Claim, Oracle, Rows, Snapshot, Stamp, TxnId, Winner, Written};
 use crate::profile::KEYS;
+use crate::sights::Sight;
 
 /// The oracle, and room for what it is told.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Judge {
     pending: Vec<TxnId>,
     clocks: BTreeMap<Dot, u64>,
     before: BTreeMap<Dot, Option<Dot>>,
+    /// What some hub has taken in.
+    taken: BTreeSet<Dot>,
     /// What was written again, and as what.
     again: Vec<(Dot, Dot)>,
 }
@@ -58,7 +61,16 @@ fn push(rows: &mut Rows, key: u32, row: &Row) {
 impl Judge {
     pub(super) fn new(oracle: Oracle) -> Self {
         let (rows, coverage, pending) = (Rows::new(), Vec::new(), Vec::new());
-        Self { oracle, rows, coverage, pending, clocks: BTreeMap::new(), before: BTreeMap::new(), again: Vec::new() }
+        Self {
+            oracle,
+            rows,
+            coverage,
+            pending,
+            clocks: BTreeMap::new(),
+            before: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            again: Vec::new(),
+        }
     }
 
     fn claim(&mut self, node: &Node) {
@@ -91,7 +103,8 @@ impl Judge {
         Ok(self.oracle.check_view(Claim { coverage: &self.coverage, pending: &self.pending }, &self.rows)?)
     }
 
-    pub(super) fn winner(&mut self, node: &Node, key: u8, zoo: Zoo) -> Result<(), Failure> {
+    /// Whether the row is in conflict.
+    pub(super) fn winner(&mut self, node: &Node, key: u8, zoo: Zoo) -> Result<bool, Failure> {
         self.claim(node);
         let view = node.view(&row(key));
         let shown = view.visible(zoo).map(|sibling| Winner {
@@ -101,7 +114,8 @@ impl Judge {
             conflict: view.is_in_conflict(),
         });
         let claim = Claim { coverage: &self.coverage, pending: &self.pending };
-        Ok(self.oracle.check_winner(claim, u32::from(key), shown)?)
+        self.oracle.check_winner(claim, u32::from(key), shown)?;
+        Ok(view.is_in_conflict())
     }
 
     pub(super) fn root(&mut self, node: &Node) -> Result<(), Failure> {
@@ -224,6 +238,9 @@ impl World {
                 }
                 if !self.hubs.contains(&entry.stamp.hub) {
                     self.hubs.push(entry.stamp.hub);
+                }
+                if !self.judge.taken.insert(entry.txn.dot()) {
+                    self.sights.saw(Sight::SecondStamp);
                 }
                 self.judge.stamped(entry)
             }

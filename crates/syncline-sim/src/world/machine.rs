@@ -72,7 +72,7 @@ impl Machine {
     }
 
     /// A node that these records give.
-    pub(super) fn from_image(&mut self, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
+    pub(super) fn node_of(&mut self, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
         let config = self.config();
         Node::open(config, decoded(image), moved)
     }

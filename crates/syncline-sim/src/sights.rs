@@ -1,0 +1,101 @@
+//! What has been seen: a simulation that never meets a trouble proves nothing about it.
+
+/// Something that runs have to meet now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// A crash took records that were not durable.
+    RecordsLost,
+    /// A crash took none of what was appended, though some of it was not known to be durable.
+    RecordsKept,
+    /// A disk failed under a running node.
+    DiskFailed,
+    /// A copy of the disk came back.
+    Restored,
+    /// A node went on on a copy of another's disk.
+    Copied,
+    /// A node took a new name.
+    Renamed,
+    /// A hub refused a transaction for ever.
+    Refused,
+    /// Transactions were written again under a new name.
+    Rewritten,
+    /// A hub could not take a transaction in yet.
+    Later,
+    /// A peer was asked what it has, because nothing went on.
+    Asked,
+    /// A peer was told what is known of its name.
+    Known,
+    /// A node was sent rows, because the log had been cut.
+    Snapshot,
+    /// A node's rows were joined with another's.
+    Joined,
+    /// A transaction came a second time, by another hub's stamp.
+    SecondStamp,
+    /// A log began with a checkpoint.
+    Checkpoint,
+    /// A client built on what its node did not have, and was told to wait.
+    Behind,
+    /// A client was shown a row in conflict.
+    Conflict,
+    /// A message crossed as bytes.
+    AsBytes,
+    /// A node became a hub, or stopped being one.
+    Role,
+    /// A wall clock was more than a year off.
+    YearOff,
+}
+
+impl Sight {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::RecordsLost,
+        Self::RecordsKept,
+        Self::DiskFailed,
+        Self::Restored,
+        Self::Copied,
+        Self::Renamed,
+        Self::Refused,
+        Self::Rewritten,
+        Self::Later,
+        Self::Asked,
+        Self::Known,
+        Self::Snapshot,
+        Self::Joined,
+        Self::SecondStamp,
+        Self::Checkpoint,
+        Self::Behind,
+        Self::Conflict,
+        Self::AsBytes,
+        Self::Role,
+        Self::YearOff,
+    ];
+}
+
+/// How often each was seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sights {
+    counts: [u64; Sight::ALL.len()],
+}
+
+impl Sights {
+    /// It was seen.
+    pub fn saw(&mut self, sight: Sight) {
+        self.counts[sight as usize] += 1;
+    }
+
+    /// How often it was seen.
+    #[must_use]
+    pub const fn of(&self, sight: Sight) -> u64 {
+        self.counts[sight as usize]
+    }
+
+    /// Adds what another run saw.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+    }
+
+    /// What was never seen.
+    pub fn missing(&self) -> impl Iterator<Item = Sight> + '_ {
+        Sight::ALL.into_iter().filter(|sight| self.of(*sight) == 0)
+    }
+}
