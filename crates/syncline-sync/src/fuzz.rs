@@ -12,7 +12,13 @@ use crate::wire::{self, Squeezed};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name that it has in `fuzz/` and under `fixtures/fuzz`.
-pub const TARGETS: &[(&str, Target)] = &[("wire", wire), ("squeeze", squeeze), ("log_segment", log_segment)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("wire", wire),
+    ("squeeze", squeeze),
+    ("log_segment", log_segment),
+    ("live_record", live_record),
+    ("live_message", live_message),
+];
 
 /// Messages mean the same once they are written again.
 pub fn wire(data: &[u8]) {
@@ -41,6 +47,16 @@ pub fn squeeze(data: &[u8]) {
 /// Whatever lies where a log should be, opening it gives what was written or an error.
 pub fn log_segment(data: &[u8]) {
     crate::log::fuzz::segment(data);
+}
+
+/// A record has one form.
+pub fn live_record(data: &[u8]) {
+    crate::live::fuzz::record(data);
+}
+
+/// A message has one form.
+pub fn live_message(data: &[u8]) {
+    crate::live::fuzz::message(data);
 }
 
 #[cfg(test)]

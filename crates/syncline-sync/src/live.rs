@@ -4,6 +4,8 @@
 
 mod chain;
 mod context;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod id;
 mod message;
 mod node;
@@ -23,3 +25,6 @@ pub use row::{Row, SLACK_MS, Sibling, believed};
 pub use state::{Snapshot, State};
 pub use txn::{Body, Entry, MAX_WRITES, RowKey, Txn, Write};
 pub use zoo::{Bug, Zoo};
+
+#[cfg(test)]
+mod tests;

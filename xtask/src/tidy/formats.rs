@@ -6,7 +6,7 @@ use super::{Finding, Source};
 
 /// The formats there are. A new one is added here with its document.
 const FORMATS: &[&str] =
-    &["chunk", "delta", "files", "key", "leaf", "log", "pack", "records", "schema", "store", "tree", "wire"];
+    &["chunk", "delta", "files", "key", "leaf", "log", "pack", "records", "replication", "schema", "store", "tree", "wire"];
 const FOLDER: &str = "docs/format/";
 
 /// Compares the formats, their documents and the places in code that name a document.

@@ -4,9 +4,11 @@
 //! follow on one: the origin has forked, and both branches are kept here, because a writer on one of them has not read the
 //! other.
 
+use std::collections::BTreeMap;
+
 use bytes::BytesMut;
 
-use super::id::{Dot, Origin, Tag};
+use super::id::{Dot, Origin, Tag, read_nth};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
@@ -16,8 +18,8 @@ use crate::wire::reader::Reader;
 pub struct Chain {
     /// Tags of the branch that came first, seq 1 onwards.
     tags: Vec<Tag>,
-    /// The others: seq, tag, and the tag of the one before.
-    others: Vec<(u64, Tag, Tag)>,
+    /// The others, each with the tag of the one before.
+    others: BTreeMap<(u64, Tag), Tag>,
 }
 
 /// What became of a transaction that was shown to a chain.
@@ -42,7 +44,7 @@ impl Chain {
     /// Whether a transaction is known.
     #[must_use]
     pub fn knows(&self, seq: u64, tag: Tag) -> bool {
-        self.main(seq) == Some(tag) || self.others.iter().any(|(s, t, _)| (*s, *t) == (seq, tag))
+        self.main(seq) == Some(tag) || self.others.contains_key(&(seq, tag))
     }
 
     /// The newest of the branch that came first.
@@ -83,7 +85,9 @@ impl Chain {
     pub fn add(&mut self, seq: u64, tag: Tag, prev: Tag) {
         match self.place(seq, tag, prev) {
             Place::Next => self.tags.push(tag),
-            Place::Fork => self.others.push((seq, tag, prev)),
+            Place::Fork => {
+                self.others.insert((seq, tag), prev);
+            }
             Place::Known | Place::Gap => {}
         }
     }
@@ -93,7 +97,7 @@ impl Chain {
         if self.head() == Some((dot.seq, dot.tag)) {
             self.tags.pop();
         }
-        self.others.retain(|(seq, tag, _)| (*seq, *tag) != (dot.seq, dot.tag));
+        self.others.remove(&(dot.seq, dot.tag));
     }
 
     /// Whether `old` is `new` or one before it in its branch. Both are known.
@@ -107,10 +111,9 @@ impl Chain {
         }
         let (mut seq, mut tag) = new;
         while seq > old.0 {
-            let other = self.others.iter().find(|(s, t, _)| (*s, *t) == (seq, tag));
             // Off the first branch the link says where it goes; on it the number does.
-            tag = match other {
-                Some((_, _, prev)) => *prev,
+            tag = match self.others.get(&(seq, tag)) {
+                Some(prev) => *prev,
                 None => match self.main(seq - 1) {
                     Some(tag) => tag,
                     None => return false,
@@ -127,14 +130,14 @@ impl Chain {
             let prev = at.checked_sub(1).map_or(Tag::NONE, |at| other.tags[at]);
             self.add(at as u64 + 1, *tag, prev);
         }
-        other.others.iter().for_each(|(seq, tag, prev)| self.add(*seq, *tag, *prev));
+        other.others.iter().for_each(|((seq, tag), prev)| self.add(*seq, *tag, *prev));
     }
 
     pub(super) fn put(&self, out: &mut BytesMut) {
         put_uint(out, self.tags.len() as u64);
         self.tags.iter().for_each(|tag| tag.put(out));
         put_uint(out, self.others.len() as u64);
-        for (seq, tag, prev) in &self.others {
+        for ((seq, tag), prev) in &self.others {
             put_uint(out, *seq);
             tag.put(out);
             prev.put(out);
@@ -147,11 +150,14 @@ impl Chain {
             chain.tags.push(Tag::read(r)?);
         }
         for _ in 0..r.uint("branches")? {
-            let (seq, tag, prev) = (r.uint("seq")?, Tag::read(r)?, Tag::read(r)?);
-            if chain.place(seq, tag, prev) != Place::Fork {
+            let (seq, tag, prev) = (read_nth(r, "seq")?, Tag::read(r)?, Tag::read(r)?);
+            if (seq == 1) != (prev == Tag::NONE) || chain.place(seq, tag, prev) != Place::Fork {
                 return Err(Error::protocol("chain", "a branch that hangs on nothing"));
             }
-            chain.others.push((seq, tag, prev));
+            if chain.others.last_key_value().is_some_and(|(last, _)| *last >= (seq, tag)) {
+                return Err(Error::protocol("chain", "branches out of order"));
+            }
+            chain.others.insert((seq, tag), prev);
         }
         Ok(chain)
     }
@@ -170,7 +176,7 @@ pub(super) fn knows(chains: &Chains, dot: &Dot) -> bool {
 }
 
 /// Chains by origin.
-pub type Chains = std::collections::BTreeMap<Origin, Chain>;
+pub type Chains = BTreeMap<Origin, Chain>;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::id::{Dot, Origin, Stamp};
+use super::id::{Dot, Origin, Stamp, read_nth};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
@@ -84,9 +84,9 @@ impl Coverage {
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
         let mut coverage = Self::new();
         for _ in 0..r.count("coverage", MAX_HUBS)? {
-            let (hub, n) = (Origin::read(r)?, r.uint("coverage")?);
-            if n == 0 || coverage.hubs.last().is_some_and(|(last, _)| *last >= hub) {
-                return Err(Error::protocol("coverage", "hubs out of order, or one with nothing"));
+            let (hub, n) = (Origin::read(r)?, read_nth(r, "coverage")?);
+            if coverage.hubs.last().is_some_and(|(last, _)| *last >= hub) {
+                return Err(Error::protocol("coverage", "hubs out of order"));
             }
             coverage.hubs.push((hub, n));
         }
@@ -105,6 +105,27 @@ pub struct Context {
 }
 
 impl Context {
+    /// Puts what it names in order.
+    ///
+    /// # Errors
+    /// Why it has no bytes: an origin is named twice, or there are too many hubs or origins.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.own.sort();
+        if self.own.windows(2).any(|pair| pair[0].origin == pair[1].origin) {
+            return Err(
+                "what was read names two transactions of one origin; give back the context as it was read".into()
+            );
+        }
+        let (hubs, own) = (self.seen.hubs.len(), self.own.len());
+        if hubs > MAX_HUBS || own > MAX_OWN {
+            return Err(format!(
+                "what was read names {hubs} hubs and {own} origins; {MAX_HUBS} and {MAX_OWN} are the most: wait until hubs have \
+                 taken in what was written before"
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn put(&self, out: &mut BytesMut) {
         self.seen.put(out);
         put_uint(out, self.own.len() as u64);

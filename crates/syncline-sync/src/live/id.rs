@@ -5,9 +5,20 @@ use std::fmt;
 use bytes::{BufMut, BytesMut};
 use syncline_base::Hash;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
+
+/// The largest number that a transaction, or what a hub took in, may have: one more is always a number, too.
+pub(super) const MAX_COUNT: u64 = 1 << 62;
+
+/// Reads the number of something that is counted from 1.
+pub(super) fn read_nth(r: &mut Reader, what: &'static str) -> Result<u64> {
+    match r.uint(what)? {
+        n @ 1..=MAX_COUNT => Ok(n),
+        n => Err(Error::protocol(what, format!("{n}, and it is counted from 1 to 2^62"))),
+    }
+}
 
 /// One incarnation of one writer; of a hub, its name. 16 bytes, never used again by anyone else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +124,7 @@ impl Dot {
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        Ok(Self { origin: Origin::read(r)?, seq: r.uint("seq")?, tag: Tag::read(r)? })
+        Ok(Self { origin: Origin::read(r)?, seq: read_nth(r, "seq")?, tag: Tag::read(r)? })
     }
 }
 
@@ -145,7 +156,7 @@ impl Stamp {
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        Ok(Self { hub: Origin::read(r)?, n: r.uint("stamp")? })
+        Ok(Self { hub: Origin::read(r)?, n: read_nth(r, "stamp")? })
     }
 }
 

@@ -111,8 +111,10 @@ impl Message {
             2 => Self::Known(Dot::read(&mut r)?),
             3 => {
                 let through = r.uint("through")?;
-                let n = r.uint("entries")?;
-                let entries = (0..n).map(|_| Entry::read(&mut r).map(Arc::new)).collect::<Result<_>>()?;
+                let mut entries = Vec::new();
+                for _ in 0..r.uint("entries")? {
+                    entries.push(Arc::new(Entry::read(&mut r)?));
+                }
                 Self::Entries { through, entries }
             }
             4 => Self::Durable(r.uint("through")?),

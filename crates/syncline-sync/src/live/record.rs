@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
 
-use super::id::{Dot, Origin, Tag};
+use super::id::{Dot, MAX_COUNT, Origin, Tag};
 use super::state::Snapshot;
 use super::txn::{Entry, Txn};
 use crate::error::{Error, Result};
@@ -100,9 +100,15 @@ impl Record {
             3 => Self::Own(read_txn(&mut r)?),
             4 => Self::Entry(Arc::new(Entry::read(&mut r)?)),
             5 => {
-                let n = r.uint("refused")?;
-                let from = (0..n).map(|_| Dot::read(&mut r)).collect::<Result<_>>()?;
-                Self::Rewritten(from, read_txns(&mut r)?)
+                let mut from = Vec::new();
+                for _ in 0..r.uint("refused")? {
+                    from.push(Dot::read(&mut r)?);
+                }
+                let txns = read_txns(&mut r)?;
+                if txns.len() > from.len() {
+                    return Err(Error::protocol("record", "more transactions written again than were refused"));
+                }
+                Self::Rewritten(from, txns)
             }
             6 => Self::Joined(Arc::new(Snapshot::read(&mut r)?)),
             7 => Self::Checkpoint(Box::new(Checkpoint::read(&mut r)?)),
@@ -125,8 +131,11 @@ fn read_txn(r: &mut Reader) -> Result<Arc<Txn>> {
 }
 
 pub(super) fn read_txns(r: &mut Reader) -> Result<Vec<Arc<Txn>>> {
-    let n = r.uint("transactions")?;
-    (0..n).map(|_| read_txn(r)).collect()
+    let mut txns = Vec::new();
+    for _ in 0..r.uint("transactions")? {
+        txns.push(read_txn(r)?);
+    }
+    Ok(txns)
 }
 
 impl Checkpoint {
@@ -141,10 +150,14 @@ impl Checkpoint {
     }
 
     fn read(r: &mut Reader) -> Result<Self> {
+        let (name, hub, own) = (Origin::read(r)?, r.flag("role")?, (r.uint("seq")?, Tag::read(r)?));
+        if own.0 > MAX_COUNT || (own.0 == 0) != (own.1 == Tag::NONE) {
+            return Err(Error::protocol("checkpoint", "a place in its chain that cannot be"));
+        }
         Ok(Self {
-            name: Origin::read(r)?,
-            hub: r.flag("role")?,
-            own: (r.uint("seq")?, Tag::read(r)?),
+            name,
+            hub,
+            own,
             clock: Hlc::from_u64(r.uint("clock")?),
             snapshot: Snapshot::read(r)?,
             pending: read_txns(r)?,

@@ -207,6 +207,9 @@ impl Row {
             for _ in 0..r.count("stamps", super::context::MAX_HUBS)? {
                 stamps.push(Stamp::read(r)?);
             }
+            if stamps.is_empty() {
+                return Err(Error::protocol("row", "a sibling that no hub took in"));
+            }
             if !stamps.is_sorted_by(|a, b| a < b) || siblings.last().is_some_and(|last| last.dot >= dot) {
                 return Err(Error::protocol("row", "siblings or stamps out of order"));
             }

@@ -245,10 +245,11 @@ impl Snapshot {
         }
         let mut chains = Chains::new();
         for _ in 0..r.uint("chains")? {
-            let origin = Origin::read(r)?;
-            if chains.insert(origin, Chain::read(r)?).is_some() {
-                return Err(Error::protocol("snapshot", "an origin named twice"));
+            let (origin, chain) = (Origin::read(r)?, Chain::read(r)?);
+            if chains.last_key_value().is_some_and(|(last, _)| *last >= origin) || chain.head().is_none() {
+                return Err(Error::protocol("snapshot", "origins out of order, or one with nothing"));
             }
+            chains.insert(origin, chain);
         }
         Ok(Self { coverage, rows, chains })
     }

@@ -7,8 +7,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
 
 use super::context::{Context, Coverage};
-use super::id::{Dot, Origin, Stamp, Tag};
+use super::id::{Dot, Origin, Stamp, Tag, read_nth};
 use crate::error::{Error, Result};
+use crate::wire::MAX_TEXT;
 use crate::wire::fields::{put_bytes, put_text, put_uint};
 use crate::wire::reader::Reader;
 
@@ -69,8 +70,9 @@ impl Txn {
     /// A transaction of these writes.
     ///
     /// # Errors
-    /// `invalid` when a row is written twice, or too many are.
+    /// `invalid` when a row is written twice, when too many are, or when a table's name or what was read is too long.
     pub fn new(mut body: Body) -> Result<Self> {
+        body.read.settle().map_err(Error::Invalid)?;
         body.writes.sort_by(|a, b| a.row.cmp(&b.row));
         if let Some(twice) = body.writes.windows(2).find(|pair| pair[0].row == pair[1].row) {
             let text = format!("a transaction writes the row {:?} twice; keep the last of the writes", twice[0].row);
@@ -78,6 +80,10 @@ impl Txn {
         }
         if body.writes.len() > MAX_WRITES {
             let text = format!("a transaction writes {} rows; {MAX_WRITES} are the most", body.writes.len());
+            return Err(Error::Invalid(text));
+        }
+        if let Some(long) = body.writes.iter().find(|write| write.row.table.len() > MAX_TEXT) {
+            let text = format!("the name of a table has {} bytes; {MAX_TEXT} are the most", long.row.table.len());
             return Err(Error::Invalid(text));
         }
         let bytes = encode(&body);
@@ -152,7 +158,7 @@ fn encode(body: &Body) -> Bytes {
 }
 
 fn decode(r: &mut Reader) -> Result<Body> {
-    let (origin, seq, prev) = (Origin::read(r)?, r.uint("seq")?, Tag::read(r)?);
+    let (origin, seq, prev) = (Origin::read(r)?, read_nth(r, "seq")?, Tag::read(r)?);
     let (read, hlc) = (Context::read(r)?, Hlc::from_u64(r.uint("clock")?));
     let mut writes: Vec<Write> = Vec::new();
     for _ in 0..r.count("tables", MAX_WRITES)? {
@@ -170,7 +176,7 @@ fn decode(r: &mut Reader) -> Result<Body> {
             writes.push(Write { row, value });
         }
     }
-    if seq == 0 || (seq == 1) != (prev == Tag::NONE) {
+    if (seq == 1) != (prev == Tag::NONE) {
         return Err(Error::protocol("transaction", "a place in its chain that cannot be"));
     }
     Ok(Body { origin, seq, prev, read, hlc, writes })

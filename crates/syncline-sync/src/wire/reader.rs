@@ -41,6 +41,9 @@ impl Reader {
                 break;
             }
             value |= part << shift;
+            if byte == 0 && shift > 0 {
+                return Err(Error::protocol(what, "a number that is longer than it has to be"));
+            }
             if byte & 0x80 == 0 {
                 return Ok(value);
             }

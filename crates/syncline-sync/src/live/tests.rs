@@ -1,0 +1,8 @@
+//! Tests of live replication that need more than one of its modules.
+
+mod arbitrary;
+mod bytes;
+mod coverage;
+mod golden;
+mod nodes;
+mod rows;

@@ -1,0 +1,201 @@
+//! Bytes: one form for each value, and an error for everything else.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use proptest::prelude::*;
+use syncline_base::{Hlc, Kind};
+
+use super::super::*;
+use super::arbitrary;
+use crate::error::Result;
+use crate::wire::MAX_TEXT;
+use crate::wire::fields::put_uint;
+
+/// Neither a part of the bytes nor bytes of which one is different are this value in another form.
+fn has_one_form<T>(bytes: &Bytes, by: u8, decode: impl Fn(Bytes) -> Result<T>, encode: impl Fn(&T) -> Bytes) {
+    for cut in 0..bytes.len() {
+        assert!(decode(bytes.slice(..cut)).is_err(), "it can do without its end from {cut} on");
+    }
+    assert!(decode([bytes, &[by][..]].concat().into()).is_err(), "it does not mind what follows");
+    for at in 0..bytes.len() {
+        let mut changed = bytes.to_vec();
+        changed[at] ^= by;
+        if let Ok(value) = decode(changed.clone().into()) {
+            assert_eq!(encode(&value), changed, "byte {at} changed by {by}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn records_come_back_and_have_one_form(record in arbitrary::record(), by in 1..=255u8) {
+        let bytes = record.encode();
+        prop_assert_eq!(&Record::decode(bytes.clone()).unwrap(), &record);
+        has_one_form(&bytes, by, Record::decode, Record::encode);
+    }
+
+    #[test]
+    fn messages_come_back_and_have_one_form(message in arbitrary::message(), by in 1..=255u8) {
+        let bytes = message.encode();
+        prop_assert_eq!(&Message::decode(bytes.clone()).unwrap(), &message);
+        has_one_form(&bytes, by, Message::decode, Message::encode);
+    }
+
+    #[test]
+    fn transactions_come_back_under_their_names(txn in arbitrary::txn(), by in 1..=255u8) {
+        let again = Txn::decode(txn.bytes().clone()).unwrap();
+        prop_assert_eq!(&again, &*txn);
+        prop_assert_eq!(again.dot(), txn.dot());
+        prop_assert_eq!(&Txn::new(again.body().clone()).unwrap(), &*txn);
+        has_one_form(txn.bytes(), by, Txn::decode, |txn| Txn::new(txn.body().clone()).unwrap().bytes().clone());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn any_bytes_are_one_thing_or_nothing(kind in 0..12u8, rest in proptest::collection::vec(0..40u8, 0..160)) {
+        let bytes = [&[kind][..], &rest].concat();
+        super::super::fuzz::record(&bytes);
+        super::super::fuzz::message(&bytes);
+    }
+}
+
+#[test]
+fn the_strategies_make_every_kind() {
+    let records = arbitrary::kinds(arbitrary::record(), |record| record.encode()[0]);
+    assert_eq!(records, (1..=7).collect());
+    let messages = arbitrary::kinds(arbitrary::message(), |message| message.encode()[0]);
+    assert_eq!(messages, (1..=9).collect());
+}
+
+/// Puts bytes together.
+fn join(parts: &[&[u8]]) -> Bytes {
+    parts.concat().into()
+}
+
+fn uint(n: u64) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    put_uint(&mut out, n);
+    out.to_vec()
+}
+
+#[test]
+fn numbers_have_their_shortest_form_and_an_end() {
+    let dot = |seq: &[u8]| Message::decode(join(&[&[2], &[7; 16], seq, &[1; 8]]));
+    assert!(dot(&[1]).is_ok() && dot(&uint(1 << 62)).is_ok());
+    for refused in [&[0][..], &[0x81, 0], &[0x80, 0x80, 0], &uint((1 << 62) + 1), &uint(u64::MAX), &[0xff; 11]] {
+        assert_eq!(dot(refused).unwrap_err().kind(), Kind::Invalid, "{refused:?}");
+    }
+    assert!(Message::decode(join(&[&[4], &uint(u64::MAX)])).is_ok());
+}
+
+#[test]
+fn what_stands_in_another_order_is_refused() {
+    let (a, b): (&[u8], &[u8]) = (&[1; 16], &[2; 16]);
+    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[1], a, &[0], &coverage.concat(), &[0]]));
+    assert!(hello(&[&[2], a, &[1], b, &[1]]).is_ok());
+    for refused in [[a, &[1], a, &[1]], [b, &[1], a, &[1]], [a, &[0], b, &[1]]] {
+        assert!(hello(&[&[2], &refused.concat()]).is_err());
+    }
+
+    // Coverage, rows, chains.
+    let joined = |rows: &[&[u8]], chains: &[&[u8]]| {
+        Record::decode(join(&[&[6], &[0], &rows.concat(), &chains.concat()])).map(|_| ())
+    };
+    let chain = [&[1][..], &[9; 8], &[0]].concat();
+    joined(&[&[0]], &[&[2], a, &chain, b, &chain]).unwrap();
+    joined(&[&[0]], &[&[2], b, &chain, a, &chain]).unwrap_err();
+    joined(&[&[0]], &[&[2], a, &chain, a, &chain]).unwrap_err();
+    joined(&[&[0]], &[&[1], a, &[0, 0]]).unwrap_err();
+
+    let sibling = |dot: &[u8], stamps: &[u8]| [dot, &[1][..], &[9; 8], stamps, &[5], &[0]].concat();
+    let row = |key: u8, siblings: &[&[u8]]| [&[1, b't', 1, key, siblings.len() as u8][..], &siblings.concat()].concat();
+    let stamps = [&[2][..], a, &[1], a, &[2]].concat();
+    let (one, two) = (sibling(a, &stamps), sibling(b, &stamps));
+    joined(&[&[2], &row(1, &[&one, &two]), &row(2, &[&one])], &[&[0]]).unwrap();
+    joined(&[&[2], &row(2, &[&one]), &row(1, &[&one])], &[&[0]]).unwrap_err();
+    joined(&[&[2], &row(1, &[&one]), &row(1, &[&one])], &[&[0]]).unwrap_err();
+    joined(&[&[1], &row(1, &[&two, &one])], &[&[0]]).unwrap_err();
+    joined(&[&[1], &row(1, &[])], &[&[0]]).unwrap_err();
+    for refused in [[&[2][..], a, &[2], a, &[1]], [&[2], a, &[1], a, &[1]]] {
+        joined(&[&[1], &row(1, &[&sibling(a, &refused.concat())])], &[&[0]]).unwrap_err();
+    }
+    joined(&[&[1], &row(1, &[&sibling(a, &[0])])], &[&[0]]).unwrap_err();
+}
+
+#[test]
+fn branches_hang_on_what_is_known() {
+    let (first, second, other) = ([1; 8], [2; 8], [3; 8]);
+    let chain = |branches: &[&[u8]]| {
+        let branches = [&[branches.len() as u8][..], &branches.concat()].concat();
+        Record::decode(join(&[&[6, 0, 0, 1], &[7; 16], &[2], &first, &second, &branches])).map(|_| ())
+    };
+    let branch = |seq: u8, tag: &[u8], prev: &[u8]| [&[seq][..], tag, prev].concat();
+    chain(&[&branch(2, &other, &first)]).unwrap();
+    chain(&[&branch(1, &other, &[0; 8]), &branch(2, &first, &other)]).unwrap();
+    // Without a number, a second beginning that follows on something, known, next, on nothing, out of order.
+    chain(&[&branch(0, &other, &[0; 8])]).unwrap_err();
+    chain(&[&branch(1, &other, &first)]).unwrap_err();
+    chain(&[&branch(2, &second, &first)]).unwrap_err();
+    chain(&[&branch(3, &other, &second)]).unwrap_err();
+    chain(&[&branch(4, &other, &second)]).unwrap_err();
+    chain(&[&branch(2, &other, &first), &branch(1, &other, &[0; 8])]).unwrap_err();
+}
+
+#[test]
+fn counts_that_the_bytes_cannot_hold_are_refused() {
+    for count in [4097, 1 << 40, u64::MAX] {
+        let count = uint(count);
+        for before in
+            [&[5][..], &[6], &[6, 0], &[6, 0, 0], &[6, 0, 0, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]]
+        {
+            assert!(Record::decode(join(&[before, &count, &[0; 64]])).is_err());
+        }
+        for before in [&[3, 0][..], &[5, 0], &[6]] {
+            assert!(Message::decode(join(&[before, &count, &[0; 64]])).is_err());
+        }
+    }
+    let entries = [vec![3, 0, 0], vec![9]].concat();
+    assert!(Message::decode(entries.into()).unwrap_err().to_string().contains("more than it has fields"));
+}
+
+#[test]
+fn what_others_could_not_read_is_not_made() {
+    let a = Dot { origin: Origin::from_bytes([1; 16]), seq: 1, tag: Tag::of(b"a") };
+    let b = Dot { origin: Origin::from_bytes([2; 16]), ..a };
+    let write = |table: &str| Write { row: RowKey { table: table.into(), key: Bytes::new() }, value: None };
+    let make = |own: Vec<Dot>, writes: Vec<Write>| {
+        let read = Context { own, ..Context::default() };
+        Txn::new(Body { origin: a.origin, seq: 1, prev: Tag::NONE, read, hlc: Hlc::default(), writes })
+    };
+    let in_order = make(vec![b, a], vec![write("t"), write("s")]).unwrap();
+    assert_eq!(in_order.body().read.own, [a, b]);
+    assert_eq!(Txn::decode(in_order.bytes().clone()).unwrap(), in_order);
+    let many = |n: u8| (0..n).map(|n| Dot { origin: Origin::from_bytes([n; 16]), ..a }).collect::<Vec<_>>();
+    let most = make(many(64), vec![write(&"t".repeat(MAX_TEXT))]).unwrap();
+    assert_eq!(Txn::decode(most.bytes().clone()).unwrap(), most);
+    for refused in [
+        make(vec![a, Dot { seq: 2, ..a }], Vec::new()),
+        make(many(65), Vec::new()),
+        make(Vec::new(), vec![write(&"t".repeat(MAX_TEXT + 1))]),
+        make(Vec::new(), vec![write("t"), write("t")]),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), Kind::Invalid);
+    }
+}
+
+#[test]
+fn what_is_newer_is_refused_with_what_to_do() {
+    let mut txn = BytesMut::new();
+    txn.put_u8(2);
+    for error in [
+        Txn::decode(txn.freeze()).unwrap_err(),
+        Record::decode(Bytes::from_static(&[8])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[10])).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("update it"), "{error}");
+    }
+}

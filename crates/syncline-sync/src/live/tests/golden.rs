@@ -1,0 +1,156 @@
+//! The committed records and messages: what is written today is the same, bit for bit, and it is still read.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use syncline_base::Hlc;
+
+use super::super::row::Writer;
+use super::super::*;
+
+const HUB: Origin = Origin::from_bytes(*b"the first hub...");
+const OTHER: Origin = Origin::from_bytes(*b"the second hub..");
+const SPOKE: Origin = Origin::from_bytes(*b"a spoke.........");
+
+fn coverage(hubs: &[(Origin, u64)]) -> Coverage {
+    let mut coverage = Coverage::new();
+    hubs.iter().for_each(|(hub, n)| coverage.raise(*hub, *n));
+    coverage
+}
+
+fn write(table: &str, key: &'static [u8], value: Option<&'static [u8]>) -> Write {
+    let row = RowKey { table: table.into(), key: Bytes::from_static(key) };
+    Write { row, value: value.map(Bytes::from_static) }
+}
+
+/// Two transactions of one chain; the second has read the first and what hubs took in.
+fn txns() -> [Arc<Txn>; 2] {
+    let writes = vec![write("fruit", b"apple", Some(b"red")), write("fruit", b"pear", None)];
+    let hlc = Hlc::from_ms(1_700_000_000_000);
+    let body = Body { origin: SPOKE, seq: 1, prev: Tag::NONE, read: Context::default(), hlc, writes };
+    let first = Txn::new(body).unwrap();
+    let read = Context { seen: coverage(&[(HUB, 300), (OTHER, 2)]), own: vec![first.dot()] };
+    let writes = vec![write("tools", b"\0saw", Some(b"")), write("fruit", b"apple", Some(&[0xf0; 130]))];
+    let hlc = Hlc::from_u64(hlc.as_u64() + 1);
+    let second = Body { origin: SPOKE, seq: 2, prev: first.dot().tag, read, hlc, writes };
+    [Arc::new(first), Arc::new(Txn::new(second).unwrap())]
+}
+
+fn entry(txn: &Arc<Txn>) -> Arc<Entry> {
+    let deps = coverage(&[(HUB, 299), (OTHER, 2)]);
+    let attested = Hlc::from_ms(1_700_000_000_500);
+    Arc::new(Entry { stamp: Stamp { hub: HUB, n: 300 }, deps, attested, txn: txn.clone() })
+}
+
+fn snapshot() -> Snapshot {
+    let [first, second] = txns();
+    let fork = Dot { tag: Tag::of(b"another"), ..second.dot() };
+    let (mut row, nothing, none) = (Row::default(), Context::default(), Chains::new());
+    for (dot, value) in [(second.dot(), &b"green"[..]), (fork, b"")] {
+        let hlc = Hlc::from_ms(1_700_000_000_000);
+        let stamp = Some((Stamp { hub: HUB, n: 300 }, hlc));
+        let writer = Writer { dot, read: &nothing, hlc, stamp, chains: &none, own: None, zoo: Zoo::none() };
+        row.write(writer, Some(&Bytes::copy_from_slice(value)));
+    }
+    row.stamp(fork, Stamp { hub: OTHER, n: 2 }, Hlc::from_ms(1_600_000_000_000));
+    let mut chain = Chain::default();
+    chain.add(1, first.dot().tag, Tag::NONE);
+    chain.add(2, second.dot().tag, first.dot().tag);
+    chain.add(2, fork.tag, first.dot().tag);
+    let key = write("fruit", b"apple", None).row;
+    Snapshot {
+        coverage: coverage(&[(HUB, 300), (OTHER, 2)]),
+        rows: vec![(key, row)],
+        chains: Chains::from([(SPOKE, chain)]),
+    }
+}
+
+fn records() -> Vec<(&'static str, Record)> {
+    let [first, second] = txns();
+    let checkpoint = Checkpoint {
+        name: SPOKE,
+        hub: false,
+        own: (2, second.dot().tag),
+        clock: Hlc::from_ms(1_700_000_000_900),
+        snapshot: snapshot(),
+        pending: vec![first.clone(), second.clone()],
+    };
+    vec![
+        ("named", Record::Named(HUB)),
+        ("hub", Record::Hub(true)),
+        ("own", Record::Own(first.clone())),
+        ("entry", Record::Entry(entry(&second))),
+        ("rewritten", Record::Rewritten(vec![first.dot(), second.dot()], vec![first])),
+        ("joined", Record::Joined(Arc::new(snapshot()))),
+        ("checkpoint", Record::Checkpoint(Box::new(checkpoint))),
+    ]
+}
+
+fn messages() -> Vec<(&'static str, Message)> {
+    let [first, second] = txns();
+    let coverage = coverage(&[(HUB, 300), (OTHER, 2)]);
+    let entries = vec![entry(&first), entry(&second)];
+    vec![
+        ("hello", Message::Hello { name: SPOKE, hub: false, coverage, newest: Some(second.dot()) }),
+        ("hello-new", Message::Hello { name: HUB, hub: true, coverage: Coverage::new(), newest: None }),
+        ("ask", Message::Ask),
+        ("known", Message::Known(second.dot())),
+        ("entries", Message::Entries { through: 302, entries }),
+        ("durable", Message::Durable(302)),
+        ("snapshot", Message::Snapshot { through: 1, snapshot: Arc::new(snapshot()) }),
+        ("push", Message::Push(vec![first.clone(), second.clone()])),
+        ("later", Message::Later(first.dot())),
+        ("refused", Message::Refused(second.dot())),
+    ]
+}
+
+/// Holds what is written today against what is committed, file by file.
+fn check(kind: &str, written: &BTreeMap<String, Bytes>) {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live/1").join(kind);
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::create_dir_all(&place).unwrap();
+        for (name, bytes) in written {
+            std::fs::write(place.join(name), bytes).unwrap();
+        }
+    }
+    let entries = place.read_dir().unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let golden: BTreeMap<String, Bytes> = paths
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap().into()))
+        .collect();
+    assert!(golden.keys().eq(written.keys()), "{kind}: {:?}", golden.keys());
+    for (name, bytes) in written {
+        assert!(golden[name] == bytes, "{kind}/{name} is not what is committed: this format has changed");
+    }
+}
+
+#[test]
+fn records_are_those_of_the_format() {
+    let records = records();
+    check("record", &records.iter().map(|(name, record)| (format!("{name}.bin"), record.encode())).collect());
+    for (name, record) in records {
+        assert_eq!(Record::decode(record.encode()).unwrap(), record, "{name}");
+    }
+}
+
+#[test]
+fn messages_are_those_of_the_format() {
+    let messages = messages();
+    check("message", &messages.iter().map(|(name, message)| (format!("{name}.bin"), message.encode())).collect());
+    for (name, message) in messages {
+        assert_eq!(Message::decode(message.encode()).unwrap(), message, "{name}");
+    }
+}
+
+/// Names are hashes: they hold whatever the code around them becomes.
+#[test]
+fn names_are_those_of_the_format() {
+    let [first, second] = txns();
+    let hash = |bytes: &[u8]| syncline_base::Hash::of(bytes).as_bytes()[..8].to_vec();
+    assert_eq!(first.dot().tag.as_u64().to_le_bytes().to_vec(), hash(first.bytes()));
+    assert_eq!(second.body().prev, first.dot().tag);
+    let both = [&[3; 32][..], &[4; 16]].concat();
+    assert_eq!(Origin::new(&[3; 32], [4; 16]).as_bytes()[..], syncline_base::Hash::of(&both).as_bytes()[..16]);
+}

@@ -1,0 +1,394 @@
+//! Nodes, driven by hand: a disk that syncs when it is told to, connections that carry what was sent.
+
+use bytes::Bytes;
+use syncline_base::rng::Rng;
+
+use super::super::*;
+use crate::error::Result;
+
+/// A node, its log, and what it wanted done.
+#[derive(Debug)]
+struct Shell {
+    node: Node,
+    log: Vec<Bytes>,
+    /// How many of the records are durable.
+    durable: usize,
+    sent: Vec<(PeerId, Message)>,
+    committed: Vec<(u64, Dot)>,
+    renamed: usize,
+    rewritten: Vec<Dot>,
+}
+
+impl Shell {
+    fn around(node: Node, log: Vec<Bytes>) -> Self {
+        let durable = log.len();
+        let (sent, committed, rewritten) = (Vec::new(), Vec::new(), Vec::new());
+        let mut shell = Self { node, log, durable, sent, committed, renamed: 0, rewritten };
+        shell.sync();
+        shell.renamed = 0;
+        shell
+    }
+
+    fn create(hub: bool, seed: u8) -> Self {
+        Self::around(Node::create(config(seed), hub), Vec::new())
+    }
+
+    /// A node from what is durable of this one's log.
+    fn reopened(&self, seed: u8) -> Self {
+        let log = self.log[..self.durable].to_vec();
+        Self::around(Node::open(config(seed), records(&log), false).unwrap(), log)
+    }
+
+    /// Does what the node wants done, but for making it durable.
+    fn absorb(&mut self) {
+        for output in self.node.outputs() {
+            match output {
+                Output::Append(record) => self.log.push(record.encode()),
+                Output::Send(peer, message) => self.sent.push((peer, message)),
+                Output::Committed(ticket, dot) => self.committed.push((ticket, dot)),
+                Output::Renamed(_) => self.renamed += 1,
+                Output::Rewritten(pairs) => self.rewritten.extend(pairs.iter().map(|(_, new)| new.dot())),
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        self.absorb();
+        while self.durable < self.log.len() {
+            let records = self.log.len() - self.durable;
+            self.durable = self.log.len();
+            self.node.synced(records as u64);
+            self.absorb();
+        }
+    }
+
+    /// Writes what is set, or deletes, having read `read`.
+    fn put(&mut self, now_ms: u64, read: Context, value: Option<&'static str>) -> Dot {
+        let write = Write { row: key(), value: value.map(|text| Bytes::from_static(text.as_bytes())) };
+        let dot = self.node.commit(now_ms, now_ms, read, vec![write]).unwrap();
+        self.absorb();
+        dot
+    }
+
+    /// The same at once durable, by somebody who has read everything.
+    fn write(&mut self, now_ms: u64, value: &'static str) -> Dot {
+        let dot = self.put(now_ms, self.node.context(), Some(value));
+        self.sync();
+        dot
+    }
+
+    /// The values of the row's siblings, sorted.
+    fn values(&self) -> Vec<String> {
+        let row = self.node.view(&key());
+        let mut values: Vec<String> = row.siblings().iter().map(|sibling| text(&sibling.value)).collect();
+        values.sort();
+        values
+    }
+
+    fn visible(&self) -> Option<String> {
+        self.node.view(&key()).visible(Zoo::none()).map(|sibling| text(&sibling.value))
+    }
+}
+
+fn config(seed: u8) -> Config {
+    Config { key: [seed; 32], rng: Rng::from_seed(u64::from(seed)), zoo: Zoo::none() }
+}
+
+fn records(log: &[Bytes]) -> impl Iterator<Item = Result<Record>> {
+    log.iter().map(|bytes| Record::decode(bytes.clone()))
+}
+
+fn key() -> RowKey {
+    RowKey { table: "t".into(), key: Bytes::from_static(b"k") }
+}
+
+fn text(value: &Bytes) -> String {
+    String::from_utf8(value.to_vec()).unwrap()
+}
+
+/// Connects two nodes; each calls the other by its place.
+fn connect(shells: &mut [Shell], a: usize, b: usize) {
+    shells[a].node.connected(b as PeerId);
+    shells[b].node.connected(a as PeerId);
+}
+
+fn disconnect(shells: &mut [Shell], a: usize, b: usize) {
+    shells[a].node.disconnected(b as PeerId);
+    shells[b].node.disconnected(a as PeerId);
+}
+
+/// Syncs and delivers, as bytes, until nobody has anything to say. Returns what was said: from, to, what.
+fn settle(shells: &mut [Shell], now_ms: u64) -> Vec<(usize, usize, Message)> {
+    let mut said = Vec::new();
+    loop {
+        shells.iter_mut().for_each(Shell::sync);
+        let mut sent = Vec::new();
+        for (from, shell) in shells.iter_mut().enumerate() {
+            sent.extend(shell.sent.drain(..).map(|(to, message)| (from, to as usize, message)));
+        }
+        if sent.is_empty() {
+            return said;
+        }
+        for (from, to, message) in &sent {
+            let message = Message::decode(message.encode()).unwrap();
+            shells[*to].node.receive(now_ms, *from as PeerId, message);
+        }
+        said.append(&mut sent);
+        assert!(said.len() < 1000, "they never stop talking");
+    }
+}
+
+fn one_root(shells: &[Shell]) {
+    for shell in shells {
+        assert_eq!(shell.node.state().root(), shells[0].node.state().root());
+        assert_eq!(shell.node.state().coverage(), shells[0].node.state().coverage());
+        assert_eq!(shell.node.state().pending().len(), 0);
+    }
+}
+
+/// A hub and two spokes, connected to it.
+fn mesh() -> Vec<Shell> {
+    let mut shells = vec![Shell::create(true, 1), Shell::create(false, 2), Shell::create(false, 3)];
+    connect(&mut shells, 0, 1);
+    connect(&mut shells, 0, 2);
+    settle(&mut shells, 1_000);
+    shells
+}
+
+#[test]
+fn a_write_on_a_spoke_reaches_the_hub_and_comes_back_stamped() {
+    let mut shells = mesh();
+    let dot = shells[1].write(1_000, "a");
+    // Readers of the spoke see it at once, without a stamp.
+    assert_eq!(shells[1].values(), ["a"]);
+    assert_eq!(shells[1].node.state().pending().len(), 1);
+    assert_eq!(shells[1].node.context().own, [dot]);
+    settle(&mut shells, 1_001);
+    one_root(&shells);
+    let hub = shells[0].node.name();
+    for shell in &shells {
+        let row = shell.node.view(&key());
+        assert_eq!(row.siblings().len(), 1);
+        assert_eq!((row.siblings()[0].dot, &row.siblings()[0].stamps[..]), (dot, &[Stamp { hub, n: 1 }][..]));
+        assert!(shell.node.context().own.is_empty());
+    }
+}
+
+#[test]
+fn concurrent_writes_are_siblings_and_readers_see_the_last_writer() {
+    let mut shells = mesh();
+    let nothing = Context::default();
+    shells[1].put(2_000, nothing.clone(), Some("earlier"));
+    shells[2].put(2_001, nothing, Some("later"));
+    settle(&mut shells, 2_002);
+    one_root(&shells);
+    for shell in &shells {
+        assert_eq!(shell.values(), ["earlier", "later"]);
+        assert_eq!(shell.visible().unwrap(), "later");
+        assert!(shell.node.view(&key()).is_in_conflict());
+    }
+}
+
+#[test]
+fn a_clock_that_is_ahead_wins_by_a_second_at_most() {
+    let mut shells = mesh();
+    shells[1].put(900_000, Context::default(), Some("from the future"));
+    settle(&mut shells, 10_000);
+    assert_eq!(shells[0].node.view(&key()).siblings()[0].time, believed(syncline_base::Hlc::from_ms(10_000)));
+    shells[2].put(11_001, Context::default(), Some("a second later"));
+    settle(&mut shells, 11_002);
+    one_root(&shells);
+    assert_eq!(shells[1].visible().unwrap(), "a second later");
+}
+
+#[test]
+fn a_write_covers_what_its_writer_had_read_and_nothing_else() {
+    let mut shells = mesh();
+    shells[1].put(2_000, Context::default(), Some("a"));
+    shells[2].put(2_000, Context::default(), Some("b"));
+    settle(&mut shells, 2_001);
+    let both = shells[1].node.context();
+    shells[2].put(2_002, Context::default(), Some("c"));
+    settle(&mut shells, 2_003);
+    assert_eq!(shells[0].values(), ["a", "b", "c"]);
+    // Its writer's node had c by then, its writer had not.
+    shells[1].put(2_004, both, Some("a and b"));
+    settle(&mut shells, 2_005);
+    one_root(&shells);
+    assert_eq!(shells[0].values(), ["a and b", "c"]);
+    let all = shells[2].node.context();
+    shells[2].put(2_006, all, None);
+    settle(&mut shells, 2_007);
+    one_root(&shells);
+    assert!(shells[0].values().is_empty() && shells[0].node.state().rows().next().is_none());
+}
+
+#[test]
+fn what_has_not_been_read_here_is_not_written_on() {
+    let mut shells = mesh();
+    let seen_elsewhere = {
+        let hub = shells[0].node.name();
+        let mut seen = Coverage::new();
+        seen.raise(hub, 1);
+        Context { seen, own: Vec::new() }
+    };
+    let write = Write { row: key(), value: None };
+    let refused = shells[1].node.commit(2_000, 1, seen_elsewhere.clone(), vec![write.clone()]);
+    assert_eq!(refused.unwrap_err(), Refusal::Behind);
+    assert!(!shells[1].node.has_outputs());
+    shells[2].write(2_001, "a");
+    settle(&mut shells, 2_002);
+    shells[1].node.commit(2_003, 1, seen_elsewhere, vec![write]).unwrap();
+    settle(&mut shells, 2_004);
+    assert!(shells[0].values().is_empty());
+}
+
+#[test]
+fn nothing_is_sent_shown_or_acknowledged_before_it_is_durable() {
+    let mut shells = mesh();
+    let dot = shells[1].put(2_000, Context::default(), Some("a"));
+    assert!(shells[1].sent.is_empty() && shells[1].committed.is_empty() && shells[1].values().is_empty());
+    shells[1].sync();
+    assert_eq!(shells[1].committed, [(2_000, dot)]);
+    assert_eq!(shells[1].values(), ["a"]);
+    let pushed = shells[1].sent.drain(..).map(|(_, message)| message).collect::<Vec<_>>();
+    assert!(matches!(&pushed[..], [Message::Push(txns)] if txns[0].dot() == dot));
+    // The same at the hub.
+    shells[0].node.receive(2_001, 1, pushed[0].clone());
+    shells[0].absorb();
+    assert!(shells[0].sent.is_empty() && shells[0].values().is_empty());
+    shells[0].sync();
+    assert_eq!(shells[0].values(), ["a"]);
+    let sent = std::mem::take(&mut shells[0].sent);
+    assert!(sent.iter().all(|(_, message)| matches!(message, Message::Entries { .. })) && sent.len() == 2, "{sent:?}");
+    // And at the spokes, which say so when it is durable.
+    let entries = sent.iter().find(|(peer, _)| *peer == 2).unwrap().1.clone();
+    shells[2].node.receive(2_002, 0, entries);
+    shells[2].absorb();
+    assert!(shells[2].sent.is_empty() && shells[2].values().is_empty());
+    shells[2].sync();
+    assert!(matches!(&shells[2].sent[..], [(0, Message::Durable(1))]), "{:?}", shells[2].sent);
+}
+
+#[test]
+fn what_was_not_durable_never_happened() {
+    let mut shells = mesh();
+    shells[1].write(2_000, "a");
+    shells[1].put(2_001, Context::default(), Some("lost"));
+    let again = shells[1].reopened(4);
+    assert_eq!(again.values(), ["a"]);
+    assert_eq!((again.node.name(), again.node.state().pending().len()), (shells[1].node.name(), 1));
+}
+
+#[test]
+fn a_log_gives_the_same_node_again() {
+    let mut shells = mesh();
+    shells[1].put(2_000, Context::default(), Some("a"));
+    shells[2].put(2_000, Context::default(), Some("b"));
+    settle(&mut shells, 2_001);
+    disconnect(&mut shells, 0, 1);
+    shells[1].write(2_002, "waits");
+    for shell in &shells {
+        let again = shell.reopened(9);
+        assert_eq!(again.node.state().root(), shell.node.state().root());
+        assert_eq!(again.values(), shell.values());
+        assert_eq!(again.node.context(), shell.node.context());
+        assert_eq!((again.node.name(), again.node.is_hub()), (shell.node.name(), shell.node.is_hub()));
+        // From a checkpoint as from all the records before.
+        let checkpoint = Record::Checkpoint(Box::new(shell.node.checkpoint().unwrap()));
+        let short = Shell::around(Node::open(config(9), records(&[checkpoint.encode()]), false).unwrap(), Vec::new());
+        assert_eq!(short.node.state().root(), shell.node.state().root());
+        assert_eq!(short.node.checkpoint(), shell.node.checkpoint());
+    }
+    // It goes on where it stopped.
+    shells[1] = shells[1].reopened(9);
+    connect(&mut shells, 0, 1);
+    settle(&mut shells, 2_003);
+    one_root(&shells);
+    assert_eq!(shells[2].values(), ["waits"]);
+    assert_eq!(shells[1].renamed, 0);
+}
+
+#[test]
+fn a_log_without_a_name_is_no_node() {
+    let error = Node::open(config(1), records(&[Record::Hub(true).encode()]), false).unwrap_err();
+    assert!(error.to_string().contains("does not say its name"), "{error}");
+    assert!(Node::open(config(1), records(&[Bytes::from_static(b"?")]), false).is_err());
+}
+
+#[test]
+fn a_copied_spoke_is_refused_renames_itself_and_writes_again() {
+    let mut shells = mesh();
+    shells[1].write(2_000, "before");
+    settle(&mut shells, 2_001);
+    disconnect(&mut shells, 0, 1);
+    let copy = shells[1].reopened(7);
+    shells.push(copy);
+    assert_eq!(shells[3].node.name(), shells[1].node.name());
+    shells[1].write(2_002, "original");
+    let old = shells[3].write(2_003, "copy");
+    connect(&mut shells, 0, 1);
+    settle(&mut shells, 2_004);
+    connect(&mut shells, 0, 3);
+    let said = settle(&mut shells, 2_005);
+    assert!(said.iter().any(|(from, to, message)| (*from, *to) == (0, 3) && *message == Message::Refused(old)));
+    // Nothing is lost, neither of the two covers the other, both have read what was before.
+    one_root(&shells);
+    assert_eq!(shells[0].values(), ["copy", "original"]);
+    assert_eq!((shells[1].renamed, shells[3].rewritten.len()), (0, 1));
+    assert!(shells[3].renamed > 0 && shells[3].node.name() != shells[1].node.name());
+    assert_eq!(shells[3].rewritten[0].origin, shells[3].node.name());
+    // Both go on.
+    shells[1].write(2_006, "both");
+    settle(&mut shells, 2_007);
+    shells[3].write(2_008, "after both");
+    settle(&mut shells, 2_009);
+    one_root(&shells);
+    assert_eq!(shells[2].values(), ["after both"]);
+}
+
+#[test]
+fn a_restored_spoke_takes_a_name_and_gets_back_what_it_lost() {
+    let mut shells = mesh();
+    shells[1].write(2_000, "backed up");
+    settle(&mut shells, 2_001);
+    let log = shells[1].log.clone();
+    shells[1].write(2_002, "lost");
+    settle(&mut shells, 2_003);
+    disconnect(&mut shells, 0, 1);
+    let old = shells[1].node.name();
+    shells[1] = Shell::around(Node::open(config(8), records(&log), true).unwrap(), log);
+    assert!(shells[1].node.name() != old);
+    connect(&mut shells, 0, 1);
+    settle(&mut shells, 2_004);
+    one_root(&shells);
+    assert_eq!(shells[1].values(), ["lost"]);
+}
+
+#[test]
+fn whom_the_log_cannot_bring_up_gets_a_snapshot() {
+    let mut shells = mesh();
+    disconnect(&mut shells, 0, 2);
+    shells[1].write(2_000, "a");
+    settle(&mut shells, 2_001);
+    shells[1].write(2_002, "b");
+    settle(&mut shells, 2_003);
+    shells[2].write(2_004, "apart");
+    shells[0].node.cut_log(1);
+    connect(&mut shells, 0, 2);
+    let said = settle(&mut shells, 2_005);
+    let snapshots = said.iter().filter(|(_, _, message)| matches!(message, Message::Snapshot { .. }));
+    assert_eq!(snapshots.map(|(from, to, _)| (*from, *to)).collect::<Vec<_>>(), [(0, 2)]);
+    one_root(&shells);
+    assert_eq!(shells[2].values(), ["apart", "b"]);
+    // What came with it is durable, and counts for whoever comes next.
+    let again = shells[2].reopened(6);
+    assert_eq!(again.node.state().root(), shells[2].node.state().root());
+    disconnect(&mut shells, 0, 2);
+    shells[1].write(2_006, "c");
+    settle(&mut shells, 2_007);
+    connect(&mut shells, 0, 2);
+    let said = settle(&mut shells, 2_008);
+    assert!(!said.iter().any(|(_, _, message)| matches!(message, Message::Snapshot { .. })));
+    one_root(&shells);
+}
