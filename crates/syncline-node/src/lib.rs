@@ -24,6 +24,7 @@ pub mod reach;
 pub mod replica;
 pub mod revision;
 pub mod rows;
+pub mod segments;
 mod sort;
 pub mod tags;
 mod work;

@@ -5,8 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Source};
 
 /// The formats there are. A new one is added here with its document.
-const FORMATS: &[&str] =
-    &["chunk", "delta", "files", "key", "leaf", "log", "pack", "records", "replication", "schema", "store", "tree", "wire"];
+pub(super) const FORMATS: &[&str] = &[
+    "chunk",
+    "delta",
+    "files",
+    "key",
+    "leaf",
+    "log",
+    "pack",
+    "records",
+    "replication",
+    "schema",
+    "store",
+    "tree",
+    "wire",
+];
 const FOLDER: &str = "docs/format/";
 
 /// Compares the formats, their documents and the places in code that name a document.

@@ -235,10 +235,10 @@ impl Node {
         writes: Vec<Write>,
     ) -> std::result::Result<Dot, Refusal> {
         self.now_ms = now_ms;
-        let read = if self.zoo.has(Bug::CommitTimeContext) { self.context() } else { read };
         if !self.shows(&read) {
             return Err(Refusal::Behind);
         }
+        let read = if self.zoo.has(Bug::CommitTimeContext) { self.context() } else { read };
         let hlc = self.tick(now_ms);
         let body = Body { origin: self.name, seq: self.own.0 + 1, prev: self.own.1, read, hlc, writes };
         let txn = Arc::new(Txn::new(body).map_err(|error| Refusal::Invalid(error.to_string()))?);

@@ -4,5 +4,6 @@ mod arbitrary;
 mod bytes;
 mod coverage;
 mod golden;
+mod hostile;
 mod nodes;
 mod rows;

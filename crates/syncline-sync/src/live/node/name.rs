@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::chain::{Chain, Place, knows};
-use super::super::context::Context;
+use super::super::context::{Context, Coverage};
 use super::super::id::{Dot, Origin};
 use super::super::record::Record;
 use super::super::txn::{Body, Txn};
@@ -35,6 +35,13 @@ impl Node {
         })
     }
 
+    /// Somebody who has more of this node's entries than it gave has met it when it was younger.
+    pub(super) fn stamped_elsewhere(&mut self, coverage: &Coverage) {
+        if coverage.of(self.name) > self.coverage.of(self.name) && !self.zoo.has(Bug::SameHubAfterRestore) {
+            self.rename();
+        }
+    }
+
     /// A hub has another transaction under this name. What waits from there on, and what was written after reading it, is written
     /// again as it was meant: with what it had read then, under a name that is this node's alone.
     pub(super) fn refused(&mut self, dot: Dot) {
@@ -43,6 +50,9 @@ impl Node {
             return;
         }
         let (from, again) = self.builds_on(dot);
+        if again.is_empty() {
+            return;
+        }
         // Always a fresh one: whoever reads one of a chain reads all before it, so nothing else may stand between.
         self.rename();
         let (mut seq, mut prev) = self.own;
@@ -50,16 +60,17 @@ impl Node {
         for old in &again {
             let read = reread(old, &from, &pairs, &again);
             let body = Body { origin: self.name, seq: seq + 1, prev, read, ..old.body().clone() };
-            // The same writes made a transaction before.
-            let Ok(txn) = Txn::new(body) else { continue };
+            // The same writes made a transaction before. What could not be written again waits on: it is not dropped.
+            let Ok(txn) = Txn::new(body) else { break };
             (seq, prev) = (txn.dot().seq, txn.dot().tag);
             pairs.push((old.dot(), Arc::new(txn)));
         }
+        let mut old: Vec<Dot> = pairs.iter().map(|(old, _)| *old).collect();
         if self.zoo.has(Bug::RefusedDropped) {
+            old = again.iter().map(|txn| txn.dot()).collect();
             pairs.clear();
         }
         let txns = pairs.iter().map(|(_, txn)| txn.clone()).collect();
-        let old = again.iter().map(|txn| txn.dot()).collect();
         self.out.push(Output::Rewritten(pairs));
         self.append(Record::Rewritten(old, txns), None);
     }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::super::chain::Chain;
+use super::super::chain::{Chain, Place};
 use super::super::context::Coverage;
 use super::super::id::Dot;
 use super::super::message::Message;
@@ -91,10 +91,7 @@ impl Node {
         }
         match message {
             Message::Hello { name, hub, coverage, newest } => {
-                // A peer that has more of this node's entries than the node gave has met it when it was younger.
-                if coverage.of(self.name) > self.coverage.of(self.name) && !self.zoo.has(Bug::SameHubAfterRestore) {
-                    self.rename();
-                }
+                self.stamped_elsewhere(&coverage);
                 if let Some(head) = self.chains.get(&name).and_then(Chain::head) {
                     let known = Dot { origin: name, seq: head.0, tag: head.1 };
                     if newest != Some(known) {
@@ -167,13 +164,17 @@ impl Node {
     /// Takes an entry that follows on what is here.
     fn accept(&mut self, entry: &Arc<Entry>) -> Accepted {
         let stamp = entry.stamp;
-        if stamp.hub == self.name && stamp.n > self.taken && !self.zoo.has(Bug::SameHubAfterRestore) {
-            self.rename();
-        }
+        let mut seen = Coverage::new();
+        seen.raise(stamp.hub, stamp.n);
+        self.stamped_elsewhere(&seen);
         if self.coverage.has(stamp) {
             return Accepted::Had;
         }
-        let follows = stamp.n == self.coverage.of(stamp.hub) + 1 && self.coverage.includes(&entry.deps);
+        let body = entry.txn.body();
+        let chain = self.chains.get(&body.origin);
+        let linked =
+            chain.map_or(body.seq == 1, |chain| chain.place(body.seq, entry.txn.dot().tag, body.prev) != Place::Gap);
+        let follows = linked && stamp.n == self.coverage.of(stamp.hub) + 1 && self.coverage.includes(&entry.deps);
         if !follows && !self.zoo.has(Bug::GapsIgnored) {
             return Accepted::Gap;
         }
@@ -189,6 +190,7 @@ impl Node {
             peer.asked = false;
         }
         if !self.coverage.includes(&snapshot.coverage) {
+            self.stamped_elsewhere(&snapshot.coverage);
             if let Some((seq, tag)) = snapshot.chains.get(&self.name).and_then(Chain::head) {
                 self.known_elsewhere(Dot { origin: self.name, seq, tag });
             }
