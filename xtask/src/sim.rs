@@ -10,7 +10,7 @@ use crate::run;
 /// Short seeds of every test run, each run twice; long ones, once. Fresh ones beside them.
 const SHORT: u64 = 100_000;
 const LONG: u64 = 500;
-const FRESH: u64 = 20_000;
+const FRESH: u64 = 2_000;
 /// Seeds of a long run.
 const NIGHT: u64 = 10_000_000;
 
