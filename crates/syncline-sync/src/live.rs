@@ -1,6 +1,8 @@
 //! Live replication: transactions, what covers what, and nodes as state machines that do no I/O.
 //!
-//! The rules are in `docs/format/replication.md`. [`Node`] is driven by the product and by the simulator alike.
+//! The rules are in `docs/format/replication.md`. [`Node`] does no I/O; whoever drives it does: the simulator, so far.
+//!
+//! Not here yet: the end of what is kept for everybody (chains, siblings' stamps), signatures, and formats that are frozen.
 
 mod chain;
 mod context;

@@ -2,8 +2,9 @@
 //!
 //! Both sides of a connection do the same. Each says what it has ([`Message::Hello`]) and streams from its own log what the
 //! other lacks, in the log's order, which is an order of causes. Nothing relies on the transport's order or memory: an entry
-//! that does not follow is dropped and a new hello asks for the rest. Not trusted: anything that a peer says it has is only
-//! ever used to decide what is sent to it.
+//! that does not follow is dropped and a new hello asks for the rest.
+//!
+//! Not here: trust. A peer is believed; nothing is signed yet, and who may be a peer is for whoever makes the connection.
 
 use std::sync::Arc;
 
