@@ -261,6 +261,7 @@ impl World {
         for machine in &mut self.machines {
             machine.wrote.retain(|dot| !gone.contains(dot));
         }
+        self.judge.unwrite(gone.iter());
         Ok(())
     }
 }
