@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::json;
 use syncline_sync::live::Zoo;
 
 use crate::oracle::Audit;
@@ -121,13 +122,17 @@ impl Report {
     /// The report as one JSON object.
     #[must_use]
     pub fn json(&self, seconds: f64, per_core: f64) -> String {
-        let failures: Vec<String> =
-            self.failures.iter().map(|(seed, why)| format!("{{\"seed\":{seed},\"why\":{why:?}}}")).collect();
-        format!(
-            "{{\"seeds\":{},\"seconds\":{seconds:.3},\"seeds_per_second_per_core\":{per_core:.1},\"failures\":[{}]}}",
-            self.seeds,
-            failures.join(",")
-        )
+        let failures: Vec<_> = self.failures.iter().map(|(seed, why)| json!({ "seed": seed, "why": why })).collect();
+        let met: serde_json::Map<_, _> =
+            Sight::ALL.iter().map(|sight| (format!("{sight:?}"), self.sights.of(*sight).into())).collect();
+        json!({
+            "seeds": self.seeds,
+            "seconds": seconds,
+            "seeds_per_second_per_core": per_core,
+            "met": met,
+            "failures": failures,
+        })
+        .to_string()
     }
 }
 

@@ -1,4 +1,7 @@
 //! Whether the simulator would have found what others found late.
+//!
+//! Any failure of a seed that is clean without the bug counts, whatever its shape: some bugs are caught by another symptom than
+//! the one that made them known.
 
 use std::sync::Mutex;
 

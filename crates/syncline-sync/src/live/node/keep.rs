@@ -7,19 +7,20 @@ use super::super::zoo::Bug;
 use super::Node;
 
 impl Node {
-    /// Everything that is durable here, to stand for all records before.
+    /// Everything that is durable here, to stand for all records before; `None` while something is on its way to the log.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        let snapshot = self.snapshot();
-        let pending = self.state.pending.iter().cloned().collect();
         // What is queued would stand before the checkpoint in the log and after it in time.
-        self.queue.is_empty().then(|| Checkpoint {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        Some(Checkpoint {
             name: self.name,
             hub: self.hub,
             own: self.own,
             clock: self.clock,
-            snapshot,
-            pending,
+            snapshot: self.snapshot(),
+            pending: self.state.pending.iter().cloned().collect(),
         })
     }
 
