@@ -127,19 +127,60 @@ impl World {
             self.judge.oracle.forget_stamps(hub(*name), kept, Loss::Crash)?;
         }
         for name in machine.names.clone() {
-            let wrote = |dot: &&Dot| dot.origin == name;
-            let Some(newest) = machine.wrote.iter().rfind(wrote).copied() else { continue };
+            let wrote = &self.machines[at].wrote;
+            let Some(newest) = wrote.iter().rfind(|dot| dot.origin == name).copied() else { continue };
             let has = |dot: &Dot| node.has(dot);
             let survives = |dot: &&Dot| dot.origin == name && self.judge.any_name(dot, &has);
-            let kept = machine.wrote.iter().rfind(survives).copied();
+            let kept = wrote.iter().rfind(survives).copied();
             if kept != Some(newest) {
-                let stays = |dot: &Dot| dot.origin != name || kept.is_some_and(|kept| dot.seq <= kept.seq);
-                self.judge.unwrite(machine.wrote.iter().filter(|dot| !stays(dot)));
-                machine.wrote.retain(stays);
-                self.judge.oracle.forget_chain(id(newest), kept.map(id), Loss::Crash)?;
+                self.forget_own(at, newest, kept)?;
             }
         }
         Ok(())
+    }
+
+    /// A crash took what a machine wrote under a name after `kept`. It is gone, unless somebody else wrote the very same: two
+    /// copies of a disk may make one transaction, byte for byte.
+    fn forget_own(&mut self, at: usize, newest: Dot, kept: Option<Dot>) -> Result<(), Failure> {
+        let stays = |dot: &Dot| dot.origin != newest.origin || kept.is_some_and(|kept| dot.seq <= kept.seq);
+        let (stay, lost): (Vec<Dot>, Vec<Dot>) = self.machines[at].wrote.iter().partition(|dot| stays(dot));
+        self.machines[at].wrote = stay;
+        let elsewhere = match lost.iter().any(|dot| self.judge.is_written_twice(dot)) {
+            true => self.disks()?,
+            false => Vec::new(),
+        };
+        let there = |dot: &Dot| self.judge.is_written_twice(dot) && self.is_there(&elsewhere, dot);
+        let kept = lost.iter().rfind(|dot| self.judge.any_name(dot, &there)).copied().or(kept);
+        if kept != Some(newest) {
+            self.judge.unwrite(lost.iter().filter(|dot| kept.is_none_or(|kept| dot.seq > kept.seq)));
+            self.judge.oracle.forget_chain(id(newest), kept.map(id), Loss::Crash)?;
+        }
+        Ok(())
+    }
+
+    /// The nodes that disks and their copies would give.
+    fn disks(&mut self) -> Result<Vec<Node>, Failure> {
+        let mut all: Vec<Node> = Vec::new();
+        for machine in &mut self.machines {
+            let (appended, durable) = (machine.disk.all()?, machine.disk.image()?);
+            all.push(machine.node_of(&appended, false)?);
+            // What is being written again is not gone before that is durable.
+            all.push(machine.node_of(&durable, false)?);
+            if let Some(backup) = machine.backup.clone() {
+                all.push(machine.node_of(&backup, false)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.machines.iter().filter_map(|machine| machine.node.as_ref())
+    }
+
+    /// Whether a transaction is on one of these disks, in a node that runs, or in a message.
+    fn is_there(&self, disks: &[Node], dot: &Dot) -> bool {
+        disks.iter().chain(self.running()).any(|node| node.has(dot))
+            || self.net.messages().any(|message| names_dot(message, dot))
     }
 
     /// A disk is replaced by an older copy of itself.
@@ -224,26 +265,13 @@ impl World {
 
     /// What no node, no message, no backup has at all is gone for good.
     fn forget_disk(&mut self) -> Result<(), Failure> {
-        let mut all: Vec<Node> = Vec::new();
-        for machine in &mut self.machines {
-            let (appended, durable) = (machine.disk.all()?, machine.disk.image()?);
-            all.push(machine.node_of(&appended, false)?);
-            // What is being written again is not gone before that is durable.
-            all.push(machine.node_of(&durable, false)?);
-            if let Some(backup) = machine.backup.clone() {
-                all.push(machine.node_of(&backup, false)?);
-            }
-        }
-        let running = || self.machines.iter().filter_map(|machine| machine.node.as_ref());
+        let all = self.disks()?;
         for name in &self.hubs {
-            let in_nodes = all.iter().chain(running()).map(|node| node.appended().of(*name)).max();
+            let in_nodes = all.iter().chain(self.running()).map(|node| node.appended().of(*name)).max();
             let kept = in_nodes.max(self.net.messages().map(|message| of_message(message, *name)).max());
             self.judge.oracle.forget_stamps(hub(*name), kept.unwrap_or_default(), Loss::Disk)?;
         }
-        let there = |dot: &Dot| {
-            all.iter().chain(running()).any(|node| node.has(dot))
-                || self.net.messages().any(|message| names_dot(message, dot))
-        };
+        let there = |dot: &Dot| self.is_there(&all, dot);
         let before: BTreeMap<Dot, Option<Dot>> = self.judge.written_ever().collect();
         let gone: Vec<Dot> = before.keys().copied().filter(|dot| !self.judge.any_name(dot, &there)).collect();
         // The last of each branch, and the last before it that is still somewhere.

@@ -19,6 +19,8 @@ pub(super) struct Judge {
     pending: Vec<TxnId>,
     clocks: BTreeMap<Dot, u64>,
     before: BTreeMap<Dot, Option<Dot>>,
+    /// Written on two machines, byte for byte, or once more by one that had been rolled back.
+    twice: BTreeSet<Dot>,
     /// What some hub has taken in.
     taken: BTreeSet<Dot>,
     /// What was written again, and as what.
@@ -68,6 +70,7 @@ impl Judge {
             pending,
             clocks: BTreeMap::new(),
             before: BTreeMap::new(),
+            twice: BTreeSet::new(),
             taken: BTreeSet::new(),
             again: Vec::new(),
         }
@@ -172,7 +175,13 @@ impl Judge {
     pub(super) fn unwrite<'a>(&mut self, dots: impl Iterator<Item = &'a Dot>) {
         for dot in dots {
             self.clocks.remove(dot);
+            self.twice.remove(dot);
         }
+    }
+
+    /// Whether it was written by two, so that it is not gone when one of them loses it.
+    pub(super) fn is_written_twice(&self, dot: &Dot) -> bool {
+        self.twice.contains(dot)
     }
 
     /// Every transaction that was written, and the one before it.
@@ -185,7 +194,9 @@ impl Judge {
         if prev(txn).is_some_and(|prev| self.clocks.get(&prev).is_some_and(|before| *before >= hlc)) {
             return Err(Failure::ClockWentBack(at));
         }
-        self.clocks.insert(txn.dot(), hlc);
+        if self.clocks.insert(txn.dot(), hlc).is_some() {
+            self.twice.insert(txn.dot());
+        }
         Ok(())
     }
 
