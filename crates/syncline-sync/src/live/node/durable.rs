@@ -136,6 +136,7 @@ impl Node {
             Record::Rewritten(old, new) => {
                 new.iter().for_each(|txn| self.note_newest(txn.dot()));
                 rewrite(&mut self.state.pending, &old, &new);
+                self.peers.values_mut().for_each(Peer::offer_again);
             }
             Record::Joined(snapshot) => self.joined(&had.unwrap_or_default(), &snapshot),
             Record::Checkpoint(checkpoint) => {

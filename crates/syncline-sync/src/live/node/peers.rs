@@ -53,6 +53,18 @@ impl Peer {
     pub(super) fn lose_place(&mut self) {
         self.next = None;
     }
+
+    /// What waits is offered again from the first on: it is something else now, or the other end may take it in now.
+    pub(super) fn offer_again(&mut self) {
+        (self.pushed, self.wait) = (None, false);
+    }
+
+    /// The other end has more than it had: maybe what it lacked to take in what was pushed.
+    fn has_more(&mut self) {
+        if self.wait {
+            self.offer_again();
+        }
+    }
 }
 
 impl Node {
@@ -106,20 +118,35 @@ impl Node {
             Message::Durable(through) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.durable = peer.durable.max(through.min(peer.sent));
+                    peer.has_more();
                 }
                 self.pump(from);
             }
             Message::Snapshot { through, snapshot } => self.snapshot_came(from, through, snapshot),
             Message::Ask => self.say_hello(from),
             Message::Push(txns) => self.pushed(from, &txns),
-            Message::Later(_) => {
+            // What does not wait any more, under that name, is nothing to wait for.
+            Message::Later(dot) if self.is_pending(&dot) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.pushed = None;
-                    peer.wait = true;
+                    (peer.pushed, peer.wait) = (None, true);
                 }
             }
-            Message::Refused(dot) => self.refused(dot),
+            Message::Later(_) => {}
+            Message::Refused(dot) => {
+                // Nothing after it was looked at. What is written again in its place is pushed when that is durable.
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.pushed = None;
+                }
+                self.refused(dot);
+                if !self.is_pending(&dot) {
+                    self.pump(from);
+                }
+            }
         }
+    }
+
+    fn is_pending(&self, dot: &Dot) -> bool {
+        self.state.pending.iter().any(|txn| txn.dot() == *dot)
     }
 
     fn met(&mut self, from: PeerId, hub: bool, coverage: Coverage) {
@@ -138,6 +165,7 @@ impl Node {
         for entry in entries {
             if let Some(peer) = self.peers.get_mut(&from) {
                 peer.coverage.raise(entry.stamp.hub, entry.stamp.n);
+                peer.has_more();
             }
             match self.accept(entry) {
                 Accepted::Followed => {
@@ -189,6 +217,7 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.coverage.join(&snapshot.coverage);
             peer.asked = false;
+            peer.has_more();
         }
         if !self.coverage.includes(&snapshot.coverage) {
             self.stamped_elsewhere(&snapshot.coverage);

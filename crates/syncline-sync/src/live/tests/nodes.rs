@@ -392,3 +392,49 @@ fn whom_the_log_cannot_bring_up_gets_a_snapshot() {
     assert!(!said.iter().any(|(_, _, message)| matches!(message, Message::Snapshot { .. })));
     one_root(&shells);
 }
+
+#[test]
+fn what_stands_behind_a_refused_transaction_is_offered_again_without_a_tick() {
+    let mut shells = mesh();
+    shells[1].write(2_000, "before");
+    settle(&mut shells, 2_001);
+    disconnect(&mut shells, 0, 1);
+    let copy = shells[1].reopened(7);
+    shells.push(copy);
+    shells[1].write(2_002, "original");
+    let old = shells[3].put(2_003, Context::default(), Some("copy"));
+    connect(&mut shells, 0, 1);
+    settle(&mut shells, 2_004);
+    // It learns that its name is used, and goes on under another; the hub has still to refuse what it wrote under the old one.
+    connect(&mut shells, 2, 3);
+    settle(&mut shells, 2_005);
+    let new = shells[3].put(2_006, Context::default(), Some("under a new name"));
+    assert!(new.origin != old.origin);
+    shells[3].sync();
+    connect(&mut shells, 0, 3);
+    let said = settle(&mut shells, 2_007);
+    assert!(said.iter().any(|(_, _, message)| *message == Message::Refused(old)));
+    one_root(&shells);
+    assert_eq!(shells[0].values(), ["copy", "original", "under a new name"]);
+}
+
+#[test]
+fn a_spoke_that_was_put_off_goes_on_when_the_hub_has_more() {
+    let mut shells = mesh();
+    // About something that waits no longer: nothing to wait for.
+    let taken = shells[1].write(2_000, "taken");
+    settle(&mut shells, 2_001);
+    shells[1].node.receive(2_002, 0, Message::Later(taken));
+    shells[1].write(2_003, "next");
+    settle(&mut shells, 2_004);
+    one_root(&shells);
+    // About something that waits: until the hub has something new.
+    let waits = shells[1].write(2_005, "waits");
+    shells[1].sent.clear();
+    shells[1].node.receive(2_006, 0, Message::Later(waits));
+    settle(&mut shells, 2_007);
+    assert_eq!(shells[1].node.state().pending().len(), 1);
+    shells[2].write(2_008, "new");
+    settle(&mut shells, 2_009);
+    one_root(&shells);
+}
