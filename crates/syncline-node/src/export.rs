@@ -171,6 +171,16 @@ pub(crate) fn write_cell(
     value::text(ty, array, row, out);
 }
 
+/// Writes a cell as NDJSON has it.
+pub(crate) fn write_json(
+    ty: &syncline_tree::schema::Type,
+    array: &dyn arrow_array::Array,
+    row: usize,
+    out: &mut Vec<u8>,
+) {
+    value::json(ty, array, row, out);
+}
+
 fn format_of(target: &Target, options: &Options) -> Result<Format, Error> {
     if let Some(format) = options.format {
         return Ok(format);

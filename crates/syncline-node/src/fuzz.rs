@@ -5,6 +5,13 @@
 
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use syncline_tree::schema::{Field, Schema, Type};
+
+use crate::live::cells::{self, Cells};
+use crate::live::definition::{Definition, Settings, column_row, column_rows, table_row};
 
 use crate::import::{self, Format, Input, Mode, OnDuplicate, Options};
 use crate::worktree::ignores::Ignores;
@@ -19,6 +26,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("parquet_footer", parquet_footer),
     ("schema_file", schema_file),
     ("ignore_file", ignore_file),
+    ("live_row", live_row),
+    ("live_definition", live_definition),
 ];
 
 /// Reads an input as users would, once to learn its columns and once as more rows of that table.
@@ -104,6 +113,75 @@ pub fn ignore_file(data: &[u8]) {
             let _ = below.hide(&format!("folder/{path}"), false);
         }
     }
+}
+
+/// A table whose columns are of many types.
+fn live_table() -> &'static Definition {
+    static TABLE: OnceLock<Definition> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let list = |ty: Type| Type::List(Box::new(Field::new("item", ty, true)));
+        let types = [
+            Type::Utf8,
+            Type::Int64,
+            Type::Float64,
+            Type::Decimal128 { precision: 9, scale: 2 },
+            Type::Json,
+            Type::Date32,
+            Type::Binary,
+            list(Type::Utf8),
+            list(list(Type::Int8)),
+            Type::Struct(vec![Field::new("a", Type::Int64, true), Field::new("b", Type::Utf8, false)]),
+        ];
+        let columns = (0..).zip(types).map(|(i, ty)| Field::new(format!("c{i}"), ty, i != 1));
+        let fields = [Field::new("k", Type::Utf8, false)].into_iter().chain(columns).collect();
+        let schema = Schema::new(fields, &["k"]).expect("the columns are those of a table");
+        Definition::create("t", &schema, Settings::default()).expect("the schema is that of a table")
+    })
+}
+
+/// Any bytes are a row's value or are refused; a value has one form, and whatever its cells are, it is shown, folded and updated. What was
+/// folded goes back in as a value that comes back.
+pub fn live_row(data: &[u8]) {
+    let (table, value) = (live_table(), Bytes::copy_from_slice(data));
+    if let Ok(all) = Cells::read(data).and_then(Cells::all) {
+        let mut again = Vec::new();
+        cells::begin(&mut again);
+        all.iter().for_each(|(cell, text)| cells::put(&mut again, *cell, |out| out.extend_from_slice(text)));
+        assert_eq!(again, data, "a value has two forms");
+    }
+    let Ok(row) = table.key_of(&String::from_utf8_lossy(data)) else { return };
+    let shown = table.to_cells(&row.key, data);
+    let folded = table.batches(std::iter::once((row.key.clone(), value.clone()))).next().expect("one row is one batch");
+    let folded = folded.expect("rows that do not fit are told apart");
+    assert_eq!(folded.rows.num_rows() + folded.unfit.len(), 1, "a row is lost");
+    let updated = table.writes(br#"{"k":"","c1":1}"#, &|_| Some(value.clone()));
+    assert_eq!(updated.is_ok(), shown.is_ok(), "some can read a value and some cannot");
+    let Ok(writes) = table.writes_batch(&folded.rows, &|_| None) else { return };
+    for write in writes {
+        let value = write.value.expect("a row that is put has a value");
+        let again =
+            table.batches(std::iter::once((write.row.key, value.clone()))).next().expect("one row is one batch");
+        let again = table.writes_batch(&again.expect("it was just made").rows, &|_| None).expect("it fitted before");
+        assert_eq!(again[0].value.as_ref(), Some(&value), "a row does not come back");
+    }
+}
+
+/// Any bytes are the rows of a definition or are refused: the table's on the first line, then a column's on each, behind its origin and a tab.
+pub fn live_definition(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let table = lines.next().unwrap_or_default();
+    let columns = lines.filter_map(|line| {
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        Some((column_row("t", &String::from_utf8_lossy(&line[..tab])).key, line[tab + 1..].to_vec()))
+    });
+    let Ok(read) = Definition::load("t", table, columns) else { return };
+    let rows: std::collections::BTreeMap<_, _> =
+        read.changes(None).into_iter().filter_map(|write| Some((write.row, write.value?))).collect();
+    let columns = rows.range(column_rows("t")).map(|(row, value)| (&row.key, value));
+    let again = Definition::load("t", &rows[&table_row("t")], columns).expect("it was just written");
+    assert_eq!((again.columns(), again.schema()), (read.columns(), read.schema()));
+    let _ = read.writes(br#"{"id":1}"#, &|_| None);
+    let _ = read.add_column("new", Type::Utf8).map(|next| next.changes(Some(&read)));
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod chunk;
 mod column;
 mod csv;
 mod declare;
+pub(crate) mod direct;
 mod error;
 mod fit;
 mod frames;

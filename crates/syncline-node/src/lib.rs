@@ -14,6 +14,7 @@ pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod import;
+pub mod live;
 pub mod local;
 pub mod location;
 pub mod loopback;

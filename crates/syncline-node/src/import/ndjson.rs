@@ -82,7 +82,9 @@ fn split_line(grid: &mut Grid, text: &[u8], start: usize, keys: &Keys) -> Result
             if keys.skips_unknown {
                 return Ok(());
             }
-            return Err(format!("has the key `{name}`, which is not a column of the table"));
+            return Err(format!(
+                "has the key `{name}`, which is not a column of the table; add it first with `alter --add {name}:TYPE`"
+            ));
         };
         guess = column + 1;
         if !grid.is_absent(first_cell + column) {
@@ -96,7 +98,11 @@ fn split_line(grid: &mut Grid, text: &[u8], start: usize, keys: &Keys) -> Result
     })
 }
 
-fn push_value(grid: &mut Grid, raw: &str, at: usize, keep: bool) -> Result<(), String> {
+/// Adds the cell of a value, which is the raw text at `at` in the block; `keep` is whether it keeps JSON as it is.
+///
+/// # Errors
+/// When a text has escapes that cannot be read.
+pub(super) fn push_value(grid: &mut Grid, raw: &str, at: usize, keep: bool) -> Result<(), String> {
     let end = at + raw.len();
     match raw.as_bytes() {
         b"null" => grid.push_empty(Kind::Null),

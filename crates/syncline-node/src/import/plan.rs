@@ -230,6 +230,11 @@ pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]
         Some(fields) => (fields.clone(), Inferred::new()),
         None => merged_fields(sources, options)?,
     };
+    Ok((keyed(fields, key, options.schema.is_none())?, inferred))
+}
+
+/// The schema of a new table of these columns; `inferred` is whether their types are what the rows look like.
+pub(super) fn keyed(fields: Vec<Field>, key: &[String], inferred: bool) -> Result<Schema> {
     if fields.is_empty() {
         return Err(Error::invalid("the sources have no columns; declare them with --schema"));
     }
@@ -246,7 +251,7 @@ pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]
                 names.join(", ")
             ))
         })?;
-        if options.schema.is_none() && !field.ty.can_be_key() {
+        if inferred && !field.ty.can_be_key() {
             let reason = format!(
                 "the key column `{name}` looks like {}, which no key can be; declare its type with --schema",
                 field.ty
@@ -255,7 +260,7 @@ pub(super) fn new_schema(sources: &mut [Seen], options: &Options, key: &[String]
         }
     }
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
-    Ok((Schema::new(fields, &key)?, inferred))
+    Ok(Schema::new(fields, &key)?)
 }
 
 /// All columns of all sources. A declared type (Parquet, Arrow) is stronger than what text looks like.
@@ -373,7 +378,7 @@ pub(super) fn plan(seen: Seen, index: usize, common: &Common) -> Result<Planned>
 }
 
 /// The columns to look for in records that name them: all, or only the key's.
-fn wanted(schema: &Schema, mode: Mode) -> Vec<Option<usize>> {
+pub(super) fn wanted(schema: &Schema, mode: Mode) -> Vec<Option<usize>> {
     let mut next = 0;
     let places = schema.columns.iter().map(|column| {
         (mode != Mode::Delete || schema.key.contains(&column.id)).then(|| {

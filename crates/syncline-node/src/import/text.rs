@@ -311,6 +311,11 @@ impl TextPlan {
 
     /// Parses a block.
     pub(super) fn parse(&self, block: Block) -> Result<Chunk> {
+        self.parse_with(block, self.shapes.as_deref())
+    }
+
+    /// As [`Self::parse`], with another place for sets of columns.
+    pub(super) fn parse_with(&self, block: Block, shapes: Option<&Shapes>) -> Result<Chunk> {
         let (grid, ragged) = self.reader.read(block);
         let mut reasons: BTreeMap<usize, String> = BTreeMap::new();
         let mut arrays = Vec::with_capacity(self.columns.len());
@@ -330,7 +335,7 @@ impl TextPlan {
             };
             arrays.push(array);
         }
-        let shapes = self.row_shapes(&grid)?;
+        let shapes = self.row_shapes(&grid, shapes)?;
         let bad = self.bad(&grid, &ragged, &reasons);
         let lines = |row: usize| report::position(self.source, grid.records[row].line);
         let text = |position: u64| {
@@ -359,7 +364,7 @@ impl TextPlan {
     }
 
     /// Nested columns come with null allowed everywhere; bad rows are out, so the real type fits now.
-    fn batch(&self, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
+    pub(super) fn batch(&self, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
         let strict = arrays.into_iter().zip(self.arrow.fields()).map(|(array, field)| {
             if array.null_count() > 0 && !field.is_nullable() {
                 return fit::zeroed(&array, field);
@@ -387,8 +392,8 @@ impl TextPlan {
     }
 
     /// Which columns each record gave.
-    fn row_shapes(&self, grid: &Grid) -> Result<RowShapes> {
-        let Some(shapes) = &self.shapes else { return Ok(RowShapes::One(self.shape)) };
+    fn row_shapes(&self, grid: &Grid, shapes: Option<&Shapes>) -> Result<RowShapes> {
+        let Some(shapes) = shapes else { return Ok(RowShapes::One(self.shape)) };
         let mut each = Vec::with_capacity(grid.len());
         let mut known: BTreeMap<Vec<u32>, u32> = BTreeMap::new();
         let mut given = Vec::new();
