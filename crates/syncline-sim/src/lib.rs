@@ -16,4 +16,4 @@ pub mod zoo;
 pub use profile::{Act, KEYS, Profile};
 pub use report::{Range, Report};
 pub use sights::{Sight, Sights};
-pub use world::{Failure, Summary, World};
+pub use world::{Failure, Summary, Unfinished, World};

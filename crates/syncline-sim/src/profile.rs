@@ -80,6 +80,8 @@ pub struct Profile {
     pub clients: usize,
     /// In how many of 8 cases a client writes after what it read last, not after what it reads now.
     pub stale: u64,
+    /// Whether time passes for nodes at all. Where connections lose nothing nobody needs it.
+    pub ticks: bool,
     acts: Vec<(Act, u64)>,
     total: u64,
 }
@@ -95,7 +97,11 @@ impl Profile {
         }
         let total = acts.iter().map(|(_, weight)| weight).sum();
         let hubs = 1 + rng.below(nodes.min(3) as u64) as usize;
-        Self { nodes, hubs, steps, clients: 1 + rng.below(4) as usize, stale: rng.below(7), acts, total }
+        let (clients, stale) = (1 + rng.below(4) as usize, rng.below(7));
+        let reliable = !acts.iter().any(|(act, _)| *act == Act::Garble);
+        // Looks at the next number without taking it.
+        let ticks = !reliable || rng.clone().below(2) == 0;
+        Self { nodes, hubs, steps, clients, stale, ticks, acts, total }
     }
 
     /// What happens next.

@@ -8,9 +8,12 @@
 mod clients;
 mod disk;
 mod faults;
+mod heal;
 mod judge;
 mod machine;
 mod net;
+
+use std::fmt;
 
 use syncline_base::rng::Rng;
 use syncline_base::{Hash, Hasher};
@@ -20,12 +23,11 @@ use crate::oracle::{Audit, Oracle, Violation};
 use crate::profile::{Act, Profile};
 use crate::sights::{Sight, Sights};
 use clients::Client;
+use disk::Decoded;
 use judge::Judge;
 use machine::Machine;
 use net::Net;
 
-/// Rounds in which a healed world must have become quiet.
-const ROUNDS: usize = 64;
 /// Where wall clocks begin.
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -41,12 +43,45 @@ pub enum Failure {
     /// A writer's clock went back.
     #[error("node {0} gave a transaction a time that is not after the one before it in its chain")]
     ClockWentBack(usize),
-    /// Healed, and still not the same everywhere.
-    #[error("the world has healed, but after {0} rounds nodes still differ or have something to send: {1}")]
-    NeverQuiet(usize, String),
+    /// Healed, and still not done.
+    #[error("the world has healed, but after {rounds} rounds {}{unfinished}: {standing}", if *.ticks { "" } else { "without a tick, which nobody needs who lost nothing on connections, " })]
+    NeverQuiet {
+        /// How long it had.
+        rounds: usize,
+        /// Whether time passed for nodes.
+        ticks: bool,
+        /// What was left to do.
+        unfinished: Unfinished,
+        /// What each node has.
+        standing: String,
+    },
+    /// A node is not what its log says.
+    #[error("node {0} and the node that its disk gives have different {1}: {2}")]
+    Reopened(usize, &'static str, String),
     /// A log could not be read, or a message.
     #[error("what was written could not be read: {0}")]
     Unreadable(String),
+}
+
+/// What a healed world has left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Nodes cover different entries.
+    Coverage,
+    /// All cover the same, and a transaction waits that nobody takes in.
+    Waiting,
+    /// Something is always on its way to a node or to a disk.
+    Busy,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Coverage => "nodes still differ",
+            Self::Waiting => "nobody has taken in what waits",
+            Self::Busy => "nodes have no end of it",
+        })
+    }
 }
 
 impl From<syncline_sync::Error> for Failure {
@@ -78,9 +113,9 @@ pub struct World {
     /// Every name under which something was taken in.
     hubs: Vec<Origin>,
     zoo: Zoo,
+    decoded: Decoded,
     now_ms: u64,
     next_value: u64,
-    healed: bool,
     trace: Hasher,
     sights: Sights,
     told: Option<Vec<String>>,
@@ -99,9 +134,9 @@ impl World {
             judge: Judge::new(Oracle::new(SLACK_MS << 16)),
             hubs: Vec::new(),
             zoo,
+            decoded: Decoded::default(),
             now_ms: START_MS,
             next_value: 1,
-            healed: false,
             trace: Hasher::new(),
             sights: Sights::default(),
             told: tell.then(Vec::new),
@@ -155,7 +190,8 @@ impl World {
             Act::Write => self.write(at),
             Act::Deliver => self.deliver_some(),
             Act::Sync => self.sync_some(at),
-            Act::Tick => self.tick(at),
+            Act::Tick if self.profile.ticks => self.tick(at),
+            Act::Tick => Ok(()),
             Act::Connect => self.connect_some(at),
             Act::Cut => self.cut_some(),
             Act::Garble => {
@@ -268,61 +304,6 @@ impl World {
         node.cut_log(keep);
         self.tell(|| format!("{at} keeps {keep} entries of its log"));
         Ok(())
-    }
-
-    /// Everything runs, everybody is connected; then there is a bounded time to agree.
-    fn heal(&mut self) -> Result<Audit, Failure> {
-        self.tell(|| "the world heals".to_owned());
-        self.healed = true;
-        for at in 0..self.machines.len() {
-            self.machines[at].disk.heal();
-            if self.machines[at].node.is_none() {
-                self.start(at)?;
-            }
-        }
-        if self.machines.iter().all(|machine| machine.node.as_ref().is_some_and(|node| !node.is_hub())) {
-            self.change_role(0)?;
-        }
-        for at in 0..self.machines.len() {
-            for other in 0..at {
-                self.connect(at, other)?;
-            }
-        }
-        for _ in 0..ROUNDS {
-            while let Some((from, to)) = self.net.any() {
-                self.deliver(from, to)?;
-            }
-            for at in 0..self.machines.len() {
-                self.sync_all(at)?;
-                self.tick(at)?;
-            }
-            if self.is_quiet() {
-                return self.close();
-            }
-        }
-        Err(Failure::NeverQuiet(ROUNDS, self.standing()))
-    }
-
-    fn is_quiet(&self) -> bool {
-        let first = self.machines[0].node.as_ref().map(|node| node.state().coverage());
-        self.net.any().is_none()
-            && self.machines.iter().all(|machine| {
-                let state = machine.node.as_ref().map(|node| node.state());
-                state.is_some_and(|state| state.pending().len() == 0 && Some(state.coverage()) == first)
-                    && machine.disk.unsynced() == 0
-            })
-    }
-
-    fn standing(&self) -> String {
-        let of = |machine: &Machine| {
-            let state = machine.node.as_ref().map(|node| node.state());
-            let hub = machine.node.as_ref().is_some_and(|node| node.is_hub());
-            let waiting = |state: &syncline_sync::live::State| state.pending().cloned().collect::<Vec<_>>();
-            state
-                .map(|state| format!("hub {hub} {:?} + waiting {:?}", state.coverage(), waiting(state)))
-                .unwrap_or_default()
-        };
-        self.machines.iter().map(of).collect::<Vec<_>>().join("; ")
     }
 
     /// A log that failed takes nothing more: its process ends.

@@ -1,5 +1,6 @@
 //! A machine's disk: the product's log on a simulated one that tears what it was not told to keep, and fails when told to.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
@@ -149,7 +150,22 @@ impl Disk {
     }
 }
 
-/// Records, for a node to start from.
-pub(super) fn decoded(image: &Image) -> impl Iterator<Item = Result<Record>> {
-    image.iter().map(|bytes| Record::decode(bytes.clone()))
+/// Records as they were read first: nodes have most of theirs in common, and every disk is read again and again.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    known: BTreeMap<Bytes, Record>,
+}
+
+impl Decoded {
+    /// Records, for a node to start from.
+    pub(super) fn of<'a>(&'a mut self, image: &'a Image) -> impl Iterator<Item = Result<Record>> + 'a {
+        image.iter().map(|bytes| {
+            if let Some(record) = self.known.get(bytes) {
+                return Ok(record.clone());
+            }
+            let record = Record::decode(bytes.clone())?;
+            self.known.insert(bytes.clone(), record.clone());
+            Ok(record)
+        })
+    }
 }

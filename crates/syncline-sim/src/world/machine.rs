@@ -4,7 +4,7 @@ use syncline_base::Hash;
 use syncline_base::rng::Rng;
 use syncline_sync::live::{Config, Dot, Node, Origin, Zoo};
 
-use super::disk::{Disk, Image, decoded};
+use super::disk::{Decoded, Disk, Image};
 
 /// One machine.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Machine {
     }
 
     /// A node that these records give.
-    pub(super) fn node_of(&mut self, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
+    pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
         let config = self.config();
-        Node::open(config, decoded(image), moved)
+        Node::open(config, decoded.of(image), moved)
     }
 }

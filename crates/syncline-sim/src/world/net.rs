@@ -20,11 +20,13 @@ pub(super) struct Net {
     ways: Vec<Way>,
     /// Messages on their way.
     flying: usize,
+    /// Whether a message was lost, doubled or overtaken on a connection that stayed.
+    unreliable: bool,
 }
 
 impl Net {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, ways: vec![Way::default(); nodes * nodes], flying: 0 }
+        Self { nodes, ways: vec![Way::default(); nodes * nodes], flying: 0, unreliable: false }
     }
 
     fn way(&mut self, from: usize, to: usize) -> &mut Way {
@@ -81,6 +83,7 @@ impl Net {
     /// Something that no good transport does: a message is lost, comes twice, or overtakes.
     pub(super) fn garble(&mut self, rng: &mut Rng) {
         let Some((from, to)) = self.some(rng) else { return };
+        self.unreliable = true;
         let queue = &mut self.way(from, to).queue;
         let at = usize::try_from(rng.below(queue.len() as u64)).unwrap_or_default();
         match rng.below(3) {
@@ -95,6 +98,11 @@ impl Net {
             }
             _ => queue.swap(0, at),
         }
+    }
+
+    /// Whether it has done what no good transport does.
+    pub(super) const fn is_unreliable(&self) -> bool {
+        self.unreliable
     }
 
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {

@@ -1,0 +1,107 @@
+//! The end of a run: the world heals, has a bounded time to agree, and every node is what its disk says.
+//!
+//! Not here: the fate of what was written, which the oracle knows.
+
+use syncline_sync::live::{Node, State};
+
+use super::machine::Machine;
+use super::{Failure, Unfinished, World};
+use crate::oracle::Audit;
+
+/// Rounds in which a healed world must have become quiet. In each everything arrives, every disk syncs, and time passes once:
+/// not at all when connections lost nothing.
+const ROUNDS: usize = 16;
+
+impl World {
+    /// Everything runs, everybody is connected; then there is a bounded time to agree.
+    pub(super) fn heal(&mut self) -> Result<Audit, Failure> {
+        self.tell(|| "the world heals".to_owned());
+        for at in 0..self.machines.len() {
+            self.machines[at].disk.heal();
+            if self.machines[at].node.is_none() {
+                self.start(at)?;
+            }
+        }
+        if self.machines.iter().all(|machine| machine.node.as_ref().is_some_and(|node| !node.is_hub())) {
+            self.change_role(0)?;
+        }
+        for at in 0..self.machines.len() {
+            for other in 0..at {
+                self.connect(at, other)?;
+            }
+        }
+        // Ticks make up for what connections lose: who lost nothing gets along without.
+        let ticks = self.net.is_unreliable();
+        for _ in 0..ROUNDS {
+            while let Some((from, to)) = self.net.any() {
+                self.deliver(from, to)?;
+            }
+            for at in 0..self.machines.len() {
+                self.sync_all(at)?;
+                if ticks {
+                    self.tick(at)?;
+                }
+            }
+            if self.unfinished().is_none() {
+                self.reopen()?;
+                return self.close();
+            }
+        }
+        let unfinished = self.unfinished().unwrap_or(Unfinished::Busy);
+        Err(Failure::NeverQuiet { rounds: ROUNDS, ticks, unfinished, standing: self.standing() })
+    }
+
+    fn unfinished(&self) -> Option<Unfinished> {
+        let mut states = self.machines.iter().map(|machine| machine.node.as_ref().map(Node::state));
+        let first = self.machines[0].node.as_ref().map(|node| node.state().coverage());
+        if states.clone().any(|state| state.map(State::coverage) != first) {
+            Some(Unfinished::Coverage)
+        } else if states.any(|state| state.is_some_and(|state| state.pending().len() > 0)) {
+            Some(Unfinished::Waiting)
+        } else {
+            let busy = self.net.any().is_some() || self.machines.iter().any(|machine| machine.disk.unsynced() > 0);
+            busy.then_some(Unfinished::Busy)
+        }
+    }
+
+    fn standing(&self) -> String {
+        let of = |machine: &Machine| {
+            let state = machine.node.as_ref().map(|node| node.state());
+            let hub = machine.node.as_ref().is_some_and(|node| node.is_hub());
+            let waiting = |state: &State| state.pending().cloned().collect::<Vec<_>>();
+            state
+                .map(|state| format!("hub {hub} {:?} + waiting {:?}", state.coverage(), waiting(state)))
+                .unwrap_or_default()
+        };
+        self.machines.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Who is started from a disk now is who runs on it: nothing is in memory alone.
+    fn reopen(&mut self) -> Result<(), Failure> {
+        for (at, machine) in self.machines.iter_mut().enumerate() {
+            let image = machine.disk.all()?;
+            let again = machine.node_of(&mut self.decoded, &image, false)?;
+            if let Some((what, both)) = machine.node.as_ref().and_then(|node| difference(node, &again)) {
+                return Err(Failure::Reopened(at, what, both));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In what two nodes that should be one differ. Their clocks may: what a node was told of the time is not in its log.
+fn difference(node: &Node, again: &Node) -> Option<(&'static str, String)> {
+    let (Some(is), Some(was)) = (node.checkpoint(), again.checkpoint()) else {
+        return Some(("records on their way to the log", "all are durable".to_owned()));
+    };
+    let fields = [
+        ("names", (is.name, is.hub) == (was.name, was.hub)),
+        ("newest transactions", is.own == was.own),
+        ("coverage", is.snapshot.coverage == was.snapshot.coverage),
+        ("rows", is.snapshot.rows == was.snapshot.rows),
+        ("known transactions", is.snapshot.chains == was.snapshot.chains),
+        ("waiting transactions", is.pending == was.pending),
+    ];
+    let (what, _) = fields.into_iter().find(|(_, same)| !same)?;
+    Some((what, format!("{is:?} and {was:?}")))
+}
