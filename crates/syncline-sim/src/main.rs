@@ -41,7 +41,8 @@ struct Args {
     /// Says everything that happens. With `--seed`.
     #[arg(long, requires = "seed")]
     tell: bool,
-    /// Switches known bugs on, one after the other, and looks for a seed that finds each; fails when one is not found.
+    /// Switches known bugs on, one after the other, and looks for a seed that finds each by what it is known for; fails when one
+    /// is not found.
     #[arg(long)]
     zoo: bool,
     /// Switches one known bug on.

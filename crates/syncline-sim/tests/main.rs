@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask test` runs far more seeds; these are the ones that every `cargo test` runs.
 
-use syncline_sim::{Range, Report, World, zoo};
+use syncline_sim::{Failure, Range, Report, World, zoo};
 use syncline_sync::live::{Bug, Zoo};
 
 const NODES: usize = 4;
@@ -57,6 +57,20 @@ fn every_known_bug_is_found() {
         let found = zoo::find(bug, seeds("0..10000"), NODES, STEPS, 2);
         assert!(found.is_some(), "{bug:?} would not have been found");
     }
+}
+
+#[test]
+fn a_bug_is_found_by_what_it_is_known_for_only() {
+    let found = |failure: &Failure| Bug::ALL.into_iter().filter(|bug| zoo::shows(*bug, failure)).collect::<Vec<_>>();
+    assert_eq!(found(&Failure::ClockWentBack(0)), [Bug::ClockNotKept, Bug::ClockCounterReset]);
+    assert_eq!(found(&Failure::Unreadable("anything".to_owned())), []);
+}
+
+#[test]
+fn a_node_that_is_not_what_its_disk_says_is_found() {
+    // Reading the log loses a row: nothing is wrong before the node is started again.
+    let run = |seed| World::new(seed, NODES, STEPS, Zoo::with(Bug::TornTransactions), false).run();
+    assert!((0..200).any(|seed| matches!(run(seed), Err(Failure::Reopened(_, "rows", _)))));
 }
 
 #[test]

@@ -163,10 +163,14 @@ impl Node {
     /// What reading a record fails with; `invalid` when there are none.
     pub fn open(config: Config, records: impl Iterator<Item = Result<Record>>, moved: bool) -> Result<Self> {
         let mut node = Self::blank(config);
-        for record in records {
+        let mut records = records.peekable();
+        while let Some(record) = records.next() {
+            // As if rows were recorded one by one, and a crash had come after the first of the last transaction.
+            node.state.torn = node.zoo.has(Bug::TornTransactions) && records.peek().is_none();
             node.append(record?, None);
             node.apply_queued();
         }
+        node.state.torn = false;
         if node.name == Origin::from_bytes([0; 16]) {
             return Err(Error::Invalid(
                 "a replica's log does not say its name: it was never made, or its beginning is gone".into(),

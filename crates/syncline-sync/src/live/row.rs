@@ -116,7 +116,7 @@ impl Row {
     #[must_use]
     pub fn visible(&self, zoo: Zoo) -> Option<&Sibling> {
         if zoo.has(Bug::NoTieBreak) {
-            return self.siblings.iter().max_by_key(|sibling| sibling.time.ms());
+            return self.siblings.iter().rev().max_by_key(|sibling| sibling.time);
         }
         if zoo.has(Bug::FloatTimes) {
             return self.siblings.iter().max_by(|a, b| {

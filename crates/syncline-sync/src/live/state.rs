@@ -26,8 +26,8 @@ pub struct State {
     pub(super) rows: BTreeMap<RowKey, Row>,
     pub(super) pending: VecDeque<Arc<Txn>>,
     pub(super) zoo: Zoo,
-    /// A row that a torn transaction has still to write. Only in the zoo.
-    torn: Option<(Arc<Entry>, Chains)>,
+    /// Of the next transaction only the first row is there. Only in the zoo.
+    pub(super) torn: bool,
 }
 
 /// Rows and coverage of a node, for one that its log cannot bring up.
@@ -59,7 +59,6 @@ impl State {
 
     /// Applies an entry that follows on what is covered; `new` unless its transaction came with another entry before.
     pub(super) fn apply(&mut self, entry: &Arc<Entry>, new: bool, chains: &Chains) {
-        self.mend_torn();
         let dot = entry.txn.dot();
         let stamp = (entry.stamp, entry.attested);
         if self.pending.front().is_some_and(|txn| txn.dot() == dot) {
@@ -71,12 +70,10 @@ impl State {
         if new || self.zoo.has(Bug::AppliedTwice) {
             let writer =
                 Writer { dot, read: &body.read, hlc: body.hlc, stamp: Some(stamp), chains, own: None, zoo: self.zoo };
-            let torn = self.zoo.has(Bug::TornTransactions) && body.writes.len() > 1;
-            let first = if torn { 1 } else { body.writes.len() };
-            for write in &body.writes[..first] {
+            let rows = if self.torn { 1 } else { body.writes.len() };
+            for write in body.writes.iter().take(rows) {
                 self.write(&write.row, writer, write.value.as_ref());
             }
-            self.torn = torn.then(|| (entry.clone(), chains.clone()));
         } else if !self.zoo.has(Bug::OneStampKept) {
             for write in &body.writes {
                 if let Some(row) = self.rows.get_mut(&write.row) {
@@ -102,17 +99,6 @@ impl State {
                     self.rows.insert(key.clone(), row);
                 }
             }
-        }
-    }
-
-    fn mend_torn(&mut self) {
-        let Some((entry, chains)) = self.torn.take() else { return };
-        let body = entry.txn.body();
-        let stamp = Some((entry.stamp, entry.attested));
-        let dot = entry.txn.dot();
-        let writer = Writer { dot, read: &body.read, hlc: body.hlc, stamp, chains: &chains, own: None, zoo: self.zoo };
-        for write in &body.writes[1..] {
-            self.write(&write.row, writer, write.value.as_ref());
         }
     }
 
