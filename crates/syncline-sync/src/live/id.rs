@@ -84,6 +84,12 @@ impl Tag {
         Self(Hash::of(bytes).prefix_u64())
     }
 
+    /// From its 64 bits.
+    #[must_use]
+    pub const fn from_u64(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Its 64 bits, little-endian as in the digest.
     #[must_use]
     pub const fn as_u64(self) -> u64 {

@@ -13,7 +13,7 @@ mod keep;
 mod name;
 mod peers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use syncline_base::Hlc;
@@ -96,6 +96,7 @@ pub struct Node {
     /// How many entries came before `entries`, and what they cover.
     first: u64,
     base: Coverage,
+    generation: u64,
     peers: BTreeMap<PeerId, Peer>,
     key: [u8; 32],
     rng: Rng,
@@ -145,6 +146,7 @@ impl Node {
             entries: VecDeque::new(),
             first: 0,
             base: Coverage::new(),
+            generation: 0,
             peers: BTreeMap::new(),
             key,
             rng,
@@ -216,6 +218,34 @@ impl Node {
         self.state.view(key, &self.chains)
     }
 
+    /// What clients see of a table from a key on: at most `most` rows that exist, by key.
+    #[must_use]
+    pub fn view_from(&self, from: &RowKey, most: usize) -> Vec<(RowKey, Row)> {
+        let here = |row: &RowKey| row.table == from.table && row >= from;
+        let pending = self.state.pending.iter().flat_map(|txn| &txn.body().writes).map(|write| &write.row);
+        let mut pending: BTreeSet<&RowKey> = pending.filter(|row| here(row)).collect();
+        let mut rows = Vec::new();
+        let mut held = self.state.rows.range(from.clone()..).take_while(|(key, _)| key.table == from.table).peekable();
+        while rows.len() < most {
+            let key = match (held.peek(), pending.first()) {
+                (Some((held, _)), Some(waits)) => (*held).min(*waits),
+                (Some((held, _)), None) => *held,
+                (None, Some(waits)) => *waits,
+                (None, None) => break,
+            };
+            let held = held.next_if(|(is, _)| *is == key).map(|(_, row)| row);
+            let row = match held {
+                Some(row) if !pending.contains(key) => row.clone(),
+                _ => self.view(key),
+            };
+            pending.remove(key);
+            if !row.is_empty() {
+                rows.push((key.clone(), row));
+            }
+        }
+        rows
+    }
+
     /// What is to be done, in order.
     pub fn outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.out)
@@ -256,8 +286,34 @@ impl Node {
         Ok(dot)
     }
 
+    /// Entries that are kept in memory, in the order in which they were applied here, from the `from`-th on. Numbers begin at
+    /// [`Self::first`] and stand for the same entries as long as [`Self::generation`] is the same.
+    pub fn entries_from(&self, from: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.entries.iter().skip(skip)
+    }
+
+    /// The number of the first entry that is kept.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Grows when entries are numbered anew.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What entries that are not kept any more cover: who has not all of that cannot be brought up from those that are.
+    #[must_use]
+    pub const fn base(&self) -> &Coverage {
+        &self.base
+    }
+
     /// Whether a reader could have been shown all of a context here.
-    fn shows(&self, read: &Context) -> bool {
+    #[must_use]
+    pub fn shows(&self, read: &Context) -> bool {
         let queued = |dot: &Dot| self.queue.iter().any(|queued| queued.new && dot_of(&queued.record) == Some(*dot));
         let waits = |dot: &Dot| self.state.pending.iter().any(|txn| txn.dot() == *dot);
         let came = |dot: &Dot| self.chains.get(&dot.origin).is_some_and(|chain| chain.knows(dot.seq, dot.tag));

@@ -182,6 +182,11 @@ impl State {
         self.rows.iter()
     }
 
+    /// Rows from a key on that exist, pending transactions left out, by key.
+    pub fn rows_from(&self, from: &RowKey) -> impl Iterator<Item = (&RowKey, &Row)> {
+        self.rows.range(from.clone()..)
+    }
+
     /// One hash over coverage and rows: equal on all nodes that cover the same.
     #[must_use]
     pub fn root(&self) -> Hash {

@@ -161,6 +161,7 @@ impl Node {
         let before = self.entries.len();
         self.entries.retain(|entry| !snapshot.coverage.has(entry.stamp));
         self.first += (before - self.entries.len()) as u64;
+        self.generation += 1;
         self.base.join(&snapshot.coverage);
         self.peers.values_mut().for_each(Peer::lose_place);
     }

@@ -79,6 +79,16 @@ impl Node {
         self.peers.remove(&peer);
     }
 
+    /// How many entries the peers have by their own words, at most one of them, that are not durable here.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        let lacks = |peer: &Peer| {
+            let ahead = peer.coverage.iter().map(|(hub, n)| n.saturating_sub(self.state.coverage.of(hub)));
+            ahead.sum()
+        };
+        self.peers.values().map(lacks).max().unwrap_or(0)
+    }
+
     fn send(&mut self, peer: PeerId, message: Message) {
         self.out.push(Output::Send(peer, message));
     }
