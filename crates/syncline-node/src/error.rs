@@ -77,6 +77,20 @@ pub enum Error {
         /// How it shows, and what to do.
         why: String,
     },
+    /// Another process has the live part of a replica.
+    #[error(
+        "the live tables of {} are in use by process {pid}{}: ask there, or stop it and try again",
+        dir.display(),
+        url.as_ref().map_or_else(String::new, |url| format!(", which serves them at {url}"))
+    )]
+    Served {
+        /// The replica's meta directory.
+        dir: PathBuf,
+        /// The process; 0 when it did not say.
+        pid: u32,
+        /// Where it serves them.
+        url: Option<String>,
+    },
     /// A peer or a device did not answer as it should.
     #[error("{what}: {why}")]
     Unavailable {
@@ -106,7 +120,7 @@ impl Error {
             Self::Conflict { .. } => Kind::Conflict,
             Self::MassDelete { .. } => Kind::Denied,
             Self::Corrupt { .. } => Kind::Corrupt,
-            Self::Unavailable { .. } => Kind::Unavailable,
+            Self::Served { .. } | Self::Unavailable { .. } => Kind::Unavailable,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! [`ops`] is the whole list of verbs. Below it: `import` and `export` (formats), `sort` (external merge sort),
 //! `worktree` (files on disk), `work` (keeping files and refs in step), `change` (what differs, and the guard), `blend` (merged files),
-//! `part` (what a partial replica holds), `contents` (bringing what it left elsewhere), `reach` (what a version needs), `local` (a replica as transfer sessions see it).
+//! `part` (what a partial replica holds), `contents` (bringing what it left elsewhere), `reach` (what a version needs),
+//! `live` (rows of live tables and what the tables are), `local` (a replica as transfer sessions see it).
 //!
 //! Not here: gRPC, HTTP, terminals.
 

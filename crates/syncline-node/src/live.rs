@@ -1,10 +1,20 @@
-//! Live tables: what stands between users' rows and the opaque values that live replication carries.
+//! The live part of a replica: tables whose rows are written anywhere and come to every replica, whole transactions in causal order.
 //!
-//! A table's [`definition`] is rows of two reserved tables, so it is replicated as they are. [`cells`] is the layout of one row's value,
-//! [`rows`] takes users' rows in and gives them out. Formats: `docs/format/live-row.md`.
+//! [`engine`] drives the replication core of `syncline_sync::live` with a log on disk; [`home`] is the directory that both live in. Above them
+//! stand users' rows: a table's [`definition`] is rows of two reserved tables, so it is replicated as they are; [`tables`] reads
+//! them, [`cells`] is the layout of one row's value, [`rows`] takes users' rows in and gives them out, [`resolve`] says which sibling readers
+//! see, [`fold`] makes a version's tables of live ones. [`token`] is a position as text. Format of rows: `docs/format/live-row.md`.
 //!
-//! Owns no state: every function takes values and gives values.
+//! Not here: the rules of replication (`syncline_sync::live`), verbs (`crate::ops`), sockets.
 
 pub mod cells;
 pub mod definition;
+pub mod engine;
+pub mod fold;
+pub mod home;
+pub mod resolve;
 pub mod rows;
+pub mod tables;
+pub mod token;
+
+pub use engine::Engine;

@@ -13,6 +13,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use syncline_base::{Clock, Hash, Hlc, HlcClock, Kind, SystemClock};
 use syncline_store::{Backend, Stop, Store, backend};
@@ -21,6 +22,8 @@ use syncline_tree::{Commit, DatasetRoot, Refs, Table, TableRef, TreeName};
 
 use crate::contents::Brought;
 use crate::error::{Error, Result};
+use crate::live::Engine;
+use crate::live::home::{self, Home, Taken};
 use crate::location::{self, Location};
 use crate::loopback;
 use crate::part::Part;
@@ -29,6 +32,10 @@ use crate::part::Part;
 pub const META_DIR: &str = ".syncline";
 pub(crate) const MARKER: &str = "replica.json";
 const MARKER_TEXT: &str = "{\"syncline\":\"replica/1\"}\n";
+
+/// How long another process that has the live part is waited for, and how often is looked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Reaches other replicas.
 pub trait Connect: Send + Sync + std::fmt::Debug {
@@ -77,6 +84,8 @@ pub struct Replica {
     env: Env,
     hlc: Arc<HlcClock>,
     brought: Arc<Mutex<Brought>>,
+    /// Its live part, once somebody has asked for it; shared by all handles.
+    live: Arc<Mutex<Option<Engine>>>,
 }
 
 impl Replica {
@@ -123,8 +132,15 @@ impl Replica {
             made => made?,
         };
         let worktree = (!bare).then(|| dir.to_owned());
-        let replica =
-            Self { store, worktree, meta: Some(meta.clone()), env, hlc: Arc::default(), brought: Arc::default() };
+        let replica = Self {
+            store,
+            worktree,
+            meta: Some(meta.clone()),
+            env,
+            hlc: Arc::default(),
+            brought: Arc::default(),
+            live: Arc::default(),
+        };
         first(&replica)?;
         // The marker comes last and at once: a directory with a marker has a whole store.
         match write_marker(&meta.join(MARKER), &objects.join("tmp")) {
@@ -147,7 +163,15 @@ impl Replica {
                     return Err(Error::conflict(format!("making a dataset at {url}"), why));
                 }
                 let store = syncline_tree::open_store(location::bucket(url, &env)?, true, env.clock.clone())?;
-                Ok(Self { store, worktree: None, meta: None, env, hlc: Arc::default(), brought: Arc::default() })
+                Ok(Self {
+                    store,
+                    worktree: None,
+                    meta: None,
+                    env,
+                    hlc: Arc::default(),
+                    brought: Arc::default(),
+                    live: Arc::default(),
+                })
             }
             Location::Node(url) => Err(Error::invalid(format!("making {url} as a directory"), "it is a node")),
         }
@@ -176,7 +200,15 @@ impl Replica {
                     ),
                     _ => error.into(),
                 })?;
-                Ok(Self { store, worktree: None, meta: None, env, hlc: Arc::default(), brought: Arc::default() })
+                Ok(Self {
+                    store,
+                    worktree: None,
+                    meta: None,
+                    env,
+                    hlc: Arc::default(),
+                    brought: Arc::default(),
+                    live: Arc::default(),
+                })
             }
             Location::Node(url) => {
                 Err(Error::invalid(format!("opening {url} as a directory"), "it is a node; use --on URL or clone it"))
@@ -223,7 +255,15 @@ impl Replica {
         check_marker(&meta.join(MARKER))?;
         let store = syncline_tree::open_store(directory(&meta.join("store"))?, false, env.clock.clone())?;
         let meta = Some(meta);
-        Ok(Some(Self { store, worktree, meta, env: env.clone(), hlc: Arc::default(), brought: Arc::default() }))
+        Ok(Some(Self {
+            store,
+            worktree,
+            meta,
+            env: env.clone(),
+            hlc: Arc::default(),
+            brought: Arc::default(),
+            live: Arc::default(),
+        }))
     }
 
     /// Whether both are one replica in a directory of this machine.
@@ -244,6 +284,7 @@ impl Replica {
             env: self.env.clone(),
             hlc: Arc::clone(&self.hlc),
             brought: Arc::default(),
+            live: Arc::clone(&self.live),
         }
     }
 
@@ -269,6 +310,45 @@ impl Replica {
     #[must_use]
     pub fn meta(&self) -> Option<&Path> {
         self.meta.as_deref()
+    }
+
+    /// Its live part, opened, and made when there is none. Whoever has it keeps other processes from it until the last handle
+    /// is gone.
+    ///
+    /// # Errors
+    /// [`Error::Served`] when another process has it; `invalid` in a bucket; the log's.
+    pub fn live(&self) -> Result<Engine> {
+        let Some(meta) = &self.meta else {
+            let why = "live tables need a directory; clone the dataset to one, or ask a node that serves it from one";
+            return Err(Error::invalid("opening live tables in a bucket", why));
+        };
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*live {
+            return Ok(engine.clone());
+        }
+        let until = self.clock().monotonic() + PATIENCE;
+        loop {
+            let holder = match Home::take(meta)? {
+                Taken::Ours(home) => return Ok(live.insert(Engine::open(home, Arc::clone(&self.env.clock))?).clone()),
+                Taken::Others(holder) => holder,
+            };
+            // A command that serves nobody is done soon; a node says soon where it serves.
+            if holder.url.is_some() || self.clock().monotonic() >= until {
+                return Err(Error::Served { dir: meta.clone(), pid: holder.pid, url: holder.url });
+            }
+            self.clock().sleep(PAUSE);
+        }
+    }
+
+    /// Its live part, if it has one.
+    ///
+    /// # Errors
+    /// As [`Self::live`].
+    pub fn live_if_there(&self) -> Result<Option<Engine>> {
+        match &self.meta {
+            Some(meta) if home::exists(meta) => self.live().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// What it was given from outside.

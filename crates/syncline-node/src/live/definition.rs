@@ -384,14 +384,20 @@ impl Definition {
 
     /// A resolver as it is kept: columns keep their origin when they are renamed.
     fn by_origin(&self, resolver: Resolver) -> Resolver {
-        let origin = resolver.column().and_then(|name| self.column(name)).map(|column| column.origin.clone());
-        origin.map_or_else(|| resolver.clone(), |origin| resolver.clone().with_column(&origin))
+        match resolver.column().and_then(|name| self.column(name)) {
+            Some(column) => resolver.with_column(&column.origin),
+            None => resolver,
+        }
     }
 
+    /// A resolver as it is shown. By a column that is not there, or has come to be of another type, nothing can be decided.
     fn by_name(&self, resolver: Resolver) -> Resolver {
-        let is = |origin: &str| self.columns.iter().find(|column| column.is_there() && column.origin == origin);
-        let name = resolver.column().and_then(is).map(|column| column.name.clone());
-        name.map_or_else(|| resolver.clone(), |name| resolver.clone().with_column(&name))
+        let Some(origin) = resolver.column() else { return resolver };
+        let is = self.columns.iter().find(|column| column.is_there() && column.origin == origin);
+        match is.filter(|column| resolver.refuses(&column.ty).is_none()) {
+            Some(column) => resolver.with_column(&column.name),
+            None => Resolver::Ask,
+        }
     }
 }
 

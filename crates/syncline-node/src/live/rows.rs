@@ -232,7 +232,8 @@ impl Definition {
         if twice.is_empty() {
             return Ok(());
         }
-        let mut why = format!("{} keys come more than once; nothing was written", twice.len());
+        let rows: usize = twice.iter().map(|same| same.len() - 1).sum();
+        let mut why = format!("{rows} rows repeat a key; nothing was written");
         for same in twice.iter().take(SHOWN) {
             let lines: Vec<String> = same.iter().take(SHOWN).map(|place| place.line.to_string()).collect();
             let key = self.key_text(&same[0].key)?;

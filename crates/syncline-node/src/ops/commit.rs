@@ -1,4 +1,4 @@
-//! `commit`: make what is staged, and the files as they are now, a version.
+//! `commit`: make what is staged, the files and the live tables as they are now, a version.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,13 @@ use syncline_base::Hash;
 use syncline_tree::{Commit, Conflicts, DatasetRoot, Refs, refs};
 
 use crate::change::{self, TreeChange};
+use crate::live::fold::fold;
 use crate::progress::{self, Progress};
 use crate::replica::Replica;
 use crate::{Error, Result, work};
+
+/// The fact of a version that says at which position its live tables were what it holds.
+pub const LIVE_POSITION: &str = "live.position";
 
 /// What `commit` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -53,7 +57,7 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Makes what is staged, and the files as they are now, a version.
+/// Makes what is staged, the files and the live tables as they are now, a version.
 ///
 /// # Errors
 /// `conflict` when a merge still has conflicts or somebody else committed meanwhile; `denied` when most of a tree
@@ -70,6 +74,12 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     }
     let before = replica.head_root(&refs)?;
     let mut after = replica.working_root(&refs)?;
+    let live = replica.live_if_there()?.map(|engine| fold(&engine, replica.store())).transpose()?;
+    let mut meta = request.meta.clone();
+    if let Some(live) = live.filter(|live| !live.tables.is_empty()) {
+        after.tables.extend(live.tables);
+        meta.insert(LIVE_POSITION.to_owned(), live.position);
+    }
     let mut scanned = work::scan(replica, &after, request.checksum, progress)?;
     after.files = scanned.files;
     let changes = change::between(replica, &before, &after)?;
@@ -84,7 +94,7 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
             root: after,
             author: request.author.clone(),
             message: request.message.clone(),
-            meta: request.meta.clone(),
+            meta,
             why: if refs.merging.is_some() { "merge" } else { "commit" },
         };
         let (commit, root) = append(replica, &refs, &new)?;

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    alter, branch, commit, conflicts, diff, export, gc, history, import, log, merge, repair, rollback, root, show,
-    status, verify,
+    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, log, merge, put, repair,
+    rollback, root, show, status, table, verify,
 };
 use crate::export::Target;
 use crate::progress::Progress;
@@ -19,25 +19,31 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 21] = [
+pub const VERBS: [&str; 27] = [
     "alter",
+    "apply",
     "branch",
     "commit",
     "conflicts",
+    "delete",
     "diff",
     "export",
     "gc",
+    "get",
     "history",
     "import",
+    "live",
     "log",
     "merge",
     "objects",
+    "put",
     "repair",
     "resolve",
     "rollback",
     "root",
     "show",
     "status",
+    "table",
     "tag",
     "undo",
     "verify",
@@ -64,6 +70,15 @@ pub fn run(
 ) -> Result<String> {
     match verb {
         "alter" => report(alter::run(replica, &read(verb, request)?)?),
+        "apply" => report(apply::run(replica, &read(verb, request)?, &mut *input(&streams)?)?),
+        "put" => report(put::run(replica, &read(verb, request)?, &mut *input(&streams)?)?),
+        "delete" => report(put::delete(replica, &read(verb, request)?, &mut *input(&streams)?)?),
+        "get" => report(get::run(replica, &read(verb, request)?)?),
+        "table" => report(table::run(replica, &read(verb, request)?)?),
+        "live" => {
+            let () = read(verb, request)?;
+            report(live::run(replica)?)
+        }
         "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
         "tag" => report(branch::run(replica, branch::Sort::Tag, &read(verb, request)?)?),
         "commit" => report(commit::run(replica, &read(verb, request)?, &**progress)?),
@@ -100,6 +115,14 @@ pub fn run(
         }
         "verify" => report(verify::run(replica, &read(verb, request)?, &**progress)?),
         _ => Err(Error::invalid(format!("verb {verb:?}"), format!("a node runs {VERBS:?}"))),
+    }
+}
+
+/// What came along, if anything did.
+fn input(streams: &Streams) -> Result<Box<dyn std::io::Read>> {
+    match &streams.input {
+        Some(path) => Ok(Box::new(std::fs::File::open(path).map_err(Error::io("reading", path))?)),
+        None => Ok(Box::new(std::io::empty())),
     }
 }
 

@@ -159,6 +159,13 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
     if refs.merging.is_some() {
         return Err(Error::conflict("importing", "a merge is waiting; resolve its conflicts and commit it first"));
     }
+    // While a node has its live tables nobody else can ask: what is imported over one is then undone by the next commit.
+    if let Ok(Some(engine)) = replica.live_if_there()
+        && engine.find_table(&request.table)?.is_some()
+    {
+        let why = "it is a live table: write its rows with `syncline put` or `syncline apply`, or choose another name";
+        return Err(Error::conflict(format!("importing into {:?}", request.table), why));
+    }
     let before = replica.working_root(&refs)?;
     let name = TreeName::Table(request.table.clone());
     let old = match before.tables.get(&request.table) {

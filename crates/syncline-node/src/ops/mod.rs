@@ -6,6 +6,7 @@
 //! Not here: how a verb is asked for (command line, gRPC) and how its report is shown.
 
 pub mod alter;
+pub mod apply;
 pub mod branch;
 pub mod checkout;
 pub mod commit;
@@ -15,15 +16,20 @@ pub mod dispatch;
 pub mod export;
 pub mod fetch;
 pub mod gc;
+pub mod get;
 pub mod history;
 pub mod import;
 pub mod init;
+pub mod live;
 pub mod log;
 pub mod merge;
+pub mod put;
 pub mod repair;
 pub mod rollback;
 pub mod root;
 pub mod show;
 pub mod status;
+pub mod table;
 pub mod transfer;
 pub mod verify;
+pub mod watch;

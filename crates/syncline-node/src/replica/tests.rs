@@ -56,7 +56,15 @@ fn on_faults(dir: &Path, plan: impl FnMut(&Call<'_>) -> Fault + Send + 'static) 
     let faults: Arc<dyn Backend> = Arc::new(Faults::new(directory(&meta.join("store"))?, plan));
     let store = syncline_tree::open_store(faults, false, env().clock)?;
     let worktree = dir.join(META_DIR).exists().then(|| dir.to_owned());
-    Ok(Replica { store, worktree, meta: Some(meta), env: env(), hlc: Arc::default(), brought: Arc::default() })
+    Ok(Replica {
+        store,
+        worktree,
+        meta: Some(meta),
+        env: env(),
+        hlc: Arc::default(),
+        brought: Arc::default(),
+        live: Arc::default(),
+    })
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -378,6 +386,7 @@ impl Replica {
             env,
             hlc: Arc::default(),
             brought: Arc::default(),
+            live: Arc::clone(&self.live),
         }
     }
 }

@@ -217,6 +217,14 @@ fn settings_follow_their_column() {
         let error = base.set(by(resolver)).unwrap_err().to_string();
         assert!(error.contains(why), "{resolver}: {error}");
     }
+    // Somebody dropped the column, or made it one without an order, while it was chosen.
+    for (from, to) in [("\"live\"", "\"dropped\""), ("\"int32\"", "\"json\"")] {
+        let mut rows = made(&max);
+        let row = column_row("orders", "price");
+        let text = String::from_utf8(rows[&row].to_vec()).unwrap().replace(from, to);
+        rows.insert(row, text.into());
+        assert_eq!(load(&rows, "orders").unwrap().settings().resolver, Resolver::Ask);
+    }
     let one = Settings {
         writers: Writers::One("00ff".into()),
         granularity: Granularity::Column,

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
+use syncline_tree::schema::Schema;
 
 use super::super::cells::Cells;
 use super::super::definition::Definition;
 use super::{Direct, Layout};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Rows in one batch at most.
 const ROWS: usize = 8192;
@@ -47,6 +48,65 @@ impl Definition {
     /// Rows (keys and values) as batches.
     pub fn batches<I: Iterator<Item = (Bytes, Bytes)>>(&self, rows: I) -> Batches<'_, I> {
         Batches { layout: self.layout(), rows }
+    }
+
+    /// The schema that a table of the versioned tree gets to hold these rows. Columns keep the ids that they have there, by their
+    /// origins; those that are no longer live go.
+    ///
+    /// # Errors
+    /// `invalid` when the table there has another key, or holds values that a column's type does not.
+    pub fn tree_schema(&self, there: Option<&Schema>) -> Result<Schema> {
+        let live = self.schema();
+        let Some(there) = there else { return Ok(live.clone()) };
+        let wrong =
+            |why: String| Error::invalid(format!("bringing table {:?} under its live columns", self.name()), why);
+        let key = |schema: &Schema| -> Vec<_> {
+            let columns = schema.key_positions().into_iter().map(|at| &schema.columns[at]);
+            columns.map(|column| (column.origin().to_owned(), column.ty.clone())).collect()
+        };
+        if key(there) != key(live) {
+            return Err(wrong("its key is another one there; make that table anew under another name".to_owned()));
+        }
+        let find = |origin: &str| live.columns.iter().find(|column| column.origin() == origin);
+        let mut schema = there.clone();
+        for gone in there.columns.iter().filter(|column| find(column.origin()).is_none()) {
+            schema = schema.drop_column(&gone.name)?;
+        }
+        for column in &mut schema.columns {
+            let Some(is) = find(column.origin()) else { continue };
+            if !column.ty.widens_to(&is.ty) {
+                let why =
+                    format!("column {:?} is {} there and {} here, which does not hold it", is.name, column.ty, is.ty);
+                return Err(wrong(why));
+            }
+            (column.name, column.born, column.ty) = (is.name.clone(), is.born.clone(), is.ty.clone());
+            column.nullable |= is.nullable;
+        }
+        for new in live.columns.iter().filter(|column| there.columns.iter().all(|old| old.origin() != column.origin()))
+        {
+            schema = schema.add_column(&new.name, new.ty.clone())?;
+            if let Some(added) = schema.columns.last_mut() {
+                added.born.clone_from(&new.born);
+            }
+        }
+        schema.check()?;
+        Ok(schema)
+    }
+
+    /// A batch of these rows as one of a table with the schema that [`Self::tree_schema`] gave.
+    ///
+    /// # Errors
+    /// `invalid` when it is not that schema.
+    pub fn under(&self, tree: &Schema, batch: &RecordBatch) -> Result<RecordBatch> {
+        let live = &self.schema().columns;
+        let wrong = |why: String| Error::invalid(format!("folding rows of table {:?}", self.name()), why);
+        let column = |column: &syncline_tree::schema::Column| {
+            let at = live.iter().position(|live| live.origin() == column.origin());
+            let array = at.and_then(|at| batch.columns().get(at)).cloned();
+            array.ok_or_else(|| wrong(format!("column {:?} is not live", column.name)))
+        };
+        let columns = tree.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(tree.arrow(), columns).map_err(|error| wrong(error.to_string()))
     }
 }
 

@@ -124,7 +124,7 @@ fn a_row_that_exists_may_lack_what_may_not_be_null() {
 fn a_key_comes_once() {
     let definition = table(&["id int64", "v int8"]);
     let error = refused(&definition, "{\"id\":7}\n{\"id\":1}\n{\"id\":7}\n{\"id\":7,\"v\":1}\n");
-    assert!(error.contains("1 keys come more than once; nothing was written\n  7 in lines 1, 3, 4"), "{error}");
+    assert!(error.contains("2 rows repeat a key; nothing was written\n  7 in lines 1, 3, 4"), "{error}");
 }
 
 #[test]

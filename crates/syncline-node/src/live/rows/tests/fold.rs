@@ -122,3 +122,40 @@ fn batches_are_put_like_lines() {
         "{error}"
     );
 }
+
+#[test]
+fn a_table_of_the_tree_follows_its_definition() {
+    let first = table(&["id int64", "a utf8", "b int8", "c utf8"]);
+    assert_eq!(first.tree_schema(None).unwrap(), *first.schema());
+    let renamed =
+        first.rename_column("a", "x").unwrap().rename_column("c", "a").unwrap().rename_column("x", "c").unwrap();
+    let second = renamed
+        .widen_column("b", Type::Int32, true)
+        .unwrap()
+        .drop_column("c")
+        .unwrap()
+        .add_column("c", Type::Bool)
+        .unwrap();
+    let tree = second.tree_schema(Some(first.schema())).unwrap();
+    let columns: Vec<String> = tree
+        .columns
+        .iter()
+        .map(|column| format!("{} {} {} {}", column.id, column.name, column.origin(), column.ty))
+        .collect();
+    assert_eq!(columns, ["0 id id int64", "2 b b int32", "3 a c utf8", "4 c c#2 bool"]);
+    assert_eq!(second.tree_schema(Some(&tree)).unwrap(), tree, "it is there already");
+    let mut table_rows = Table::new();
+    put(&mut table_rows, &second, "{\"id\":1,\"a\":\"was c\",\"b\":300,\"c\":true}").unwrap();
+    let folded = second.batches(rows(&table_rows)).next().unwrap().unwrap().rows;
+    let batch = second.under(&tree, &folded).unwrap();
+    assert_eq!(batch.schema(), tree.arrow());
+    assert_eq!(
+        serde_json::to_string(&export::json_rows(&batch).unwrap()[0]).unwrap(),
+        r#"{"id":1,"b":300,"a":"was c","c":true}"#
+    );
+    assert!(second.under(first.schema(), &folded).is_err(), "one of its columns is not live");
+    let other = table(&["id utf8", "a utf8"]);
+    assert!(other.tree_schema(Some(&tree)).unwrap_err().to_string().contains("its key is another one"));
+    let narrow = table(&["id int64", "b int8"]);
+    assert!(narrow.tree_schema(Some(&tree)).unwrap_err().to_string().contains("\"b\" is int32 there and int8 here"));
+}

@@ -1,0 +1,227 @@
+use std::path::Path;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use syncline_base::SystemClock;
+use syncline_sync::live::RowKey;
+
+use super::super::home::Taken;
+use super::*;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn open(meta: &Path) -> Engine {
+    match Home::take(meta).expect("a directory") {
+        Taken::Ours(home) => Engine::open(home, Arc::new(SystemClock)).expect("a log"),
+        Taken::Others(holder) => panic!("taken by {holder:?}"),
+    }
+}
+
+fn spoke(meta: &Path) -> Engine {
+    let Taken::Ours(home) = Home::take(meta).expect("a directory") else { panic!("taken") };
+    home.set_upstream(Some("http://hub")).expect("a file");
+    Engine::open(home, Arc::new(SystemClock)).expect("a log")
+}
+
+fn key(text: &str) -> RowKey {
+    RowKey { table: "t".into(), key: Bytes::copy_from_slice(text.as_bytes()) }
+}
+
+fn set(name: &str, value: &str) -> Vec<Write> {
+    vec![Write { row: key(name), value: Some(Bytes::copy_from_slice(value.as_bytes())) }]
+}
+
+fn values(engine: &Engine, name: &str) -> Vec<String> {
+    let row = engine.read(|node| node.view(&key(name))).expect("a node");
+    row.siblings().iter().map(|sibling| String::from_utf8_lossy(&sibling.value).into_owned()).collect()
+}
+
+/// Connects two engines by threads that carry messages as bytes. Dropping it cuts the connection.
+struct Cable {
+    ends: Vec<(Engine, PeerId)>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Cable {
+    fn between(a: &Engine, b: &Engine) -> Self {
+        let ((to_b, at_b), (to_a, at_a)) = (mpsc::channel(), mpsc::channel());
+        let outbox = |to: mpsc::Sender<Bytes>| -> Outbox {
+            Box::new(move |message| if to.send(message.encode()).is_ok() { Outcome::Sent } else { Outcome::Gone })
+        };
+        let ends = vec![
+            (a.clone(), a.connect(outbox(to_b)).expect("a node")),
+            (b.clone(), b.connect(outbox(to_a)).expect("a node")),
+        ];
+        let inboxes = [at_a, at_b];
+        let threads = ends.iter().cloned().zip(inboxes).map(|((engine, peer), inbox)| {
+            task::spawn("cable", move || {
+                for bytes in inbox {
+                    let message = Message::decode(bytes).expect("what was encoded");
+                    if !engine.receive(peer, message).expect("a node") {
+                        break;
+                    }
+                }
+            })
+            .expect("a thread")
+        });
+        let threads = threads.collect();
+        Self { ends, threads }
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.ends.iter().for_each(|(engine, peer)| engine.disconnect(*peer));
+        self.ends.clear();
+        for thread in self.threads.drain(..) {
+            thread.join().expect("no panic");
+        }
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(dir.path());
+    let first = engine.commit(None, set("a", "1")).expect("committed");
+    assert!(first.taken);
+    engine.commit(None, set("a", "2")).expect("committed");
+    assert_eq!(values(&engine, "a"), ["2"]);
+    let name = engine.status().expect("a node").name;
+    drop(engine);
+    let engine = open(dir.path());
+    assert_eq!(values(&engine, "a"), ["2"]);
+    assert_eq!(engine.status().expect("a node").name, name, "nobody moved it");
+}
+
+#[test]
+fn a_writer_that_has_not_seen_a_value_leaves_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(dir.path());
+    let read = engine.read(Node::context).expect("a node");
+    engine.commit(Some(read.clone()), set("a", "1")).expect("committed");
+    engine.commit(Some(read), set("a", "2")).expect("committed");
+    let mut both = values(&engine, "a");
+    both.sort();
+    assert_eq!(both, ["1", "2"]);
+    engine.commit(None, set("a", "3")).expect("committed");
+    assert_eq!(values(&engine, "a"), ["3"]);
+}
+
+#[test]
+fn many_writers_at_once_all_become_durable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(dir.path());
+    let writers = (0..16).map(|writer| {
+        let engine = engine.clone();
+        task::spawn("writer", move || {
+            for n in 0..20 {
+                engine.commit(None, set(&format!("{writer}-{n}"), "x")).expect("committed");
+            }
+        })
+        .expect("a thread")
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.join().expect("no panic");
+    }
+    drop(engine);
+    let engine = open(dir.path());
+    assert_eq!(engine.read(|node| node.state().rows().count()).expect("a node"), 320);
+}
+
+#[test]
+fn a_spoke_writes_alone_and_catches_up_when_it_is_connected() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (hub, edge) = (open(&dir.path().join("hub")), spoke(&dir.path().join("edge")));
+    hub.commit(None, set("h", "1")).expect("committed");
+    let written = edge.commit(None, set("e", "1")).expect("committed");
+    assert!(!written.taken);
+    assert_eq!(values(&edge, "e"), ["1"], "it reads what it wrote");
+    let cable = Cable::between(&hub, &edge);
+    hub.read_at(&written.position, SOON, |_| ()).expect("it comes to the hub");
+    let there = hub.read(Node::context).expect("a node");
+    edge.read_at(&there, SOON, |_| ()).expect("and back");
+    assert_eq!((values(&hub, "e"), values(&edge, "h")), (vec!["1".into()], vec!["1".to_owned()]));
+    drop(cable);
+    // Again, with something on both sides.
+    edge.commit(None, set("e", "2")).expect("committed");
+    let at_hub = hub.commit(None, set("e", "3")).expect("committed");
+    let _cable = Cable::between(&hub, &edge);
+    edge.read_at(&at_hub.position, SOON, |_| ()).expect("it comes");
+    let own = edge.read(Node::context).expect("a node");
+    hub.read_at(&own, SOON, |_| ()).expect("it comes");
+    assert_eq!(values(&hub, "e").len(), 2, "neither had seen the other");
+    let roots = [&hub, &edge].map(|engine| {
+        let all = hub.read(|node| node.state().coverage().clone()).expect("a node");
+        let all = Context { seen: all, own: Vec::new() };
+        engine.read_at(&all, SOON, |node| node.state().root()).expect("it comes")
+    });
+    assert_eq!(roots[0], roots[1]);
+}
+
+#[test]
+fn followers_are_given_every_entry_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(dir.path());
+    let mut cursor = Cursor::default();
+    let mut seen = Vec::new();
+    for n in 0..10 {
+        engine.commit(None, set("a", &n.to_string())).expect("committed");
+        if n % 3 == 0 {
+            let entries = engine.entries_after(&mut cursor, 2, SOON).expect("a node").expect("kept");
+            seen.extend(entries.iter().map(|entry| entry.stamp.n));
+        }
+    }
+    // Elsewhere, from the position alone.
+    let mut cursor = Cursor::new(token::parse(&token::of_coverage(&cursor.coverage)).expect("a position").seen);
+    while seen.len() < 10 {
+        let entries = engine.entries_after(&mut cursor, 100, SOON).expect("a node").expect("kept");
+        seen.extend(entries.iter().map(|entry| entry.stamp.n));
+    }
+    assert_eq!(seen, (1..=10).collect::<Vec<_>>());
+    let none = engine.entries_after(&mut cursor, 100, Duration::from_millis(10)).expect("a node").expect("kept");
+    assert!(none.is_empty());
+}
+
+#[test]
+fn a_copied_directory_writes_under_another_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+    let engine = open(&from);
+    engine.commit(None, set("a", "1")).expect("committed");
+    let name = engine.status().expect("a node").name;
+    drop(engine);
+    copy(&from, &to);
+    let other = open(&to);
+    let renamed = other.status().expect("a node").name;
+    assert_ne!(renamed, name);
+    assert_eq!(values(&other, "a"), ["1"]);
+    drop(other);
+    assert_eq!(open(&to).status().expect("a node").name, renamed, "once is enough");
+    assert_eq!(open(&from).status().expect("a node").name, name);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn a_reader_is_told_when_what_it_asks_for_does_not_come() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(&dir.path().join("a"));
+    let other = open(&dir.path().join("b"));
+    let elsewhere = other.commit(None, set("a", "1")).expect("committed").position;
+    let error = engine.read_at(&elsewhere, Duration::from_millis(20), |_| ()).expect_err("it never comes");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let error = engine.commit(Some(elsewhere), set("a", "2")).expect_err("it was read elsewhere");
+    assert_eq!(error.kind(), Kind::Conflict);
+}

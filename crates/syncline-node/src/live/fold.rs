@@ -1,0 +1,78 @@
+//! Live tables as tables of a version.
+//!
+//! What readers see of a live table becomes a table of the versioned tree: the same rows under the same definition give the same root on
+//! every replica, whatever their history. Owns no state. Not here: what a version is (`crate::ops::commit`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use syncline_store::Store;
+use syncline_sync::live::Coverage;
+use syncline_tree::{Changes, Table, TableRef};
+
+use super::definition::Definition;
+use super::{Engine, token};
+use crate::{Error, Result};
+
+/// Live tables at one moment.
+#[derive(Debug)]
+pub struct Folded {
+    /// By name.
+    pub tables: BTreeMap<String, TableRef>,
+    /// What the rows follow from.
+    pub position: String,
+}
+
+/// Rows of one table: keys and values.
+type Rows = Vec<(Bytes, Bytes)>;
+
+/// Stores all live tables of a replica as they are at one moment: what hubs have taken in, without what waits for one.
+///
+/// # Errors
+/// `conflict` when a row does not fit its table's columns any more; the store's; the log's.
+pub fn fold(engine: &Engine, store: &Store) -> Result<Folded> {
+    let names = engine.table_names()?;
+    let definitions = names.iter().map(|name| engine.table(name)).collect::<Result<Vec<Arc<Definition>>>>()?;
+    let (rows, coverage): (Vec<Rows>, Coverage) = engine.read(|node| {
+        let rows = definitions.iter().map(|table| {
+            let from = table.row(Bytes::new());
+            let held = node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
+            held.filter_map(|(key, row)| Some((key.key.clone(), table.winner(row)?.value.clone()))).collect()
+        });
+        (rows.collect(), node.state().coverage().clone())
+    })?;
+    let mut tables = BTreeMap::new();
+    for (table, rows) in definitions.iter().zip(rows) {
+        tables.insert(table.name().to_owned(), store_table(table, rows, store)?);
+    }
+    Ok(Folded { tables, position: token::of_coverage(&coverage) })
+}
+
+fn store_table(table: &Definition, rows: Rows, store: &Store) -> Result<TableRef> {
+    let batches = table.batches(rows.into_iter());
+    let mut refused = None;
+    let changes = batches.map_while(|folded| {
+        let folded = match folded {
+            Ok(folded) => folded,
+            Err(error) => {
+                refused = Some(error);
+                return None;
+            }
+        };
+        if let Some(unfit) = folded.unfit.first() {
+            let key = table.key_text(&unfit.key).unwrap_or_else(|_| format!("of {} bytes", unfit.key.len()));
+            refused = Some(Error::conflict(
+                format!("making a version of live table {:?}", table.name()),
+                format!("row {key} does not fit its columns: {}; put the row again", unfit.why),
+            ));
+            return None;
+        }
+        Some(Ok(Changes::upsert(folded.rows)))
+    });
+    let made = Table::create(store, table.schema().clone())?.apply(changes.collect::<Vec<_>>());
+    match refused {
+        Some(error) => Err(error),
+        None => Ok(made?.0.to_ref()),
+    }
+}

@@ -1,0 +1,311 @@
+//! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
+//!
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `upstream` and `log/`. One process at a time has the lock; it
+//! writes into it where it serves the replica, so that others ask it instead of failing.
+//!
+//! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
+//!
+//! Not here: what the log holds (`syncline_sync::live`), and secrets.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use syncline_base::rng::Rng;
+
+use crate::{Error, Result};
+
+const IDENTITY: &str = "identity.json";
+const LOCK: &str = "lock";
+const UPSTREAM: &str = "upstream";
+const LOG: &str = "log";
+const FORMAT: &str = "live/1";
+
+/// Who a replica is, and where it was when it last said so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    syncline: String,
+    /// 32 bytes, hex: what the names that it writes under are made from.
+    key: String,
+    /// What tells this place from a copy of it.
+    place: String,
+}
+
+/// Who has the lock, as far as it told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// Where it serves the replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// The directory, locked.
+#[derive(Debug)]
+pub struct Home {
+    dir: PathBuf,
+    lock: File,
+    key: [u8; 32],
+    /// Whether the directory may be a copy, or have been brought back from a backup.
+    moved: bool,
+}
+
+/// What came of trying to lock it.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is ours.
+    Ours(Home),
+    /// Another process has it.
+    Others(Holder),
+}
+
+/// Whether a replica whose meta directory is `meta` has a live part.
+#[must_use]
+pub fn exists(meta: &Path) -> bool {
+    meta.join("live").join(IDENTITY).is_file()
+}
+
+impl Home {
+    /// Locks the live part of the replica whose meta directory is `meta`; makes it when it is not there.
+    ///
+    /// # Errors
+    /// The file system's; `invalid` when a newer program made it.
+    pub fn take(meta: &Path) -> Result<Taken> {
+        let dir = meta.join("live");
+        std::fs::create_dir_all(&dir).map_err(Error::io("creating", &dir))?;
+        let path = dir.join(LOCK);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut lock = opened.map_err(Error::io("opening", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(Taken::Others(holder(&mut lock))),
+            Err(std::fs::TryLockError::Error(source)) => return Err(Error::io("locking", &path)(source)),
+        }
+        let place = place_of(&lock, &path)?;
+        let identity = read_identity(&dir.join(IDENTITY))?;
+        let moved = identity.as_ref().is_some_and(|identity| identity.place != place);
+        let identity = identity.unwrap_or_else(|| Identity {
+            syncline: FORMAT.to_owned(),
+            key: hex(&new_key()),
+            place: place.clone(),
+        });
+        let key = unhex(&identity.key).ok_or_else(|| damaged(&dir.join(IDENTITY), "its key is not 64 hex digits"))?;
+        let home = Self { dir, lock, key, moved };
+        if !home.dir.join(IDENTITY).exists() {
+            home.write_identity(&identity)?;
+        }
+        home.tell(None)?;
+        Ok(Taken::Ours(home))
+    }
+
+    /// What its names are made from.
+    #[must_use]
+    pub const fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
+    /// Whether the log may be a copy of another replica's, or older than what others have seen. Stays so until [`Self::settle`].
+    #[must_use]
+    pub const fn moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Remembers that this is the place: the replica writes under a new name, durably.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn settle(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.moved) {
+            let place = place_of(&self.lock, &self.dir.join(LOCK))?;
+            self.write_identity(&Identity { syncline: FORMAT.to_owned(), key: hex(&self.key), place })?;
+        }
+        Ok(())
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join(LOG)
+    }
+
+    /// Tells other processes where they can reach this one.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn tell(&self, url: Option<&str>) -> Result<()> {
+        let holder = Holder { pid: std::process::id(), url: url.map(ToOwned::to_owned) };
+        let text = serde_json::to_vec(&holder).expect("a number and a text have a JSON form");
+        let path = self.dir.join(LOCK);
+        let mut file = &self.lock;
+        // Who reads meanwhile finds no JSON, and looks again.
+        let written = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(&text));
+        written.map_err(Error::io("writing", &path))
+    }
+
+    /// The node that this replica takes its transactions to.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn upstream(&self) -> Result<Option<String>> {
+        let path = self.dir.join(UPSTREAM);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|url| !url.is_empty())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("reading", &path)(error)),
+        }
+    }
+
+    /// Remembers the node that it takes its transactions to, or that there is none.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn set_upstream(&self, url: Option<&str>) -> Result<()> {
+        if self.upstream()?.as_deref() == url {
+            return Ok(());
+        }
+        let path = self.dir.join(UPSTREAM);
+        match url {
+            Some(url) => self.write(UPSTREAM, format!("{url}\n").as_bytes()),
+            None => std::fs::remove_file(&path).map_err(Error::io("removing", &path)),
+        }
+    }
+
+    fn write_identity(&self, identity: &Identity) -> Result<()> {
+        let mut text = serde_json::to_vec(identity).expect("texts have a JSON form");
+        text.push(b'\n');
+        self.write(IDENTITY, &text)
+    }
+
+    /// Puts a file in place, durably and at once.
+    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+        let path = self.dir.join(name);
+        let failed = || Error::io("writing", &path);
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed())?;
+        file.write_all(text).and_then(|()| file.as_file().sync_all()).map_err(failed())?;
+        file.persist(&path).map_err(|error| failed()(error.error))?;
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed())
+    }
+}
+
+/// Who has the lock; nobody known when it is being written.
+fn holder(lock: &mut File) -> Holder {
+    let mut text = String::new();
+    let read = lock.seek(SeekFrom::Start(0)).and_then(|_| lock.take(4096).read_to_string(&mut text));
+    read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+fn read_identity(path: &Path) -> Result<Option<Identity>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("reading", path)(error)),
+    };
+    let identity: Identity = serde_json::from_str(&text).map_err(|error| damaged(path, &error.to_string()))?;
+    if identity.syncline != FORMAT {
+        let why = format!("it is of the kind {:?}, this program knows {FORMAT:?}: update it", identity.syncline);
+        return Err(Error::invalid(format!("opening {}", path.display()), why));
+    }
+    Ok(Some(identity))
+}
+
+fn damaged(path: &Path, why: &str) -> Error {
+    let why = format!("{why}; bring the file back, or remove it: the replica then goes on under a new identity");
+    Error::Corrupt { what: path.display().to_string(), why }
+}
+
+/// What tells a directory from its copies: the machine, and which file on its disk the lock is. It is never replaced, so
+/// a copy, a restored backup and an unpacked archive have another one.
+fn place_of(lock: &File, path: &Path) -> Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = lock.metadata().map_err(Error::io("looking at", path))?;
+    let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+    let machine = machine.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    // Not every file system keeps it. Numbers of files are given again once they are free; together they are not.
+    let born = metadata.created().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let born = born.map_or(0, |since| since.as_nanos());
+    Ok(format!("{} {} {born}", machine.trim(), metadata.ino()))
+}
+
+fn new_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    // Each draws from the operating system anew.
+    key.chunks_mut(8).for_each(|part| Rng::from_os().fill(part));
+    key
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (nth, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * nth..2 * nth + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours(meta: &Path) -> Home {
+        match Home::take(meta).expect("a directory") {
+            Taken::Ours(home) => home,
+            Taken::Others(holder) => panic!("taken by {holder:?}"),
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_and_others_are_told_where() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = ours(dir.path());
+        home.tell(Some("http://127.0.0.1:1/d")).expect("a lock file");
+        match Home::take(dir.path()).expect("a directory") {
+            Taken::Others(holder) => assert_eq!(holder.url.as_deref(), Some("http://127.0.0.1:1/d")),
+            Taken::Ours(_) => panic!("two have it"),
+        }
+        let key = home.key();
+        drop(home);
+        let again = ours(dir.path());
+        assert_eq!((again.key(), again.moved()), (key, false));
+    }
+
+    #[test]
+    fn a_copy_is_noticed_until_it_is_settled() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+        drop(ours(&from));
+        std::fs::create_dir_all(to.join("live")).expect("a directory");
+        for name in [LOCK, IDENTITY] {
+            std::fs::copy(from.join("live").join(name), to.join("live").join(name)).expect("a copy");
+        }
+        let copy = ours(&to);
+        assert!(copy.moved());
+        drop(copy);
+        let mut copy = ours(&to);
+        assert!(copy.moved(), "nothing was written under a new name yet");
+        copy.settle().expect("a place");
+        drop(copy);
+        assert!(!ours(&to).moved());
+        assert!(!ours(&from).moved());
+    }
+
+    #[test]
+    fn the_upstream_is_remembered() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = ours(dir.path());
+        assert_eq!(home.upstream().expect("none"), None);
+        home.set_upstream(None).expect("none");
+        home.set_upstream(Some("http://h:1/d")).expect("a file");
+        assert_eq!(home.upstream().expect("one").as_deref(), Some("http://h:1/d"));
+        home.set_upstream(None).expect("a file less");
+        assert_eq!(home.upstream().expect("none"), None);
+    }
+}

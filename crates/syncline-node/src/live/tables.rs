@@ -1,0 +1,141 @@
+//! The tables that a replica's live part has, as its readers see them.
+//!
+//! Owns: definitions that were read before, for as long as no table has changed. Not here: what a definition is (`definition`).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use syncline_sync::live::{Node, Row, RowKey, Sibling, Zoo};
+
+use super::Engine;
+use super::definition::{self, Definition, TABLES};
+use crate::rows::Cells;
+use crate::{Error, Result};
+
+/// Rows that are looked at in one go.
+const STEP: usize = 1024;
+
+/// The value of a row whose cells are all null.
+const EMPTY: &[u8] = &[super::cells::VERSION];
+
+/// Definitions by name, of a moment.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<(u64, BTreeMap<String, Arc<Definition>>)>);
+
+/// The sibling of a row of a table that readers see.
+#[must_use]
+pub fn winner<'a>(table: &Definition, row: &'a Row) -> Option<&'a Sibling> {
+    table.winner(row)
+}
+
+/// The sibling of a row of a reserved table that readers see: the last written.
+fn newest(row: &Row) -> Option<&Sibling> {
+    row.visible(Zoo::default())
+}
+
+/// All rows of a table from a key on that are before `end`, as readers see them.
+fn visible_in(node: &Node, range: &std::ops::Range<RowKey>) -> Vec<(Bytes, Bytes)> {
+    let mut found = Vec::new();
+    let mut from = range.start.clone();
+    loop {
+        let rows = node.view_from(&from, STEP);
+        let last = rows.last().map(|(key, _)| key.clone());
+        let rows = rows.iter().filter(|(key, _)| *key < range.end);
+        found.extend(rows.filter_map(|(key, row)| Some((key.key.clone(), newest(row)?.value.clone()))));
+        match last.filter(|last| *last < range.end) {
+            Some(last) => from = after(&last),
+            None => return found,
+        }
+    }
+}
+
+/// The first key behind another one.
+#[must_use]
+pub fn after(row: &RowKey) -> RowKey {
+    let mut key = row.key.to_vec();
+    key.push(0);
+    RowKey { table: row.table.clone(), key: key.into() }
+}
+
+/// Reads a table's definition, if there is such a table.
+///
+/// # Errors
+/// `invalid` when a newer program made it, `corrupt` when it cannot be read.
+pub fn load(node: &Node, name: &str) -> Result<Option<Definition>> {
+    let row = node.view(&definition::table_row(name));
+    let Some(table) = newest(&row) else { return Ok(None) };
+    let columns = visible_in(node, &definition::column_rows(name));
+    Definition::load(name, &table.value, columns).map(Some)
+}
+
+impl Engine {
+    /// A table, if there is one of that name.
+    ///
+    /// # Errors
+    /// As [`load`]; the log's.
+    pub fn find_table(&self, name: &str) -> Result<Option<Arc<Definition>>> {
+        let cache = &self.cache().0;
+        let (found, version) = self.read_tables(|node, version| {
+            let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if cache.0 != version {
+                *cache = (version, BTreeMap::new());
+            }
+            if let Some(known) = cache.1.get(name) {
+                return (Ok(Some(Arc::clone(known))), version);
+            }
+            (load(node, name).map(|found| found.map(Arc::new)), version)
+        })?;
+        let found = found?;
+        if let Some(found) = &found {
+            let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if cache.0 == version {
+                cache.1.insert(name.to_owned(), Arc::clone(found));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A table.
+    ///
+    /// # Errors
+    /// `not-found` when there is none of that name; else as [`Self::find_table`].
+    pub fn table(&self, name: &str) -> Result<Arc<Definition>> {
+        match self.find_table(name)? {
+            Some(found) => Ok(found),
+            None => {
+                let there = self.table_names()?;
+                let there =
+                    if there.is_empty() { "there are none yet".to_owned() } else { format!("there are {there:?}") };
+                let why = format!("{there}; make one with `syncline table create`, or `syncline put --key`");
+                Err(Error::not_found(format!("live table {name:?}"), why))
+            }
+        }
+    }
+
+    /// The names of all tables, sorted.
+    ///
+    /// # Errors
+    /// `corrupt` when a row that says what tables there are cannot be read; the log's.
+    pub fn table_names(&self) -> Result<Vec<String>> {
+        let rows = self.read(|node| {
+            let from = RowKey { table: TABLES.into(), key: Bytes::new() };
+            node.view_from(&from, usize::MAX).into_iter().map(|(row, _)| row.key).collect::<Vec<_>>()
+        })?;
+        rows.iter().map(|key| definition::table_of(key)).collect()
+    }
+}
+
+impl Definition {
+    /// The key of a row as an object, a member for each of its columns.
+    ///
+    /// # Errors
+    /// `corrupt` when it is not a key of this table.
+    pub fn key_cells(&self, key: &[u8]) -> Result<Cells> {
+        let mut cells = self.to_cells(key, EMPTY)?;
+        let schema = self.schema();
+        let names: Vec<&str> = schema.key_positions().into_iter().map(|at| &schema.columns[at].name[..]).collect();
+        cells.retain(|name| names.contains(&name));
+        Ok(cells)
+    }
+}

@@ -1,0 +1,189 @@
+//! `put` and `delete`: rows of live tables, written as one transaction.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use syncline_sync::live::{Context, Dot, Node, RowKey, Write};
+
+use crate::live::definition::{Definition, Settings, Writers};
+use crate::live::engine::Committed;
+use crate::live::{Engine, rows, tables, token};
+use crate::replica::Replica;
+use crate::{Error, Result};
+
+/// The most bytes of rows that are read for one transaction.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// What `put` and `delete` are asked for; the rows come as input.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// The table.
+    pub table: String,
+    /// The key's columns: `put` makes the table when it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Vec<String>>,
+    /// What the writer had read; else everything that is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The table.
+    pub table: String,
+    /// The transaction's identity.
+    pub transaction: String,
+    /// What somebody has read who has read it: for reading it elsewhere, and for writing on top of it.
+    pub position: String,
+    /// How many rows it wrote or deleted.
+    pub rows: u64,
+    /// Whether it made the table.
+    pub created: bool,
+    /// Whether a hub has taken it in; else it waits for one.
+    pub taken: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Report {
+    pub(super) fn new(table: &str, committed: &Committed, rows: usize, created: bool, seconds: f64) -> Self {
+        Self {
+            table: table.to_owned(),
+            transaction: token::of_dot(&committed.dot),
+            position: token::of_context(&committed.position),
+            rows: rows as u64,
+            created,
+            taken: committed.taken,
+            seconds,
+        }
+    }
+}
+
+/// Sets rows, given as lines of JSON, in one transaction.
+///
+/// # Errors
+/// `invalid` with the line when a row does not fit; `not-found` when there is no such table and no key for a new one; `conflict` when somebody
+/// else is its writer, or the writer has read what is not here yet. Nothing was written then.
+pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let engine = replica.live()?;
+    let text = read_all(input)?;
+    let (table, new) = match (engine.find_table(&request.table)?, &request.key) {
+        (Some(table), key) => {
+            check_key(&table, key.as_deref())?;
+            (table, Vec::new())
+        }
+        (None, Some(key)) => {
+            let schema = rows::infer(&request.table, &text, key)?;
+            let settings = Settings { writers: Writers::One(engine.id()?), ..Settings::default() };
+            let table = Definition::create(&request.table, &schema, settings)?;
+            let made = table.changes(None);
+            (Arc::new(table), made)
+        }
+        (None, None) => (engine.table(&request.table)?, Vec::new()),
+    };
+    check_writer(&engine, &table)?;
+    let created = !new.is_empty();
+    let read = request.read.as_deref().map(token::parse).transpose()?;
+    let (committed, count) = write(&engine, &table, read, new, |existing| table.writes(&text, existing))?;
+    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    Ok(Report::new(&request.table, &committed, count, created, seconds))
+}
+
+/// Deletes rows, given as keys, in one transaction. Rows that are not there are no error.
+///
+/// # Errors
+/// As [`run`].
+pub fn delete(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result<Report> {
+    let started = replica.clock().monotonic();
+    let engine = replica.live()?;
+    let text = read_all(input)?;
+    let table = engine.table(&request.table)?;
+    check_writer(&engine, &table)?;
+    let read = request.read.as_deref().map(token::parse).transpose()?;
+    let writes = table.deletes(&text)?;
+    if writes.is_empty() {
+        return Err(Error::invalid(format!("deleting rows of {:?}", request.table), "no key was given"));
+    }
+    let count = writes.len();
+    let committed = engine.commit(read, writes)?;
+    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    Ok(Report::new(&request.table, &committed, count, false, seconds))
+}
+
+/// Commits what `make` makes of the rows that exist. It is asked without anybody waiting for it, and once more with all waiting only if
+/// what it looked at has changed meanwhile.
+fn write(
+    engine: &Engine,
+    table: &Definition,
+    read: Option<Context>,
+    mut new: Vec<Write>,
+    make: impl Fn(rows::Existing<'_>) -> Result<Vec<Write>>,
+) -> Result<(Committed, usize)> {
+    let seen = std::cell::RefCell::new(Vec::new());
+    let look = |row: &RowKey| {
+        let found = engine.read(|node| winner(table, node, row)).ok().flatten();
+        seen.borrow_mut().push((row.clone(), found.as_ref().map(|(dot, _)| *dot)));
+        found.map(|(_, value)| value)
+    };
+    let writes = make(&look)?;
+    let seen = seen.into_inner();
+    if writes.is_empty() {
+        return Err(Error::invalid(format!("putting rows into table {:?}", table.name()), "no row was given"));
+    }
+    let count = writes.len();
+    let committed = engine.commit_with(read, |node| {
+        let same = seen.iter().all(|(row, was)| winner(table, node, row).map(|(dot, _)| dot) == *was);
+        let writes = if same { writes } else { make(&|row| winner(table, node, row).map(|(_, value)| value))? };
+        new.extend(writes);
+        Ok(new)
+    })?;
+    Ok((committed, count))
+}
+
+fn winner(table: &Definition, node: &Node, row: &RowKey) -> Option<(Dot, Bytes)> {
+    tables::winner(table, &node.view(row)).map(|sibling| (sibling.dot, sibling.value.clone()))
+}
+
+/// A table has the key that it was made with.
+fn check_key(table: &Definition, key: Option<&[String]>) -> Result<()> {
+    let schema = table.schema();
+    let is: Vec<&str> = schema.key_positions().into_iter().map(|at| &schema.columns[at].name[..]).collect();
+    match key {
+        Some(key) if key != is => {
+            let why = format!("its key is {}; leave --key out, or name that", is.join(","));
+            Err(Error::invalid(format!("putting rows into table {:?} by {}", table.name(), key.join(",")), why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Somebody else's table is not written to here.
+pub(super) fn check_writer(engine: &Engine, table: &Definition) -> Result<()> {
+    match &table.settings().writers {
+        Writers::Many => Ok(()),
+        Writers::One(owner) if *owner == engine.id()? => Ok(()),
+        Writers::One(owner) => {
+            let why = format!(
+                "replica {owner} alone writes to it; write there (--on URL), or let everybody write with \
+                 `syncline table set {} --writers many` there",
+                table.name()
+            );
+            Err(Error::conflict(format!("writing to table {:?} here", table.name()), why))
+        }
+    }
+}
+
+pub(super) fn read_all(input: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = input.take(MAX_INPUT + 1).read_to_end(&mut text);
+    read.map_err(|error| Error::Unavailable { what: "reading the rows".into(), why: error.to_string() })?;
+    if text.len() as u64 > MAX_INPUT {
+        let why = format!("one transaction takes at most {} MiB of input: give it in several", MAX_INPUT >> 20);
+        return Err(Error::invalid("reading the rows", why));
+    }
+    Ok(text)
+}

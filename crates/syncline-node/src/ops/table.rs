@@ -1,0 +1,272 @@
+//! `table`: what live tables there are, made and changed.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use syncline_tree::schema::{Field, Schema, Type};
+
+use crate::import::parse_type;
+use crate::live::definition::{Definition, Granularity, Resolver, Scope, Settings, State, Writers};
+use crate::live::{Engine, token};
+use crate::replica::Replica;
+use crate::{Error, Result};
+
+/// What `table` is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Make a table.
+    Create {
+        /// Its name.
+        table: String,
+        /// The key's columns.
+        key: Vec<String>,
+        /// Names and types of columns; those of the key are text when they are not among them.
+        columns: Vec<(String, String)>,
+        /// What is decided about it.
+        settings: Wanted,
+    },
+    /// Change what is decided about a table, or its columns: renames come first, then types, new columns, and those that go.
+    Set {
+        /// Its name.
+        table: String,
+        /// What is decided about it.
+        settings: Wanted,
+        /// Names and new names.
+        #[serde(default)]
+        rename: Vec<(String, String)>,
+        /// Names and wider types.
+        #[serde(default)]
+        widen: Vec<(String, String)>,
+        /// Names and types of new columns.
+        #[serde(default)]
+        add: Vec<(String, String)>,
+        /// Columns that go soon.
+        #[serde(default)]
+        deprecate: Vec<String>,
+        /// Columns that go.
+        #[serde(default)]
+        drop: Vec<String>,
+    },
+    /// Show one table, or all.
+    Show {
+        /// Its name.
+        table: Option<String>,
+    },
+}
+
+/// Decisions; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Wanted {
+    /// `one`: this replica alone; `many`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writers: Option<String>,
+    /// `row` or `column`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granularity: Option<String>,
+    /// `row` or `txn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// As a resolver is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<String>,
+}
+
+/// A column.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// Whether it is of the key.
+    pub key: bool,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// Whether it goes soon.
+    #[serde(default)]
+    pub deprecated: bool,
+}
+
+/// A table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its name.
+    pub table: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Who writes: `many`, or the one replica.
+    pub writers: String,
+    /// Whether the one is this replica.
+    pub ours: bool,
+    /// What is in conflict.
+    pub granularity: Granularity,
+    /// What stands or falls together.
+    pub scope: Scope,
+    /// Who wins.
+    pub resolver: String,
+    /// How many rows are here.
+    pub rows: u64,
+}
+
+/// Tables as they are now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The tables.
+    pub tables: Vec<Shown>,
+    /// The transaction that made or changed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
+    /// What somebody has read who has read them.
+    pub position: String,
+}
+
+/// Makes, changes or shows live tables.
+///
+/// # Errors
+/// `conflict` when a table of that name is there already or is somebody else's; `not-found` when there is none; `invalid` when it cannot be
+/// like that.
+pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let engine = replica.live()?;
+    match request {
+        Request::Create { table, key, columns, settings } => {
+            if engine.find_table(table)?.is_some() {
+                let why =
+                    "there is one already; see it with `syncline table show`, change it with `syncline table set`";
+                return Err(Error::conflict(format!("making live table {table:?}"), why));
+            }
+            let schema = schema(table, key, columns)?;
+            let settings = apply(&engine, settings, Settings { writers: own(&engine)?, ..Settings::default() })?;
+            let made = Definition::create(table, &schema, settings)?;
+            change(&engine, None, &made)
+        }
+        Request::Set { table, settings, rename, widen, add, deprecate, drop } => {
+            let before = engine.table(table)?;
+            super::put::check_writer(&engine, &before)?;
+            let mut made = before.set(apply(&engine, settings, before.settings().clone())?)?;
+            for (from, to) in rename {
+                made = made.rename_column(from, to)?;
+            }
+            for (name, ty) in widen {
+                let nullable = made.column(name).is_none_or(|column| column.nullable);
+                made = made.widen_column(name, parse(ty)?, nullable)?;
+            }
+            for (name, ty) in add {
+                made = made.add_column(name, parse(ty)?)?;
+            }
+            for name in deprecate {
+                made = made.deprecate_column(name, true)?;
+            }
+            for name in drop {
+                made = made.drop_column(name)?;
+            }
+            change(&engine, Some(&before), &made)
+        }
+        Request::Show { table } => {
+            let names = match table {
+                Some(name) => vec![name.clone()],
+                None => engine.table_names()?,
+            };
+            let tables = names.iter().map(|name| shown(&engine, &*engine.table(name)?)).collect::<Result<_>>()?;
+            let position = token::of_context(&engine.read(syncline_sync::live::Node::context)?);
+            Ok(Report { tables, transaction: None, position })
+        }
+    }
+}
+
+fn change(engine: &Engine, before: Option<&Arc<Definition>>, made: &Definition) -> Result<Report> {
+    let writes = made.changes(before.map(|before| &**before));
+    if writes.is_empty() {
+        let position = token::of_context(&engine.read(syncline_sync::live::Node::context)?);
+        return Ok(Report { tables: vec![shown(engine, made)?], transaction: None, position });
+    }
+    let committed = engine.commit(None, writes)?;
+    let transaction = Some(token::of_dot(&committed.dot));
+    let tables = vec![shown(engine, &*engine.table(made.name())?)?];
+    Ok(Report { tables, transaction, position: token::of_context(&committed.position) })
+}
+
+fn own(engine: &Engine) -> Result<Writers> {
+    Ok(Writers::One(engine.id()?))
+}
+
+/// The schema of a new table.
+fn schema(table: &str, key: &[String], columns: &[(String, String)]) -> Result<Schema> {
+    if key.is_empty() {
+        let why = "a live table has a key: name its columns with --key";
+        return Err(Error::invalid(format!("making live table {table:?}"), why));
+    }
+    let mut fields = Vec::new();
+    for name in key.iter().filter(|name| columns.iter().all(|(column, _)| column != *name)) {
+        fields.push(Field::new(name, Type::Utf8, false));
+    }
+    for (name, ty) in columns {
+        fields.push(Field::new(name, parse(ty)?, !key.contains(name)));
+    }
+    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+    Ok(Schema::new(fields, &key)?)
+}
+
+fn parse(ty: &str) -> Result<Type> {
+    Ok(parse_type(ty)?)
+}
+
+/// Settings with what is wanted.
+fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Settings> {
+    let unknown =
+        |what: &str, is: &str, there: &str| Error::invalid(format!("{what} {is:?}"), format!("there are {there}"));
+    let not_yet = |what: &str| {
+        Err(Error::invalid(what.to_owned(), "this version keeps conflicts by row, each row for itself: leave it out"))
+    };
+    match wanted.writers.as_deref() {
+        None => {}
+        Some("one") => settings.writers = own(engine)?,
+        Some("many") => settings.writers = Writers::Many,
+        Some(other) => return Err(unknown("writers", other, "one and many")),
+    }
+    match wanted.granularity.as_deref() {
+        None => {}
+        Some("row") => settings.granularity = Granularity::Row,
+        Some("column") => return not_yet("granularity column"),
+        Some(other) => return Err(unknown("granularity", other, "row and column")),
+    }
+    match wanted.scope.as_deref() {
+        None => {}
+        Some("row") => settings.scope = Scope::Row,
+        Some("txn") => return not_yet("scope txn"),
+        Some(other) => return Err(unknown("scope", other, "row and txn")),
+    }
+    if let Some(resolver) = &wanted.resolver {
+        settings.resolver = resolver.parse::<Resolver>()?;
+    }
+    Ok(settings)
+}
+
+fn shown(engine: &Engine, table: &Definition) -> Result<Shown> {
+    let schema = table.schema();
+    let key = schema.key_positions();
+    let column = |(at, is): (usize, &syncline_tree::schema::Column)| Column {
+        name: is.name.clone(),
+        ty: is.ty.to_string(),
+        key: key.contains(&at),
+        nullable: is.nullable,
+        deprecated: table.column(&is.name).is_some_and(|column| column.state == State::Deprecated),
+    };
+    let (writers, ours) = match &table.settings().writers {
+        Writers::Many => ("many".to_owned(), true),
+        Writers::One(owner) => (format!("one: {owner}"), *owner == engine.id()?),
+    };
+    let from = table.row(bytes::Bytes::new());
+    let rows = engine.read(|node| node.view_from(&from, usize::MAX).len() as u64)?;
+    Ok(Shown {
+        table: table.name().to_owned(),
+        columns: schema.columns.iter().enumerate().map(column).collect(),
+        writers,
+        ours,
+        granularity: table.settings().granularity,
+        scope: table.settings().scope,
+        resolver: table.settings().resolver.to_string(),
+        rows,
+    })
+}
