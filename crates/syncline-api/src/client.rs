@@ -13,16 +13,17 @@ use hyper_util::rt::TokioIo;
 use syncline_base::{Clock, SystemClock};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::codegen::Service;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 use crate::meter::{Meter, Metered};
 use crate::pipe::{self, Limits, Pipe, Settings};
 use crate::v1::{
     CallReply, CallRequest, ClientMessage, CreateDatasetRequest, ListDatasetsRequest, PingReply, PingRequest,
-    ServerMessage, call_reply, node_client::NodeClient,
+    ServerMessage, WatchReply, WatchRequest, call_reply, node_client::NodeClient,
 };
 use crate::{Error, NEWEST_VERSION, Result, Target, check_version, status};
 
@@ -263,6 +264,66 @@ impl Client {
             Ok(outcome) => outcome.map_err(|fault| status::from_grpc(&peer, &fault)),
             Err(_) => Err(Error::Stalled { peer, what: "sent nothing", seconds: stall.as_secs() }),
         }
+    }
+}
+
+/// Opens a replication stream with the dataset of `target`, on a connection of its own, for async code. `messages` are the bodies that
+/// are sent; the first one may be empty.
+///
+/// # Errors
+/// `Invalid` for settings that contradict each other, `Unavailable` when nothing answers; the node's fault.
+pub async fn replicate(
+    target: &Target,
+    options: &Options,
+    messages: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Streaming<ServerMessage>> {
+    let mut node = dial(target, options).await?;
+    let dataset = target.dataset.clone();
+    let mut first = Some(ClientMessage { version: NEWEST_VERSION, dataset, body: Bytes::new() });
+    let messages = messages.map(move |body| ClientMessage { body, ..first.take().unwrap_or_default() });
+    let request = authorized(messages, options)?;
+    within(target, options, node.replicate(request)).await
+}
+
+/// Follows what is written to the dataset of `target`, on a connection of its own, for async code.
+///
+/// # Errors
+/// As [`replicate`].
+pub async fn watch(target: &Target, options: &Options, request: &str) -> Result<Streaming<WatchReply>> {
+    let mut node = dial(target, options).await?;
+    let request =
+        WatchRequest { version: NEWEST_VERSION, dataset: target.dataset.clone(), request: request.to_owned() };
+    let request = authorized(request, options)?;
+    within(target, options, node.watch(request)).await
+}
+
+/// A connection that is driven by the caller's runtime.
+async fn dial(target: &Target, options: &Options) -> Result<NodeClient<Channel>> {
+    let dial = Dial { peer: target.peer(), meter: Arc::default() };
+    let channel = endpoint(target, options)?.connect_with_connector(dial).await;
+    let channel = channel.map_err(|error| refused(target.peer(), causes(&error)))?;
+    let cap = options.limits.message_bytes.saturating_add(1 << 10);
+    Ok(NodeClient::new(channel).max_decoding_message_size(cap).max_encoding_message_size(cap))
+}
+
+fn authorized<T>(message: T, options: &Options) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    if let Some(authorization) = bearer(options.token.as_deref())? {
+        request.metadata_mut().insert("authorization", authorization);
+    }
+    Ok(request)
+}
+
+/// The stream that a node answers with.
+async fn within<T>(
+    target: &Target,
+    options: &Options,
+    call: impl Future<Output = std::result::Result<tonic::Response<Streaming<T>>, Status>>,
+) -> Result<Streaming<T>> {
+    let (peer, stall) = (target.peer(), options.limits.stall);
+    match tokio::time::timeout(stall, call).await {
+        Ok(answer) => Ok(answer.map_err(|fault| status::from_grpc(&peer, &fault))?.into_inner()),
+        Err(_) => Err(Error::Stalled { peer, what: "sent nothing", seconds: stall.as_secs() }),
     }
 }
 

@@ -2,27 +2,33 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_api::pipe::{self, Limits, Notices, Outbound, Pipe};
 use syncline_api::v1::{
     CallReply, CallRequest, ClientMessage, CreateDatasetReply, CreateDatasetRequest, ListDatasetsReply,
-    ListDatasetsRequest, PingReply, PingRequest, ServerMessage, call_reply, node_server::Node,
+    ListDatasetsRequest, PingReply, PingRequest, ServerMessage, WatchReply, WatchRequest, call_reply,
+    node_server::Node,
 };
 use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
 use syncline_base::Clock;
 use syncline_node::export::Target;
+use syncline_node::ops;
 use syncline_node::ops::dispatch::{self, Streams};
 use syncline_node::progress::{Listener, Progress, Sent, Step};
 use syncline_node::sync;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::connections;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
+use crate::live;
 use crate::remote::Incoming;
 
 type Replies<T> = Outbound<std::result::Result<T, Status>>;
@@ -38,6 +44,8 @@ pub(crate) struct Service {
     /// How many sessions and calls may run at once.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) slots_max: usize,
+    /// Turns true when the node is to end: what would stay for ever ends then.
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 impl Service {
@@ -78,6 +86,8 @@ fn peer<T>(request: &Request<T>) -> String {
 impl Node for Service {
     type CallStream = Replies<CallReply>;
     type TransferStream = Replies<ServerMessage>;
+    type ReplicateStream = Pin<Box<dyn Stream<Item = std::result::Result<ServerMessage, Status>> + Send>>;
+    type WatchStream = ReceiverStream<std::result::Result<WatchReply, Status>>;
 
     async fn ping(&self, _: Request<PingRequest>) -> std::result::Result<Response<PingReply>, Status> {
         // Answered whatever the caller speaks: this is how it finds out.
@@ -146,6 +156,58 @@ impl Node for Service {
             transfer(&hub, pipe);
         });
         Ok(Response::new(replies))
+    }
+
+    async fn replicate(
+        &self,
+        request: Request<Streaming<ClientMessage>>,
+    ) -> std::result::Result<Response<Self::ReplicateStream>, Status> {
+        let peer = peer(&request);
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(self.limits.stall, inbound.message()).await;
+        let Ok(Some(first)) = first.map_err(|_| Status::deadline_exceeded("no message came"))? else {
+            return Err(Error::from(syncline_api::Error::Closed { peer }).into());
+        };
+        check_version(first.version).map_err(Error::from)?;
+        let hub = Arc::clone(&self.hub);
+        let engine = blocking(move || hub.live(&first.dataset)).await?;
+        Ok(Response::new(Box::pin(live::serve(engine, peer, inbound, self.stopped.clone())?)))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> std::result::Result<Response<Self::WatchStream>, Status> {
+        let slot = self.slot()?;
+        // A few batches: who reads slowly is waited for.
+        let (sender, replies) = mpsc::channel(4);
+        let (hub, stopped) = (Arc::clone(&self.hub), self.stopped.clone());
+        tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            follow(&hub, request.get_ref(), &sender, &stopped);
+        });
+        Ok(Response::new(ReceiverStream::new(replies)))
+    }
+}
+
+/// Follows a dataset for a caller until that is gone.
+fn follow(
+    hub: &Hub,
+    request: &WatchRequest,
+    replies: &mpsc::Sender<std::result::Result<WatchReply, Status>>,
+    stopped: &watch::Receiver<bool>,
+) {
+    let outcome = (|| -> Result<()> {
+        check_version(request.version)?;
+        let replica = hub.dataset(&request.dataset)?;
+        hub.live(&request.dataset)?;
+        let wanted = serde_json::from_str(&request.request)
+            .map_err(|error| Error::Settings(format!("the request to watch cannot be read: {error}")))?;
+        ops::watch::run(&replica, &wanted, &mut |lines| {
+            Ok(!*stopped.borrow() && replies.blocking_send(Ok(WatchReply { lines: lines.into() })).is_ok())
+        })?;
+        Ok(())
+    })();
+    if let Err(error) = outcome {
+        // A caller that is gone does not want to know.
+        let _ = replies.blocking_send(Err(error.into()));
     }
 }
 

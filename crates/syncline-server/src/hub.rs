@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use syncline_api::target::check_name;
+use syncline_node::live::Engine;
 use syncline_node::{Env, Location, Replica};
 
 use crate::error::{Error, Result};
@@ -21,6 +22,10 @@ pub struct Hub {
     scratch: ScratchDir,
     env: Env,
     open: Mutex<BTreeMap<String, Replica>>,
+    /// It has the datasets that were given to it, and no others.
+    closed: bool,
+    /// Where it listens, once it does.
+    url: OnceLock<String>,
 }
 
 impl Hub {
@@ -44,7 +49,50 @@ impl Hub {
         let scratch = scratch.map_err(|source| failed("creating a directory in", &std::env::temp_dir(), source))?;
         // A bucket that cannot be reached is told now, not to the first client.
         data.datasets(&env)?;
-        Ok(Self { data: data.clone(), scratch, env, open: Mutex::default() })
+        let open = Mutex::default();
+        Ok(Self { data: data.clone(), scratch, env, open, closed: false, url: OnceLock::new() })
+    }
+
+    /// One replica, wherever it is, as the dataset `name` and the only one.
+    ///
+    /// # Errors
+    /// `Invalid` when the name is none; the file system's.
+    pub fn of_one(name: &str, replica: Replica) -> Result<Self> {
+        check_name(name).map_err(Error::Name)?;
+        let temporary = std::env::temp_dir();
+        let scratch =
+            ScratchDir::of_the_system().map_err(|source| failed("creating a directory in", &temporary, source))?;
+        let env = replica.env().clone();
+        let open = Mutex::new(BTreeMap::from([(name.to_owned(), replica)]));
+        Ok(Self { data: Location::Path(temporary), scratch, env, open, closed: true, url: OnceLock::new() })
+    }
+
+    /// Remembers where it listens, and opens the live tables that its datasets have: processes on this machine that want them are told
+    /// to come here.
+    ///
+    /// # Errors
+    /// The file system's; `Unavailable` when another process has one of them.
+    pub fn listens_at(&self, url: &str) -> Result<()> {
+        // Nobody listens twice.
+        let _ = self.url.set(url.to_owned());
+        for name in self.datasets()? {
+            if self.dataset(&name)?.live_if_there()?.is_some() {
+                self.live(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The live tables of a dataset.
+    ///
+    /// # Errors
+    /// As [`Self::dataset`]; `Unavailable` when another process has them; `Invalid` when it lies in a bucket.
+    pub fn live(&self, name: &str) -> Result<Engine> {
+        let engine = self.dataset(name)?.live()?;
+        if let Some(url) = self.url.get() {
+            engine.tell(Some(&format!("{url}/{name}")))?;
+        }
+        Ok(engine)
     }
 
     /// The names of all datasets, sorted.
@@ -52,6 +100,10 @@ impl Hub {
     /// # Errors
     /// The file system's or the bucket's.
     pub fn datasets(&self) -> Result<Vec<String>> {
+        if self.closed {
+            let open = self.open.lock().expect("no code panics while it holds the table of replicas");
+            return Ok(open.keys().cloned().collect());
+        }
         let mut names = self.data.datasets(&self.env)?;
         names.retain(|name| check_name(name).is_ok());
         Ok(names)
@@ -63,6 +115,11 @@ impl Hub {
     /// `Conflict` when the name is taken, `Invalid` when it is no name.
     pub fn create(&self, name: &str) -> Result<Arc<Replica>> {
         check_name(name).map_err(Error::Name)?;
+        if self.closed {
+            return Err(Error::Settings(format!(
+                "making {name:?}: this node serves one replica; serve a directory with --data"
+            )));
+        }
         let mut open = self.open.lock().expect("no code panics while it holds the table of replicas");
         let place = self.data.below(name);
         if open.contains_key(name) || place.is_dataset(&self.env)? {
@@ -83,7 +140,7 @@ impl Hub {
             return Ok(Arc::new(replica.for_work()));
         }
         let place = self.data.below(name);
-        if !place.is_dataset(&self.env)? {
+        if self.closed || !place.is_dataset(&self.env)? {
             drop(open);
             return Err(self.no_dataset(name));
         }

@@ -1,6 +1,6 @@
 //! The gRPC face of a node: datasets under one directory, served on one port.
 //!
-//! [`start`] listens; [`hub`] has the datasets; [`remote`] is the client's end, a transport for the node's transfers.
+//! [`start`] listens; [`hub`] has the datasets; [`live`] keeps replicas connected; [`remote`] is the client's end, a transport for the node's transfers.
 //! Work on a store runs on threads that may block, never on the threads that drive the sockets.
 //!
 //! Owns: a listening socket, a runtime, and the opened replicas. After a crash: nothing is lost, sessions begin again.
@@ -13,6 +13,7 @@ mod error;
 mod grpc;
 pub mod hub;
 mod listen;
+pub mod live;
 pub mod remote;
 mod scratch;
 

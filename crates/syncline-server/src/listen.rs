@@ -24,6 +24,7 @@ use crate::connections::{self, Room};
 use crate::error::{Error, Result};
 use crate::grpc::Service;
 use crate::hub::Hub;
+use crate::live::{self, Role, Upstream};
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -152,12 +153,14 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
     let listener = runtime.block_on(TcpListener::bind(settings.listen)).map_err(|error| listen_error(&error))?;
     let address = listener.local_addr().map_err(|error| listen_error(&error))?;
     let cap = settings.limits.message_bytes.saturating_add(1 << 10);
+    let (stop, mut stopped) = watch::channel(false);
     let service = Service {
         hub,
         limits: settings.limits,
         clock: Arc::clone(&settings.clock),
         slots: Arc::new(Semaphore::new(settings.sessions)),
         slots_max: settings.sessions,
+        stopped: stopped.clone(),
     };
     let service = NodeServer::new(service).max_decoding_message_size(cap).max_encoding_message_size(cap);
     let mut server = Server::builder()
@@ -173,7 +176,6 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
         })?;
     }
     let router = server.add_service(InterceptedService::new(service, Auth::new(settings.token.as_deref())));
-    let (stop, mut stopped) = watch::channel(false);
     let places = connections::places(settings.sessions, connections::open_files());
     let room = Room::new(places, settings.limits.stall);
     let (taken, incoming) = mpsc::channel(1);
@@ -196,6 +198,33 @@ impl Running {
     #[must_use]
     pub fn url(&self, secure: bool) -> String {
         format!("{}://{}", if secure { "https" } else { "http" }, self.address)
+    }
+
+    /// Keeps datasets connected to those of another node: the one that its address names, or all that it has. Those of an upstream take
+    /// their transactions there; a peer is a hub beside this one. `local` is what the one dataset is called here, when that is not
+    /// what it is called there. Says which.
+    ///
+    /// # Errors
+    /// `Invalid` when several are followed as one; `Unavailable` when the node does not answer and none was followed before.
+    pub fn follow(&self, hub: &Arc<Hub>, local: Option<&str>, upstream: &Upstream, role: Role) -> Result<Vec<String>> {
+        let Some(runtime) = &self.runtime else { return Ok(Vec::new()) };
+        let names = live::datasets(hub, upstream)?;
+        if let (Some(local), true) = (local, upstream.target.dataset.is_empty()) {
+            return Err(Error::Settings(format!(
+                "following {} with one replica: it names no dataset; write {}{local}",
+                upstream.target, upstream.target
+            )));
+        }
+        let mut followed = Vec::new();
+        for name in names {
+            let here = local.unwrap_or(&name);
+            let mut upstream = upstream.clone();
+            upstream.target.dataset.clone_from(&name);
+            let engine = live::prepare(hub, here, &upstream, role)?;
+            runtime.spawn(live::follow(engine, upstream));
+            followed.push(here.to_owned());
+        }
+        Ok(followed)
     }
 
     /// Takes no new requests, waits for the running ones for a while, and ends.

@@ -1,0 +1,203 @@
+//! Live replication over streams: the serving end, and the end of a node that follows another one.
+//!
+//! Both ends do the same: what comes goes into the engine, what the engine wants sent goes out. A connection that breaks is made again,
+//! sooner or later as it fails more often; nothing is lost by that, for both sides say anew what they have.
+//!
+//! Owns: tasks on the server's runtime. After a crash: nothing is left of them.
+//!
+//! Not here: what messages mean (`syncline_node::live`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use syncline_api::client::{self, Options};
+use syncline_api::v1::{ClientMessage, ServerMessage};
+use syncline_api::{Target, status};
+use syncline_base::Kind;
+use syncline_base::rng::Rng;
+use syncline_node::live::Engine;
+use syncline_node::live::engine::{Outbox, Outcome};
+use syncline_node::sync::live::Message;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::hub::Hub;
+use crate::{Error, Result};
+
+/// The first pause before a connection is tried again, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Where the engine's messages go. The core bounds what is on its way to one peer.
+fn outbox() -> (Outbox, UnboundedReceiverStream<Bytes>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let send = move |message: Message| match sender.send(message.encode()) {
+        Ok(()) => Outcome::Sent,
+        Err(_) => Outcome::Gone,
+    };
+    (Box::new(send), UnboundedReceiverStream::new(receiver))
+}
+
+/// Serves one replica that has connected. Ends with the connection.
+pub(crate) fn serve(
+    engine: Engine,
+    peer: String,
+    inbound: Streaming<ClientMessage>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<impl tokio_stream::Stream<Item = Result<ServerMessage, Status>>> {
+    let (outbox, outbound) = outbox();
+    let id = engine.connect(outbox)?;
+    tracing::info!(%peer, "a replica has connected");
+    tokio::spawn(async move {
+        let bodies = inbound.map(|message| message.map(|message| message.body));
+        let ended = tokio::select! {
+            ended = take_in(&engine, id, bodies) => ended,
+            // An error means that the node is gone.
+            _ = stopped.wait_for(|stop| *stop) => "this node stops".to_owned(),
+        };
+        // The outbox goes, and with it what is sent: the connection ends.
+        engine.disconnect(id);
+        tracing::info!(%peer, why = %ended, "a replica has gone");
+    });
+    Ok(outbound.map(|body| Ok(ServerMessage { body })))
+}
+
+/// Gives the engine what comes until nothing more does; says why.
+async fn take_in(
+    engine: &Engine,
+    peer: u64,
+    mut inbound: impl tokio_stream::Stream<Item = Result<Bytes, Status>> + Unpin,
+) -> String {
+    while let Some(message) = inbound.next().await {
+        let body = match message {
+            Ok(body) if body.is_empty() => continue,
+            Ok(body) => body,
+            Err(status) => return status.message().to_owned(),
+        };
+        let taken =
+            Message::decode(body).map_err(syncline_node::Error::from).and_then(|message| engine.receive(peer, message));
+        match taken {
+            Ok(true) => {}
+            Ok(false) => return "it is connected no longer on this side".to_owned(),
+            Err(error) => return error.to_string(),
+        }
+    }
+    "it closed the connection".to_owned()
+}
+
+/// What another node is to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The hub that this one's transactions are taken to.
+    Upstream,
+    /// A hub beside this one.
+    Peer,
+}
+
+/// How a node follows another one.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The node, and the dataset when it is one.
+    pub target: Target,
+    /// How to connect.
+    pub options: Options,
+}
+
+/// Keeps a dataset connected to its upstream for as long as the task runs.
+pub(crate) async fn follow(engine: Engine, upstream: Upstream) {
+    let peer = upstream.target.to_string();
+    let (mut pause, mut rng) = (PAUSES.0, Rng::from_os());
+    let mut said = String::new();
+    loop {
+        let why = match connect(&engine, &upstream).await {
+            Ok(why) => {
+                (pause, said) = (PAUSES.0, String::new());
+                why
+            }
+            Err(error) => error.to_string(),
+        };
+        // Once for each reason: a node may be away for days.
+        if why != said {
+            tracing::warn!(%peer, %why, "not connected; what is written here waits");
+            said.clone_from(&why);
+        }
+        let jitter = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX) / 2;
+        tokio::time::sleep(pause / 2 + Duration::from_millis(rng.below(jitter + 1))).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// One connection, from its beginning to its end.
+async fn connect(engine: &Engine, upstream: &Upstream) -> Result<String> {
+    let (outbox, outbound) = outbox();
+    // The first message says which dataset is meant, and goes out before the node answers.
+    let first = tokio_stream::once(Bytes::new());
+    let mut inbound = client::replicate(&upstream.target, &upstream.options, first.chain(outbound)).await?;
+    let id = engine.connect(outbox)?;
+    tracing::info!(peer = %upstream.target, "connected");
+    let peer = upstream.target.peer();
+    let bodies = async_bodies(&mut inbound, &peer);
+    let why = take_in(engine, id, bodies).await;
+    engine.disconnect(id);
+    Ok(why)
+}
+
+fn async_bodies<'a>(
+    inbound: &'a mut Streaming<ServerMessage>,
+    peer: &'a str,
+) -> impl tokio_stream::Stream<Item = Result<Bytes, Status>> + Unpin + 'a {
+    inbound.map(move |message| {
+        message.map(|message| message.body).map_err(|fault| {
+            let error = status::from_grpc(peer, &fault);
+            status::to_grpc(error.kind(), &error.to_string())
+        })
+    })
+}
+
+/// The datasets that a node follows: the one that the upstream's address names, or all that the upstream has.
+///
+/// # Errors
+/// As connecting; `Invalid` when the local name is none.
+pub(crate) fn datasets(hub: &Hub, upstream: &Upstream) -> Result<Vec<String>> {
+    if !upstream.target.dataset.is_empty() {
+        return Ok(vec![upstream.target.dataset.clone()]);
+    }
+    let there = client::Client::connect(upstream.target.clone(), upstream.options.clone()).and_then(|c| c.datasets());
+    match there {
+        Ok(names) => Ok(names),
+        // Those that were followed before are known here.
+        Err(error) if error.kind() == Kind::Unavailable => {
+            let mut known = Vec::new();
+            for name in hub.datasets()? {
+                if let Some(engine) = hub.dataset(&name)?.live_if_there()?
+                    && engine.status()?.upstream.is_some()
+                {
+                    known.push(name);
+                }
+            }
+            if known.is_empty() { Err(error.into()) } else { Ok(known) }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The dataset `name` here, made when it is not; with its transactions going to the other node if that is its upstream.
+///
+/// # Errors
+/// As [`Hub::live`].
+pub(crate) fn prepare(hub: &Arc<Hub>, name: &str, upstream: &Upstream, role: Role) -> Result<Engine> {
+    if !hub.datasets()?.iter().any(|known| known == name) {
+        match hub.create(name) {
+            Ok(_) => {}
+            Err(Error::Node(error)) if error.kind() == Kind::Conflict => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let engine = hub.live(name)?;
+    if role == Role::Upstream {
+        engine.set_upstream(Some(&upstream.target.to_string()))?;
+    }
+    Ok(engine)
+}
