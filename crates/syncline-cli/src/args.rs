@@ -9,9 +9,10 @@ use syncline_tree::TreeName;
 use crate::context::Context;
 use crate::fault::Outcome;
 use crate::{
-    cmd_alter, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_diff, cmd_export,
-    cmd_fetch, cmd_gc, cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull, cmd_push, cmd_repair,
-    cmd_resolve, cmd_rollback, cmd_root, cmd_show, cmd_status, cmd_sync, cmd_tag, cmd_undo, cmd_up, cmd_verify, units,
+    cmd_alter, cmd_apply, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_delete,
+    cmd_diff, cmd_export, cmd_fetch, cmd_gc, cmd_get, cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull,
+    cmd_push, cmd_put, cmd_repair, cmd_resolve, cmd_rollback, cmd_root, cmd_show, cmd_status, cmd_sync, cmd_table,
+    cmd_tag, cmd_undo, cmd_up, cmd_verify, cmd_watch, units,
 };
 
 /// Keeps datasets of tables and files identical, and proves it by one hash.
@@ -161,6 +162,18 @@ verbs! {
     Undo "undo" => cmd_undo,
     /// Show what happened to one row
     History "history" => cmd_history,
+    /// Make, change or show live tables
+    Table "table" => cmd_table,
+    /// Write rows to a live table, as one transaction
+    Put "put" => cmd_put,
+    /// Delete rows of a live table, as one transaction
+    Delete "delete" => cmd_delete,
+    /// Show rows of a live table as they are now
+    Get "get" => cmd_get,
+    /// Follow what is written to live tables
+    Watch "watch" => cmd_watch,
+    /// Write changes to live tables, as `watch` gives them
+    Apply "apply" => cmd_apply,
     /// Run a node that serves datasets
     Up "up" => cmd_up,
     /// Copy a dataset

@@ -47,7 +47,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         allow_empty: args.allow_empty,
         checksum: args.checksum,
     };
-    let report = context.ask("commit", &request, |replica, progress| commit::run(replica, &request, &**progress))?;
+    let report =
+        context.ask_served("commit", &request, |replica, progress| commit::run(replica, &request, &**progress))?;
     context.out.done(&report, |page| show(page, &report))?;
     Ok(None)
 }

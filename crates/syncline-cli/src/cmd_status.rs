@@ -1,6 +1,7 @@
 //! `syncline status`: what is staged, which files were edited, what waits.
 
 use syncline_node::ops::diff::Kind;
+use syncline_node::ops::live;
 use syncline_node::ops::status::{self, Report, Request};
 
 use crate::context::Context;
@@ -26,8 +27,59 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request { checksum: args.checksum };
     let report = context.ask("status", &request, |replica, progress| status::run(replica, &request, &**progress))?;
-    context.out.answer(&report, |page| show(page, &report, args.all))?;
+    let live = context.ask_live("live", &(), &mut std::io::empty(), |replica, (), _| live::run(replica));
+    // Who has the live tables may not be reachable from here; the rest is shown all the same.
+    let (live, fault) = match live {
+        Ok(live) => (live, None),
+        Err(fault) => (None, Some(fault.to_string())),
+    };
+    let shown = Shown { report: &report, live: live.as_ref(), live_unavailable: fault };
+    context.out.answer(&shown, |page| {
+        show(page, &report, args.all);
+        show_live(page, &shown);
+    })?;
     Ok(None)
+}
+
+/// Everything that is shown, as one object.
+#[derive(Debug, serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<&'a live::Report>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_unavailable: Option<String>,
+}
+
+fn show_live(page: &mut Page, shown: &Shown<'_>) {
+    if let Some(why) = &shown.live_unavailable {
+        page.gap();
+        page.line(format!("live tables: not known: {why}"));
+    }
+    let Some(live) = shown.live else { return };
+    page.gap();
+    page.line(match &live.upstream {
+        Some(upstream) if live.connected == 0 => format!("live: {} of {upstream}, not connected", live.role),
+        Some(upstream) => format!("live: {} of {upstream}", live.role),
+        None => format!("live: {}", live.role),
+    });
+    let mut table = Table::new([("table", Align::Left), ("rows", Align::Right)]);
+    for (name, rows) in &live.tables {
+        table.row([name.clone(), units::count(*rows)]);
+    }
+    page.table(&table);
+    let behind = if live.behind > 0 { format!(", {} behind", units::count(live.behind)) } else { String::new() };
+    let unsent = units::counted(live.unsent, "transaction waits", "transactions wait");
+    page.line(format!(
+        "{}{behind}; {unsent} for a hub",
+        units::counted(live.transactions, "transaction", "transactions")
+    ));
+    if live.conflicts > 0 {
+        page.line(format!("{} in conflict", units::counted(live.conflicts, "row is", "rows are")));
+    }
+    page.line(format!("replica root {}", live.root));
+    page.line(format!("position     {}", live.position));
 }
 
 fn show(page: &mut Page, report: &Report, all: bool) {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
+use syncline_api::Target;
 use syncline_node::Location;
+use syncline_server::live::{Role, Upstream};
 use syncline_server::{Hub, Settings, Tls};
 
 use crate::context::Context;
@@ -15,6 +17,7 @@ use crate::fault::{Fault, Outcome, Result};
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  syncline up --data /srv/datasets\n  syncline up --data s3://bucket/datasets\n  \
+                        syncline up -C edge --listen 127.0.0.1:0 --upstream http://hub:7070/shop\n  \
                         SYNCLINE_TOKEN=… syncline up --listen 0.0.0.0:7070 --tls-cert node.pem --tls-key node.key\n\n\
                         Without a certificate, a key and a token it listens on this machine only. It runs until it is \
                         interrupted.")]
@@ -22,6 +25,21 @@ pub(crate) struct Args {
     /// Where the datasets are: a directory, or a prefix in a bucket (s3://bucket/prefix)
     #[arg(long, value_name = "DIR", default_value = "syncline-data")]
     data: String,
+    /// Keep live tables in step with those of this node, and take transactions there: a dataset's address, or a node's for all that it has
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Keep live tables in step with those of another hub, which takes transactions in as this one does; may be given several times
+    #[arg(long, value_name = "URL", conflicts_with = "upstream")]
+    peer: Vec<String>,
+    /// The token that the upstream asks for; else the one of --token
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "SYNCLINE_UPSTREAM_TOKEN",
+        hide_env_values = true,
+        visible_alias = "peer-token"
+    )]
+    upstream_token: Option<String>,
     /// Address and port; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
@@ -37,9 +55,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    if let (Some(place), _) | (None, Some(place)) = context.given() {
+    if let (_, Some(place)) = context.given() {
         return Err(Fault::invalid(format!(
-            "up with -C or --on {place}: a node serves all datasets of a directory or a bucket\nname that with --data"
+            "up with --on {place}: a node serves what is here\nname a directory of datasets with --data, or one replica with -C"
         )));
     }
     let settings = Settings {
@@ -52,17 +70,57 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     // Before the directory is made.
     settings.check()?;
-    let hub = Hub::open(&Location::parse(&args.data)?, context.env())?;
+    let upstreams = args.upstream.iter().map(|url| (url, Role::Upstream));
+    let others = upstreams.chain(args.peer.iter().map(|url| (url, Role::Peer)));
+    let others = others.map(|(url, role)| Ok((upstream(context, args, url)?, role))).collect::<Result<Vec<_>>>()?;
+    let (hub, one, place) = served(context, args)?;
     let secure = settings.tls.is_some();
-    let running = syncline_server::start(&settings, Arc::new(hub))?;
+    let hub = Arc::new(hub);
+    let running = syncline_server::start(&settings, Arc::clone(&hub))?;
     // Before the answer: who reads it may ask the node to end at once.
     let signals = running.signals()?;
     let url = running.url(secure);
+    hub.listens_at(&url)?;
+    let mut followed: Vec<(String, Vec<String>)> = Vec::new();
+    for (other, role) in &others {
+        let names = running.follow(&hub, one.as_deref(), other, *role)?;
+        followed.push((other.target.to_string(), names));
+    }
     // Told even when quiet: with port 0 nobody else knows where it listens.
-    let report = json!({ "url": url, "data": args.data, "pid": std::process::id() });
-    context.out.answer(&report, |page| page.line(format!("serving {} at {url}; stop with Ctrl-C", args.data)))?;
+    let mut report = json!({ "url": url, "data": place, "pid": std::process::id() });
+    if !followed.is_empty() {
+        let following = followed.iter().map(|(url, names)| json!({ "url": url, "datasets": names }));
+        report["following"] = following.collect();
+    }
+    context.out.answer(&report, |page| {
+        let at = one.as_ref().map_or_else(|| url.clone(), |name| format!("{url}/{name}"));
+        page.line(format!("serving {place} at {at}; stop with Ctrl-C"));
+        for (url, names) in &followed {
+            page.line(format!("following {url}: {}", names.join(", ")));
+        }
+    })?;
     running.run(signals)?;
     Ok(None)
+}
+
+/// What is served: all datasets of a place, or one replica, with its name.
+fn served(context: &Context, args: &Args) -> Result<(Hub, Option<String>, String)> {
+    let Some(dir) = context.given().0 else {
+        return Ok((Hub::open(&Location::parse(&args.data)?, context.env())?, None, args.data.clone()));
+    };
+    let replica = context.replica("up")?;
+    let place = replica.worktree().or(replica.meta()).map(|place| place.to_owned());
+    let name = place.as_ref().and_then(|place| place.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let name =
+        name.filter(|name| syncline_api::target::check_name(name).is_ok()).unwrap_or_else(|| "dataset".to_owned());
+    Ok((Hub::of_one(&name, replica)?, Some(name), dir.to_owned()))
+}
+
+fn upstream(context: &Context, args: &Args, url: &str) -> Result<Upstream> {
+    let target = Target::parse(url)?;
+    let mut options = context.options()?;
+    options.token = args.upstream_token.clone().or(options.token);
+    Ok(Upstream { target, options })
 }
 
 fn tls(args: &Args) -> Result<Option<Tls>> {

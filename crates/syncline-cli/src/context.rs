@@ -134,6 +134,67 @@ impl Context {
     }
 }
 
+impl Context {
+    /// As [`Self::ask`]; when another process on this machine has the replica's live tables, it runs the verb.
+    pub(crate) fn ask_served<Request: Serialize, Report: DeserializeOwned>(
+        &self,
+        verb: &str,
+        request: &Request,
+        here: impl FnOnce(&Replica, &Arc<dyn Progress>) -> syncline_node::Result<Report>,
+    ) -> Result<Report> {
+        let progress = self.progress();
+        self.ask_live(verb, request, &mut std::io::empty(), |replica, _, _| here(replica, &progress))
+    }
+}
+
+/// Where live tables are asked: in this process, or at the node that has them.
+pub(crate) struct Live<'a> {
+    context: &'a Context,
+    place: Place,
+}
+
+impl Context {
+    /// Where this command's live tables are.
+    pub(crate) fn live(&self) -> Result<Live<'_>> {
+        Ok(Live { context: self, place: self.place()? })
+    }
+
+    /// Runs a verb on live tables once.
+    pub(crate) fn ask_live<Request: Serialize, Report: DeserializeOwned>(
+        &self,
+        verb: &str,
+        request: &Request,
+        input: &mut dyn Read,
+        here: impl FnOnce(&Replica, &Request, &mut dyn Read) -> syncline_node::Result<Report>,
+    ) -> Result<Report> {
+        self.live()?.ask(verb, request, input, here)
+    }
+}
+
+impl Live<'_> {
+    /// Runs a verb. When another process on this machine has the replica's live tables, it is asked, now and from then on.
+    pub(crate) fn ask<Request: Serialize, Report: DeserializeOwned>(
+        &mut self,
+        verb: &str,
+        request: &Request,
+        input: &mut dyn Read,
+        here: impl FnOnce(&Replica, &Request, &mut dyn Read) -> syncline_node::Result<Report>,
+    ) -> Result<Report> {
+        if let Place::Here(replica) = &self.place {
+            match here(replica, request, input) {
+                Err(syncline_node::Error::Served { url: Some(url), .. }) => {
+                    self.place = Place::Node(Box::new(self.context.client(&url)?));
+                }
+                done => return Ok(done?),
+            }
+        }
+        let Place::Node(client) = &self.place else {
+            return Err(Fault::invalid(format!("{verb}: there is no replica")));
+        };
+        call(client, verb, request, Some(input), &mut std::io::sink(), &*self.context.progress())
+    }
+}
+
 fn limits(global: &Global) -> Limits {
     Limits { rate: global.limit_rate, ..Limits::default() }
 }

@@ -45,6 +45,12 @@ impl Fault {
         self
     }
 
+    /// Adds what was done before it.
+    pub(crate) fn after(mut self, done: &str) -> Self {
+        self.message = format!("{}\n{done}", self.message);
+        self
+    }
+
     /// Shows the fault and gives the exit code.
     pub(crate) fn show(&self, verb: &str, json: bool) -> ExitCode {
         // The exit code tells it where nobody can read it: a full disk, a reader that has gone.
@@ -83,6 +89,12 @@ fn printable(text: &str) -> String {
 /// The exit code of a kind of fault; 1 when it has none.
 pub(crate) fn exit_code(kind: Option<Kind>) -> u8 {
     kind.map_or(1, |kind| status::row(kind).exit)
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl From<syncline_node::Error> for Fault {

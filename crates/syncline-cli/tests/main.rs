@@ -4,6 +4,7 @@ mod buckets;
 mod faults;
 mod full;
 mod kills;
+mod live;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]

@@ -67,6 +67,13 @@ impl Replica {
         command
     }
 
+    /// Runs a command in it with `--json` and this on standard input; it has to succeed.
+    pub(crate) fn give<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>, input: &str) -> Value {
+        let mut command = self.command(words);
+        command.arg("--json");
+        fed(command, input).ok().json()
+    }
+
     pub(crate) fn root(&self) -> String {
         self.json(["root"])["root"].as_str().expect("a root").to_owned()
     }
@@ -97,6 +104,15 @@ pub(crate) fn binary() -> Command {
 pub(crate) fn syncline<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Run {
     let mut command = binary();
     command.args(words);
+    Run::of(command)
+}
+
+/// Runs a command with this on standard input.
+pub(crate) fn fed(mut command: Command, input: &str) -> Run {
+    use std::io::{Seek as _, Write as _};
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(input.as_bytes()).and_then(|()| file.rewind()).expect("a temporary file");
+    command.stdin(file);
     Run::of(command)
 }
 
@@ -161,8 +177,20 @@ impl Server {
         Self::listen(&mut binary(), data, url.trim_start_matches("http://"), &[])
     }
 
+    /// Serves one replica.
+    pub(crate) fn of_one(replica: &Replica, address: &str, more: &[&str]) -> Self {
+        let mut command = binary();
+        command.arg("-C").arg(&replica.0).args(["up", "--json", "--listen", address]).args(more);
+        Self::await_answer(&mut command)
+    }
+
     fn listen(command: &mut Command, data: &Path, address: &str, more: &[&str]) -> Self {
-        command.args(["up", "--json", "--listen", address, "--data"]).arg(data).args(more).stdout(Stdio::piped());
+        command.args(["up", "--json", "--listen", address, "--data"]).arg(data).args(more);
+        Self::await_answer(command)
+    }
+
+    fn await_answer(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
         let mut line = String::new();
         let output = process.stdout.take().expect("its output");

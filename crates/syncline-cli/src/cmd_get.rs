@@ -1,0 +1,79 @@
+//! `syncline get`: rows of a live table as they are now.
+
+use syncline_node::ops::get::{self, Found, Report, Request};
+
+use crate::context::Context;
+use crate::fault::Outcome;
+use crate::output::{Align, Page, Table};
+
+/// Arguments of `get`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  syncline get --table people --key 1\n  syncline get --table orders --key eu,7 --siblings\n  \
+                        syncline get --table people --after \"$POSITION\" --max-wait 500\n\n\
+                        Rows are lines of JSON. A row that was written in several places at once has siblings: the first one is \
+                        what readers see, the others are kept until somebody who has seen them all writes the row again."
+)]
+pub(crate) struct Args {
+    /// The table
+    #[arg(long, short = 't')]
+    table: String,
+    /// A key: its text, with commas between columns, or an object; may be given several times. Without one, all rows
+    #[arg(long, short = 'k', value_name = "KEY")]
+    key: Vec<String>,
+    /// Every value that a row has
+    #[arg(long)]
+    siblings: bool,
+    /// Wait until everything in this position is here: a position as `put`, `get` or `watch` print it
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// How long to wait for it, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "after")]
+    max_wait: u64,
+    /// At most so many rows
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000)]
+    limit: usize,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let request = Request {
+        table: args.table.clone(),
+        keys: args.key.clone(),
+        siblings: args.siblings,
+        after: args.after.clone(),
+        wait_ms: Some(args.max_wait),
+        limit: Some(args.limit),
+    };
+    let report =
+        context.ask_live("get", &request, &mut std::io::empty(), |replica, request, _| get::run(replica, request))?;
+    context.out.answer(&report, |page| show(page, &report, args.siblings))?;
+    Ok(None)
+}
+
+fn show(page: &mut Page, report: &Report, siblings: bool) {
+    for found in &report.rows {
+        if siblings {
+            versions(page, found);
+        } else {
+            page.line(serde_json::to_string(&found.row).unwrap_or_default());
+        }
+    }
+    if report.more {
+        page.line(format!(
+            "… more; show more with --limit N, all with `syncline watch --table {} --from start --once`",
+            report.table
+        ));
+    }
+}
+
+fn versions(page: &mut Page, found: &Found) {
+    page.line(format!("{}{}", found.key, if found.conflict { ": in conflict" } else { "" }));
+    let mut table = Table::new([("", Align::Left), ("row", Align::Left), ("transaction", Align::Left)]);
+    for version in &found.siblings {
+        let mark = if version.visible { "  *" } else { "" };
+        let row = serde_json::to_string(&version.row).unwrap_or_default();
+        let waits = if version.taken { "" } else { " (waits for a hub)" };
+        table.row([mark.to_owned(), row, format!("{}{waits}", version.transaction)]);
+    }
+    page.table(&table);
+}

@@ -1,0 +1,47 @@
+//! `syncline put`: rows of a live table, written as one transaction.
+
+use syncline_node::ops::put::{self, Report, Request};
+
+use crate::context::Context;
+use crate::fault::Outcome;
+use crate::output::Page;
+use crate::units;
+
+/// Arguments of `put`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  echo '{\"id\": 1, \"name\": \"ann\"}' | syncline put --table people --key id\n  \
+                        syncline put --table people --on http://hub:7070/shop < rows.ndjson\n\n\
+                        All rows of standard input are one transaction: every replica has all of them or none. A column that a row \
+                        leaves out keeps its cell; null empties it. A writer that has read something gives the position that it was \
+                        given with it (--read), so that what others wrote meanwhile is kept beside it, not overwritten.")]
+pub(crate) struct Args {
+    /// The table
+    #[arg(long, short = 't')]
+    table: String,
+    /// The key's columns: makes the table when it is not there, with columns as the rows have them
+    #[arg(long, short = 'k', value_name = "COLUMN[,COLUMN]", value_delimiter = ',')]
+    key: Vec<String>,
+    /// What the writer had read: a position as `get`, `put` or `watch` print it; else everything that is there
+    #[arg(long, value_name = "POSITION")]
+    read: Option<String>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let key = (!args.key.is_empty()).then(|| args.key.clone());
+    let request = Request { table: args.table.clone(), key, read: args.read.clone() };
+    let report = context.ask_live("put", &request, &mut std::io::stdin().lock(), put::run)?;
+    context.out.done(&report, |page| show(page, &report, "wrote"))?;
+    Ok(None)
+}
+
+/// Says what was written.
+pub(crate) fn show(page: &mut Page, report: &Report, verb: &str) {
+    let rows = units::counted(report.rows, "row", "rows");
+    let made = if report.created { ", a new table" } else { "" };
+    page.line(format!("{verb} {rows} of {}{made} in {}", report.table, units::seconds(report.seconds)));
+    page.line(format!("transaction {}", report.transaction));
+    page.line(format!("position    {}", report.position));
+    if !report.taken {
+        page.line("durable here; it waits for a hub to take it in");
+    }
+}
