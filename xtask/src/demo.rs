@@ -2,12 +2,13 @@
 //!
 //! A hub holds TPC-H tables and a directory of real files; two more nodes clone it; rows and files are edited, synced,
 //! branched, merged with a conflict, broken and rolled back; all three are verified to the last byte and print one
-//! root. The story is in `story`; `node` runs commands, `tpch` and `files` make the input, `table` shows the end.
+//! root. A live chapter writes rows on five nodes at once, cuts them apart and brings them to one root. The story is in `story`, that chapter in `live`; `node` runs commands, `tpch` and `files` make the input, `table` shows the end.
 //!
 //! Owns: one directory with everything in it, removed at the end unless `--keep`; and the hub's process.
 
 mod edits;
 mod files;
+mod live;
 mod node;
 mod story;
 mod table;

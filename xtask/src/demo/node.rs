@@ -1,6 +1,6 @@
 //! Running the product: commands with their report, and a server in the background.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -47,8 +47,32 @@ impl Node {
         code: i32,
         words: impl IntoIterator<Item = S>,
     ) -> Result<Done> {
+        let mut command = self.command(words);
+        command.arg("--json").stdin(Stdio::null());
+        Self::finish(code, command)
+    }
+
+    /// Runs a command that has to succeed, with this on standard input.
+    pub(super) fn give<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        input: &str,
+        words: impl IntoIterator<Item = S>,
+    ) -> Result<Done> {
+        let mut file = tempfile::tempfile().context("making a temporary file")?;
+        file.write_all(input.as_bytes()).and_then(|()| file.rewind()).context("writing a temporary file")?;
+        let mut command = self.command(words);
+        command.arg("--json").stdin(file);
+        Self::finish(0, command)
+    }
+
+    /// A command to be run here.
+    pub(super) fn command<S: AsRef<std::ffi::OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(&self.place).arg("--json").args(words).stdin(Stdio::null());
+        command.args(&self.place).args(words);
+        command
+    }
+
+    fn finish(code: i32, mut command: Command) -> Result<Done> {
         let start = SystemClock.monotonic();
         let output = command.output().with_context(|| format!("starting {}", run::line(&command)))?;
         let seconds = (SystemClock.monotonic() - start).as_secs_f64();
@@ -91,6 +115,17 @@ impl Server {
     pub(super) fn start(binary: &Path, data: &Path) -> Result<Self> {
         let mut command = Command::new(binary);
         command.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        Self::run(command, data)
+    }
+
+    /// Starts a node that serves one replica.
+    pub(super) fn of_one(binary: &Path, replica: &Path, address: &str, more: &[String]) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.arg("-C").arg(replica).args(["up", "--json", "--listen", address]).args(more);
+        Self::run(command, replica)
+    }
+
+    fn run(mut command: Command, data: &Path) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         #[cfg(unix)]
         // Ctrl-C is for the demo; with --keep the node outlives it.

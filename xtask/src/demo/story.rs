@@ -8,7 +8,7 @@ use syncline_base::rng::Rng;
 use syncline_base::{Clock, SystemClock};
 
 use super::node::{Done, Node, Server, number, text};
-use super::{Args, edits, files, tpch};
+use super::{Args, edits, files, live, tpch};
 
 /// The demo is the same every time.
 const SEED: u64 = 20_260_101;
@@ -26,6 +26,8 @@ pub(super) struct Report {
     pub conflict: serde_json::Value,
     /// One for each node.
     pub nodes: Vec<Verified>,
+    /// The live chapter.
+    pub live: live::Live,
     /// Whether all have the same root.
     pub equal: bool,
     /// Bytes that a copy of everything would move.
@@ -129,10 +131,12 @@ pub(super) fn tell(args: &Args, binary: &Path, dir: &Path) -> Result<Report> {
 
     let nodes = verify(&mut story, [("hub", &Node::on(binary, &url)), ("edge-1", &one), ("edge-2", &two)])?;
     let equal = nodes.iter().all(|node| node.root == nodes[0].root);
+    let (live, steps) = live::tell(binary, &dir.join("live"))?;
+    steps.into_iter().for_each(|(what, seconds)| story.note(format!("live: {what}"), seconds));
     let kept = if args.keep { Some(keep(binary, dir, hub)?) } else { None };
     let seconds = (SystemClock.monotonic() - start).as_secs_f64();
     let full_copy_bytes = input.bytes;
-    Ok(Report { steps: story.steps, diff, history, conflict, nodes, equal, full_copy_bytes, seconds, kept })
+    Ok(Report { steps: story.steps, diff, history, conflict, nodes, live, equal, full_copy_bytes, seconds, kept })
 }
 
 /// What the dataset was made from.

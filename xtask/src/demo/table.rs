@@ -67,6 +67,7 @@ pub(super) fn render(report: &Report) -> String {
         let (objects, size) = (count(node.objects), bytes(node.bytes));
         line(format!("{:<7} {}  every byte verified: {objects} objects, {size}", node.node, node.root));
     }
+    super::live::render(&report.live).into_iter().for_each(&mut line);
     let word = if report.equal { "one root: the three nodes hold the same data" } else { "THE ROOTS DIFFER" };
     line(format!("{word}; {:.0} s in all", report.seconds));
     if let Some(kept) = &report.kept {
