@@ -24,7 +24,7 @@ use super::context::{Context, Coverage};
 use super::id::{Dot, Origin, Stamp, Tag};
 use super::message::Message;
 use super::record::Record;
-use super::row::Row;
+use super::row::{Row, Sibling};
 use super::state::{Snapshot, State};
 use super::txn::{Body, Entry, RowKey, Txn, Write};
 use super::zoo::{Bug, Zoo};
@@ -244,6 +244,13 @@ impl Node {
             }
         }
         rows
+    }
+
+    /// Whether a client who has read `read`, which is here, has read a sibling of a row that is here: a write of that client's would
+    /// cover it.
+    #[must_use]
+    pub fn has_read(&self, read: &Context, sibling: &Sibling) -> bool {
+        self.state.has_read(read, sibling, &self.chains)
     }
 
     /// What is to be done, in order.

@@ -79,7 +79,8 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn covers(&self, sibling: &Sibling) -> bool {
+    /// Whether the writer had read what a sibling's transaction wrote.
+    pub(super) fn covers(&self, sibling: &Sibling) -> bool {
         if self.zoo.has(Bug::ClockDecides) {
             return sibling.time < self.hlc;
         }

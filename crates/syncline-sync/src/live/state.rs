@@ -12,7 +12,7 @@ use syncline_base::Hash;
 use super::chain::{Chain, Chains, knows};
 use super::context::{Context, Coverage};
 use super::id::{Dot, Origin};
-use super::row::{Row, Writer};
+use super::row::{Row, Sibling, Writer};
 use super::txn::{Entry, RowKey, Txn};
 use super::zoo::{Bug, Zoo};
 use crate::error::{Error, Result};
@@ -148,6 +148,13 @@ impl State {
             }
         }
         row
+    }
+
+    /// Whether a client of this node who has read `read` has read a sibling of a row: a write of that client's would cover it.
+    pub(super) fn has_read(&self, read: &Context, sibling: &Sibling, chains: &Chains) -> bool {
+        let own = self.with_pending(chains);
+        let (dot, hlc, zoo) = (sibling.dot, sibling.time, self.zoo);
+        Writer { dot, read, hlc, stamp: None, chains, own: Some(&own), zoo }.covers(sibling)
     }
 
     /// The chains of this node's origins as it sees them. Numbers alone tell ancestors until somebody else is known to have written
