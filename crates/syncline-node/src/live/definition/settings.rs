@@ -202,8 +202,8 @@ impl FromStr for Resolver {
         };
         let what = || format!("reading the resolver {text:?}");
         let resolver = resolver.ok_or_else(|| {
-            let why = "there are last-writer, first-writer, origin:A,B, max:COLUMN, min:COLUMN, union:COLUMN, counter:COLUMN, \
-                       columns, expression:TEXT and ask";
+            // Others are kept and read, but nothing is decided by them yet.
+            let why = "there are last-writer, first-writer, origin:A,B, max:COLUMN, min:COLUMN and ask";
             Error::invalid(what(), why)
         })?;
         match resolver.fault() {
