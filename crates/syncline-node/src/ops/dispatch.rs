@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, log, merge, put, repair,
+    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, live_conflicts, log, merge, put, repair,
     rollback, root, show, status, table, verify,
 };
 use crate::export::Target;
@@ -19,7 +19,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 27] = [
+pub const VERBS: [&str; 29] = [
     "alter",
     "apply",
     "branch",
@@ -33,6 +33,8 @@ pub const VERBS: [&str; 27] = [
     "history",
     "import",
     "live",
+    "live-conflicts",
+    "live-resolve",
     "log",
     "merge",
     "objects",
@@ -79,6 +81,8 @@ pub fn run(
             let () = read(verb, request)?;
             report(live::run(replica)?)
         }
+        "live-conflicts" => report(live_conflicts::run(replica, &read(verb, request)?)?),
+        "live-resolve" => report(live_conflicts::resolve(replica, &read(verb, request)?)?),
         "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
         "tag" => report(branch::run(replica, branch::Sort::Tag, &read(verb, request)?)?),
         "commit" => report(commit::run(replica, &read(verb, request)?, &**progress)?),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Row, RowKey};
+use syncline_sync::live::{Row, RowKey, Sibling};
 
 use crate::live::definition::Definition;
 use crate::live::{tables, token};
@@ -52,8 +52,11 @@ pub struct Version {
     pub taken: bool,
     /// Whether readers see it.
     pub visible: bool,
-    /// The row.
+    /// The row; empty when it cannot be read.
     pub row: Cells,
+    /// Why it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// A row.
@@ -122,26 +125,35 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
 /// A row for showing, if it exists.
 pub(super) fn show(table: &Definition, key: &[u8], row: &Row, siblings: bool) -> Result<Option<Found>> {
     let Some(winner) = tables::winner(table, row) else { return Ok(None) };
-    let mut versions = Vec::new();
-    if siblings {
-        let mut all: Vec<_> = row.siblings().iter().collect();
-        all.sort_by(|a, b| b.later(a));
-        all.sort_by_key(|sibling| sibling.dot != winner.dot);
-        for sibling in all {
-            versions.push(Version {
-                transaction: token::of_dot(&sibling.dot),
-                origin: sibling.dot.origin.to_string(),
-                time_ms: sibling.time.ms(),
-                taken: !sibling.stamps.is_empty(),
-                visible: sibling.dot == winner.dot,
-                row: table.to_cells(key, &sibling.value)?,
-            });
-        }
-    }
     Ok(Some(Found {
         key: table.key_text(key)?,
         row: table.to_cells(key, &winner.value)?,
         conflict: row.is_in_conflict(),
-        siblings: versions,
+        siblings: if siblings { versions(table, key, row) } else { Vec::new() },
     }))
+}
+
+/// Every sibling of a row for showing: the visible one first, then the later written before the earlier.
+pub(super) fn versions(table: &Definition, key: &[u8], row: &Row) -> Vec<Version> {
+    let visible = tables::winner(table, row).map(|sibling| sibling.dot);
+    let mut all: Vec<_> = row.siblings().iter().collect();
+    all.sort_by(|a, b| b.later(a));
+    all.sort_by_key(|sibling| Some(sibling.dot) != visible);
+    let version = |sibling: &Sibling| {
+        // One that somebody damaged is no reason to hide the others.
+        let (row, fault) = match table.to_cells(key, &sibling.value) {
+            Ok(row) => (row, None),
+            Err(error) => (Cells::default(), Some(error.to_string())),
+        };
+        Version {
+            transaction: token::of_dot(&sibling.dot),
+            origin: sibling.dot.origin.to_string(),
+            time_ms: sibling.time.ms(),
+            taken: !sibling.stamps.is_empty(),
+            visible: Some(sibling.dot) == visible,
+            row,
+            fault,
+        }
+    };
+    all.into_iter().map(version).collect()
 }

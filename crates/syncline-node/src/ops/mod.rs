@@ -21,6 +21,7 @@ pub mod history;
 pub mod import;
 pub mod init;
 pub mod live;
+pub mod live_conflicts;
 pub mod log;
 pub mod merge;
 pub mod put;

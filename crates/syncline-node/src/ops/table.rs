@@ -7,7 +7,7 @@ use syncline_tree::schema::{Field, Schema, Type};
 
 use crate::import::parse_type;
 use crate::live::definition::{Definition, Granularity, Resolver, Scope, Settings, State, Writers};
-use crate::live::{Engine, token};
+use crate::live::{Engine, resolve, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -239,6 +239,9 @@ fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Set
     }
     if let Some(resolver) = &wanted.resolver {
         settings.resolver = resolver.parse::<Resolver>()?;
+        if let Some(why) = resolve::refuses(&settings.resolver) {
+            return Err(Error::invalid(format!("resolver {resolver:?}"), why));
+        }
     }
     Ok(settings)
 }
