@@ -152,7 +152,7 @@ verbs! {
     Tag "tag" => cmd_tag,
     /// Bring another version's changes into the current branch
     Merge "merge" => cmd_merge,
-    /// List what a merge could not decide
+    /// List what a merge could not decide, and rows of live tables in conflict; decide these
     Conflicts "conflicts" => cmd_conflicts,
     /// Decide conflicts by taking one side
     Resolve "resolve" => cmd_resolve,

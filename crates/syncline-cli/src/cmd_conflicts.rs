@@ -1,4 +1,6 @@
-//! `syncline conflicts`: what a merge could not decide.
+//! `syncline conflicts`: what a merge could not decide, and rows of live tables that several have written at once.
+
+mod live;
 
 use std::borrow::Cow;
 
@@ -10,19 +12,63 @@ use crate::fault::Outcome;
 use crate::output::{Align, CELL, Page, Table, cut};
 use crate::units;
 
+/// How many are listed when nobody says.
+const LIMIT: usize = 100;
+
 /// Arguments of `conflicts`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  syncline conflicts")]
+#[command(after_help = "Examples:\n  syncline conflicts\n  syncline conflicts list --table people\n  \
+                        syncline conflicts show --table people --key 1\n  \
+                        syncline conflicts resolve --table people --key 1 --take \"$TRANSACTION\" --read \"$POSITION\"\n\n\
+                        Without a command: the conflicts of a merge that waits, which `syncline resolve` decides, and how many rows \
+                        of live tables are in conflict. Such a row has several values whose writers had not read each other's: \
+                        readers see the one that the table's resolver picks, the others are kept until somebody decides.")]
 pub(crate) struct Args {
-    /// At most so many rows
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
-    limit: usize,
+    #[command(subcommand)]
+    action: Option<live::Action>,
+    /// At most so many rows [default: 100]
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<usize>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let report = context.ask("conflicts", &args.limit, |replica, _| conflicts::run(replica, args.limit))?;
-    context.out.answer(&report, |page| show(page, &report))?;
+    if let Some(action) = &args.action {
+        return live::run(context, action, args.limit);
+    }
+    let limit = args.limit.unwrap_or(LIMIT);
+    let report = context.ask("conflicts", &limit, |replica, _| conflicts::run(replica, limit))?;
+    // Who has the live tables may not be reachable from here; the rest is shown all the same.
+    let (live, fault) = match live::count(context) {
+        Ok(count) => (Some(count), None),
+        Err(fault) => (None, Some(fault.to_string())),
+    };
+    let shown = Shown { report: &report, live, live_unavailable: fault };
+    context.out.answer(&shown, |page| {
+        show(page, &report);
+        show_live(page, &shown);
+    })?;
     Ok(None)
+}
+
+/// Everything that is shown, as one object.
+#[derive(Debug, serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<live::Count>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_unavailable: Option<String>,
+}
+
+fn show_live(page: &mut Page, shown: &Shown<'_>) {
+    if let Some(why) = &shown.live_unavailable {
+        page.gap();
+        page.line(format!("live tables: not known: {why}"));
+    }
+    let Some(live) = shown.live.filter(|live| live.open > 0) else { return };
+    page.gap();
+    page.line(format!("live tables: {}; see `syncline conflicts list`", live.told()));
 }
 
 fn show(page: &mut Page, report: &Report) {

@@ -1,6 +1,6 @@
 //! `syncline get`: rows of a live table as they are now.
 
-use syncline_node::ops::get::{self, Found, Report, Request};
+use syncline_node::ops::get::{self, Found, Report, Request, Version};
 
 use crate::context::Context;
 use crate::fault::Outcome;
@@ -68,10 +68,18 @@ fn show(page: &mut Page, report: &Report, siblings: bool) {
 
 fn versions(page: &mut Page, found: &Found) {
     page.line(format!("{}{}", found.key, if found.conflict { ": in conflict" } else { "" }));
+    siblings_of(page, &found.siblings);
+}
+
+/// The values of a row, the visible one marked.
+pub(crate) fn siblings_of(page: &mut Page, siblings: &[Version]) {
     let mut table = Table::new([("", Align::Left), ("row", Align::Left), ("transaction", Align::Left)]);
-    for version in &found.siblings {
+    for version in siblings {
         let mark = if version.visible { "  *" } else { "" };
-        let row = serde_json::to_string(&version.row).unwrap_or_default();
+        let row = match &version.fault {
+            None => serde_json::to_string(&version.row).unwrap_or_default(),
+            Some(fault) => format!("(cannot be read: {fault})"),
+        };
         let waits = if version.taken { "" } else { " (waits for a hub)" };
         table.row([mark.to_owned(), row, format!("{}{waits}", version.transaction)]);
     }
