@@ -10,30 +10,27 @@
 //!
 //! Not here: rows and tables (`rows`), sockets, and what a verb means (`crate::ops`).
 
-use std::collections::BTreeMap;
+mod core;
+mod follow;
+mod status;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use syncline_base::rng::Rng;
-use syncline_base::{Clock, Hash, Kind, task};
-use syncline_sync::Error as SyncError;
-use syncline_sync::live::{
-    Config, Context, Coverage, Dot, Entry, Message, Node, Output, PeerId, Record, Refusal, Write,
-};
-use syncline_sync::log::{Disk, Log, LogId, Options};
+use syncline_base::{Clock, Hash, task};
+use syncline_sync::live::{Context, Dot, Message, Node, PeerId, Refusal, Write};
+use syncline_sync::log::Disk;
 
+use self::core::Core;
+pub use self::follow::Cursor;
+pub use self::status::{LogStatus, Status};
 use super::home::{self, Home};
 use super::tables::Cache;
 use super::token;
-use crate::segments::Directory;
 use crate::{Error, Result};
 
 /// How often the core is told that time passes.
 const TICK: Duration = Duration::from_millis(500);
-/// Records are folded into a checkpoint when the log has grown by so many bytes since the last one, and by as much as that was.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
-/// So many bytes of entries stay in memory for those who follow; who is further behind is sent the rows.
-const KEPT_ENTRIES: usize = 200_000;
 
 /// What a connection is sent. Called in order, under the engine's lock: it must not block.
 pub type Outbox = Box<dyn Fn(Message) -> Outcome + Send>;
@@ -91,38 +88,6 @@ struct Shared {
     /// The state has changed.
     news: Condvar,
     tables: Cache,
-}
-
-struct Core {
-    home: Home,
-    node: Node,
-    log: Log<Arc<Directory>>,
-    /// The position after the last record that the node knows to be durable.
-    told: u64,
-    /// Somebody syncs the log.
-    led: bool,
-    /// Why nothing goes on until the log is opened anew.
-    broken: Option<String>,
-    closing: bool,
-    /// Transactions that are durable and whose writers have not looked yet; `None` until they are.
-    tickets: BTreeMap<u64, Option<Dot>>,
-    next_ticket: u64,
-    peers: BTreeMap<PeerId, Outbox>,
-    next_peer: PeerId,
-    /// Grows with every change of what tables are.
-    tables_version: u64,
-    /// Such a change is on its way to the log.
-    tables_change: bool,
-    /// Where the last checkpoint stands in the log, and the log's bytes then.
-    checkpoint: (u64, u64),
-    /// What the core told about itself since the engine was opened, for status.
-    renamed: u64,
-}
-
-impl std::fmt::Debug for Core {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("name", &self.node.name()).finish_non_exhaustive()
-    }
 }
 
 impl Shared {
@@ -299,57 +264,6 @@ impl Engine {
         Ok(look(&core.node, core.tables_version))
     }
 
-    /// Entries that are not in `after`, in this replica's order, at most `most`; waits for the first until `patience` is over. `None`
-    /// when `after` is older than what is kept.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn entries_after(
-        &self,
-        cursor: &mut Cursor,
-        most: usize,
-        patience: Duration,
-    ) -> Result<Option<Vec<Arc<Entry>>>> {
-        let mut core = self.lock()?;
-        let until = self.shared.clock.monotonic() + patience;
-        loop {
-            let (generation, at) = cursor.at.unwrap_or((core.node.generation(), 0));
-            if generation != core.node.generation() || at < core.node.first() {
-                if !cursor.coverage.includes(core.node.base()) {
-                    return Ok(None);
-                }
-                cursor.at = Some((core.node.generation(), core.node.first()));
-                continue;
-            }
-            let mut found = Vec::new();
-            let mut next = at;
-            for entry in core.node.entries_from(at) {
-                if found.len() == most {
-                    break;
-                }
-                next += 1;
-                if !cursor.coverage.has(entry.stamp) {
-                    found.push(Arc::clone(entry));
-                }
-            }
-            cursor.at = Some((generation, next));
-            if !found.is_empty() {
-                for entry in &found {
-                    cursor.coverage.raise(entry.stamp.hub, entry.stamp.n);
-                }
-                return Ok(Some(found));
-            }
-            let now = self.shared.clock.monotonic();
-            if now >= until || core.closing {
-                return Ok(Some(found));
-            }
-            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
-            if core.broken.is_some() {
-                return Ok(Some(found));
-            }
-        }
-    }
-
     /// A connection to another replica is there: what it is to be sent goes to `outbox`, until [`Self::disconnect`], or until the disk
     /// fails; then the outbox is dropped.
     ///
@@ -410,80 +324,6 @@ impl Engine {
     pub fn tell(&self, url: Option<&str>) -> Result<()> {
         self.lock()?.home.tell(url)
     }
-
-    /// How it is.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn status(&self) -> Result<Status> {
-        let core = self.lock()?;
-        let bytes = core.log.segments().map(|(_, bytes)| bytes).sum();
-        Ok(Status {
-            name: core.node.name().to_string(),
-            hub: core.node.is_hub(),
-            upstream: core.home.upstream()?,
-            position: token::of_context(&core.node.context()),
-            coverage: core.node.state().coverage().clone(),
-            pending: core.node.state().pending().len() as u64,
-            peers: core.peers.len() as u64,
-            behind: core.node.behind(),
-            log: LogStatus { first: core.log.first(), next: core.log.next(), bytes },
-            renamed: core.renamed,
-        })
-    }
-}
-
-/// How far somebody has followed a replica's entries.
-#[derive(Debug, Clone, Default)]
-pub struct Cursor {
-    /// What has been given.
-    pub coverage: Coverage,
-    /// Where to go on in memory.
-    at: Option<(u64, u64)>,
-}
-
-impl Cursor {
-    /// From here on.
-    #[must_use]
-    pub const fn new(coverage: Coverage) -> Self {
-        Self { coverage, at: None }
-    }
-}
-
-/// How a replica's live part is.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Under which name it writes.
-    pub name: String,
-    /// Whether it takes transactions in.
-    pub hub: bool,
-    /// The node that it takes its own to.
-    pub upstream: Option<String>,
-    /// What a reader here has read.
-    pub position: String,
-    /// Of entries.
-    pub coverage: Coverage,
-    /// Its own transactions that no hub has taken in, as far as it knows.
-    pub pending: u64,
-    /// Connections.
-    pub peers: u64,
-    /// Entries that others that are connected have said to have, and are not here.
-    pub behind: u64,
-    /// The log.
-    pub log: LogStatus,
-    /// How often it took a new name since it was opened.
-    pub renamed: u64,
-}
-
-/// A log's extent.
-#[derive(Debug, Clone, Copy)]
-pub struct LogStatus {
-    /// The position of its oldest record, and the one that the next gets.
-    pub first: u64,
-    /// See `first`.
-    pub next: u64,
-    /// Of its files.
-    pub bytes: u64,
 }
 
 fn refused(refusal: Refusal) -> Error {
@@ -567,187 +407,6 @@ fn run(shared: &Shared) {
         tracing::warn!(%error, "the end of the log could not be marked");
     }
     shared.news.notify_all();
-}
-
-impl Core {
-    fn open(home: Home) -> Result<Self> {
-        let (log, node) = open_log(&home)?;
-        let told = log.next();
-        let mut core = Self {
-            home,
-            node,
-            told,
-            log,
-            led: false,
-            broken: None,
-            closing: false,
-            tickets: BTreeMap::new(),
-            next_ticket: 1,
-            peers: BTreeMap::new(),
-            next_peer: 1,
-            tables_version: 0,
-            tables_change: false,
-            checkpoint: (0, 0),
-            renamed: 0,
-        };
-        core.drain();
-        Ok(core)
-    }
-
-    /// Everything anew from the log, after the disk failed. Who waited for records that were not durable has been told.
-    fn reopen(&mut self) -> Result<()> {
-        let (log, node) = open_log(&self.home)?;
-        self.told = log.next();
-        (self.log, self.node) = (log, node);
-        self.tickets.clear();
-        self.peers.clear();
-        self.broken = None;
-        self.tables_version += 1;
-        self.drain();
-        tracing::info!("the log of live replication was opened again");
-        Ok(())
-    }
-
-    fn fail(&mut self, error: &SyncError) {
-        tracing::error!(%error, "live replication stops until the disk can be written to again");
-        self.broken = Some(error.to_string());
-        self.led = false;
-        // They come again; what they are owed is in the log or with them.
-        self.peers.clear();
-    }
-
-    /// Does what the core wants done.
-    fn drain(&mut self) {
-        while self.node.has_outputs() {
-            for output in self.node.outputs() {
-                if self.broken.is_some() {
-                    return;
-                }
-                match output {
-                    Output::Append(record) => self.append(&record),
-                    Output::Send(peer, message) => self.send(peer, message),
-                    Output::Committed(ticket, dot) => {
-                        if let Some(waiting) = self.tickets.get_mut(&ticket) {
-                            *waiting = Some(dot);
-                        }
-                    }
-                    Output::Renamed(name) => {
-                        self.renamed += 1;
-                        tracing::info!(%name, "this replica writes under a new name");
-                    }
-                    Output::Rewritten(txns) => {
-                        tracing::info!(transactions = txns.len(), "waiting transactions were written again");
-                    }
-                }
-            }
-        }
-    }
-
-    fn append(&mut self, record: &Record) {
-        self.tables_change |= changes_tables(record);
-        if let Err(error) = self.log.append(&record.encode()) {
-            self.fail(&error);
-        }
-    }
-
-    fn send(&mut self, peer: PeerId, message: Message) {
-        let gone = self.peers.get(&peer).is_some_and(|outbox| outbox(message) == Outcome::Gone);
-        if gone {
-            self.peers.remove(&peer);
-            self.node.disconnected(peer);
-        }
-    }
-
-    fn tick(&mut self, now_ms: u64) {
-        if !self.peers.is_empty() {
-            self.node.tick_peers(now_ms);
-            self.drain();
-        }
-        self.node.cut_log(KEPT_ENTRIES);
-        if let Err(error) = self.fold() {
-            tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
-        }
-    }
-
-    /// Writes a checkpoint when the log has grown enough, and gives up the records before it.
-    fn fold(&mut self) -> Result<(), SyncError> {
-        if self.led || self.broken.is_some() || self.log.next() != self.told {
-            return Ok(());
-        }
-        let bytes: u64 = self.log.segments().map(|(_, bytes)| bytes).sum();
-        if bytes.saturating_sub(self.checkpoint.1) < CHECKPOINT_BYTES.max(self.checkpoint.1) {
-            return Ok(());
-        }
-        let Some(checkpoint) = self.node.checkpoint() else { return Ok(()) };
-        let at = self.log.next();
-        self.log.append(&Record::Checkpoint(Box::new(checkpoint)).encode())?;
-        // The core has no part in this record: it says what the core holds.
-        self.log.sync()?;
-        self.told = self.log.next();
-        self.log.truncate_before(at)?;
-        self.checkpoint = (at, self.log.segments().map(|(_, bytes)| bytes).sum());
-        Ok(())
-    }
-}
-
-/// The log with the node that it gives; makes both when there is none.
-fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node)> {
-    let path = home.log();
-    let disk = Arc::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
-    let mut log = match Log::open(Arc::clone(&disk), None, Options::default()) {
-        Ok((log, recovered)) => {
-            if recovered.cut_bytes > 0 {
-                tracing::info!(bytes = recovered.cut_bytes, "the log ended in what a crash left half written");
-            }
-            log
-        }
-        Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, Options::default())?,
-        Err(error) => return Err(error.into()),
-    };
-    let config = || Config { key: home.key(), rng: Rng::from_os(), zoo: syncline_sync::live::Zoo::default() };
-    let (mut at, end) = (log.first(), log.next());
-    if at == end {
-        let hub = home.upstream()?.is_none();
-        return Ok((log, Node::create(config(), hub)));
-    }
-    let mut ready = std::collections::VecDeque::new();
-    let records = std::iter::from_fn(|| {
-        if ready.is_empty() {
-            if at == end {
-                return None;
-            }
-            match log.read(at..end, 1 << 20) {
-                Ok(records) => {
-                    at = records.next();
-                    ready.extend(records.iter().map(|(_, bytes)| bytes));
-                }
-                Err(error) => {
-                    at = end;
-                    return Some(Err(error));
-                }
-            }
-        }
-        ready.pop_front().map(Record::decode)
-    });
-    let node = Node::open(config(), records, home.moved())?;
-    Ok((log, node))
-}
-
-fn new_id() -> LogId {
-    let mut id = [0; 16];
-    id.chunks_mut(8).for_each(|part| Rng::from_os().fill(part));
-    id
-}
-
-/// Whether a record writes to one of the tables that say what tables there are.
-fn changes_tables(record: &Record) -> bool {
-    let defines = |write: &Write| write.row.table.starts_with('.');
-    match record {
-        Record::Own(txn) => txn.body().writes.iter().any(defines),
-        Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),
-        Record::Named(_) | Record::Hub(_) => false,
-        _ => true,
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, live_conflicts, log, merge, put, repair,
-    rollback, root, show, status, table, verify,
+    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, live_conflicts, log, merge,
+    put, repair, rollback, root, show, status, table, verify,
 };
 use crate::export::Target;
 use crate::progress::Progress;

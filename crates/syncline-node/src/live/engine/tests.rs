@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use syncline_base::SystemClock;
+use syncline_base::{Kind, SystemClock};
 use syncline_sync::live::RowKey;
 
 use super::super::home::Taken;

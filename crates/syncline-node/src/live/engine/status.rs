@@ -1,0 +1,66 @@
+//! How a replica's live part is, in numbers.
+
+use syncline_sync::live::Coverage;
+
+use super::super::token;
+use super::Engine;
+use crate::Result;
+
+/// How a replica's live part is.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Under which name it writes.
+    pub name: String,
+    /// Whether it takes transactions in.
+    pub hub: bool,
+    /// The node that it takes its own to.
+    pub upstream: Option<String>,
+    /// What a reader here has read.
+    pub position: String,
+    /// Of entries.
+    pub coverage: Coverage,
+    /// Its own transactions that no hub has taken in, as far as it knows.
+    pub pending: u64,
+    /// Connections.
+    pub peers: u64,
+    /// Entries that others that are connected have said to have, and are not here.
+    pub behind: u64,
+    /// The log.
+    pub log: LogStatus,
+    /// How often it took a new name since it was opened.
+    pub renamed: u64,
+}
+
+/// A log's extent.
+#[derive(Debug, Clone, Copy)]
+pub struct LogStatus {
+    /// The position of its oldest record, and the one that the next gets.
+    pub first: u64,
+    /// See `first`.
+    pub next: u64,
+    /// Of its files.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// How it is.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn status(&self) -> Result<Status> {
+        let core = self.lock()?;
+        let bytes = core.log.segments().map(|(_, bytes)| bytes).sum();
+        Ok(Status {
+            name: core.node.name().to_string(),
+            hub: core.node.is_hub(),
+            upstream: core.home.upstream()?,
+            position: token::of_context(&core.node.context()),
+            coverage: core.node.state().coverage().clone(),
+            pending: core.node.state().pending().len() as u64,
+            peers: core.peers.len() as u64,
+            behind: core.node.behind(),
+            log: LogStatus { first: core.log.first(), next: core.log.next(), bytes },
+            renamed: core.renamed,
+        })
+    }
+}
