@@ -27,6 +27,10 @@ pub enum Sight {
     Known,
     /// A node was sent rows, because the log had been cut.
     Snapshot,
+    /// They came in more than one part.
+    Parts,
+    /// Somebody who had some of the parts said so.
+    PartsKept,
     /// A node's rows were joined with another's.
     Joined,
     /// A transaction came a second time, by another hub's stamp.
@@ -47,7 +51,7 @@ pub enum Sight {
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -60,6 +64,8 @@ impl Sight {
         Self::Asked,
         Self::Known,
         Self::Snapshot,
+        Self::Parts,
+        Self::PartsKept,
         Self::Joined,
         Self::SecondStamp,
         Self::Checkpoint,

@@ -288,8 +288,7 @@ impl World {
             return Ok(());
         };
         self.tell(|| format!("{at} writes a checkpoint"));
-        let record = Record::Checkpoint(Box::new(checkpoint));
-        match self.machines[at].disk.checkpoint(&record) {
+        match self.machines[at].disk.checkpoint(checkpoint.records()) {
             Ok(()) => {
                 self.sights.saw(Sight::Checkpoint);
                 Ok(())
@@ -318,13 +317,15 @@ impl World {
         let sight = match output {
             Output::Send(_, message) => match message {
                 Message::Known(_) => Sight::Known,
-                Message::Snapshot { .. } => Sight::Snapshot,
+                Message::Close { .. } => Sight::Snapshot,
+                Message::Hello { parts: Some(_), .. } => Sight::PartsKept,
                 Message::Later(_) => Sight::Later,
                 Message::Refused(_) => Sight::Refused,
                 Message::Ask => Sight::Asked,
                 _ => return,
             },
             Output::Append(Record::Joined(_)) => Sight::Joined,
+            Output::Append(Record::Part(part)) if part.nth > 0 => Sight::Parts,
             Output::Renamed(_) => Sight::Renamed,
             Output::Rewritten(_) => Sight::Rewritten,
             _ => return,
@@ -341,6 +342,10 @@ impl World {
             self.judge_output(at, &output, client)?;
             match output {
                 Output::Append(record) => {
+                    if let Record::Named(name) = record {
+                        self.tell(|| format!("{at} is called {name:?} now"));
+                        self.machines[at].names.push(name);
+                    }
                     let bytes = record.encode();
                     self.trace.update(&bytes);
                     if self.machines[at].disk.append(&bytes).is_err() {
@@ -353,12 +358,8 @@ impl World {
                     self.tell(|| format!("{at} -> {to}: {message:?}"));
                     self.net.send(at, usize::try_from(to).unwrap_or_default(), message);
                 }
-                Output::Committed(..) => {}
-                Output::Rewritten(pairs) => self.tell(|| format!("{at} writes again: {pairs:?}")),
-                Output::Renamed(name) => {
-                    self.tell(|| format!("{at} is called {name:?} now"));
-                    self.machines[at].names.push(name);
-                }
+                Output::Committed(..) | Output::Renamed(_) => {}
+                Output::Rewritten(pairs) => self.tell(|| format!("{at} has written again: {pairs:?}")),
             }
         }
         Ok(())

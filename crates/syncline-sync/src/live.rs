@@ -11,21 +11,27 @@ pub(crate) mod fuzz;
 mod id;
 mod message;
 mod node;
+mod part;
+mod pending;
 mod record;
 mod row;
 mod state;
+mod table;
 mod txn;
 mod zoo;
 
-pub use chain::{Chain, Chains, Place};
+pub use chain::{Chain, ChainPiece, Chains, Place};
 pub use context::{Context, Coverage, MAX_HUBS, MAX_OWN};
 pub use id::{Dot, Origin, Stamp, Tag};
 pub use message::Message;
-pub use node::{Config, Node, Output, PeerId, Refusal};
-pub use record::{Checkpoint, Record};
+pub use node::{Config, Limits, Node, Output, PeerId, Refusal};
+pub use part::{Closing, Part, PartsId, What};
+pub use pending::Waiting;
+pub use record::{Checkpoint, Moment, Record, Rewritten};
 pub use row::{Row, SLACK_MS, Sibling, believed};
 pub use state::{Snapshot, State};
-pub use txn::{Body, Entry, MAX_WRITES, RowKey, Txn, Write};
+pub use table::Rows;
+pub use txn::{Batch, Body, Entry, MAX_TXN_BYTES, MAX_WRITES, RowKey, Txn, Write};
 pub use zoo::{Bug, Zoo};
 
 #[cfg(test)]

@@ -92,9 +92,12 @@ impl Disk {
     }
 
     /// A checkpoint takes the place of what comes before it. Everything must be durable.
-    pub(super) fn checkpoint(&mut self, record: &Record) -> Result<()> {
+    pub(super) fn checkpoint(&mut self, records: impl Iterator<Item = Record>) -> Result<()> {
         let log = self.log()?;
-        let at: Position = log.append(&record.encode())?;
+        let at: Position = log.next();
+        for record in records {
+            log.append(&record.encode())?;
+        }
         let durable = log.sync()?;
         log.truncate_before(at)?;
         self.told = durable;

@@ -300,7 +300,7 @@ fn of_message(message: &Message, name: Origin) -> u64 {
             entries.iter().filter(|entry| entry.stamp.hub == name).map(|entry| entry.stamp.n).max().unwrap_or_default()
         }
         Message::Hello { coverage, .. } => coverage.of(name),
-        Message::Snapshot { snapshot, .. } => snapshot.coverage.of(name),
+        Message::Close { closing, .. } => closing.coverage.of(name),
         _ => 0,
     }
 }
@@ -310,10 +310,8 @@ fn names_dot(message: &Message, dot: &Dot) -> bool {
         Message::Entries { entries, .. } => entries.iter().any(|entry| entry.txn.dot() == *dot),
         Message::Hello { newest, .. } => *newest == Some(*dot),
         Message::Push(txns) => txns.iter().any(|txn| txn.dot() == *dot),
-        Message::Snapshot { snapshot, .. } => {
-            snapshot.chains.get(&dot.origin).is_some_and(|chain| chain.knows(dot.seq, dot.tag))
-        }
+        Message::Part { part, .. } => part.names(dot),
         Message::Known(known) | Message::Later(known) | Message::Refused(known) => known == dot,
-        Message::Durable(_) | Message::Ask => false,
+        Message::Close { .. } | Message::Durable(_) | Message::Ask => false,
     }
 }

@@ -130,7 +130,7 @@ impl Judge {
     fn builds_on(&mut self, coverage: &Coverage, node: &Node, dot: Dot) {
         of_coverage(coverage, &mut self.coverage);
         self.pending.clear();
-        self.pending.extend(node.waiting().iter().map(|txn| txn.dot()).take_while(|before| *before != dot).map(id));
+        self.pending.extend(node.waiting().map(|txn| txn.dot()).take_while(|before| *before != dot).map(id));
     }
 
     fn written(
@@ -220,10 +220,12 @@ impl Judge {
                 of_coverage(&through, &mut self.coverage);
             }
             Message::Push(txns) => self.pending.extend(txns.iter().map(|txn| id(txn.dot()))),
-            Message::Snapshot { snapshot, .. } => of_coverage(&snapshot.coverage, &mut self.coverage),
-            Message::Ask | Message::Known(_) | Message::Durable(_) | Message::Later(_) | Message::Refused(_) => {
+            Message::Close { closing, .. } => of_coverage(&closing.coverage, &mut self.coverage),
+            // Of parts nothing counts before they are closed.
+            Message::Part { .. } | Message::Ask | Message::Known(_) | Message::Durable(_) | Message::Later(_) => {
                 return Ok(());
             }
+            Message::Refused(_) => return Ok(()),
         }
         Ok(self.oracle.sent(at, Claim { coverage: &self.coverage, pending: &self.pending })?)
     }
@@ -255,8 +257,8 @@ impl World {
                 }
                 self.judge.stamped(entry)
             }
-            Output::Rewritten(pairs) => {
-                for (old, txn) in pairs {
+            Output::Append(Record::Rewritten(rewritten)) => {
+                for (old, txn) in rewritten.refused.iter().zip(&rewritten.again) {
                     self.judge.rewritten(*old, txn)?;
                     machine.note(txn.dot());
                 }
@@ -264,7 +266,7 @@ impl World {
             }
             Output::Send(_, message) => self.judge.sent(at, message),
             Output::Committed(_, dot) => Ok(self.judge.oracle.acknowledged(id(*dot))?),
-            Output::Append(_) | Output::Renamed(_) => Ok(()),
+            Output::Append(_) | Output::Renamed(_) | Output::Rewritten(_) => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Config, Dot, Node, Origin, Zoo};
+use syncline_sync::live::{Config, Dot, Limits, Node, Origin, Zoo};
 
 use super::disk::{Decoded, Disk, Image};
 
@@ -28,7 +28,22 @@ pub(super) struct Machine {
     seed: u64,
     starts: u64,
     key: [u8; 32],
+    limits: Limits,
     zoo: Zoo,
+}
+
+/// Small ones for most, so that what is sent and kept comes in parts.
+fn limits(seed: u64) -> Limits {
+    let pick = |shift: u32, of: [u64; 4]| of[(seed >> shift) as usize % 4];
+    Limits {
+        message_bytes: pick(8, [1, 64, 300, 1 << 20]) as usize,
+        message_entries: pick(16, [1, 2, 5, 1024]) as usize,
+        window_bytes: pick(24, [200, 1000, 5000, 8 << 20]) as usize,
+        window_entries: pick(32, [6, 12, 50, 8192]),
+        patience: pick(40, [1, 1, 1, 2]) as u32,
+        snapshot_ms: pick(48, [100, 1000, 600_000, 600_000]),
+        ..Limits::default()
+    }
 }
 
 impl Machine {
@@ -47,6 +62,7 @@ impl Machine {
             seed,
             starts: 0,
             key,
+            limits: limits(seed),
             zoo,
         };
         let config = machine.config();
@@ -57,7 +73,8 @@ impl Machine {
     /// Names are drawn from the operating system at every start: no two starts draw the same.
     pub(super) fn config(&mut self) -> Config {
         self.starts += 1;
-        Config { key: self.key, rng: Rng::from_seed(self.seed ^ (self.starts << 48)), zoo: self.zoo }
+        let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
+        Config { key: self.key, rng, limits: self.limits, zoo: self.zoo }
     }
 
     /// It wrote a transaction.

@@ -3,21 +3,71 @@
 //! An origin's transactions are a chain: each holds the tag of the one before. When a node was copied, two transactions
 //! follow on one: the origin has forked, and both branches are kept here, because a writer on one of them has not read the
 //! other.
+//!
+//! A copy of a chain costs little however long it is: its tags lie in runs that copies share and that are never changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::id::{Dot, Origin, Tag, read_nth};
+use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
+
+/// How many tags lie in a run.
+const RUN: usize = 256;
+/// About as much as one of another branch takes in bytes.
+const OTHER_BYTES: usize = 26;
+
+/// Tags in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tags {
+    /// All of the same length.
+    runs: Vec<Arc<[Tag]>>,
+    /// Always shorter than a run.
+    rest: Vec<Tag>,
+}
+
+impl Tags {
+    const fn len(&self) -> usize {
+        self.runs.len() * RUN + self.rest.len()
+    }
+
+    fn get(&self, at: usize) -> Option<Tag> {
+        match self.runs.get(at / RUN) {
+            Some(run) => run.get(at % RUN).copied(),
+            None => self.rest.get(at.checked_sub(self.runs.len() * RUN)?).copied(),
+        }
+    }
+
+    fn push(&mut self, tag: Tag) {
+        self.rest.push(tag);
+        if self.rest.len() == RUN {
+            self.runs.push(std::mem::take(&mut self.rest).into());
+        }
+    }
+
+    fn pop(&mut self) {
+        if self.rest.is_empty()
+            && let Some(run) = self.runs.pop()
+        {
+            self.rest = run.to_vec();
+        }
+        self.rest.pop();
+    }
+
+    fn iter_from(&self, at: usize) -> impl Iterator<Item = Tag> + '_ {
+        (at..self.len()).map_while(|at| self.get(at))
+    }
+}
 
 /// The transactions of one origin that are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
     /// Tags of the branch that came first, seq 1 onwards.
-    tags: Vec<Tag>,
+    tags: Tags,
     /// The others, each with the tag of the one before.
     others: BTreeMap<(u64, Tag), Tag>,
 }
@@ -38,7 +88,7 @@ pub enum Place {
 impl Chain {
     fn main(&self, seq: u64) -> Option<Tag> {
         let at = usize::try_from(seq.checked_sub(1)?).ok()?;
-        self.tags.get(at).copied()
+        self.tags.get(at)
     }
 
     /// Whether a transaction is known.
@@ -50,7 +100,8 @@ impl Chain {
     /// The newest of the branch that came first.
     #[must_use]
     pub fn head(&self) -> Option<(u64, Tag)> {
-        Some((self.tags.len() as u64, *self.tags.last()?))
+        let len = self.tags.len();
+        Some((len as u64, self.tags.get(len.checked_sub(1)?)?))
     }
 
     /// Whether two branches are known.
@@ -126,18 +177,82 @@ impl Chain {
 
     /// Adds everything that another copy of the chain knows.
     pub fn join(&mut self, other: &Self) {
-        for (at, tag) in other.tags.iter().enumerate() {
-            let prev = at.checked_sub(1).map_or(Tag::NONE, |at| other.tags[at]);
-            self.add(at as u64 + 1, *tag, prev);
+        let mut prev = Tag::NONE;
+        for (tag, seq) in other.tags.iter_from(0).zip(1..) {
+            self.add(seq, tag, prev);
+            prev = tag;
         }
         other.others.iter().for_each(|((seq, tag), prev)| self.add(*seq, *tag, *prev));
     }
 
+    /// How many of it have been told: of the branch that came first, and of the others.
+    pub(super) fn told(&self) -> (usize, usize) {
+        (self.tags.len(), self.others.len())
+    }
+
+    /// What comes after what was told, in not much more than so many bytes; something, if there is something.
+    pub(super) fn piece(&self, origin: Origin, (main, others): (usize, usize), room: usize) -> ChainPiece {
+        let tags: Vec<Tag> = self.tags.iter_from(main).take((room / size_of::<Tag>()).max(1)).collect();
+        let room = room.saturating_sub(tags.len() * size_of::<Tag>()) / OTHER_BYTES;
+        // Others hang on the first branch: all of that comes first.
+        let most = if main + tags.len() < self.tags.len() { 0 } else { room.max(usize::from(tags.is_empty())) };
+        let others = self.others.iter().skip(others).take(most);
+        let others = others.map(|((seq, tag), prev)| (*seq, *tag, *prev)).collect();
+        ChainPiece { origin, after: main as u64, main: tags, others }
+    }
+
+    /// Adds what comes next of a chain that is told in pieces. Whether it does.
+    pub(super) fn extend(&mut self, piece: &ChainPiece) -> bool {
+        if piece.after != self.tags.len() as u64 || (self.is_forked() && !piece.main.is_empty()) {
+            return false;
+        }
+        piece.main.iter().for_each(|tag| self.tags.push(*tag));
+        piece.others.iter().all(|(seq, tag, prev)| {
+            let ascends = self.others.last_key_value().is_none_or(|(last, _)| *last < (*seq, *tag));
+            let hangs = ascends && self.place(*seq, *tag, *prev) == Place::Fork;
+            if hangs {
+                self.others.insert((*seq, *tag), *prev);
+            }
+            hangs
+        })
+    }
+}
+
+/// Part of a chain, to be sent or to be kept in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainPiece {
+    /// Whose.
+    pub(super) origin: Origin,
+    /// How many of the branch that came first came in the pieces before.
+    pub(super) after: u64,
+    /// What follows of that branch.
+    pub(super) main: Vec<Tag>,
+    /// Then the others: seq, tag and the tag of the one before.
+    pub(super) others: Vec<(u64, Tag, Tag)>,
+}
+
+impl ChainPiece {
+    /// Whether it names a transaction.
+    #[must_use]
+    pub fn names(&self, dot: &Dot) -> bool {
+        let at = dot.seq.checked_sub(self.after + 1).and_then(|at| usize::try_from(at).ok());
+        self.origin == dot.origin
+            && (at.and_then(|at| self.main.get(at)) == Some(&dot.tag)
+                || self.others.iter().any(|(seq, tag, _)| (*seq, *tag) == (dot.seq, dot.tag)))
+    }
+
+    /// About how many bytes it takes.
+    pub(super) const fn size(&self) -> usize {
+        30 + self.main.len() * size_of::<Tag>() + self.others.len() * OTHER_BYTES
+    }
+
     pub(super) fn put(&self, out: &mut BytesMut) {
-        put_uint(out, self.tags.len() as u64);
-        self.tags.iter().for_each(|tag| tag.put(out));
+        self.origin.put(out);
+        put_uint(out, self.after);
+        put_uint(out, self.main.len() as u64);
+        self.main.iter().for_each(|tag| tag.put(out));
         put_uint(out, self.others.len() as u64);
-        for ((seq, tag), prev) in &self.others {
+        for (seq, tag, prev) in &self.others {
             put_uint(out, *seq);
             tag.put(out);
             prev.put(out);
@@ -145,21 +260,24 @@ impl Chain {
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        let mut chain = Self::default();
+        let (origin, after) = (Origin::read(r)?, r.uint("chain")?);
+        let mut main = Vec::new();
         for _ in 0..r.uint("chain")? {
-            chain.tags.push(Tag::read(r)?);
+            main.push(Tag::read(r)?);
         }
+        let mut others: Vec<(u64, Tag, Tag)> = Vec::new();
         for _ in 0..r.uint("branches")? {
             let (seq, tag, prev) = (read_nth(r, "seq")?, Tag::read(r)?, Tag::read(r)?);
-            if (seq == 1) != (prev == Tag::NONE) || chain.place(seq, tag, prev) != Place::Fork {
-                return Err(Error::protocol("chain", "a branch that hangs on nothing"));
+            let ascends = others.last().is_none_or(|(last, of, _)| (*last, *of) < (seq, tag));
+            if (seq == 1) != (prev == Tag::NONE) || !ascends {
+                return Err(Error::protocol("chain", "branches out of order, or one that hangs on nothing"));
             }
-            if chain.others.last_key_value().is_some_and(|(last, _)| *last >= (seq, tag)) {
-                return Err(Error::protocol("chain", "branches out of order"));
-            }
-            chain.others.insert((seq, tag), prev);
+            others.push((seq, tag, prev));
         }
-        Ok(chain)
+        if after > MAX_COUNT || (main.is_empty() && others.is_empty()) {
+            return Err(Error::protocol("chain", "a piece of nothing"));
+        }
+        Ok(Self { origin, after, main, others })
     }
 }
 

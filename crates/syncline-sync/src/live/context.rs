@@ -33,6 +33,24 @@ impl Coverage {
         self.find(hub).map_or(0, |at| self.hubs[at].1)
     }
 
+    /// How many hubs it names.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.hubs.len()
+    }
+
+    /// Whether it is of nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.hubs.is_empty()
+    }
+
+    /// Whether it names a hub, or could name one more.
+    #[must_use]
+    pub fn has_room(&self, hub: Origin) -> bool {
+        self.hubs.len() < MAX_HUBS || self.of(hub) > 0
+    }
+
     fn find(&self, hub: Origin) -> Result<usize, usize> {
         // A mesh has a handful of hubs: a search from the front beats a binary one.
         match self.hubs.iter().position(|(is, _)| *is >= hub) {

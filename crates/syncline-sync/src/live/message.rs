@@ -6,9 +6,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::context::Coverage;
 use super::id::{Dot, Origin};
+use super::part::{Closing, Part, PartsId};
 use super::record::{put_txns, read_txns};
-use super::state::Snapshot;
-use super::txn::{Entry, Txn};
+use super::txn::{Batch, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
@@ -26,6 +26,8 @@ pub enum Message {
         coverage: Coverage,
         /// The newest transaction that it wrote under its name.
         newest: Option<Dot>,
+        /// The snapshot of which it has some parts, and how many.
+        parts: Option<(PartsId, u64)>,
     },
     /// Something that was sent does not seem to have come: what is there?
     Ask,
@@ -36,16 +38,23 @@ pub enum Message {
         /// The sender's own count of what it has sent, to be said back.
         through: u64,
         /// Entries.
-        entries: Vec<Arc<Entry>>,
+        entries: Arc<Batch>,
     },
     /// Everything up to this count is durable here.
     Durable(u64),
-    /// To somebody whom the sender's log cannot bring up.
-    Snapshot {
+    /// To somebody whom the sender's log cannot bring up: part of its rows and of what it knows.
+    Part {
         /// As with entries.
         through: u64,
-        /// The sender's rows and coverage.
-        snapshot: Arc<Snapshot>,
+        /// The next.
+        part: Arc<Part>,
+    },
+    /// The parts are complete and take effect.
+    Close {
+        /// As with entries.
+        through: u64,
+        /// Which, and what they cover.
+        closing: Closing,
     },
     /// Transactions for a hub to take in, in the order of their chains.
     Push(Vec<Arc<Txn>>),
@@ -59,39 +68,49 @@ impl Message {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(128);
+        let room = if let Self::Entries { entries, .. } = self { entries.bytes().len() } else { 128 };
+        let mut out = BytesMut::with_capacity(16 + room);
         match self {
-            Self::Hello { name, hub, coverage, newest } => {
+            Self::Hello { name, hub, coverage, newest, parts } => {
                 out.put_u8(1);
                 name.put(&mut out);
                 out.put_u8(u8::from(*hub));
                 coverage.put(&mut out);
                 put_uint(&mut out, u64::from(newest.is_some()));
                 newest.iter().for_each(|dot| dot.put(&mut out));
+                put_uint(&mut out, u64::from(parts.is_some()));
+                if let Some((id, parts)) = parts {
+                    out.put_u64_le(*id);
+                    put_uint(&mut out, *parts);
+                }
             }
             Self::Known(dot) => put_dot(&mut out, 2, dot),
             Self::Entries { through, entries } => {
                 out.put_u8(3);
                 put_uint(&mut out, *through);
-                put_uint(&mut out, entries.len() as u64);
-                entries.iter().for_each(|entry| entry.put(&mut out));
+                out.put_slice(entries.bytes());
             }
             Self::Durable(through) => {
                 out.put_u8(4);
                 put_uint(&mut out, *through);
             }
-            Self::Snapshot { through, snapshot } => {
+            Self::Part { through, part } => {
                 out.put_u8(5);
                 put_uint(&mut out, *through);
-                snapshot.put(&mut out);
+                part.put(&mut out);
+            }
+            Self::Close { through, closing } => {
+                out.put_u8(6);
+                put_uint(&mut out, *through);
+                closing.put(&mut out);
             }
             Self::Push(txns) => {
-                out.put_u8(6);
+                out.put_u8(7);
                 put_txns(&mut out, txns);
             }
-            Self::Later(dot) => put_dot(&mut out, 7, dot),
-            Self::Refused(dot) => put_dot(&mut out, 8, dot),
-            Self::Ask => out.put_u8(9),
+            Self::Later(dot) => put_dot(&mut out, 8, dot),
+            Self::Refused(dot) => put_dot(&mut out, 9, dot),
+            Self::Ask => out.put_u8(10),
         }
         out.freeze()
     }
@@ -106,23 +125,18 @@ impl Message {
             1 => {
                 let (name, hub, coverage) = (Origin::read(&mut r)?, r.flag("role")?, Coverage::read(&mut r)?);
                 let newest = (0..r.count("newest", 1)?).map(|_| Dot::read(&mut r)).last().transpose()?;
-                Self::Hello { name, hub, coverage, newest }
+                let parts = (0..r.count("parts", 1)?).map(|_| read_parts(&mut r)).last().transpose()?;
+                Self::Hello { name, hub, coverage, newest, parts }
             }
             2 => Self::Known(Dot::read(&mut r)?),
-            3 => {
-                let through = r.uint("through")?;
-                let mut entries = Vec::new();
-                for _ in 0..r.uint("entries")? {
-                    entries.push(Arc::new(Entry::read(&mut r)?));
-                }
-                Self::Entries { through, entries }
-            }
+            3 => Self::Entries { through: r.uint("through")?, entries: Arc::new(Batch::read(&mut r)?) },
             4 => Self::Durable(r.uint("through")?),
-            5 => Self::Snapshot { through: r.uint("through")?, snapshot: Arc::new(Snapshot::read(&mut r)?) },
-            6 => Self::Push(read_txns(&mut r)?),
-            7 => Self::Later(Dot::read(&mut r)?),
-            8 => Self::Refused(Dot::read(&mut r)?),
-            9 => Self::Ask,
+            5 => Self::Part { through: r.uint("through")?, part: Arc::new(Part::read(&mut r)?) },
+            6 => Self::Close { through: r.uint("through")?, closing: Closing::read(&mut r)? },
+            7 => Self::Push(read_txns(&mut r)?),
+            8 => Self::Later(Dot::read(&mut r)?),
+            9 => Self::Refused(Dot::read(&mut r)?),
+            10 => Self::Ask,
             other => {
                 return Err(Error::protocol(
                     "message",
@@ -138,4 +152,8 @@ impl Message {
 fn put_dot(out: &mut BytesMut, kind: u8, dot: &Dot) {
     out.put_u8(kind);
     dot.put(out);
+}
+
+fn read_parts(r: &mut Reader) -> Result<(PartsId, u64)> {
+    Ok((u64::from_le_bytes(r.array("parts")?), r.uint("parts")?))
 }

@@ -8,11 +8,16 @@
 //!
 //! Not here: bytes on disk (`crate::log`), connections, and how conflicts are shown.
 
+mod coming;
 mod durable;
 mod keep;
+mod kept;
+mod limits;
 mod name;
 mod peers;
+mod pump;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -20,16 +25,21 @@ use syncline_base::Hlc;
 use syncline_base::rng::Rng;
 
 use super::chain::{Chains, knows};
-use super::context::{Context, Coverage};
+use super::context::{Context, Coverage, MAX_HUBS};
 use super::id::{Dot, Origin, Stamp, Tag};
 use super::message::Message;
-use super::record::Record;
+use super::pending::Pending;
+use super::record::{Record, Rewritten};
 use super::row::{Row, Sibling};
 use super::state::{Snapshot, State};
-use super::txn::{Body, Entry, RowKey, Txn, Write};
+use super::txn::{Body, Entry, RowKey, Txn, Write, too_long};
 use super::zoo::{Bug, Zoo};
 use crate::error::{Error, Result};
-use peers::Peer;
+use coming::Coming;
+use kept::Kept;
+pub use limits::Limits;
+use peers::{Due, Peer};
+use pump::{Frozen, Made};
 
 /// Who is on the other end of a connection; given by whoever drives the node.
 pub type PeerId = u64;
@@ -46,9 +56,9 @@ pub enum Output {
     Send(PeerId, Message),
     /// A client's transaction is durable. Its ticket, and the identity to remember it by.
     Committed(u64, Dot),
-    /// The node writes under another name now: it was restored, copied or rolled back.
+    /// The node writes under another name now, and that is durable: it is new, or was restored, copied or rolled back.
     Renamed(Origin),
-    /// Waiting transactions stood on a branch that hubs refuse, and were written again: old and new.
+    /// Waiting transactions stood on a branch that hubs refuse, and were written again, and that is durable: old and new.
     Rewritten(Vec<(Dot, Arc<Txn>)>),
 }
 
@@ -69,9 +79,19 @@ struct Queued {
     record: Record,
     /// Whether an entry's transaction had not come before.
     new: bool,
-    /// What had been appended before a join.
-    had: Option<Box<Chains>>,
+    /// What had been appended before a join or a checkpoint, and what is joined.
+    joins: Option<Box<Joins>>,
+    /// All that is written again, with the last of it.
+    again: Option<Rewritten>,
     ticket: Option<u64>,
+}
+
+/// Another node's state, or a checkpoint's, and what had been appended before it.
+#[derive(Debug)]
+struct Joins {
+    had: Chains,
+    snapshot: Snapshot,
+    waiting: Vec<Arc<Txn>>,
 }
 
 /// One replica.
@@ -91,13 +111,32 @@ pub struct Node {
     clock: Hlc,
     state: State,
     queue: VecDeque<Queued>,
-    /// Entries in the order in which they were applied, from the one after `base` on.
-    entries: VecDeque<Arc<Entry>>,
-    /// How many entries came before `entries`, and what they cover.
-    first: u64,
-    base: Coverage,
-    generation: u64,
+    /// How many records were ever queued, and how many of them are durable.
+    records: u64,
+    durable: u64,
+    /// Its own transactions that it has no entry of, with what is queued.
+    waiting: Pending,
+    /// Transactions that come with entries in the queue and were not here before.
+    arriving: BTreeSet<Dot>,
+    /// Those that are being written again.
+    rewriting: BTreeSet<Dot>,
+    /// What has been read or written of a rewriting that more records belong to.
+    again: Option<Rewritten>,
+    /// Another node's state, on its way here.
+    coming: Option<Coming>,
+    kept: Kept,
     peers: BTreeMap<PeerId, Peer>,
+    /// How many connections there have been.
+    connections: u64,
+    /// Whom to tell what, once so many records are durable.
+    dues: VecDeque<Due>,
+    /// The entries that were made into a message last.
+    made: Option<Made>,
+    /// The state that is sent to those who cannot be brought up by entries.
+    frozen: Option<Arc<Frozen>>,
+    /// When that was last asked for.
+    frozen_ms: u64,
+    limits: Limits,
     key: [u8; 32],
     rng: Rng,
     out: Vec<Output>,
@@ -114,8 +153,13 @@ pub struct Node {
 pub struct Config {
     /// The node's public key.
     pub key: [u8; 32],
-    /// Draws names. Never seeded with the same number on two machines.
+    /// Draws names. Seed it from the operating system ([`Rng::from_os`]) each time that a node is created or opened, never from anything
+    /// that is kept: a copy of a process or of a disk would draw the same name again, and two nodes would write under it. For the same
+    /// reason a process that may be copied while it runs (forked, a virtual machine resumed from a snapshot) is opened anew after that,
+    /// as moved.
     pub rng: Rng,
+    /// How much at once.
+    pub limits: Limits,
     /// Mistakes to make.
     pub zoo: Zoo,
 }
@@ -131,7 +175,7 @@ impl Node {
     }
 
     fn blank(config: Config) -> Self {
-        let Config { key, rng, zoo } = config;
+        let Config { key, rng, limits, zoo } = config;
         Self {
             name: Origin::from_bytes([0; 16]),
             hub: false,
@@ -143,11 +187,21 @@ impl Node {
             clock: Hlc::default(),
             state: State::new(zoo),
             queue: VecDeque::new(),
-            entries: VecDeque::new(),
-            first: 0,
-            base: Coverage::new(),
-            generation: 0,
+            records: 0,
+            durable: 0,
+            waiting: Pending::default(),
+            arriving: BTreeSet::new(),
+            rewriting: BTreeSet::new(),
+            again: None,
+            coming: None,
+            kept: Kept::default(),
             peers: BTreeMap::new(),
+            connections: 0,
+            dues: VecDeque::new(),
+            made: None,
+            frozen: None,
+            frozen_ms: 0,
+            limits,
             key,
             rng,
             out: Vec::new(),
@@ -165,14 +219,33 @@ impl Node {
     /// What reading a record fails with; `invalid` when there are none.
     pub fn open(config: Config, records: impl Iterator<Item = Result<Record>>, moved: bool) -> Result<Self> {
         let mut node = Self::blank(config);
+        // A log may begin anywhere in what a checkpoint further on stands for: in the middle of an older checkpoint's parts, too.
+        let (mut stands, mut cut) = (false, None);
         let mut records = records.peekable();
         while let Some(record) = records.next() {
             // As if rows were recorded one by one, and a crash had come after the first of the last transaction.
             node.state.torn = node.zoo.has(Bug::TornTransactions) && records.peek().is_none();
-            node.append(record?, None);
+            let record = record?;
+            match node.check(&record) {
+                Ok(()) => {}
+                Err(error) if !stands => {
+                    cut = cut.or(Some(error));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            if matches!(record, Record::Checkpoint(_)) {
+                (stands, cut) = (true, None);
+            }
+            node.append(record, None);
             node.apply_queued();
         }
+        if let Some(error) = cut {
+            return Err(error);
+        }
         node.state.torn = false;
+        // What a crash left of a rewriting has never happened.
+        node.again = None;
         if node.name == Origin::from_bytes([0; 16]) {
             return Err(Error::Invalid(
                 "a replica's log does not say its name: it was never made, or its beginning is gone".into(),
@@ -218,32 +291,15 @@ impl Node {
         self.state.view(key, &self.chains)
     }
 
-    /// What clients see of a table from a key on: at most `most` rows that exist, by key.
+    /// Rows of one table as clients see them, by key, from a key on.
+    pub fn rows_from<'a>(&'a self, from: &RowKey) -> impl Iterator<Item = (&'a RowKey, Cow<'a, Row>)> + use<'a> {
+        self.state.look_from(from, &self.chains)
+    }
+
+    /// At most `most` of them, to keep.
     #[must_use]
     pub fn view_from(&self, from: &RowKey, most: usize) -> Vec<(RowKey, Row)> {
-        let here = |row: &RowKey| row.table == from.table && row >= from;
-        let pending = self.state.pending.iter().flat_map(|txn| &txn.body().writes).map(|write| &write.row);
-        let mut pending: BTreeSet<&RowKey> = pending.filter(|row| here(row)).collect();
-        let mut rows = Vec::new();
-        let mut held = self.state.rows.range(from.clone()..).take_while(|(key, _)| key.table == from.table).peekable();
-        while rows.len() < most {
-            let key = match (held.peek(), pending.first()) {
-                (Some((held, _)), Some(waits)) => (*held).min(*waits),
-                (Some((held, _)), None) => *held,
-                (None, Some(waits)) => *waits,
-                (None, None) => break,
-            };
-            let held = held.next_if(|(is, _)| *is == key).map(|(_, row)| row);
-            let row = match held {
-                Some(row) if !pending.contains(key) => row.clone(),
-                _ => self.view(key),
-            };
-            pending.remove(key);
-            if !row.is_empty() {
-                rows.push((key.clone(), row));
-            }
-        }
-        rows
+        self.rows_from(from).take(most).map(|(key, row)| (key.clone(), row.into_owned())).collect()
     }
 
     /// Whether a client who has read `read`, which is here, has read a sibling of a row that is here: a write of that client's would
@@ -267,7 +323,8 @@ impl Node {
     /// A client's transaction. [`Output::Committed`] with `ticket` follows when it is durable.
     ///
     /// # Errors
-    /// When the client has read something that is not here, or its writes are not a transaction. Nothing has changed then.
+    /// When the client has read something that is not here, or its writes are not a transaction, or one that is too large. Nothing has
+    /// changed then.
     pub fn commit(
         &mut self,
         now_ms: u64,
@@ -283,9 +340,17 @@ impl Node {
         let hlc = self.tick(now_ms);
         let body = Body { origin: self.name, seq: self.own.0 + 1, prev: self.own.1, read, hlc, writes };
         let txn = Arc::new(Txn::new(body).map_err(|error| Refusal::Invalid(error.to_string()))?);
+        if txn.bytes().len() > self.limits.txn_bytes {
+            return Err(Refusal::Invalid(too_long(txn.bytes().len(), self.limits.txn_bytes)));
+        }
         let dot = txn.dot();
         // What it wrote before it was a hub, and may have read, is taken in first.
-        if self.hub && !self.waits() {
+        if self.hub && self.waiting.is_empty() {
+            if !self.coverage.has_room(self.name) {
+                return Err(Refusal::Invalid(format!(
+                    "this hub would be one more than the {MAX_HUBS} that replicas of a dataset can count: write at one of the others"
+                )));
+            }
             self.take_in(now_ms, txn, Some(ticket));
         } else {
             self.append(Record::Own(txn), Some(ticket));
@@ -293,40 +358,13 @@ impl Node {
         Ok(dot)
     }
 
-    /// Entries that are kept in memory, in the order in which they were applied here, from the `from`-th on. Numbers begin at
-    /// [`Self::first`] and stand for the same entries as long as [`Self::generation`] is the same.
-    pub fn entries_from(&self, from: u64) -> impl Iterator<Item = &Arc<Entry>> {
-        let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.entries.iter().skip(skip)
-    }
-
-    /// The number of the first entry that is kept.
-    #[must_use]
-    pub const fn first(&self) -> u64 {
-        self.first
-    }
-
-    /// Grows when entries are numbered anew.
-    #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// What entries that are not kept any more cover: who has not all of that cannot be brought up from those that are.
-    #[must_use]
-    pub const fn base(&self) -> &Coverage {
-        &self.base
-    }
-
     /// Whether a reader could have been shown all of a context here.
     #[must_use]
     pub fn shows(&self, read: &Context) -> bool {
-        let queued = |dot: &Dot| self.queue.iter().any(|queued| queued.new && dot_of(&queued.record) == Some(*dot));
-        let waits = |dot: &Dot| self.state.pending.iter().any(|txn| txn.dot() == *dot);
-        let came = |dot: &Dot| self.chains.get(&dot.origin).is_some_and(|chain| chain.knows(dot.seq, dot.tag));
+        let came = |dot: &Dot| knows(&self.chains, dot) && !self.arriving.contains(dot);
         // What is being written again will be called otherwise in a moment.
-        let own = |dot: &Dot| (waits(dot) && !self.is_rewriting(dot)) || (came(dot) && !queued(dot));
-        self.state.coverage.includes(&read.seen) && read.own.iter().all(own)
+        let waits = |dot: &Dot| self.state.pending.contains(dot) && !self.rewriting.contains(dot);
+        self.state.coverage.includes(&read.seen) && read.own.iter().all(|dot| waits(dot) || came(dot))
     }
 
     /// Whether a transaction has come here, or waits here, on its way to the log or in it.
@@ -342,31 +380,12 @@ impl Node {
     }
 
     /// Its own transactions that it has no entry of, durable or on their way to the log, in the order in which they were written.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<Arc<Txn>> {
-        let mut waiting = self.state.pending.clone();
-        for queued in &self.queue {
-            match &queued.record {
-                Record::Own(txn) => waiting.push_back(txn.clone()),
-                Record::Rewritten(old, new) => rewrite(&mut waiting, old, new),
-                _ => {}
-            }
-        }
-        waiting.into_iter().filter(|txn| !knows(&self.chains, &txn.dot())).collect()
-    }
-
-    /// Whether it has any.
-    fn waits(&self) -> bool {
-        let own = |queued: &Queued| matches!(queued.record, Record::Own(_) | Record::Rewritten(..));
-        (!self.state.pending.is_empty() || self.queue.iter().any(own)) && !self.waiting().is_empty()
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Txn>> {
+        self.waiting.iter()
     }
 
     fn knows(&self, dot: &Dot) -> bool {
-        self.chains.get(&dot.origin).is_some_and(|chain| chain.knows(dot.seq, dot.tag)) || self.is_own_waiting(dot)
-    }
-
-    fn is_own_waiting(&self, dot: &Dot) -> bool {
-        self.waiting().iter().any(|txn| txn.dot() == *dot)
+        knows(&self.chains, dot) || self.waiting.contains(dot)
     }
 
     /// The next time: later than any that this node gave, and at least its clock.
@@ -405,18 +424,6 @@ impl Node {
         }
         self.append(Record::Hub(hub), None);
     }
-}
-
-/// Puts transactions in the places of those that they were written again for: whoever reads one of this node's transactions reads
-/// all that it wrote before, and they have to stay before.
-fn rewrite(waiting: &mut VecDeque<Arc<Txn>>, old: &[Dot], new: &[Arc<Txn>]) {
-    for txn in waiting.iter_mut() {
-        let at = old.iter().position(|old| *old == txn.dot());
-        if let Some(new) = at.and_then(|at| new.get(at)) {
-            *txn = new.clone();
-        }
-    }
-    waiting.retain(|txn| !old.contains(&txn.dot()));
 }
 
 fn dot_of(record: &Record) -> Option<Dot> {

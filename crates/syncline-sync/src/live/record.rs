@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
 
-use super::id::{Dot, MAX_COUNT, Origin, Tag};
+use super::context::Coverage;
+use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
+use super::part::{Closing, Part, Teller};
 use super::state::Snapshot;
 use super::txn::{Entry, Txn};
 use crate::error::{Error, Result};
@@ -23,18 +25,33 @@ pub enum Record {
     Own(Arc<Txn>),
     /// An entry that it made or was sent.
     Entry(Arc<Entry>),
-    /// These of its waiting transactions stand on branches that hubs refuse; they are written again, each as the one at its place.
-    Rewritten(Vec<Dot>, Vec<Arc<Txn>>),
-    /// Another node's rows, joined with its own.
-    Joined(Arc<Snapshot>),
-    /// Everything before this.
-    Checkpoint(Box<Checkpoint>),
+    /// These of its waiting transactions stand on branches that hubs refuse; they are written again. It takes effect with the last.
+    Rewritten(Arc<Rewritten>),
+    /// Part of a snapshot or of a checkpoint, without effect until it is closed.
+    Part(Arc<Part>),
+    /// Another node's rows, in the parts before, joined with its own.
+    Joined(Arc<Closing>),
+    /// Everything before this but for what is in the parts before.
+    Checkpoint(Arc<Checkpoint>),
 }
 
-/// A node at one moment.
+/// Waiting transactions that are written again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Whether more of them follow, in the next record.
+    pub more: bool,
+    /// The old ones.
+    pub refused: Vec<Dot>,
+    /// Each as the one at its place.
+    pub again: Vec<Arc<Txn>>,
+}
+
+/// What closes the parts of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Its name.
+    /// How many parts there are.
+    pub parts: u64,
+    /// The node's name.
     pub name: Origin,
     /// Whether it is a hub.
     pub hub: bool,
@@ -42,10 +59,58 @@ pub struct Checkpoint {
     pub own: (u64, Tag),
     /// The newest time that it has given.
     pub clock: Hlc,
-    /// Its rows.
-    pub snapshot: Snapshot,
+    /// What the rows follow from.
+    pub coverage: Coverage,
+}
+
+/// A node at one moment, to stand for all records before. It shares its rows with the node: it costs memory only as those change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// All that is not in parts.
+    pub(super) closing: Checkpoint,
+    /// Its rows, and what it knows.
+    pub(super) snapshot: Snapshot,
     /// Its own transactions that it has no entry of.
-    pub pending: Vec<Arc<Txn>>,
+    pub(super) waiting: Vec<Arc<Txn>>,
+    /// What has come of a snapshot that is on its way: it is not to be sent again.
+    pub(super) coming: Vec<Arc<Part>>,
+    /// About how long a part may be.
+    pub(super) room: usize,
+}
+
+impl Moment {
+    /// The node's name and part, and how far it is.
+    #[must_use]
+    pub const fn closing(&self) -> &Checkpoint {
+        &self.closing
+    }
+
+    /// Its rows, and what it knows.
+    #[must_use]
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Its own transactions that it has no entry of.
+    #[must_use]
+    pub fn waiting(&self) -> &[Arc<Txn>] {
+        &self.waiting
+    }
+
+    /// The records, to be appended one after the other with nothing in between. They are made as they are asked for.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let mut teller = Teller::new(0, self.room);
+        let mut closed = false;
+        let own = std::iter::from_fn(move || match teller.next(&self.snapshot, &self.waiting) {
+            Some((part, _)) => Some(Record::Part(Arc::new(part))),
+            None if closed => None,
+            None => {
+                closed = true;
+                Some(Record::Checkpoint(Arc::new(Checkpoint { parts: teller.nth(), ..self.closing.clone() })))
+            }
+        });
+        own.chain(self.coming.iter().cloned().map(Record::Part))
+    }
 }
 
 impl Record {
@@ -70,18 +135,23 @@ impl Record {
                 out.put_u8(4);
                 entry.put(&mut out);
             }
-            Self::Rewritten(from, txns) => {
+            Self::Rewritten(rewritten) => {
                 out.put_u8(5);
-                put_uint(&mut out, from.len() as u64);
-                from.iter().for_each(|dot| dot.put(&mut out));
-                put_txns(&mut out, txns);
+                out.put_u8(u8::from(rewritten.more));
+                put_uint(&mut out, rewritten.refused.len() as u64);
+                rewritten.refused.iter().for_each(|dot| dot.put(&mut out));
+                put_txns(&mut out, &rewritten.again);
             }
-            Self::Joined(snapshot) => {
+            Self::Part(part) => {
                 out.put_u8(6);
-                snapshot.put(&mut out);
+                part.put(&mut out);
+            }
+            Self::Joined(closing) => {
+                out.put_u8(7);
+                closing.put(&mut out);
             }
             Self::Checkpoint(checkpoint) => {
-                out.put_u8(7);
+                out.put_u8(8);
                 checkpoint.put(&mut out);
             }
         }
@@ -100,18 +170,19 @@ impl Record {
             3 => Self::Own(read_txn(&mut r)?),
             4 => Self::Entry(Arc::new(Entry::read(&mut r)?)),
             5 => {
-                let mut from = Vec::new();
+                let (more, mut refused) = (r.flag("more")?, Vec::new());
                 for _ in 0..r.uint("refused")? {
-                    from.push(Dot::read(&mut r)?);
+                    refused.push(Dot::read(&mut r)?);
                 }
-                let txns = read_txns(&mut r)?;
-                if txns.len() > from.len() {
+                let again = read_txns(&mut r)?;
+                if again.len() > refused.len() {
                     return Err(Error::protocol("record", "more transactions written again than were refused"));
                 }
-                Self::Rewritten(from, txns)
+                Self::Rewritten(Arc::new(Rewritten { more, refused, again }))
             }
-            6 => Self::Joined(Arc::new(Snapshot::read(&mut r)?)),
-            7 => Self::Checkpoint(Box::new(Checkpoint::read(&mut r)?)),
+            6 => Self::Part(Arc::new(Part::read(&mut r)?)),
+            7 => Self::Joined(Arc::new(Closing::read(&mut r)?)),
+            8 => Self::Checkpoint(Arc::new(Checkpoint::read(&mut r)?)),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));
             }
@@ -140,27 +211,21 @@ pub(super) fn read_txns(r: &mut Reader) -> Result<Vec<Arc<Txn>>> {
 
 impl Checkpoint {
     fn put(&self, out: &mut BytesMut) {
+        put_uint(out, self.parts);
         self.name.put(out);
         out.put_u8(u8::from(self.hub));
         put_uint(out, self.own.0);
         self.own.1.put(out);
         put_uint(out, self.clock.as_u64());
-        self.snapshot.put(out);
-        put_txns(out, &self.pending);
+        self.coverage.put(out);
     }
 
     fn read(r: &mut Reader) -> Result<Self> {
+        let parts = read_nth(r, "parts")?;
         let (name, hub, own) = (Origin::read(r)?, r.flag("role")?, (r.uint("seq")?, Tag::read(r)?));
         if own.0 > MAX_COUNT || (own.0 == 0) != (own.1 == Tag::NONE) {
             return Err(Error::protocol("checkpoint", "a place in its chain that cannot be"));
         }
-        Ok(Self {
-            name,
-            hub,
-            own,
-            clock: Hlc::from_u64(r.uint("clock")?),
-            snapshot: Snapshot::read(r)?,
-            pending: read_txns(r)?,
-        })
+        Ok(Self { parts, name, hub, own, clock: Hlc::from_u64(r.uint("clock")?), coverage: Coverage::read(r)? })
     }
 }

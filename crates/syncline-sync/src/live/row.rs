@@ -48,6 +48,11 @@ impl Sibling {
         self.time = self.time.min(believed(attested));
     }
 
+    /// About how many bytes it takes.
+    fn size(&self) -> usize {
+        48 + self.stamps.len() * 26 + self.value.len()
+    }
+
     fn is_in(&self, coverage: &Coverage) -> bool {
         self.stamps.iter().any(|stamp| coverage.has(*stamp))
     }
@@ -187,6 +192,35 @@ impl Row {
         siblings.extend(new.filter(|sibling| union || !knows(had, &sibling.dot)).cloned());
         siblings.sort_by_key(|sibling| sibling.dot);
         Self { siblings }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        self.siblings.iter().map(Sibling::size).sum()
+    }
+
+    /// Its siblings after this one, if there are any.
+    pub(super) fn after(&self, dot: &Dot) -> Option<Self> {
+        let at = self.siblings.partition_point(|sibling| sibling.dot <= *dot);
+        (at < self.siblings.len()).then(|| Self { siblings: self.siblings[at..].to_vec() })
+    }
+
+    /// As many of its siblings as go into so many bytes, but one at least.
+    pub(super) fn first_in(&self, room: usize) -> Self {
+        let mut size = 0;
+        let fits = |sibling: &&Sibling| {
+            let first = size == 0;
+            size += sibling.size();
+            first || size <= room
+        };
+        Self { siblings: self.siblings.iter().take_while(fits).cloned().collect() }
+    }
+
+    /// Adds siblings that come after all that it has. Whether they do.
+    pub(super) fn extend(&mut self, more: &Self) -> bool {
+        let ascends = self.siblings.last().map(|last| last.dot) < more.siblings.first().map(|first| first.dot);
+        self.siblings.extend(more.siblings.iter().cloned());
+        ascends
     }
 
     pub(super) fn put(&self, out: &mut BytesMut) {

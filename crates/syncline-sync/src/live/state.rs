@@ -3,47 +3,48 @@
 //! Everything in here is durable on this node; what is appended to its log and not durable yet is kept by [`super::node`] and
 //! shown to nobody. Equal coverage is equal rows, whatever the order in which entries came: `docs/format/replication.md`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use syncline_base::Hash;
+use syncline_base::{Hash, Hasher};
 
-use super::chain::{Chain, Chains, knows};
+use super::chain::{Chains, knows};
 use super::context::{Context, Coverage};
-use super::id::{Dot, Origin};
+use super::pending::{Pending, Waiting};
 use super::row::{Row, Sibling, Writer};
+use super::table::Rows;
 use super::txn::{Entry, RowKey, Txn};
 use super::zoo::{Bug, Zoo};
-use crate::error::{Error, Result};
-use crate::wire::fields::{put_bytes, put_text, put_uint};
+use crate::error::Result;
+use crate::wire::fields::{put_bytes, put_text};
 use crate::wire::reader::Reader;
 
 /// Rows, what they cover, and this node's own transactions that no entry has come of.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub(super) coverage: Coverage,
-    pub(super) rows: BTreeMap<RowKey, Row>,
-    pub(super) pending: VecDeque<Arc<Txn>>,
+    pub(super) rows: Rows,
+    pub(super) pending: Pending,
     pub(super) zoo: Zoo,
     /// Of the next transaction only the first row is there. Only in the zoo.
     pub(super) torn: bool,
 }
 
-/// Rows and coverage of a node, for one that its log cannot bring up.
+/// Rows and coverage of a node, for one that its log cannot bring up. It shares them with the node: a copy costs little.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// What the rows follow from.
     pub coverage: Coverage,
     /// Every row that exists.
-    pub rows: Vec<(RowKey, Row)>,
+    pub rows: Rows,
     /// Which transactions are in it.
     pub chains: Chains,
 }
 
 impl State {
     pub(super) fn new(zoo: Zoo) -> Self {
-        Self { zoo, ..Self::default() }
+        Self { zoo, pending: Pending::by_row(), ..Self::default() }
     }
 
     /// Which entries it has.
@@ -53,7 +54,7 @@ impl State {
     }
 
     /// This node's transactions that it has no entry of, in the order of their chains.
-    pub fn pending(&self) -> impl ExactSizeIterator<Item = &Arc<Txn>> {
+    pub fn pending(&self) -> Waiting<'_> {
         self.pending.iter()
     }
 
@@ -61,11 +62,7 @@ impl State {
     pub(super) fn apply(&mut self, entry: &Arc<Entry>, new: bool, chains: &Chains) {
         let dot = entry.txn.dot();
         let stamp = (entry.stamp, entry.attested);
-        if self.pending.front().is_some_and(|txn| txn.dot() == dot) {
-            self.pending.pop_front();
-        } else {
-            self.pending.retain(|txn| txn.dot() != dot);
-        }
+        self.pending.remove(&dot);
         let body = entry.txn.body();
         if new || self.zoo.has(Bug::AppliedTwice) {
             let writer =
@@ -76,30 +73,14 @@ impl State {
             }
         } else if !self.zoo.has(Bug::OneStampKept) {
             for write in &body.writes {
-                if let Some(row) = self.rows.get_mut(&write.row) {
-                    row.stamp(dot, entry.stamp, entry.attested);
-                }
+                self.rows.change(&write.row, |row| row.stamp(dot, entry.stamp, entry.attested));
             }
         }
         self.coverage.raise(entry.stamp.hub, entry.stamp.n);
     }
 
     fn write(&mut self, key: &RowKey, writer: Writer<'_>, value: Option<&Bytes>) {
-        match self.rows.get_mut(key) {
-            Some(row) => {
-                row.write(writer, value);
-                if row.is_empty() {
-                    self.rows.remove(key);
-                }
-            }
-            None => {
-                let mut row = Row::default();
-                row.write(writer, value);
-                if !row.is_empty() {
-                    self.rows.insert(key.clone(), row);
-                }
-            }
-        }
+        self.rows.change(key, |row| row.write(writer, value));
     }
 
     /// Joins another node's rows and coverage, at once; `had` is what was applied here before. What was pending and is in there
@@ -107,32 +88,49 @@ impl State {
     pub(super) fn join(&mut self, had: &Chains, snapshot: &Snapshot) {
         let theirs = &snapshot.chains;
         let nothing = Row::default();
-        let mut joined: BTreeMap<RowKey, Row> = BTreeMap::new();
-        for (key, row) in &snapshot.rows {
-            let mine = self.rows.remove(key);
-            let row = mine.as_ref().unwrap_or(&nothing).join(had, row, theirs, self.zoo);
-            joined.insert(key.clone(), row);
-        }
-        for (key, row) in std::mem::take(&mut self.rows) {
-            let row = row.join(had, &nothing, theirs, self.zoo);
-            joined.insert(key, row);
-        }
-        joined.retain(|_, row| !row.is_empty());
-        self.rows = joined;
+        let mine = std::mem::take(&mut self.rows);
+        let (mut mine, mut brought) = (mine.iter().peekable(), snapshot.rows.iter().peekable());
+        let joined = std::iter::from_fn(|| {
+            // The next key of both.
+            let first = match (mine.peek(), brought.peek()) {
+                (Some((a, _)), Some((b, _))) => (*a).min(*b),
+                (Some((key, _)), None) | (None, Some((key, _))) => key,
+                (None, None) => return None,
+            }
+            .clone();
+            let ours = mine.next_if(|(key, _)| **key == first).map(|(_, row)| row);
+            let new = brought.next_if(|(key, _)| **key == first).map(|(_, row)| row);
+            let row = match (ours, new) {
+                // Nobody to differ from.
+                (Some(row), Some(new)) if row == new => row.clone(),
+                (ours, new) => {
+                    let (ours, new) = (ours.map_or(&nothing, |row| row), new.map_or(&nothing, |row| row));
+                    Arc::new(ours.join(had, new, theirs, self.zoo))
+                }
+            };
+            Some((first, row))
+        });
+        self.rows = joined.filter(|(_, row)| !row.is_empty()).collect();
         self.coverage.join(&snapshot.coverage);
-        self.pending.retain(|txn| !knows(theirs, &txn.dot()));
+        self.pending.retain(|dot| !knows(theirs, dot));
     }
 
     /// What clients of this node see of a row: what is covered, then what is pending.
     #[must_use]
     pub fn view(&self, key: &RowKey, chains: &Chains) -> Row {
-        let mut row = self.rows.get(key).cloned().unwrap_or_default();
-        let writes = |txn: &&Arc<Txn>| txn.body().writes.iter().any(|write| write.row == *key);
-        if !self.pending.iter().any(|txn| writes(&txn)) {
-            return row;
+        self.look(key, chains).into_owned()
+    }
+
+    /// The same, without a copy where nothing is pending.
+    pub(super) fn look(&self, key: &RowKey, chains: &Chains) -> Cow<'_, Row> {
+        let durable = self.rows.get(key);
+        let mut pending = self.pending.of_row(key).peekable();
+        if pending.peek().is_none() {
+            return durable.map_or_else(|| Cow::Owned(Row::default()), |row| Cow::Borrowed(&**row));
         }
+        let mut row = durable.map(|row| (**row).clone()).unwrap_or_default();
         let own = self.with_pending(chains);
-        for txn in self.pending.iter().filter(writes) {
+        for txn in pending {
             let body = txn.body();
             let writer = Writer {
                 dot: txn.dot(),
@@ -147,7 +145,29 @@ impl State {
                 row.write(writer, write.value.as_ref());
             }
         }
-        row
+        Cow::Owned(row)
+    }
+
+    /// Rows of one table as clients of this node see them, from a key on.
+    pub(super) fn look_from<'a>(
+        &'a self,
+        from: &RowKey,
+        chains: &'a Chains,
+    ) -> impl Iterator<Item = (&'a RowKey, Cow<'a, Row>)> + use<'a> {
+        let table = from.table.clone();
+        let (mut rows, mut pending) = (self.rows.from(from).peekable(), self.pending.rows_from(from).peekable());
+        let keys = std::iter::from_fn(move || {
+            let first = match (rows.peek(), pending.peek()) {
+                (Some((a, _)), Some(b)) => (*a).min(*b),
+                (Some((key, _)), None) | (None, Some(key)) => *key,
+                (None, None) => return None,
+            };
+            rows.next_if(|(key, _)| *key == first);
+            pending.next_if(|key| *key == first);
+            Some(first)
+        });
+        let looked = keys.take_while(move |key| key.table == table).map(move |key| (key, self.look(key, chains)));
+        looked.filter(|(_, row)| !row.is_empty())
     }
 
     /// Whether a client of this node who has read `read` has read a sibling of a row: a write of that client's would cover it.
@@ -161,10 +181,12 @@ impl State {
     /// under the same name, so only then its own transactions have to be in there.
     fn with_pending(&self, chains: &Chains) -> Chains {
         let mut own = Chains::new();
-        for txn in &self.pending {
-            let Dot { origin, seq, tag } = txn.dot();
+        for (origin, mut waiting) in self.pending.origins() {
             let Some(chain) = chains.get(&origin) else { continue };
-            if !own.contains_key(&origin) && chain.excludes(seq, tag) {
+            // What comes after all that is known is nobody else's, unless the origin has forked before.
+            let newest = chain.head().map_or(0, |(seq, _)| seq);
+            let near = |txn: &&Arc<Txn>| chain.is_forked() || txn.dot().seq <= newest;
+            if waiting.by_ref().take_while(near).any(|txn| chain.excludes(txn.dot().seq, txn.dot().tag)) {
                 let mut chain = chain.clone();
                 let before = self.pending.iter().filter(|txn| txn.body().origin == origin);
                 before.for_each(|txn| chain.add(txn.body().seq, txn.dot().tag, txn.body().prev));
@@ -177,78 +199,43 @@ impl State {
     /// What a reader of this node has read.
     #[must_use]
     pub fn context(&self) -> Context {
-        let mut newest: BTreeMap<Origin, Dot> = BTreeMap::new();
-        for txn in &self.pending {
-            newest.insert(txn.body().origin, txn.dot());
-        }
-        Context { seen: self.coverage.clone(), own: newest.into_values().collect() }
+        Context { seen: self.coverage.clone(), own: self.pending.newest().collect() }
     }
 
     /// Rows that exist, pending transactions left out.
     pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
-        self.rows.iter()
+        self.rows.iter().map(|(key, row)| (key, &**row))
     }
 
-    /// Rows from a key on that exist, pending transactions left out, by key.
-    pub fn rows_from(&self, from: &RowKey) -> impl Iterator<Item = (&RowKey, &Row)> {
-        self.rows.range(from.clone()..)
+    /// Those from a key on.
+    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
+        self.rows.from(key).map(|(key, row)| (key, &**row))
     }
 
     /// One hash over coverage and rows: equal on all nodes that cover the same.
     #[must_use]
     pub fn root(&self) -> Hash {
-        let mut out = BytesMut::with_capacity(1024);
+        let mut hasher = Hasher::new();
+        let mut out = BytesMut::with_capacity(1 << 16);
         self.coverage.put(&mut out);
-        for (key, row) in &self.rows {
+        for (key, row) in self.rows.iter() {
             put_key(&mut out, key);
             row.put(&mut out);
+            if out.len() >= 1 << 15 {
+                hasher.update(&out);
+                out.clear();
+            }
         }
-        Hash::of(&out)
+        hasher.update(&out);
+        hasher.finish()
     }
 }
 
-fn put_key(out: &mut BytesMut, key: &RowKey) {
+pub(super) fn put_key(out: &mut BytesMut, key: &RowKey) {
     put_text(out, &key.table);
     put_bytes(out, &key.key);
 }
 
-fn read_key(r: &mut Reader) -> Result<RowKey> {
+pub(super) fn read_key(r: &mut Reader) -> Result<RowKey> {
     Ok(RowKey { table: r.text("table")?.into(), key: r.bytes("key")? })
-}
-
-impl Snapshot {
-    pub(super) fn put(&self, out: &mut BytesMut) {
-        self.coverage.put(out);
-        put_uint(out, self.rows.len() as u64);
-        for (key, row) in &self.rows {
-            put_key(out, key);
-            row.put(out);
-        }
-        put_uint(out, self.chains.len() as u64);
-        for (origin, chain) in &self.chains {
-            origin.put(out);
-            chain.put(out);
-        }
-    }
-
-    pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        let coverage = Coverage::read(r)?;
-        let mut rows: Vec<(RowKey, Row)> = Vec::new();
-        for _ in 0..r.uint("rows")? {
-            let (key, row) = (read_key(r)?, Row::read(r)?);
-            if rows.last().is_some_and(|(last, _)| *last >= key) || row.is_empty() {
-                return Err(Error::protocol("snapshot", "rows out of order, or one that does not exist"));
-            }
-            rows.push((key, row));
-        }
-        let mut chains = Chains::new();
-        for _ in 0..r.uint("chains")? {
-            let (origin, chain) = (Origin::read(r)?, Chain::read(r)?);
-            if chains.last_key_value().is_some_and(|(last, _)| *last >= origin) || chain.head().is_none() {
-                return Err(Error::protocol("snapshot", "origins out of order, or one with nothing"));
-            }
-            chains.insert(origin, chain);
-        }
-        Ok(Self { coverage, rows, chains })
-    }
 }

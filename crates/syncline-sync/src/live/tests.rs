@@ -5,5 +5,8 @@ mod bytes;
 mod coverage;
 mod golden;
 mod hostile;
+mod limits;
 mod nodes;
+mod parts;
 mod rows;
+mod shell;

@@ -1,7 +1,8 @@
 //! Transactions, and the entries that hubs make of them. Bytes: `docs/format/replication.md`.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
@@ -16,6 +17,8 @@ use crate::wire::reader::Reader;
 const VERSION: u8 = 1;
 /// The most rows that one transaction writes.
 pub const MAX_WRITES: usize = 1 << 20;
+/// The most bytes that one transaction has: with all that is said of it, it fits into a record of a log.
+pub const MAX_TXN_BYTES: usize = 63 << 20;
 
 /// Where a row is: its table and its encoded key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +73,7 @@ impl Txn {
     /// A transaction of these writes.
     ///
     /// # Errors
-    /// `invalid` when a row is written twice, when too many are, or when a table's name or what was read is too long.
+    /// `invalid` when a row is written twice, when too many are, or when a table's name, what was read or all of it is too long.
     pub fn new(mut body: Body) -> Result<Self> {
         body.read.settle().map_err(Error::Invalid)?;
         body.writes.sort_by(|a, b| a.row.cmp(&b.row));
@@ -87,6 +90,9 @@ impl Txn {
             return Err(Error::Invalid(text));
         }
         let bytes = encode(&body);
+        if bytes.len() > MAX_TXN_BYTES {
+            return Err(Error::Invalid(too_long(bytes.len(), MAX_TXN_BYTES)));
+        }
         Ok(Self { tag: Tag::of(&bytes), bytes, body })
     }
 
@@ -95,6 +101,9 @@ impl Txn {
     /// # Errors
     /// `invalid` when the bytes are not the one form of a transaction.
     pub fn decode(bytes: Bytes) -> Result<Self> {
+        if bytes.len() > MAX_TXN_BYTES {
+            return Err(Error::protocol("transaction", too_long(bytes.len(), MAX_TXN_BYTES)));
+        }
         let mut r = Reader::new(bytes.clone());
         let version = r.u8("transaction")?;
         if version != VERSION {
@@ -132,8 +141,15 @@ impl fmt::Debug for Txn {
     }
 }
 
+/// What to say of a transaction that is too long.
+pub(super) fn too_long(bytes: usize, most: usize) -> String {
+    format!("a transaction has {bytes} bytes; {most} are the most: write its rows in several transactions")
+}
+
 fn encode(body: &Body) -> Bytes {
-    let mut out = BytesMut::with_capacity(128);
+    let values: usize =
+        body.writes.iter().map(|write| write.row.key.len() + write.value.as_ref().map_or(0, Bytes::len)).sum();
+    let mut out = BytesMut::with_capacity(128 + values);
     out.put_u8(VERSION);
     body.origin.put(&mut out);
     put_uint(&mut out, body.seq);
@@ -202,6 +218,11 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        40 + self.deps.len() * 20 + self.txn.bytes().len()
+    }
+
     pub(super) fn put(&self, out: &mut BytesMut) {
         self.stamp.put(out);
         self.deps.put(out);
@@ -218,3 +239,52 @@ impl Entry {
         Ok(Self { stamp, deps, attested, txn: Arc::new(Txn::decode(r.bytes("transaction")?)?) })
     }
 }
+
+/// Entries that go out together, to one peer or to thousands: their bytes are made once.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    entries: Vec<Arc<Entry>>,
+    bytes: OnceLock<Bytes>,
+}
+
+impl Batch {
+    /// These.
+    #[must_use]
+    pub const fn new(entries: Vec<Arc<Entry>>) -> Self {
+        Self { entries, bytes: OnceLock::new() }
+    }
+
+    /// Their bytes.
+    pub(super) fn bytes(&self) -> &Bytes {
+        self.bytes.get_or_init(|| {
+            let mut out = BytesMut::with_capacity(10 + self.entries.iter().map(|entry| entry.size()).sum::<usize>());
+            put_uint(&mut out, self.entries.len() as u64);
+            self.entries.iter().for_each(|entry| entry.put(&mut out));
+            out.freeze()
+        })
+    }
+
+    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+        let mut entries = Vec::new();
+        for _ in 0..r.uint("entries")? {
+            entries.push(Arc::new(Entry::read(r)?));
+        }
+        Ok(Self::new(entries))
+    }
+}
+
+impl Deref for Batch {
+    type Target = [Arc<Entry>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.entries
+    }
+}
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Batch {}

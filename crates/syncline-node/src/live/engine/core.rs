@@ -11,7 +11,7 @@ use std::sync::Arc;
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
-use syncline_sync::live::{Config, Dot, Message, Node, Output, PeerId, Record, Write, Zoo};
+use syncline_sync::live::{Config, Dot, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
 use syncline_sync::log::{Log, LogId, Options};
 
 use super::super::home::Home;
@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// Records are folded into a checkpoint when the log has grown by so many bytes since the last one, and by as much as that was.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// So many bytes of entries stay in memory for those who follow; who is further behind is sent the rows.
-const KEPT_ENTRIES: usize = 200_000;
+const KEPT_BYTES: usize = 64 << 20;
 
 pub(super) struct Core {
     pub(super) home: Home,
@@ -32,6 +32,8 @@ pub(super) struct Core {
     pub(super) told: u64,
     /// Somebody syncs the log.
     pub(super) led: bool,
+    /// How often the log has been opened: positions in memory count from there.
+    pub(super) epoch: u64,
     /// Why nothing goes on until the log is opened anew.
     pub(super) broken: Option<String>,
     pub(super) closing: bool,
@@ -66,6 +68,7 @@ impl Core {
             told,
             log,
             led: false,
+            epoch: 0,
             broken: None,
             closing: false,
             tickets: BTreeMap::new(),
@@ -86,6 +89,7 @@ impl Core {
         let (log, node) = open_log(&self.home)?;
         self.told = log.next();
         (self.log, self.node) = (log, node);
+        self.epoch += 1;
         self.tickets.clear();
         self.peers.clear();
         self.broken = None;
@@ -150,7 +154,7 @@ impl Core {
             self.node.tick_peers(now_ms);
             self.drain();
         }
-        self.node.cut_log(KEPT_ENTRIES);
+        self.node.cut_log_to(KEPT_BYTES);
         if let Err(error) = self.fold() {
             tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
         }
@@ -165,10 +169,12 @@ impl Core {
         if bytes.saturating_sub(self.checkpoint.1) < CHECKPOINT_BYTES.max(self.checkpoint.1) {
             return Ok(());
         }
-        let Some(checkpoint) = self.node.checkpoint() else { return Ok(()) };
+        let Some(moment) = self.node.checkpoint() else { return Ok(()) };
         let at = self.log.next();
-        self.log.append(&Record::Checkpoint(Box::new(checkpoint)).encode())?;
-        // The core has no part in this record: it says what the core holds.
+        for record in moment.records() {
+            self.log.append(&record.encode())?;
+        }
+        // The core has no part in these records: they say what it holds.
         self.log.sync()?;
         self.told = self.log.next();
         self.log.truncate_before(at)?;
@@ -191,7 +197,7 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node)> {
         Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, Options::default())?,
         Err(error) => return Err(error.into()),
     };
-    let config = || Config { key: home.key(), rng: Rng::from_os(), zoo: Zoo::default() };
+    let config = || Config { key: home.key(), rng: Rng::from_os(), limits: Limits::default(), zoo: Zoo::default() };
     let (mut at, end) = (log.first(), log.next());
     if at == end {
         let hub = home.upstream()?.is_none();

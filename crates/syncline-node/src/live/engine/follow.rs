@@ -8,6 +8,7 @@ use std::time::Duration;
 use syncline_sync::live::{Coverage, Entry};
 
 use super::Engine;
+use super::core::Core;
 use crate::Result;
 
 /// How far somebody has followed a replica's entries.
@@ -15,7 +16,7 @@ use crate::Result;
 pub struct Cursor {
     /// What has been given.
     pub coverage: Coverage,
-    /// Where to go on in memory.
+    /// Where to go on in memory: which opening of the log, and the position since then.
     at: Option<(u64, u64)>,
 }
 
@@ -42,26 +43,8 @@ impl Engine {
         let mut core = self.lock()?;
         let until = self.shared.clock.monotonic() + patience;
         loop {
-            let (generation, at) = cursor.at.unwrap_or((core.node.generation(), 0));
-            if generation != core.node.generation() || at < core.node.first() {
-                if !cursor.coverage.includes(core.node.base()) {
-                    return Ok(None);
-                }
-                cursor.at = Some((core.node.generation(), core.node.first()));
-                continue;
-            }
-            let mut found = Vec::new();
-            let mut next = at;
-            for entry in core.node.entries_from(at) {
-                if found.len() == most {
-                    break;
-                }
-                next += 1;
-                if !cursor.coverage.has(entry.stamp) {
-                    found.push(Arc::clone(entry));
-                }
-            }
-            cursor.at = Some((generation, next));
+            let Some((found, next)) = look(&core, cursor, most) else { return Ok(None) };
+            cursor.at = Some((core.epoch, next));
             if !found.is_empty() {
                 for entry in &found {
                     cursor.coverage.raise(entry.stamp.hub, entry.stamp.n);
@@ -78,4 +61,33 @@ impl Engine {
             }
         }
     }
+}
+
+/// Entries behind a cursor that are kept, at most `most`, and the position behind them; `None` when some before them are not kept.
+fn look(core: &Core, cursor: &Cursor, most: usize) -> Option<(Vec<Arc<Entry>>, u64)> {
+    let known = cursor.at.filter(|(epoch, _)| *epoch == core.epoch).map(|(_, at)| at);
+    let mut found = Vec::new();
+    let mut take = |mut at: u64, entries: &mut dyn Iterator<Item = &Arc<Entry>>| {
+        while found.len() < most {
+            let Some(entry) = entries.next() else { break };
+            at += 1;
+            if !cursor.coverage.has(entry.stamp) {
+                found.push(Arc::clone(entry));
+            }
+        }
+        at
+    };
+    if let Some(at) = known
+        && let Some(mut entries) = core.node.entries_from(at)
+    {
+        let next = take(at, &mut entries);
+        return Some((found, next));
+    }
+    // Without a place, or with one that is not kept any more: from the oldest on, if nothing that is lacking came before that.
+    if !core.node.resumes(&cursor.coverage) {
+        return None;
+    }
+    let first = core.node.first();
+    let next = take(first, &mut core.node.entries_from(first)?);
+    Some((found, next))
 }

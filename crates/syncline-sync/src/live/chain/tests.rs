@@ -35,7 +35,7 @@ fn trees() -> impl Strategy<Value = Vec<(u64, Option<usize>)>> {
 
 proptest! {
     #[test]
-    fn branches_are_told_apart_whatever_came_first(nodes in trees(), seed: u64) {
+    fn branches_are_told_apart_whatever_came_first(nodes in trees(), seed: u64, room in 0..200usize) {
         let mut rng = syncline_base::rng::Rng::from_seed(seed);
         let prev = |at: usize| nodes[at].1.map_or(Tag::NONE, |parent| tag(parent as u64));
         let mut chain = Chain::default();
@@ -51,9 +51,16 @@ proptest! {
         }
         let mut again = Chain::default();
         again.join(&chain);
-        let mut bytes = BytesMut::new();
-        again.put(&mut bytes);
-        prop_assert_eq!(&Chain::read(&mut Reader::new(bytes.freeze())).unwrap(), &again);
+        // In pieces, as bytes, whatever their length.
+        let (mut told, mut pieces) = (Chain::default(), 0);
+        while told.told() != again.told() {
+            let mut bytes = BytesMut::new();
+            again.piece(Origin::from_bytes([1; 16]), told.told(), room).put(&mut bytes);
+            prop_assert!(told.extend(&ChainPiece::read(&mut Reader::new(bytes.freeze())).unwrap()));
+            pieces += 1;
+        }
+        prop_assert_eq!(&told, &again);
+        prop_assert!(room >= 8 || pieces == nodes.len());
         for old in 0..nodes.len() {
             for new in 0..nodes.len() {
                 let mut at = Some(new);
@@ -65,4 +72,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_long_chain_is_copied_shortened_and_told_in_pieces() {
+    let mut chain = Chain::default();
+    for seq in 1..=1000 {
+        chain.add(seq, tag(seq), if seq == 1 { Tag::NONE } else { tag(seq - 1) });
+    }
+    let copy = chain.clone();
+    for seq in (400..=1000).rev() {
+        chain.forget(&Dot { origin: Origin::from_bytes([1; 16]), seq, tag: tag(seq) });
+    }
+    assert_eq!((chain.head(), copy.head()), (Some((399, tag(399))), Some((1000, tag(1000)))));
+    assert!(copy.knows(400, tag(400)) && !chain.knows(400, tag(400)) && chain.knows(256, tag(256)));
+    let piece = copy.piece(Origin::from_bytes([1; 16]), chain.told(), 800);
+    assert_eq!((piece.after, piece.main.len()), (399, 100));
+    assert!(piece.names(&Dot { origin: Origin::from_bytes([1; 16]), seq: 400, tag: tag(400) }));
+    assert!(!piece.names(&Dot { origin: Origin::from_bytes([1; 16]), seq: 399, tag: tag(399) }));
+    assert!(chain.extend(&piece) && !chain.extend(&piece));
+    assert_eq!(chain.head(), Some((499, tag(499))));
 }

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use super::super::chain::{Chains, Place};
+use super::super::chain::{Chains, Place, knows};
 use super::super::id::{Dot, Stamp, Tag};
-use super::super::record::{Checkpoint, Record};
+use super::super::part::Closing;
+use super::super::pending::Pending;
+use super::super::record::{Checkpoint, Record, Rewritten};
 use super::super::row::Row;
 use super::super::state::Snapshot;
 use super::super::txn::{Entry, RowKey, Txn, Write};
 use super::super::zoo::Bug;
 use super::peers::Peer;
-use super::{Node, Output, Queued, dot_of, rewrite};
+use super::{Joins, Node, Output, Queued, dot_of};
 
 impl Node {
     /// Notes what a record changes for the records after it, and asks for it to be made durable.
     pub(super) fn append(&mut self, record: Record, ticket: Option<u64>) {
-        let mut new = false;
-        let had = matches!(record, Record::Joined(_)).then(|| Box::new(self.chains.clone()));
+        let (mut new, mut joins, mut again) = (false, None, None);
         match &record {
             Record::Named(name) => {
                 self.name = *name;
@@ -24,19 +25,27 @@ impl Node {
                 self.taken = 0;
             }
             Record::Hub(hub) => self.hub = *hub,
-            Record::Own(txn) => self.wrote(txn),
+            Record::Own(txn) => {
+                self.wrote(txn);
+                if !knows(&self.chains, &txn.dot()) {
+                    self.waiting.push(txn.clone());
+                }
+            }
             Record::Entry(entry) => new = self.note_entry(entry),
-            Record::Rewritten(_, txns) => txns.iter().for_each(|txn| self.wrote(txn)),
-            Record::Joined(snapshot) => self.note_joined(snapshot),
-            Record::Checkpoint(checkpoint) => self.note_checkpoint(checkpoint),
+            Record::Rewritten(rewritten) => again = self.note_rewritten(rewritten),
+            // It was taken before.
+            Record::Part(_) => {}
+            Record::Joined(closing) => joins = self.note_joined(closing),
+            Record::Checkpoint(checkpoint) => joins = self.note_checkpoint(checkpoint),
         }
+        self.records += 1;
         self.out.push(Output::Append(record.clone()));
         let (early, dot) = (self.zoo.has(Bug::AcknowledgedBeforeDurable), dot_of(&record));
         if let (true, Some(ticket), Some(dot)) = (early, ticket, dot) {
             self.out.push(Output::Committed(ticket, dot));
         }
         let ticket = ticket.filter(|_| !early);
-        self.queue.push_back(Queued { record, new, had, ticket });
+        self.queue.push_back(Queued { record, new, joins, again, ticket });
         if self.zoo.has(Bug::SentBeforeDurable) {
             self.apply_queued();
             self.pump_all();
@@ -66,26 +75,57 @@ impl Node {
         let chain = self.chains.entry(origin).or_default();
         let new = chain.place(seq, tag, prev) != Place::Known;
         chain.add(seq, tag, prev);
+        if new {
+            self.arriving.insert(entry.txn.dot());
+        }
+        self.waiting.remove(&entry.txn.dot());
         new
     }
 
-    pub(super) fn note_joined(&mut self, snapshot: &Snapshot) {
-        self.coverage.join(&snapshot.coverage);
-        if self.zoo.has(Bug::RepairForgetsNames) {
-            return;
+    /// It takes effect with the last of it, whose records follow each other.
+    fn note_rewritten(&mut self, rewritten: &Rewritten) -> Option<Rewritten> {
+        let again = self.again.get_or_insert_with(|| Rewritten { more: true, refused: Vec::new(), again: Vec::new() });
+        again.refused.extend(&rewritten.refused);
+        again.again.extend(rewritten.again.iter().cloned());
+        if rewritten.more {
+            return None;
         }
-        for (origin, chain) in &snapshot.chains {
-            self.chains.entry(*origin).or_default().join(chain);
-        }
+        let again = self.again.take()?;
+        again.again.iter().for_each(|txn| self.wrote(txn));
+        self.waiting.rewrite(&again.refused, &again.again);
+        self.rewriting.extend(&again.refused);
+        Some(again)
     }
 
-    pub(super) fn note_checkpoint(&mut self, checkpoint: &Checkpoint) {
+    fn note_snapshot(&mut self, snapshot: Snapshot, waiting: Vec<Arc<Txn>>) -> Box<Joins> {
+        let had = self.chains.clone();
+        self.coverage.join(&snapshot.coverage);
+        if !self.zoo.has(Bug::RepairForgetsNames) {
+            for (origin, chain) in &snapshot.chains {
+                self.chains.entry(*origin).or_default().join(chain);
+            }
+        }
+        self.waiting.retain(|dot| !knows(&self.chains, dot));
+        Box::new(Joins { had, snapshot, waiting })
+    }
+
+    fn note_joined(&mut self, closing: &Closing) -> Option<Box<Joins>> {
+        let parts = self.coming.take()?.collected;
+        Some(self.note_snapshot(parts.close(closing.coverage.clone()), Vec::new()))
+    }
+
+    fn note_checkpoint(&mut self, checkpoint: &Checkpoint) -> Option<Box<Joins>> {
+        let mut parts = self.coming.take().map(|coming| coming.collected).unwrap_or_default();
         self.name = checkpoint.name;
         self.hub = checkpoint.hub;
         self.own = checkpoint.own;
-        self.taken = checkpoint.snapshot.coverage.of(self.name);
+        self.taken = checkpoint.coverage.of(self.name);
         self.clock = self.clock.max(checkpoint.clock);
-        self.note_joined(&checkpoint.snapshot);
+        let waiting = std::mem::take(&mut parts.waiting);
+        let mut joins = self.note_snapshot(parts.close(checkpoint.coverage.clone()), waiting);
+        joins.had = Chains::new();
+        self.waiting = Pending::of(Pending::default(), joins.waiting.iter().cloned());
+        Some(joins)
     }
 
     /// The first `records` that were appended and not yet reported are durable: they take effect.
@@ -95,7 +135,9 @@ impl Node {
         }
         self.tell_durable();
         self.serve_waiting();
-        self.pump_all();
+        if records > 0 {
+            self.pump_all();
+        }
         if self.zoo.has(Bug::ResolutionsWrittenBack) {
             self.write_back();
         }
@@ -103,7 +145,7 @@ impl Node {
 
     /// Writes the visible value of rows in conflict, having read all. Only in the zoo.
     pub(super) fn write_back(&mut self) {
-        let conflicts = self.state.rows.iter().filter(|(_, row)| row.is_in_conflict());
+        let conflicts = self.state.rows().filter(|(_, row)| row.is_in_conflict());
         let winner = |(key, row): (&RowKey, &Row)| {
             let value = row.visible(self.zoo).map(|sibling| sibling.value.clone());
             Write { row: key.clone(), value }
@@ -116,36 +158,58 @@ impl Node {
     }
 
     pub(super) fn apply_queued(&mut self) {
-        let Some(Queued { record, new, had, ticket }) = self.queue.pop_front() else { return };
-        self.one_durable();
+        let Some(Queued { record, new, joins, again, ticket }) = self.queue.pop_front() else { return };
+        self.durable += 1;
         if let (Some(ticket), Some(dot)) = (ticket, dot_of(&record)) {
             self.out.push(Output::Committed(ticket, dot));
         }
         match record {
-            Record::Named(_) => self.newest = None,
+            Record::Named(name) => {
+                self.newest = None;
+                self.out.push(Output::Renamed(name));
+            }
             Record::Hub(_) => self.greet_all(),
             Record::Own(txn) => {
                 self.note_newest(txn.dot());
-                self.state.pending.push_back(txn);
+                self.state.pending.push(txn);
             }
             Record::Entry(entry) => {
-                self.note_newest(entry.txn.dot());
+                let dot = entry.txn.dot();
+                self.note_newest(dot);
+                if new {
+                    self.arriving.remove(&dot);
+                }
                 self.state.apply(&entry, new, &self.chains);
-                self.entries.push_back(entry);
+                self.kept.push(entry);
             }
-            Record::Rewritten(old, new) => {
-                new.iter().for_each(|txn| self.note_newest(txn.dot()));
-                rewrite(&mut self.state.pending, &old, &new);
-                self.peers.values_mut().for_each(Peer::offer_again);
+            Record::Rewritten(_) => self.rewritten(again),
+            Record::Part(_) => {}
+            Record::Joined(_) => {
+                if let Some(joins) = joins {
+                    self.joined(&joins);
+                }
+                self.greet_put_off();
             }
-            Record::Joined(snapshot) => self.joined(&had.unwrap_or_default(), &snapshot),
             Record::Checkpoint(checkpoint) => {
-                self.joined(&Chains::new(), &checkpoint.snapshot);
+                let Some(joins) = joins else { return };
+                self.joined(&joins);
                 let (seq, tag) = checkpoint.own;
                 self.newest = (seq > 0).then_some(Dot { origin: checkpoint.name, seq, tag });
-                self.state.pending = checkpoint.pending.into();
+                self.state.pending = Pending::of(Pending::by_row(), joins.waiting.into_iter());
             }
         }
+    }
+
+    fn rewritten(&mut self, again: Option<Rewritten>) {
+        let Some(Rewritten { refused, again, .. }) = again else { return };
+        again.iter().for_each(|txn| self.note_newest(txn.dot()));
+        self.state.pending.rewrite(&refused, &again);
+        refused.iter().for_each(|dot| {
+            self.rewriting.remove(dot);
+        });
+        // They keep the places of the old ones, which were sent.
+        self.peers.values_mut().for_each(Peer::offer_again);
+        self.out.push(Output::Rewritten(refused.into_iter().zip(again).collect()));
     }
 
     /// A transaction is durable here.
@@ -155,14 +219,9 @@ impl Node {
         }
     }
 
-    pub(super) fn joined(&mut self, had: &Chains, snapshot: &Snapshot) {
-        self.state.join(had, snapshot);
-        // What the snapshot covers cannot be served from this log any more; what it does not, still stands in a good order.
-        let before = self.entries.len();
-        self.entries.retain(|entry| !snapshot.coverage.has(entry.stamp));
-        self.first += (before - self.entries.len()) as u64;
-        self.generation += 1;
-        self.base.join(&snapshot.coverage);
+    fn joined(&mut self, joins: &Joins) {
+        self.state.join(&joins.had, &joins.snapshot);
+        self.kept.joined(&joins.snapshot.coverage);
         self.peers.values_mut().for_each(Peer::lose_place);
     }
 }

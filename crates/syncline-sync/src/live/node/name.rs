@@ -1,14 +1,15 @@
 //! A node's name, and what happens when it turns out to be somebody else's too.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::chain::{Chain, Place, knows};
 use super::super::context::{Context, Coverage};
-use super::super::id::{Dot, Origin};
-use super::super::record::Record;
+use super::super::id::{Dot, Origin, Stamp};
+use super::super::record::{Record, Rewritten};
 use super::super::txn::{Body, Txn};
 use super::super::zoo::Bug;
-use super::{Node, Output};
+use super::Node;
 
 impl Node {
     /// Takes a name that nobody has had.
@@ -17,22 +18,14 @@ impl Node {
         self.rng.fill(&mut nonce);
         let name = Origin::new(&self.key, nonce);
         self.append(Record::Named(name), None);
-        self.out.push(Output::Renamed(name));
     }
 
     /// A peer knows this of the node's name. If the node does not, it is older than it was, or not the only one.
     pub(super) fn known_elsewhere(&mut self, dot: Dot) {
-        let foreign = dot.origin != self.name || self.knows(&dot) || self.is_queued(&dot);
+        let foreign = dot.origin != self.name || self.knows(&dot);
         if !foreign && !self.zoo.has(Bug::SameNameAfterRestore) {
             self.rename();
         }
-    }
-
-    fn is_queued(&self, dot: &Dot) -> bool {
-        self.queue.iter().any(|queued| match &queued.record {
-            Record::Rewritten(_, txns) => txns.iter().any(|txn| txn.dot() == *dot),
-            record => super::dot_of(record) == Some(*dot),
-        })
     }
 
     /// Somebody who has more of this node's entries than it gave has met it when it was younger.
@@ -42,11 +35,18 @@ impl Node {
         }
     }
 
+    /// The same of one entry.
+    pub(super) fn stamped_once(&mut self, stamp: Stamp) {
+        if stamp.hub == self.name && !self.coverage.has(stamp) && !self.zoo.has(Bug::SameHubAfterRestore) {
+            self.rename();
+        }
+    }
+
     /// A hub has another transaction under this name. What waits from there on, and what was written after reading it, is written
     /// again as it was meant: with what it had read then, under a name that is this node's alone.
     pub(super) fn refused(&mut self, dot: Dot) {
-        let waits = self.state.pending.iter().any(|txn| txn.dot() == dot);
-        if !waits || self.is_rewriting(&dot) || self.zoo.has(Bug::SameNameAfterRestore) {
+        let waits = self.state.pending.contains(&dot) && !self.rewriting.contains(&dot);
+        if !waits || self.zoo.has(Bug::SameNameAfterRestore) {
             return;
         }
         let (from, again) = self.builds_on(dot);
@@ -56,44 +56,64 @@ impl Node {
         // Always a fresh one: whoever reads one of a chain reads all before it, so nothing else may stand between.
         self.rename();
         let (mut seq, mut prev) = self.own;
-        let mut pairs: Vec<(Dot, Arc<Txn>)> = Vec::new();
+        let mut names = Names { from: &from, again: again.iter().map(|txn| txn.dot()).collect(), new: BTreeMap::new() };
+        let mut txns: Vec<Arc<Txn>> = Vec::new();
         for old in &again {
-            let read = reread(old, &from, &pairs, &again);
+            let read = names.reread(old);
             let body = Body { origin: self.name, seq: seq + 1, prev, read, ..old.body().clone() };
             // The same writes made a transaction before. What could not be written again waits on: it is not dropped.
             let Ok(txn) = Txn::new(body) else { break };
             (seq, prev) = (txn.dot().seq, txn.dot().tag);
-            pairs.push((old.dot(), Arc::new(txn)));
+            let Dot { origin, seq: was, .. } = old.dot();
+            names.new.insert((origin, was), txn.dot());
+            txns.push(Arc::new(txn));
         }
-        let mut old: Vec<Dot> = pairs.iter().map(|(old, _)| *old).collect();
+        let mut old: Vec<Dot> = again.iter().map(|txn| txn.dot()).take(txns.len()).collect();
         if self.zoo.has(Bug::RefusedDropped) {
             old = again.iter().map(|txn| txn.dot()).collect();
-            pairs.clear();
+            txns.clear();
         }
-        let txns = pairs.iter().map(|(_, txn)| txn.clone()).collect();
-        self.out.push(Output::Rewritten(pairs));
-        self.append(Record::Rewritten(old, txns), None);
+        self.append_rewritten(&old, txns);
+    }
+
+    /// In records of a bounded length, which take effect together.
+    fn append_rewritten(&mut self, mut refused: &[Dot], mut again: Vec<Arc<Txn>>) {
+        loop {
+            let mut bytes = 0;
+            let fits = |txn: &&Arc<Txn>| {
+                let first = bytes == 0;
+                bytes += 64 + txn.bytes().len();
+                first || bytes <= self.limits.message_bytes
+            };
+            let count = again.iter().take_while(fits).count();
+            let rest = again.split_off(count);
+            let more = !rest.is_empty();
+            let (these, those) = refused.split_at(if more { count } else { refused.len() });
+            let rewritten = Rewritten { more, refused: these.to_vec(), again: std::mem::replace(&mut again, rest) };
+            self.append(Record::Rewritten(Arc::new(rewritten)), None);
+            if !more {
+                return;
+            }
+            refused = those;
+        }
     }
 
     /// Waiting transactions that stand on a refused one: the first of each origin, and all.
     fn builds_on(&self, dot: Dot) -> (Vec<Arc<Txn>>, Vec<Arc<Txn>>) {
         let (mut from, mut all): (Vec<Arc<Txn>>, Vec<Arc<Txn>>) = (Vec::new(), Vec::new());
-        for txn in self.waiting() {
+        let mut dots: BTreeSet<Dot> = BTreeSet::new();
+        for txn in self.waiting.iter() {
             // Somebody else's branch under the same name stands.
-            let read = |dot: &Dot| all.iter().any(|txn| txn.dot() == *dot);
             let follows = from.iter().any(|first| is_from(&txn.dot(), &first.dot()));
-            if txn.dot() == dot || follows || txn.body().read.own.iter().any(read) {
+            if txn.dot() == dot || follows || txn.body().read.own.iter().any(|dot| dots.contains(dot)) {
                 if !follows {
                     from.push(txn.clone());
                 }
+                dots.insert(txn.dot());
                 all.push(txn.clone());
             }
         }
         (from, all)
-    }
-
-    pub(super) fn is_rewriting(&self, dot: &Dot) -> bool {
-        self.queue.iter().any(|queued| matches!(&queued.record, Record::Rewritten(old, _) if old.contains(dot)))
     }
 
     /// A transaction for this hub: taken in, or what to tell its writer.
@@ -116,6 +136,10 @@ impl Node {
         if !self.coverage.includes(&read.seen) || !read.own.iter().all(|dot| knows(&self.chains, dot)) {
             return Answer::Later;
         }
+        // One more hub could not be counted.
+        if !self.coverage.has_room(self.name) {
+            return Answer::Later;
+        }
         if self.zoo.has(Bug::SkewRefused) && txn.body().hlc.ms() > now_ms.saturating_add(500) {
             return Answer::Taken;
         }
@@ -128,31 +152,41 @@ fn is_from(dot: &Dot, first: &Dot) -> bool {
     dot.origin == first.origin && dot.seq >= first.seq
 }
 
-/// What the writer of a transaction had read, in the names that his own writes have now. What they stand on stays.
-fn reread(old: &Txn, from: &[Arc<Txn>], pairs: &[(Dot, Arc<Txn>)], again: &[Arc<Txn>]) -> Context {
-    let mut read = old.body().read.clone();
-    let mut own: Vec<Dot> = Vec::new();
-    for dot in read.own {
-        let first = from.iter().find(|first| is_from(&dot, &first.dot()));
-        let Some(first) = first.filter(|_| again.iter().any(|txn| txn.dot() == dot)) else {
-            own.push(dot);
-            continue;
-        };
-        if let Some(seq) = first.body().seq.checked_sub(1).filter(|seq| *seq > 0) {
-            own.push(Dot { origin: dot.origin, seq, tag: first.body().prev });
+/// What is written again, and what it is called then.
+struct Names<'a> {
+    /// The first of each origin.
+    from: &'a [Arc<Txn>],
+    /// All of it.
+    again: BTreeSet<Dot>,
+    /// The new name of what has been written again so far, by the old origin and number.
+    new: BTreeMap<(Origin, u64), Dot>,
+}
+
+impl Names<'_> {
+    /// What the writer of a transaction had read, in the names that his own writes have now. What they stand on stays.
+    fn reread(&self, old: &Txn) -> Context {
+        let mut read = old.body().read.clone();
+        let mut own: Vec<Dot> = Vec::new();
+        for dot in read.own {
+            let first = self.from.iter().find(|first| is_from(&dot, &first.dot()));
+            let Some(first) = first.filter(|_| self.again.contains(&dot)) else {
+                own.push(dot);
+                continue;
+            };
+            if let Some(seq) = first.body().seq.checked_sub(1).filter(|seq| *seq > 0) {
+                own.push(Dot { origin: dot.origin, seq, tag: first.body().prev });
+            }
+            // The last of this origin that was written again up to there: it names those before it.
+            own.extend(self.new.range((dot.origin, 0)..=(dot.origin, dot.seq)).next_back().map(|(_, new)| *new));
         }
-        // Everything of this origin that was written again up to there.
-        let read_too = again.iter().filter(|txn| txn.body().origin == dot.origin && txn.body().seq <= dot.seq);
-        let new = |old: &Arc<Txn>| pairs.iter().find(|(was, _)| *was == old.dot()).map(|(_, new)| new.dot());
-        own.extend(read_too.filter_map(new));
+        own.sort();
+        // Of each origin the newest.
+        own.reverse();
+        own.dedup_by_key(|dot| dot.origin);
+        own.reverse();
+        read.own = own;
+        read
     }
-    own.sort();
-    // Of each origin the newest.
-    own.reverse();
-    own.dedup_by_key(|dot| dot.origin);
-    own.reverse();
-    read.own = own;
-    read
 }
 
 /// What a hub says to a transaction.

@@ -6,46 +6,63 @@
 //!
 //! Not here: trust. A peer is believed; nothing is signed yet, and who may be a peer is for whoever makes the connection.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::chain::{Chain, Place};
 use super::super::context::Coverage;
 use super::super::id::Dot;
 use super::super::message::Message;
+use super::super::part::PartsId;
 use super::super::record::Record;
 use super::super::txn::{Entry, Txn};
 use super::super::zoo::Bug;
 use super::name::Answer;
-use super::{Node, Output, PeerId};
-
-/// Entries that may be on their way to one peer and not durable there.
-const WINDOW: u64 = 1024;
-/// The most entries or transactions in one message.
-const BATCH: usize = 256;
+use super::pump::Sending;
+use super::{Limits, Node, Output, PeerId};
 
 /// One end of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
+    /// Which of all connections this is.
+    connection: u64,
     /// What the other end has, by its own words and by what it sent.
-    coverage: Coverage,
+    pub(super) coverage: Coverage,
     /// Whether it has said hello, and is a hub.
-    met: bool,
-    hub: bool,
-    /// Where in this node's log to go on; `None` to look for it.
-    next: Option<u64>,
-    /// Entries that were sent to it, and how many of them it has made durable.
+    pub(super) met: bool,
+    pub(super) hub: bool,
+    /// Where among the kept entries to go on; `None` to look for it.
+    pub(super) next: Option<u64>,
+    /// A state that it is sent.
+    pub(super) sending: Option<Sending>,
+    /// Entries and parts that were sent to it, and how many of them it has made durable.
     sent: u64,
     durable: u64,
-    /// The newest waiting transaction that was pushed to it.
-    pushed: Option<Dot>,
-    /// How far it was, and what waited first, when time last passed.
-    last: (u64, Option<Dot>),
-    /// How many records this node has to make durable before it tells the peer, and what it tells then.
-    due: Option<(usize, u64)>,
+    /// Messages in between: what was sent with them, and their bytes; and all those bytes.
+    flying: VecDeque<(u64, usize)>,
+    flying_bytes: usize,
+    /// The place of the first waiting transaction that was not pushed to it.
+    pub(super) pushed: u64,
+    /// How far it was, and what waited first, when time last passed; and for how many ticks that has been so.
+    last: (u64, u64),
+    stands: u32,
+    /// What is durable of what it sent, to be said.
+    due: Option<u64>,
     /// Whether it could not take in what was pushed, and nothing has changed since.
     pub(super) wait: bool,
     /// Whether it has been asked to begin again since something last followed.
     asked: bool,
+    /// Whether its state was not taken, because another was on its way.
+    pub(super) put_off: bool,
+}
+
+/// Once so many records are durable here, a peer is told what of the things that it sent is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    records: u64,
+    peer: PeerId,
+    connection: u64,
+    through: u64,
 }
 
 impl Peer {
@@ -56,7 +73,7 @@ impl Peer {
 
     /// What waits is offered again from the first on: it is something else now, or the other end may take it in now.
     pub(super) fn offer_again(&mut self) {
-        (self.pushed, self.wait) = (None, false);
+        (self.pushed, self.wait) = (0, false);
     }
 
     /// The other end has more than it had: maybe what it lacked to take in what was pushed.
@@ -65,18 +82,55 @@ impl Peer {
             self.offer_again();
         }
     }
+
+    /// How much is on its way.
+    pub(super) const fn flies(&self) -> u64 {
+        self.sent - self.durable
+    }
+
+    /// Whether more may be sent.
+    pub(super) const fn has_room(&self, limits: &Limits) -> bool {
+        self.flies() == 0 || (self.flies() < limits.window_entries && self.flying_bytes < limits.window_bytes)
+    }
+
+    /// So much is sent in one message. Returns the count for it.
+    pub(super) fn sends(&mut self, count: u64, bytes: usize) -> u64 {
+        self.sent += count;
+        self.flying_bytes += bytes;
+        self.flying.push_back((self.sent, bytes));
+        self.sent
+    }
+
+    /// It has made durable what was sent up to there.
+    fn has_made_durable(&mut self, through: u64) {
+        self.durable = self.durable.max(through.min(self.sent));
+        while let Some((_, bytes)) = self.flying.pop_front_if(|(sent, _)| *sent <= self.durable) {
+            self.flying_bytes -= bytes;
+        }
+    }
+
+    /// It has said what it has: nothing is on its way any more.
+    fn meets(&mut self, hub: bool, coverage: Coverage, sending: Option<Sending>) {
+        (self.met, self.hub, self.coverage, self.sending) = (true, hub, coverage, sending);
+        self.next = None;
+        self.offer_again();
+        self.has_made_durable(self.sent);
+    }
 }
 
 impl Node {
     /// A connection is there.
     pub fn connected(&mut self, peer: PeerId) {
-        self.peers.insert(peer, Peer::default());
+        self.disconnected(peer);
+        self.connections += 1;
+        self.peers.insert(peer, Peer { connection: self.connections, ..Peer::default() });
         self.say_hello(peer);
     }
 
     /// A connection is gone.
     pub fn disconnected(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
+        self.sender_gone(peer);
     }
 
     /// How many entries the peers have by their own words, at most one of them, that are not durable here.
@@ -84,19 +138,16 @@ impl Node {
     pub fn behind(&self) -> u64 {
         let lacks = |peer: &Peer| {
             let ahead = peer.coverage.iter().map(|(hub, n)| n.saturating_sub(self.state.coverage.of(hub)));
-            ahead.sum()
+            ahead.fold(0, u64::saturating_add)
         };
         self.peers.values().map(lacks).max().unwrap_or(0)
     }
 
-    fn send(&mut self, peer: PeerId, message: Message) {
-        self.out.push(Output::Send(peer, message));
-    }
-
-    fn say_hello(&mut self, peer: PeerId) {
+    pub(super) fn say_hello(&mut self, peer: PeerId) {
         // Only what is durable: a peer may throw away what it is told that others have.
         let coverage = self.state.coverage.clone();
-        self.send(peer, Message::Hello { name: self.name, hub: self.hub, coverage, newest: self.newest });
+        let (name, hub, newest, parts) = (self.name, self.hub, self.newest, self.has_parts());
+        self.send(peer, Message::Hello { name, hub, coverage, newest, parts });
     }
 
     /// The node's part has changed.
@@ -113,7 +164,7 @@ impl Node {
             return;
         }
         match message {
-            Message::Hello { name, hub, coverage, newest } => {
+            Message::Hello { name, hub, coverage, newest, parts } => {
                 self.stamped_elsewhere(&coverage);
                 if let Some(head) = self.chains.get(&name).and_then(Chain::head) {
                     let known = Dot { origin: name, seq: head.0, tag: head.1 };
@@ -121,31 +172,32 @@ impl Node {
                         self.send(from, Message::Known(known));
                     }
                 }
-                self.met(from, hub, coverage);
+                self.met(from, hub, coverage, parts);
             }
             Message::Known(dot) => self.known_elsewhere(dot),
             Message::Entries { through, entries } => self.entries_came(from, through, &entries),
             Message::Durable(through) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.durable = peer.durable.max(through.min(peer.sent));
+                    peer.has_made_durable(through);
                     peer.has_more();
                 }
                 self.pump(from);
             }
-            Message::Snapshot { through, snapshot } => self.snapshot_came(from, through, snapshot),
+            Message::Part { through, part } => self.part_came(from, through, &part),
+            Message::Close { through, closing } => self.close_came(from, through, closing),
             Message::Ask => self.say_hello(from),
             Message::Push(txns) => self.pushed(from, &txns),
             // What does not wait any more, under that name, is nothing to wait for.
             Message::Later(dot) if self.is_pending(&dot) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
-                    (peer.pushed, peer.wait) = (None, true);
+                    (peer.pushed, peer.wait) = (0, true);
                 }
             }
             Message::Later(_) => {}
             Message::Refused(dot) => {
                 // Nothing after it was looked at. What is written again in its place is pushed when that is durable.
                 if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.pushed = None;
+                    peer.pushed = 0;
                 }
                 self.refused(dot);
                 if !self.is_pending(&dot) {
@@ -156,19 +208,53 @@ impl Node {
     }
 
     fn is_pending(&self, dot: &Dot) -> bool {
-        self.state.pending.iter().any(|txn| txn.dot() == *dot)
+        self.state.pending.contains(dot)
     }
 
-    fn met(&mut self, from: PeerId, hub: bool, coverage: Coverage) {
+    fn met(&mut self, from: PeerId, hub: bool, coverage: Coverage, parts: Option<(PartsId, u64)>) {
+        let brought_up = coverage.includes(&self.kept.base);
+        let sending = if brought_up { None } else { self.resume(parts) };
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let coverage = match self.remembered.get(&from) {
             Some(sent) if self.zoo.has(Bug::SentIsCovered) => sent.clone(),
             _ => coverage,
         };
-        peer.coverage = coverage;
-        (peer.met, peer.hub, peer.next, peer.pushed, peer.wait) = (true, hub, None, None, false);
-        peer.durable = peer.sent;
+        let given_up = peer.sending.take().filter(|_| brought_up).and_then(|sending| sending.gives_up());
+        peer.meets(hub, coverage, sending);
+        if let Some(closing) = given_up {
+            let through = peer.sends(1, 32);
+            self.send(from, Message::Close { through, closing });
+        }
         self.pump(from);
+    }
+
+    /// What a peer sent shows that it has this.
+    pub(super) fn note_peer_has(&mut self, from: PeerId, coverage: &Coverage) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.coverage.join(coverage);
+            peer.has_more();
+        }
+    }
+
+    /// What a peer sent followed on what was here.
+    pub(super) fn followed(&mut self, from: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.asked = false;
+        }
+    }
+
+    /// What a peer sent cannot be: it is not asked for anything before time has passed.
+    pub(super) fn hold_back(&mut self, from: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.asked = true;
+        }
+    }
+
+    /// What a peer sent does not follow: what was lost in between is asked for, once.
+    pub(super) fn ask_once(&mut self, from: PeerId) {
+        if self.peers.get_mut(&from).is_some_and(|peer| !std::mem::replace(&mut peer.asked, true)) {
+            self.say_hello(from);
+        }
     }
 
     fn entries_came(&mut self, from: PeerId, through: u64, entries: &[Arc<Entry>]) {
@@ -178,20 +264,11 @@ impl Node {
                 peer.has_more();
             }
             match self.accept(entry) {
-                Accepted::Followed => {
-                    if let Some(peer) = self.peers.get_mut(&from) {
-                        peer.asked = false;
-                    }
-                }
+                Accepted::Followed => self.followed(from),
                 Accepted::Had => {}
-                Accepted::Gap => {
-                    // What was lost in between is asked for once; the rest of the message does not follow either.
-                    let ask = self.peers.get_mut(&from).is_some_and(|peer| !std::mem::replace(&mut peer.asked, true));
-                    if ask {
-                        self.say_hello(from);
-                    }
-                    return;
-                }
+                // The rest of the message does not follow either.
+                Accepted::Gap => return self.ask_once(from),
+                Accepted::Full => return,
             }
         }
         self.owe(from, through);
@@ -203,9 +280,7 @@ impl Node {
     /// Takes an entry that follows on what is here.
     fn accept(&mut self, entry: &Arc<Entry>) -> Accepted {
         let stamp = entry.stamp;
-        let mut seen = Coverage::new();
-        seen.raise(stamp.hub, stamp.n);
-        self.stamped_elsewhere(&seen);
+        self.stamped_once(stamp);
         if self.coverage.has(stamp) {
             return Accepted::Had;
         }
@@ -217,44 +292,13 @@ impl Node {
         if !follows && !self.zoo.has(Bug::GapsIgnored) {
             return Accepted::Gap;
         }
+        if !self.coverage.has_room(stamp.hub) {
+            return Accepted::Full;
+        }
         self.known_elsewhere(entry.txn.dot());
         self.follow(self.now_ms, entry.attested);
         self.append(Record::Entry(entry.clone()), None);
         Accepted::Followed
-    }
-
-    fn snapshot_came(&mut self, from: PeerId, through: u64, snapshot: Arc<super::Snapshot>) {
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.coverage.join(&snapshot.coverage);
-            peer.asked = false;
-            peer.has_more();
-        }
-        if !self.coverage.includes(&snapshot.coverage) {
-            self.stamped_elsewhere(&snapshot.coverage);
-            if let Some((seq, tag)) = snapshot.chains.get(&self.name).and_then(Chain::head) {
-                self.known_elsewhere(Dot { origin: self.name, seq, tag });
-            }
-            self.join(snapshot);
-        }
-        self.owe(from, through);
-        self.tell_durable();
-        self.serve_waiting();
-    }
-
-    fn join(&mut self, snapshot: Arc<super::Snapshot>) {
-        if !self.zoo.has(Bug::PartsInstalledApart) && !self.zoo.has(Bug::CoverageAfterPartOfRepair) {
-            self.append(Record::Joined(snapshot), None);
-            return;
-        }
-        // Half of the rows, then all: with both of them everything is as it should be, and a crash in between shows.
-        let mut part = (*snapshot).clone();
-        part.rows.truncate(part.rows.len() / 2);
-        part.chains.clear();
-        if self.zoo.has(Bug::PartsInstalledApart) {
-            part.coverage = self.coverage.clone();
-        }
-        self.append(Record::Joined(Arc::new(part)), None);
-        self.append(Record::Joined(snapshot), None);
     }
 
     fn pushed(&mut self, from: PeerId, txns: &[Arc<Txn>]) {
@@ -270,142 +314,77 @@ impl Node {
     }
 
     /// Remembers to tell a peer when everything that it sent is durable here.
-    fn owe(&mut self, to: PeerId, through: u64) {
-        let waiting = self.queue.len();
-        if let Some(peer) = self.peers.get_mut(&to) {
-            peer.due = Some((waiting, through));
-        }
-    }
-
-    /// One more record is durable.
-    pub(super) fn one_durable(&mut self) {
-        for peer in self.peers.values_mut() {
-            if let Some((waiting, _)) = &mut peer.due {
-                *waiting = waiting.saturating_sub(1);
-            }
+    pub(super) fn owe(&mut self, to: PeerId, through: u64) {
+        if let Some(peer) = self.peers.get(&to) {
+            self.dues.push_back(Due { records: self.records, peer: to, connection: peer.connection, through });
         }
     }
 
     pub(super) fn tell_durable(&mut self) {
-        let mut out = Vec::new();
-        for (id, peer) in &mut self.peers {
-            if let Some((0, through)) = peer.due {
-                peer.due = None;
-                out.push(Output::Send(*id, Message::Durable(through)));
+        let mut told: Vec<PeerId> = Vec::new();
+        while let Some(due) = self.dues.pop_front_if(|due| due.records <= self.durable) {
+            let peer = self.peers.get_mut(&due.peer).filter(|peer| peer.connection == due.connection);
+            if let Some(peer) = peer
+                && peer.due.replace(due.through).is_none()
+            {
+                told.push(due.peer);
             }
         }
-        self.out.append(&mut out);
+        for id in told {
+            if let Some(through) = self.peers.get_mut(&id).and_then(|peer| peer.due.take()) {
+                self.out.push(Output::Send(id, Message::Durable(through)));
+            }
+        }
     }
 
-    /// Time passes: what could not be taken in is offered again.
+    /// Time passes: what could not be taken in is offered again, and peers with whom nothing goes on are asked what they have. To be
+    /// called every few seconds: not before a message can have come and been answered.
     pub fn tick_peers(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        let first = self.state.pending.front().map(|txn| txn.dot());
+        let (first, waits) = (self.state.pending.begin().0, !self.state.pending.is_empty());
+        let patience = self.limits.patience;
         let mut ask = Vec::new();
         for (id, peer) in &mut self.peers {
             peer.wait = false;
             peer.asked = false;
             let now = (peer.durable, first);
-            let stands = std::mem::replace(&mut peer.last, now) == now;
-            if !peer.met || (stands && (peer.durable < peer.sent || first.is_some())) {
+            let stood = std::mem::replace(&mut peer.last, now) == now;
+            peer.stands = if stood { peer.stands.saturating_add(1) } else { 0 };
+            let stands = peer.stands >= patience.max(1);
+            if !peer.met || (stands && (peer.durable < peer.sent || waits)) {
                 ask.push(*id);
             }
             if stands {
-                peer.pushed = None;
+                (peer.pushed, peer.stands) = (0, 0);
             }
         }
         for peer in ask {
             self.send(peer, Message::Ask);
         }
+        self.tick_coming();
+        self.thaw();
         self.serve_waiting();
         self.pump_all();
     }
 
     /// A hub's own transactions from before it was one.
     pub(super) fn serve_waiting(&mut self) {
-        if !self.hub || self.state.pending.is_empty() {
+        if !self.hub {
             return;
         }
-        for txn in self.state.pending.iter().cloned().collect::<Vec<_>>() {
+        let mut from = 0;
+        loop {
+            let next = self.waiting.from(from).next().map(|(place, _, txn)| (place, txn.clone()));
+            let Some((place, txn)) = next else { return };
+            if !self.state.pending.contains(&txn.dot()) {
+                return;
+            }
             match self.offer(self.now_ms, &txn) {
-                Answer::Taken => {}
+                Answer::Taken => from = place + 1,
                 Answer::Later => return,
                 Answer::Refused => return self.refused(txn.dot()),
             }
         }
-    }
-
-    pub(super) fn pump_all(&mut self) {
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        for peer in peers {
-            self.pump(peer);
-        }
-    }
-
-    /// Sends a peer what it lacks, as far as its window goes.
-    fn pump(&mut self, to: PeerId) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        if !peer.met {
-            return;
-        }
-        if !peer.coverage.includes(&self.base) {
-            let snapshot = self.snapshot();
-            let Some(peer) = self.peers.get_mut(&to) else { return };
-            peer.coverage.join(&snapshot.coverage);
-            peer.next = None;
-            peer.sent += 1;
-            let through = peer.sent;
-            self.send(to, Message::Snapshot { through, snapshot: Arc::new(snapshot) });
-        }
-        self.pump_entries(to);
-        self.pump_waiting(to);
-    }
-
-    fn pump_entries(&mut self, to: PeerId) {
-        let end = self.first + self.entries.len() as u64;
-        while let Some(peer) = self.peers.get_mut(&to) {
-            let mut next = peer.next.unwrap_or(self.first).max(self.first);
-            let mut batch = Vec::new();
-            while next < end && batch.len() < BATCH && peer.sent - peer.durable < WINDOW {
-                let Some(entry) = usize::try_from(next - self.first).ok().and_then(|at| self.entries.get(at)) else {
-                    break;
-                };
-                next += 1;
-                if !peer.coverage.has(entry.stamp) {
-                    peer.coverage.raise(entry.stamp.hub, entry.stamp.n);
-                    peer.sent += 1;
-                    batch.push(entry.clone());
-                }
-            }
-            peer.next = Some(next);
-            if batch.is_empty() {
-                return;
-            }
-            let through = peer.sent;
-            if self.zoo.has(Bug::SentIsCovered) {
-                let coverage = peer.coverage.clone();
-                self.remembered.insert(to, coverage);
-            }
-            self.send(to, Message::Entries { through, entries: batch });
-        }
-    }
-
-    fn pump_waiting(&mut self, to: PeerId) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        if self.hub || !peer.hub || peer.wait || self.state.pending.is_empty() {
-            return;
-        }
-        let after = peer.pushed.and_then(|last| self.state.pending.iter().position(|txn| txn.dot() == last));
-        let waiting = self.state.pending.iter().skip(after.map_or(0, |at| at + 1));
-        let sent_once = self.zoo.has(Bug::SentOnce);
-        let fresh = waiting.filter(|txn| !sent_once || !self.sent.contains(&txn.dot()));
-        let batch: Vec<Arc<Txn>> = fresh.take(BATCH).cloned().collect();
-        let Some(last) = batch.last() else { return };
-        peer.pushed = Some(last.dot());
-        if sent_once {
-            self.sent.extend(batch.iter().map(|txn| txn.dot()));
-        }
-        self.send(to, Message::Push(batch));
     }
 }
 
@@ -418,4 +397,6 @@ enum Accepted {
     Had,
     /// Something before it is missing.
     Gap,
+    /// Its hub would be one more than can be counted.
+    Full,
 }

@@ -104,19 +104,49 @@ fn chain() -> impl Strategy<Value = Chain> {
     })
 }
 
+fn rows() -> impl Strategy<Value = Vec<(RowKey, Arc<Row>)>> {
+    let rows = |rows: BTreeMap<RowKey, Row>| rows.into_iter().map(|(key, row)| (key, Arc::new(row))).collect();
+    btree_map(row_key(), row(), 0..3).prop_map(rows)
+}
+
 pub(super) fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let rows = btree_map(row_key(), row(), 0..3).prop_map(|rows: BTreeMap<RowKey, Row>| rows.into_iter().collect());
-    (coverage(), rows, btree_map(origin(), chain(), 0..3)).prop_map(|(coverage, rows, chains)| Snapshot {
+    (coverage(), rows(), btree_map(origin(), chain(), 0..3)).prop_map(|(coverage, rows, chains)| Snapshot {
         coverage,
-        rows,
+        rows: rows.into_iter().collect(),
         chains,
     })
 }
 
+fn pieces() -> impl Strategy<Value = Vec<ChainPiece>> {
+    btree_map(origin(), (chain(), any::<prop::sample::Index>()), 0..3).prop_map(|chains| {
+        let piece = |(origin, (chain, at)): (Origin, (Chain, prop::sample::Index))| {
+            chain.piece(origin, (at.index(chain.told().0), 0), usize::MAX)
+        };
+        chains.into_iter().map(piece).collect()
+    })
+}
+
+/// Often the next one of the same state.
+fn part() -> impl Strategy<Value = Part> {
+    let id = prop_oneof![4 => 1..3u64, 1 => any::<u64>()];
+    let nth = prop_oneof![4 => 0..3u64, 1 => any::<u64>()];
+    let what = prop_oneof![
+        rows().prop_map(What::Rows),
+        pieces().prop_map(What::Chains),
+        vec(txn(), 0..3).prop_map(What::Waiting)
+    ];
+    (id, nth, what).prop_map(|(id, nth, what)| Part { id, nth, what })
+}
+
+fn closing() -> impl Strategy<Value = Closing> {
+    let id = prop_oneof![4 => 1..3u64, 1 => any::<u64>()];
+    (id, nth(), coverage()).prop_map(|(id, parts, coverage)| Closing { id, parts, coverage })
+}
+
 fn checkpoint() -> impl Strategy<Value = Checkpoint> {
     let own = prop_oneof![Just((0, Tag::NONE)), (nth(), tag())];
-    (origin(), any::<bool>(), own, hlc(), snapshot(), vec(txn(), 0..3))
-        .prop_map(|(name, hub, own, clock, snapshot, pending)| Checkpoint { name, hub, own, clock, snapshot, pending })
+    (origin(), any::<bool>(), own, hlc(), nth(), coverage())
+        .prop_map(|(name, hub, own, clock, parts, coverage)| Checkpoint { parts, name, hub, own, clock, coverage })
 }
 
 pub(super) fn record() -> impl Strategy<Value = Record> {
@@ -125,25 +155,30 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         any::<bool>().prop_map(Record::Hub),
         txn().prop_map(Record::Own),
         entry().prop_map(Record::Entry),
-        vec((dot(), txn()), 0..3).prop_map(|pairs| {
-            let (from, txns) = pairs.into_iter().unzip();
-            Record::Rewritten(from, txns)
+        (any::<bool>(), vec((dot(), txn()), 0..3)).prop_map(|(more, pairs)| {
+            let (refused, again) = pairs.into_iter().unzip();
+            Record::Rewritten(Arc::new(Rewritten { more, refused, again }))
         }),
-        snapshot().prop_map(|snapshot| Record::Joined(Arc::new(snapshot))),
-        checkpoint().prop_map(|checkpoint| Record::Checkpoint(Box::new(checkpoint))),
+        part().prop_map(|part| Record::Part(Arc::new(part))),
+        closing().prop_map(|closing| Record::Joined(Arc::new(closing))),
+        checkpoint().prop_map(|checkpoint| Record::Checkpoint(Arc::new(checkpoint))),
     ]
 }
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
-    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()));
+    let parts = proptest::option::of((any::<u64>(), any::<u64>()));
+    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts);
+    let hello =
+        hello.prop_map(|(name, hub, coverage, newest, parts)| Message::Hello { name, hub, coverage, newest, parts });
     prop_oneof![
-        hello.prop_map(|(name, hub, coverage, newest)| Message::Hello { name, hub, coverage, newest }),
+        hello,
         Just(Message::Ask),
         dot().prop_map(Message::Known),
-        (any::<u64>(), vec(entry(), 0..3)).prop_map(|(through, entries)| Message::Entries { through, entries }),
+        (any::<u64>(), vec(entry(), 0..3))
+            .prop_map(|(through, entries)| Message::Entries { through, entries: Arc::new(Batch::new(entries)) }),
         any::<u64>().prop_map(Message::Durable),
-        (any::<u64>(), snapshot())
-            .prop_map(|(through, snapshot)| Message::Snapshot { through, snapshot: Arc::new(snapshot) }),
+        (any::<u64>(), part()).prop_map(|(through, part)| Message::Part { through, part: Arc::new(part) }),
+        (any::<u64>(), closing()).prop_map(|(through, closing)| Message::Close { through, closing }),
         vec(txn(), 0..3).prop_map(Message::Push),
         dot().prop_map(Message::Later),
         dot().prop_map(Message::Refused),

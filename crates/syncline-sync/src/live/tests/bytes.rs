@@ -66,9 +66,9 @@ proptest! {
 #[test]
 fn the_strategies_make_every_kind() {
     let records = arbitrary::kinds(arbitrary::record(), |record| record.encode()[0]);
-    assert_eq!(records, (1..=7).collect());
+    assert_eq!(records, (1..=8).collect());
     let messages = arbitrary::kinds(arbitrary::message(), |message| message.encode()[0]);
-    assert_eq!(messages, (1..=9).collect());
+    assert_eq!(messages, (1..=10).collect());
 }
 
 /// Puts bytes together.
@@ -95,43 +95,49 @@ fn numbers_have_their_shortest_form_and_an_end() {
 #[test]
 fn what_stands_in_another_order_is_refused() {
     let (a, b): (&[u8], &[u8]) = (&[1; 16], &[2; 16]);
-    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[1], a, &[0], &coverage.concat(), &[0]]));
+    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[1], a, &[0], &coverage.concat(), &[0, 0]]));
     assert!(hello(&[&[2], a, &[1], b, &[1]]).is_ok());
     for refused in [[a, &[1], a, &[1]], [b, &[1], a, &[1]], [a, &[0], b, &[1]]] {
         assert!(hello(&[&[2], &refused.concat()]).is_err());
     }
 
-    // Coverage, rows, chains.
-    let joined = |rows: &[&[u8]], chains: &[&[u8]]| {
-        Record::decode(join(&[&[6], &[0], &rows.concat(), &chains.concat()])).map(|_| ())
+    // Chains, rows.
+    let part = |kind: u8, items: &[&[u8]]| {
+        Record::decode(join(&[&[6, 7, 7, 7, 7, 7, 7, 7, 7, 0, kind], &items.concat()])).map(|_| ())
     };
-    let chain = [&[1][..], &[9; 8], &[0]].concat();
-    joined(&[&[0]], &[&[2], a, &chain, b, &chain]).unwrap();
-    joined(&[&[0]], &[&[2], b, &chain, a, &chain]).unwrap_err();
-    joined(&[&[0]], &[&[2], a, &chain, a, &chain]).unwrap_err();
-    joined(&[&[0]], &[&[1], a, &[0, 0]]).unwrap_err();
+    let chain = [&[0, 1][..], &[9; 8], &[0]].concat();
+    part(2, &[&[2], a, &chain, b, &chain]).unwrap();
+    part(2, &[&[2], b, &chain, a, &chain]).unwrap_err();
+    part(2, &[&[2], a, &chain, a, &chain]).unwrap_err();
+    part(2, &[&[1], a, &[0, 0, 0]]).unwrap_err();
+    part(2, &[&[1], a, &uint((1 << 62) + 1), &chain[1..]]).unwrap_err();
+    part(4, &[&[0]]).unwrap_err();
 
     let sibling = |dot: &[u8], stamps: &[u8]| [dot, &[1][..], &[9; 8], stamps, &[5], &[0]].concat();
     let row = |key: u8, siblings: &[&[u8]]| [&[1, b't', 1, key, siblings.len() as u8][..], &siblings.concat()].concat();
     let stamps = [&[2][..], a, &[1], a, &[2]].concat();
     let (one, two) = (sibling(a, &stamps), sibling(b, &stamps));
-    joined(&[&[2], &row(1, &[&one, &two]), &row(2, &[&one])], &[&[0]]).unwrap();
-    joined(&[&[2], &row(2, &[&one]), &row(1, &[&one])], &[&[0]]).unwrap_err();
-    joined(&[&[2], &row(1, &[&one]), &row(1, &[&one])], &[&[0]]).unwrap_err();
-    joined(&[&[1], &row(1, &[&two, &one])], &[&[0]]).unwrap_err();
-    joined(&[&[1], &row(1, &[])], &[&[0]]).unwrap_err();
+    part(1, &[&[2], &row(1, &[&one, &two]), &row(2, &[&one])]).unwrap();
+    part(1, &[&[2], &row(2, &[&one]), &row(1, &[&one])]).unwrap_err();
+    part(1, &[&[2], &row(1, &[&one]), &row(1, &[&one])]).unwrap_err();
+    part(1, &[&[1], &row(1, &[&two, &one])]).unwrap_err();
+    part(1, &[&[1], &row(1, &[])]).unwrap_err();
     for refused in [[&[2][..], a, &[2], a, &[1]], [&[2], a, &[1], a, &[1]]] {
-        joined(&[&[1], &row(1, &[&sibling(a, &refused.concat())])], &[&[0]]).unwrap_err();
+        part(1, &[&[1], &row(1, &[&sibling(a, &refused.concat())])]).unwrap_err();
     }
-    joined(&[&[1], &row(1, &[&sibling(a, &[0])])], &[&[0]]).unwrap_err();
+    part(1, &[&[1], &row(1, &[&sibling(a, &[0])])]).unwrap_err();
 }
 
 #[test]
 fn branches_hang_on_what_is_known() {
     let (first, second, other) = ([1; 8], [2; 8], [3; 8]);
+    let origin = Origin::from_bytes([7; 16]);
     let chain = |branches: &[&[u8]]| {
         let branches = [&[branches.len() as u8][..], &branches.concat()].concat();
-        Record::decode(join(&[&[6, 0, 0, 1], &[7; 16], &[2], &first, &second, &branches])).map(|_| ())
+        let start = [6, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 1];
+        let record = Record::decode(join(&[&start, origin.as_bytes(), &[0, 2], &first, &second, &branches]))?;
+        let Record::Part(part) = record else { panic!("{record:?}") };
+        super::super::part::Collected::default().add(&part)
     };
     let branch = |seq: u8, tag: &[u8], prev: &[u8]| [&[seq][..], tag, prev].concat();
     chain(&[&branch(2, &other, &first)]).unwrap();
@@ -149,12 +155,12 @@ fn branches_hang_on_what_is_known() {
 fn counts_that_the_bytes_cannot_hold_are_refused() {
     for count in [4097, 1 << 40, u64::MAX] {
         let count = uint(count);
-        for before in
-            [&[5][..], &[6], &[6, 0], &[6, 0, 0], &[6, 0, 0, 1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]]
-        {
+        let part = |rest: &[u8]| [&[6, 7, 7, 7, 7, 7, 7, 7, 7, 0][..], rest].concat();
+        let chain = part(&[&[2, 1][..], &[7; 16], &[0]].concat());
+        for before in [&[5, 0][..], &part(&[1]), &part(&[2]), &part(&[3]), &chain] {
             assert!(Record::decode(join(&[before, &count, &[0; 64]])).is_err());
         }
-        for before in [&[3, 0][..], &[5, 0], &[6]] {
+        for before in [&[3, 0][..], &[7]] {
             assert!(Message::decode(join(&[before, &count, &[0; 64]])).is_err());
         }
     }
@@ -193,8 +199,8 @@ fn what_is_newer_is_refused_with_what_to_do() {
     txn.put_u8(2);
     for error in [
         Txn::decode(txn.freeze()).unwrap_err(),
-        Record::decode(Bytes::from_static(&[8])).unwrap_err(),
-        Message::decode(Bytes::from_static(&[10])).unwrap_err(),
+        Record::decode(Bytes::from_static(&[9])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[11])).unwrap_err(),
     ] {
         assert!(error.to_string().contains("update it"), "{error}");
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use syncline_base::Hlc;
 
+use super::super::part::Teller;
 use super::super::row::Writer;
 use super::super::*;
 
@@ -62,44 +63,62 @@ fn snapshot() -> Snapshot {
     let key = write("fruit", b"apple", None).row;
     Snapshot {
         coverage: coverage(&[(HUB, 300), (OTHER, 2)]),
-        rows: vec![(key, row)],
+        rows: [(key, Arc::new(row))].into_iter().collect(),
         chains: Chains::from([(SPOKE, chain)]),
     }
 }
 
+/// The three parts of a checkpoint.
+fn parts() -> [Arc<Part>; 3] {
+    let mut teller = Teller::new(0x0807_0605_0403_0201, usize::MAX);
+    let (snapshot, waiting) = (snapshot(), txns());
+    std::array::from_fn(|_| Arc::new(teller.next(&snapshot, &waiting).unwrap().0))
+}
+
 fn records() -> Vec<(&'static str, Record)> {
     let [first, second] = txns();
+    let [rows, chains, waiting] = parts();
     let checkpoint = Checkpoint {
+        parts: 3,
         name: SPOKE,
         hub: false,
         own: (2, second.dot().tag),
         clock: Hlc::from_ms(1_700_000_000_900),
-        snapshot: snapshot(),
-        pending: vec![first.clone(), second.clone()],
+        coverage: snapshot().coverage,
     };
+    let closing = Closing { id: rows.id, parts: 2, coverage: snapshot().coverage };
+    let rewritten = Rewritten { more: false, refused: vec![first.dot(), second.dot()], again: vec![first.clone()] };
     vec![
         ("named", Record::Named(HUB)),
         ("hub", Record::Hub(true)),
-        ("own", Record::Own(first.clone())),
+        ("own", Record::Own(first)),
         ("entry", Record::Entry(entry(&second))),
-        ("rewritten", Record::Rewritten(vec![first.dot(), second.dot()], vec![first])),
-        ("joined", Record::Joined(Arc::new(snapshot()))),
-        ("checkpoint", Record::Checkpoint(Box::new(checkpoint))),
+        ("rewritten", Record::Rewritten(Arc::new(rewritten))),
+        ("part-rows", Record::Part(rows)),
+        ("part-chains", Record::Part(chains)),
+        ("part-waiting", Record::Part(waiting)),
+        ("joined", Record::Joined(Arc::new(closing))),
+        ("checkpoint", Record::Checkpoint(Arc::new(checkpoint))),
     ]
 }
 
 fn messages() -> Vec<(&'static str, Message)> {
     let [first, second] = txns();
+    let [part, ..] = parts();
     let coverage = coverage(&[(HUB, 300), (OTHER, 2)]);
-    let entries = vec![entry(&first), entry(&second)];
+    let entries = Arc::new(Batch::new(vec![entry(&first), entry(&second)]));
+    let (id, newest) = (part.id, Some(second.dot()));
+    let hello = Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: Some((id, 1)) };
+    let new = Message::Hello { name: HUB, hub: true, coverage: Coverage::new(), newest: None, parts: None };
     vec![
-        ("hello", Message::Hello { name: SPOKE, hub: false, coverage, newest: Some(second.dot()) }),
-        ("hello-new", Message::Hello { name: HUB, hub: true, coverage: Coverage::new(), newest: None }),
+        ("hello", hello),
+        ("hello-new", new),
         ("ask", Message::Ask),
         ("known", Message::Known(second.dot())),
         ("entries", Message::Entries { through: 302, entries }),
         ("durable", Message::Durable(302)),
-        ("snapshot", Message::Snapshot { through: 1, snapshot: Arc::new(snapshot()) }),
+        ("part", Message::Part { through: 1, part }),
+        ("close", Message::Close { through: 3, closing: Closing { id, parts: 2, coverage } }),
         ("push", Message::Push(vec![first.clone(), second.clone()])),
         ("later", Message::Later(first.dot())),
         ("refused", Message::Refused(second.dot())),

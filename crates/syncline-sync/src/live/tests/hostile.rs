@@ -12,7 +12,7 @@ use super::arbitrary;
 const PEER: PeerId = 7;
 
 fn config(seed: u64) -> Config {
-    Config { key: [1; 32], rng: Rng::from_seed(seed), zoo: Zoo::none() }
+    Config { key: [1; 32], rng: Rng::from_seed(seed), limits: Limits::default(), zoo: Zoo::none() }
 }
 
 /// The message with the node's name in the place of one of those that the strategies like, if that is a message.
@@ -68,8 +68,9 @@ proptest! {
         let again = Node::open(config(2), records, false).unwrap();
         prop_assert_eq!(again.state().root(), node.state().root());
         prop_assert_eq!(again.context(), node.context());
-        let checkpoint = Record::Checkpoint(Box::new(node.checkpoint().unwrap())).encode();
-        let short = Node::open(config(3), [Record::decode(checkpoint)].into_iter(), false).unwrap();
+        let moment = node.checkpoint().unwrap();
+        let records = moment.records().map(|record| Record::decode(record.encode()));
+        let short = Node::open(config(3), records, false).unwrap();
         prop_assert_eq!(short.state().root(), node.state().root());
         prop_assert_eq!(short.checkpoint(), node.checkpoint());
     }

@@ -1,159 +1,9 @@
 //! Nodes, driven by hand: a disk that syncs when it is told to, connections that carry what was sent.
 
 use bytes::Bytes;
-use syncline_base::rng::Rng;
 
 use super::super::*;
-use crate::error::Result;
-
-/// A node, its log, and what it wanted done.
-#[derive(Debug)]
-struct Shell {
-    node: Node,
-    log: Vec<Bytes>,
-    /// How many of the records are durable.
-    durable: usize,
-    sent: Vec<(PeerId, Message)>,
-    committed: Vec<(u64, Dot)>,
-    renamed: usize,
-    rewritten: Vec<Dot>,
-}
-
-impl Shell {
-    fn around(node: Node, log: Vec<Bytes>) -> Self {
-        let durable = log.len();
-        let (sent, committed, rewritten) = (Vec::new(), Vec::new(), Vec::new());
-        let mut shell = Self { node, log, durable, sent, committed, renamed: 0, rewritten };
-        shell.sync();
-        shell.renamed = 0;
-        shell
-    }
-
-    fn create(hub: bool, seed: u8) -> Self {
-        Self::around(Node::create(config(seed), hub), Vec::new())
-    }
-
-    /// A node from what is durable of this one's log.
-    fn reopened(&self, seed: u8) -> Self {
-        let log = self.log[..self.durable].to_vec();
-        Self::around(Node::open(config(seed), records(&log), false).unwrap(), log)
-    }
-
-    /// Does what the node wants done, but for making it durable.
-    fn absorb(&mut self) {
-        for output in self.node.outputs() {
-            match output {
-                Output::Append(record) => self.log.push(record.encode()),
-                Output::Send(peer, message) => self.sent.push((peer, message)),
-                Output::Committed(ticket, dot) => self.committed.push((ticket, dot)),
-                Output::Renamed(_) => self.renamed += 1,
-                Output::Rewritten(pairs) => self.rewritten.extend(pairs.iter().map(|(_, new)| new.dot())),
-            }
-        }
-    }
-
-    fn sync(&mut self) {
-        self.absorb();
-        while self.durable < self.log.len() {
-            let records = self.log.len() - self.durable;
-            self.durable = self.log.len();
-            self.node.synced(records as u64);
-            self.absorb();
-        }
-    }
-
-    /// Writes what is set, or deletes, having read `read`.
-    fn put(&mut self, now_ms: u64, read: Context, value: Option<&'static str>) -> Dot {
-        let write = Write { row: key(), value: value.map(|text| Bytes::from_static(text.as_bytes())) };
-        let dot = self.node.commit(now_ms, now_ms, read, vec![write]).unwrap();
-        self.absorb();
-        dot
-    }
-
-    /// The same at once durable, by somebody who has read everything.
-    fn write(&mut self, now_ms: u64, value: &'static str) -> Dot {
-        let dot = self.put(now_ms, self.node.context(), Some(value));
-        self.sync();
-        dot
-    }
-
-    /// The values of the row's siblings, sorted.
-    fn values(&self) -> Vec<String> {
-        let row = self.node.view(&key());
-        let mut values: Vec<String> = row.siblings().iter().map(|sibling| text(&sibling.value)).collect();
-        values.sort();
-        values
-    }
-
-    fn visible(&self) -> Option<String> {
-        self.node.view(&key()).visible(Zoo::none()).map(|sibling| text(&sibling.value))
-    }
-}
-
-fn config(seed: u8) -> Config {
-    Config { key: [seed; 32], rng: Rng::from_seed(u64::from(seed)), zoo: Zoo::none() }
-}
-
-fn records(log: &[Bytes]) -> impl Iterator<Item = Result<Record>> {
-    log.iter().map(|bytes| Record::decode(bytes.clone()))
-}
-
-fn key() -> RowKey {
-    RowKey { table: "t".into(), key: Bytes::from_static(b"k") }
-}
-
-fn text(value: &Bytes) -> String {
-    String::from_utf8(value.to_vec()).unwrap()
-}
-
-/// Connects two nodes; each calls the other by its place.
-fn connect(shells: &mut [Shell], a: usize, b: usize) {
-    shells[a].node.connected(b as PeerId);
-    shells[b].node.connected(a as PeerId);
-}
-
-fn disconnect(shells: &mut [Shell], a: usize, b: usize) {
-    shells[a].node.disconnected(b as PeerId);
-    shells[b].node.disconnected(a as PeerId);
-}
-
-/// Syncs and delivers, as bytes, until nobody has anything to say. Returns what was said: from, to, what.
-fn settle(shells: &mut [Shell], now_ms: u64) -> Vec<(usize, usize, Message)> {
-    let mut said = Vec::new();
-    loop {
-        shells.iter_mut().for_each(Shell::sync);
-        let mut sent = Vec::new();
-        for (from, shell) in shells.iter_mut().enumerate() {
-            sent.extend(shell.sent.drain(..).map(|(to, message)| (from, to as usize, message)));
-        }
-        if sent.is_empty() {
-            return said;
-        }
-        for (from, to, message) in &sent {
-            let message = Message::decode(message.encode()).unwrap();
-            shells[*to].node.receive(now_ms, *from as PeerId, message);
-        }
-        said.append(&mut sent);
-        assert!(said.len() < 1000, "they never stop talking");
-    }
-}
-
-fn one_root(shells: &[Shell]) {
-    for shell in shells {
-        assert_eq!(shell.node.state().root(), shells[0].node.state().root());
-        assert_eq!(shell.node.state().coverage(), shells[0].node.state().coverage());
-        assert_eq!(shell.node.state().pending().len(), 0);
-    }
-}
-
-/// A hub and two spokes, connected to it.
-fn mesh() -> Vec<Shell> {
-    let mut shells = vec![Shell::create(true, 1), Shell::create(false, 2), Shell::create(false, 3)];
-    connect(&mut shells, 0, 1);
-    connect(&mut shells, 0, 2);
-    settle(&mut shells, 1_000);
-    shells
-}
+use super::shell::*;
 
 #[test]
 fn a_write_on_a_spoke_reaches_the_hub_and_comes_back_stamped() {
@@ -295,8 +145,8 @@ fn a_log_gives_the_same_node_again() {
         assert_eq!(again.node.context(), shell.node.context());
         assert_eq!((again.node.name(), again.node.is_hub()), (shell.node.name(), shell.node.is_hub()));
         // From a checkpoint as from all the records before.
-        let checkpoint = Record::Checkpoint(Box::new(shell.node.checkpoint().unwrap()));
-        let short = Shell::around(Node::open(config(9), records(&[checkpoint.encode()]), false).unwrap(), Vec::new());
+        let checkpoint: Vec<Bytes> = shell.node.checkpoint().unwrap().records().map(|record| record.encode()).collect();
+        let short = Shell::around(Node::open(config(9), records(&checkpoint), false).unwrap(), Vec::new());
         assert_eq!(short.node.state().root(), shell.node.state().root());
         assert_eq!(short.node.checkpoint(), shell.node.checkpoint());
     }
@@ -377,7 +227,7 @@ fn whom_the_log_cannot_bring_up_gets_a_snapshot() {
     shells[0].node.cut_log(1);
     connect(&mut shells, 0, 2);
     let said = settle(&mut shells, 2_005);
-    let snapshots = said.iter().filter(|(_, _, message)| matches!(message, Message::Snapshot { .. }));
+    let snapshots = said.iter().filter(|(_, _, message)| matches!(message, Message::Close { .. }));
     assert_eq!(snapshots.map(|(from, to, _)| (*from, *to)).collect::<Vec<_>>(), [(0, 2)]);
     one_root(&shells);
     assert_eq!(shells[2].values(), ["apart", "b"]);
@@ -389,7 +239,7 @@ fn whom_the_log_cannot_bring_up_gets_a_snapshot() {
     settle(&mut shells, 2_007);
     connect(&mut shells, 0, 2);
     let said = settle(&mut shells, 2_008);
-    assert!(!said.iter().any(|(_, _, message)| matches!(message, Message::Snapshot { .. })));
+    assert!(!said.iter().any(|(_, _, message)| matches!(message, Message::Close { .. })));
     one_root(&shells);
 }
 
@@ -436,5 +286,26 @@ fn a_spoke_that_was_put_off_goes_on_when_the_hub_has_more() {
     assert_eq!(shells[1].node.state().pending().len(), 1);
     shells[2].write(2_008, "new");
     settle(&mut shells, 2_009);
+    one_root(&shells);
+}
+
+#[test]
+fn a_node_knows_how_far_it_is_behind_its_peers() {
+    let mut shells = mesh();
+    assert_eq!(shells[1].node.behind(), 0);
+    disconnect(&mut shells, 0, 1);
+    shells[0].write(2_000, "one");
+    shells[0].write(2_001, "two");
+    settle(&mut shells, 2_002);
+    assert_eq!(shells[1].node.behind(), 0);
+    connect(&mut shells, 0, 1);
+    let hello = shells[0].node.outputs().into_iter().find_map(|output| match output {
+        Output::Send(1, message) => Some(message),
+        _ => None,
+    });
+    shells[1].node.receive(2_003, 0, hello.unwrap());
+    assert_eq!(shells[1].node.behind(), 2);
+    settle(&mut shells, 2_004);
+    assert_eq!((shells[0].node.behind(), shells[1].node.behind()), (0, 0));
     one_root(&shells);
 }

@@ -44,7 +44,7 @@ impl Replica {
     }
 
     fn join(&mut self, other: &Self) {
-        let rows = other.state.rows().map(|(key, row)| (key.clone(), row.clone())).collect();
+        let rows = other.state.rows.clone();
         let snapshot = Snapshot { coverage: other.state.coverage().clone(), rows, chains: other.chains.clone() };
         self.state.join(&self.chains, &snapshot);
         for (origin, chain) in &snapshot.chains {

@@ -1,0 +1,37 @@
+//! How much a node takes, sends and keeps at once.
+
+use super::super::txn::MAX_TXN_BYTES;
+
+/// Bounds of messages, of records and of what is on its way. None of them is part of the format: every node has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A message of entries or transactions, or a part of a state, has not much more bytes, unless one thing in it has.
+    pub message_bytes: usize,
+    /// The most entries or transactions in one message.
+    pub message_entries: usize,
+    /// To a peer whose messages of so many bytes are on their way nothing further is sent until some of it is durable there.
+    pub window_bytes: usize,
+    /// The same in entries, parts and transactions.
+    pub window_entries: u64,
+    /// The largest transaction that is taken from a client, in bytes.
+    pub txn_bytes: usize,
+    /// After so many ticks in which a peer did not get on, it is asked what it has.
+    pub patience: u32,
+    /// For so long a state that was sent to a peer is kept, in milliseconds: one that was cut off meanwhile goes on where it was.
+    pub snapshot_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 1 << 20,
+            message_entries: 1024,
+            window_bytes: 8 << 20,
+            window_entries: 8192,
+            // What is written again under another name may name more of what was read.
+            txn_bytes: MAX_TXN_BYTES - (64 << 10),
+            patience: 3,
+            snapshot_ms: 600_000,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a node sends to those who lack something: entries, or its state in parts; and its own transactions to hubs.
+//!
+//! Nothing here looks at a peer that has everything for longer than it takes to see that.
+
+use std::sync::Arc;
+
+use super::super::context::Coverage;
+use super::super::message::Message;
+use super::super::part::{Closing, PartsId, Teller};
+use super::super::state::Snapshot;
+use super::super::txn::{Batch, Entry, Txn};
+use super::super::zoo::Bug;
+use super::peers::Peer;
+use super::{Node, Output, PeerId};
+
+/// A node's state at one moment, to be sent to any number of peers. It shares its rows with the node.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    id: PartsId,
+    snapshot: Snapshot,
+}
+
+/// A peer's place in it.
+#[derive(Debug)]
+pub(super) struct Sending {
+    of: Arc<Frozen>,
+    teller: Teller,
+}
+
+impl Sending {
+    /// What tells the peer, which needs no state any more, that the parts it was sent go no further: others may send it theirs.
+    pub(super) fn gives_up(&self) -> Option<Closing> {
+        let (id, parts) = (self.teller.id(), self.teller.nth());
+        (parts > 0).then(|| Closing { id, parts, coverage: Coverage::new() })
+    }
+}
+
+/// Entries from a position to before another one, all of them.
+#[derive(Debug)]
+pub(super) struct Made {
+    from: u64,
+    to: u64,
+    batch: Arc<Batch>,
+}
+
+impl Node {
+    pub(super) fn send(&mut self, peer: PeerId, message: Message) {
+        self.out.push(Output::Send(peer, message));
+    }
+
+    pub(super) fn pump_all(&mut self) {
+        let mut peers = std::mem::take(&mut self.peers);
+        peers.iter_mut().for_each(|(id, peer)| self.pump_peer(*id, peer));
+        self.peers = peers;
+    }
+
+    /// Sends a peer what it lacks, as far as its window goes.
+    pub(super) fn pump(&mut self, to: PeerId) {
+        let mut peers = std::mem::take(&mut self.peers);
+        if let Some(peer) = peers.get_mut(&to) {
+            self.pump_peer(to, peer);
+        }
+        self.peers = peers;
+    }
+
+    fn pump_peer(&mut self, to: PeerId, peer: &mut Peer) {
+        if !peer.met {
+            return;
+        }
+        // More than one when the log is cut while a state is sent.
+        while peer.sending.is_some() || self.needs_state(peer) {
+            if peer.sending.is_none() {
+                let of = self.freeze();
+                let teller = Teller::new(of.id, self.limits.message_bytes);
+                peer.sending = Some(Sending { of, teller });
+            }
+            self.pump_parts(to, peer);
+            if peer.sending.is_some() {
+                break;
+            }
+        }
+        if peer.sending.is_none() {
+            self.pump_entries(to, peer);
+        }
+        self.pump_waiting(to, peer);
+    }
+
+    /// Whether the kept entries do not bring it up.
+    fn needs_state(&self, peer: &Peer) -> bool {
+        let reached = peer.next.is_some_and(|next| next >= self.kept.first());
+        !reached && !peer.coverage.includes(&self.kept.base)
+    }
+
+    /// A state to send: the one that others are sent, as long as the log goes on from there.
+    fn freeze(&mut self) -> Arc<Frozen> {
+        self.frozen_ms = self.now_ms;
+        let frozen = match self.frozen.take() {
+            Some(frozen) if frozen.snapshot.coverage.includes(&self.kept.base) => frozen,
+            _ => Arc::new(Frozen { id: self.rng.next_u64() | 1, snapshot: self.snapshot() }),
+        };
+        self.frozen = Some(frozen.clone());
+        frozen
+    }
+
+    /// Gives up the state that was sent when nobody has been sent it for a while.
+    pub(super) fn thaw(&mut self) {
+        // Whoever is being sent it has it, too.
+        if self.frozen.as_ref().is_some_and(|frozen| Arc::strong_count(frozen) > 1) {
+            self.frozen_ms = self.now_ms;
+        } else if self.now_ms.saturating_sub(self.frozen_ms) > self.limits.snapshot_ms {
+            self.frozen = None;
+        }
+    }
+
+    /// What a peer needs that has so many parts of a state: to go on there, if that state is still known.
+    pub(super) fn resume(&self, parts: Option<(PartsId, u64)>) -> Option<Sending> {
+        let (id, parts) = parts?;
+        let of = self.frozen.clone().filter(|frozen| frozen.id == id)?;
+        let mut teller = Teller::new(id, self.limits.message_bytes);
+        while teller.nth() < parts {
+            teller.next(&of.snapshot, &[])?;
+        }
+        Some(Sending { of, teller })
+    }
+
+    fn pump_parts(&mut self, to: PeerId, peer: &mut Peer) {
+        while peer.has_room(&self.limits) {
+            let Some(Sending { of, teller }) = &mut peer.sending else { return };
+            if let Some((part, size)) = teller.next(&of.snapshot, &[]) {
+                let through = peer.sends(1, size);
+                self.send(to, Message::Part { through, part: Arc::new(part) });
+                continue;
+            }
+            let coverage = of.snapshot.coverage.clone();
+            let closing = Closing { id: teller.id(), parts: teller.nth(), coverage };
+            peer.coverage.join(&closing.coverage);
+            (peer.sending, peer.next) = (None, None);
+            let through = peer.sends(1, 32 + closing.coverage.len() * 20);
+            self.send(to, Message::Close { through, closing });
+        }
+    }
+
+    fn pump_entries(&mut self, to: PeerId, peer: &mut Peer) {
+        let end = self.kept.end();
+        loop {
+            let from = peer.next.unwrap_or_else(|| self.kept.lacks(&peer.coverage)).max(self.kept.first());
+            peer.next = Some(from);
+            if from == end || !peer.has_room(&self.limits) {
+                return;
+            }
+            let (next, count, size) = self.reach(from, peer);
+            peer.next = Some(next);
+            if count == 0 {
+                return;
+            }
+            let entries = self.batch(from, next, count, peer);
+            entries.iter().for_each(|entry| peer.coverage.raise(entry.stamp.hub, entry.stamp.n));
+            let through = peer.sends(count, size);
+            if self.zoo.has(Bug::SentIsCovered) {
+                self.remembered.insert(to, peer.coverage.clone());
+            }
+            self.send(to, Message::Entries { through, entries });
+        }
+    }
+
+    /// How far one message goes for a peer: to before which position, with how many entries and bytes.
+    fn reach(&self, from: u64, peer: &Peer) -> (u64, u64, usize) {
+        let (limits, mut next, mut count, mut size) = (&self.limits, from, 0, 0);
+        let most = (limits.message_entries as u64).min(limits.window_entries.saturating_sub(peer.flies())).max(1);
+        while let Some(entry) = self.kept.get(next) {
+            if !peer.coverage.has(entry.stamp) {
+                if count > 0 && (count == most || size + entry.size() > limits.message_bytes) {
+                    break;
+                }
+                count += 1;
+                size += entry.size();
+            }
+            next += 1;
+        }
+        (next, count, size)
+    }
+
+    /// The entries that a peer lacks from a position to before another: for most peers the same.
+    fn batch(&mut self, from: u64, to: u64, count: u64, peer: &Peer) -> Arc<Batch> {
+        let all = to - from == count;
+        if let Some(made) = self.made.as_ref().filter(|made| all && (made.from, made.to) == (from, to)) {
+            return made.batch.clone();
+        }
+        let lacks = |entry: &&Arc<Entry>| !peer.coverage.has(entry.stamp);
+        let entries = (from..to).filter_map(|at| self.kept.get(at)).filter(lacks).cloned().collect();
+        let batch = Arc::new(Batch::new(entries));
+        if all {
+            self.made = Some(Made { from, to, batch: batch.clone() });
+        }
+        batch
+    }
+
+    fn pump_waiting(&mut self, to: PeerId, peer: &mut Peer) {
+        if self.hub || !peer.hub || peer.wait {
+            return;
+        }
+        let (first, before) = self.state.pending.begin();
+        let sent_once = self.zoo.has(Bug::SentOnce);
+        while peer.pushed < self.state.pending.end() {
+            let (limits, mut next, mut size) = (&self.limits, peer.pushed, 0);
+            let mut batch: Vec<Arc<Txn>> = Vec::new();
+            for (place, at, txn) in self.state.pending.from(peer.pushed) {
+                let flies = place - first >= limits.window_entries || at - before >= limits.window_bytes as u64;
+                let full = batch.len() == limits.message_entries || size + txn.bytes().len() > limits.message_bytes;
+                if (flies && place > first) || (full && !batch.is_empty()) {
+                    break;
+                }
+                next = place + 1;
+                if !sent_once || !self.sent.contains(&txn.dot()) {
+                    size += txn.bytes().len();
+                    batch.push(txn.clone());
+                }
+            }
+            if next == peer.pushed {
+                return;
+            }
+            peer.pushed = next;
+            if sent_once {
+                self.sent.extend(batch.iter().map(|txn| txn.dot()));
+            }
+            if !batch.is_empty() {
+                self.send(to, Message::Push(batch));
+            }
+        }
+    }
+}
