@@ -12,8 +12,9 @@ use crate::units;
 #[command(after_help = "Examples:\n  echo '{\"id\": 1, \"name\": \"ann\"}' | syncline put --table people --key id\n  \
                         syncline put --table people --on http://hub:7070/shop < rows.ndjson\n\n\
                         All rows of standard input are one transaction: every replica has all of them or none. A column that a row \
-                        leaves out keeps its cell; null empties it. A writer that has read something gives the position that it was \
-                        given with it (--read), so that what others wrote meanwhile is kept beside it, not overwritten.")]
+                        leaves out keeps its cell; null empties it. A writer that has read something gives the position that `get` \
+                        gave it (--read), so that what others wrote meanwhile is kept beside it, not overwritten. The position that is \
+                        printed is for waiting: `get --after` on another replica sees what was written here.")]
 pub(crate) struct Args {
     /// The table
     #[arg(long, short = 't')]
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     /// The key's columns: makes the table when it is not there, with columns as the rows have them
     #[arg(long, short = 'k', value_name = "COLUMN[,COLUMN]", value_delimiter = ',')]
     key: Vec<String>,
-    /// What the writer had read: a position as `get`, `put` or `watch` print it; else everything that is there
+    /// What the writer had read: a position as `get` or `watch` print it; else everything that is there
     #[arg(long, value_name = "POSITION")]
     read: Option<String>,
 }

@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// How many sessions may run at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     sessions: usize,
+    /// How many replicas may stay connected to live tables
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    replicas: usize,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
@@ -66,6 +69,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         token: context.token().map(ToOwned::to_owned),
         limits: context.limits(),
         sessions: args.sessions,
+        replicas: args.replicas,
         ..Settings::default()
     };
     // Before the directory is made.

@@ -144,6 +144,46 @@ fn a_spoke_works_alone_and_comes_back() {
 }
 
 #[test]
+fn conflicts_are_listed_and_decided() {
+    let dir = Dir::new();
+    let one = dir.replica("one");
+    one.run([
+        "table",
+        "create",
+        "t",
+        "--key",
+        "id:int64",
+        "--column",
+        "v:int64",
+        "--writers",
+        "many",
+        "--resolver",
+        "max:v",
+    ])
+    .ok();
+    put(&one, "{\"id\":1,\"v\":1}");
+    let read = one.json(["get", "--table", "t", "--key", "1"])["position"].as_str().expect("a position").to_owned();
+    // Two who have read the same.
+    for value in [9, 5] {
+        one.give(["put", "--table", "t", "--read", &read], &format!("{{\"id\":1,\"v\":{value}}}"));
+    }
+    assert_eq!(get(&one, "1")["v"], 9, "the largest");
+    let listed = one.json(["conflicts", "list"]);
+    assert_eq!((&listed["open"], &listed["conflicts"][0]["key"]), (&json!(1), &json!("1")));
+    let shown = one.json(["conflicts", "show", "--table", "t", "--key", "1"]);
+    let siblings = shown["conflicts"][0]["siblings"].as_array().expect("siblings").clone();
+    let smaller = siblings.iter().find(|sibling| sibling["row"]["v"] == 5).expect("it is kept");
+    // Not by who has not seen them all.
+    let stale = one.run(["conflicts", "resolve", "--table", "t", "--key", "1", "--delete", "--read", &read]).ends(4);
+    assert!(stale.stderr.contains("position"), "{}", stale.stderr);
+    let take = smaller["transaction"].as_str().expect("a transaction");
+    one.run(["conflicts", "resolve", "--table", "t", "--key", "1", "--take", take]).ok();
+    assert_eq!(get(&one, "1")["v"], 5);
+    assert_eq!(one.json(["conflicts", "list"])["open"], 0);
+    one.run(["table", "create", "u", "--key", "id", "--resolver", "counter:n"]).ends(2);
+}
+
+#[test]
 fn hubs_beside_each_other_come_to_the_same() {
     let dir = Dir::new();
     let hubs = ["a", "b", "c"].map(|name| dir.replica(name));

@@ -340,15 +340,18 @@ impl Replica {
         }
     }
 
+    /// Whether it has a live part.
+    #[must_use]
+    pub fn has_live(&self) -> bool {
+        self.meta.as_ref().is_some_and(|meta| home::exists(meta))
+    }
+
     /// Its live part, if it has one.
     ///
     /// # Errors
     /// As [`Self::live`].
     pub fn live_if_there(&self) -> Result<Option<Engine>> {
-        match &self.meta {
-            Some(meta) if home::exists(meta) => self.live().map(Some),
-            _ => Ok(None),
-        }
+        if self.has_live() { self.live().map(Some) } else { Ok(None) }
     }
 
     /// What it was given from outside.

@@ -25,13 +25,10 @@ use tonic::transport::server::Connected;
 /// How long a node waits after it could not take a connection: until files are closed, the next one cannot be taken either.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Replicas that stay connected: each has a connection, and most are idle.
-const REPLICAS: usize = 8192;
-
-/// How many connections may be open for so many sessions, beside those of replicas: commands that wait for their turn or look around need some, too.
-/// At most half of the files that the process may open, for the other half is the stores'.
-pub(crate) fn places(sessions: usize, files: usize) -> usize {
-    sessions.saturating_mul(4).saturating_add(64 + REPLICAS).min(files / 2).max(8)
+/// How many connections may be open for so many sessions, beside those of replicas that stay: commands that wait for their turn or look
+/// around need some, too. At most half of the files that the process may open, for the other half is the stores'.
+pub(crate) fn places(sessions: usize, replicas: usize, files: usize) -> usize {
+    sessions.saturating_mul(4).saturating_add(64).saturating_add(replicas).min(files / 2).max(8)
 }
 
 /// Raises the number of files that this process may open as far as it may itself, and says how many these are.

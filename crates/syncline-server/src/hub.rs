@@ -71,13 +71,19 @@ impl Hub {
     /// to come here.
     ///
     /// # Errors
-    /// The file system's; `Unavailable` when another process has one of them.
+    /// The file system's. Of one replica, when its live tables cannot be opened.
     pub fn listens_at(&self, url: &str) -> Result<()> {
         // Nobody listens twice.
         let _ = self.url.set(url.to_owned());
         for name in self.datasets()? {
-            if self.dataset(&name)?.live_if_there()?.is_some() {
-                self.live(&name)?;
+            let opened = self.dataset(&name).and_then(|replica| match replica.has_live() {
+                true => self.live(&name).map(|_| ()),
+                false => Ok(()),
+            });
+            match opened {
+                // One that cannot be opened is told to whoever asks for it; the others are served.
+                Err(error) if !self.closed => tracing::error!(dataset = name, %error, "live tables cannot be opened"),
+                opened => opened?,
             }
         }
         Ok(())

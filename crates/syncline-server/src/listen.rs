@@ -55,6 +55,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many sessions and calls may run at once.
     pub sessions: usize,
+    /// How many replicas may stay connected beside them.
+    pub replicas: usize,
     /// For the rate limit.
     pub clock: Arc<dyn Clock>,
 }
@@ -67,6 +69,7 @@ impl Default for Settings {
             token: None,
             limits: Limits::default(),
             sessions: 64,
+            replicas: 8192,
             clock: Arc::new(SystemClock),
         }
     }
@@ -176,7 +179,7 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
         })?;
     }
     let router = server.add_service(InterceptedService::new(service, Auth::new(settings.token.as_deref())));
-    let places = connections::places(settings.sessions, connections::open_files());
+    let places = connections::places(settings.sessions, settings.replicas, connections::open_files());
     let room = Room::new(places, settings.limits.stall);
     let (taken, incoming) = mpsc::channel(1);
     runtime.spawn(connections::accept(listener, room, taken));

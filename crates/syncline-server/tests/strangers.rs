@@ -96,7 +96,8 @@ fn counted(node: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 #[test]
 fn any_number_of_silent_connections_keeps_nobody_out() {
     let (tls, authority) = certificate();
-    let settings = Settings { tls: Some(tls), token: Some(TOKEN.into()), sessions: 1, ..Settings::default() };
+    let settings =
+        Settings { tls: Some(tls), token: Some(TOKEN.into()), sessions: 1, replicas: 0, ..Settings::default() };
     let node = Node::with(settings);
     let address = node.running.address();
     let mut silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();

@@ -61,7 +61,7 @@ impl Place {
     fn new(binary: &Path, dir: &Path, name: &'static str, follows: Vec<String>) -> Result<Self> {
         let dir = dir.join(name);
         let node = Node::at(binary, &dir);
-        Node::at(binary, Path::new(".")).run(["init", &dir.display().to_string()]).ok().context("making a replica")?;
+        node.run(["init"])?;
         let mut place = Self { name, dir, node, server: None, address: "127.0.0.1:0".to_owned(), follows };
         place.start(binary)?;
         Ok(place)

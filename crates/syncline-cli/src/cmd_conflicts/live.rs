@@ -52,7 +52,7 @@ pub(super) struct ResolveArgs {
     take: Option<String>,
     /// Write this object; a column that it leaves out keeps the cell that readers see
     #[arg(long = "row", value_name = "JSON", group = "decision")]
-    json: Option<String>,
+    object: Option<String>,
     /// Delete the row
     #[arg(long, group = "decision")]
     delete: bool,
@@ -63,7 +63,7 @@ pub(super) struct ResolveArgs {
 
 impl ResolveArgs {
     fn decision(&self) -> Decision {
-        match (&self.take, &self.json) {
+        match (&self.take, &self.object) {
             (Some(transaction), _) => Decision::Take(transaction.clone()),
             (None, Some(row)) => Decision::Row(row.clone()),
             (None, None) => Decision::Delete,

@@ -49,7 +49,7 @@ pub enum Outcome {
 pub struct Committed {
     /// Its identity.
     pub dot: Dot,
-    /// What somebody has read who has read it and all that was here before.
+    /// What somebody has read who has read it and everything else that is here now: to wait for it elsewhere.
     pub position: Context,
     /// Whether a hub has taken it in: this one.
     pub taken: bool,
@@ -180,7 +180,8 @@ impl Engine {
                 let dot = *dot;
                 core.tickets.remove(&ticket);
                 let position = core.node.context();
-                return Ok(Committed { dot, position, taken: core.node.is_hub() });
+                let taken = core.node.is_hub() && core.node.state().pending().len() == 0;
+                return Ok(Committed { dot, position, taken });
             }
             if !core.tickets.contains_key(&ticket) || core.broken.is_some() {
                 core.tickets.remove(&ticket);
@@ -399,6 +400,10 @@ fn run(shared: &Shared) {
             }
         }
         core = shared.work.wait_timeout(core, TICK).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    // A command that is over before time passes has its turn, too.
+    if let Err(error) = core.fold() {
+        tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
     }
     // The end is marked, so that the next opening can tell damage from a crash. Without it nothing is lost.
     if core.broken.is_none()

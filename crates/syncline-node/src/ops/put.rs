@@ -36,7 +36,7 @@ pub struct Report {
     pub table: String,
     /// The transaction's identity.
     pub transaction: String,
-    /// What somebody has read who has read it: for reading it elsewhere, and for writing on top of it.
+    /// What this replica had once it was durable: whoever waits for that elsewhere sees it.
     pub position: String,
     /// How many rows it wrote or deleted.
     pub rows: u64,

@@ -108,9 +108,10 @@ fn when_no_file_can_be_opened_a_stranger_goes_and_time_passes() {
 
 #[test]
 fn there_are_places_for_every_session_and_files_for_the_stores() {
-    assert_eq!(places(64, usize::MAX), 320 + REPLICAS);
-    assert_eq!(places(64, 256), 128);
-    assert_eq!(places(0, 0), 8);
-    assert_eq!(places(usize::MAX, 10_000), 5_000);
+    assert_eq!(places(64, 0, usize::MAX), 320);
+    assert_eq!(places(64, 1000, usize::MAX), 1320);
+    assert_eq!(places(64, 0, 256), 128);
+    assert_eq!(places(0, 0, 0), 8);
+    assert_eq!(places(usize::MAX, usize::MAX, 10_000), 5_000);
     assert!(open_files() >= 64);
 }

@@ -236,6 +236,7 @@ impl Node {
             }
             if matches!(record, Record::Checkpoint(_)) {
                 (stands, cut) = (true, None);
+                node.begin_anew();
             }
             node.append(record, None);
             node.apply_queued();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
@@ -46,8 +47,10 @@ pub(super) struct Core {
     pub(super) tables_version: u64,
     /// Such a change is on its way to the log.
     pub(super) tables_change: bool,
-    /// Where the last checkpoint stands in the log, and the log's bytes then.
-    pub(super) checkpoint: (u64, u64),
+    /// The bytes of the last checkpoint.
+    pub(super) checkpoint: u64,
+    /// A checkpoint is made when the log has grown by so many.
+    pub(super) checkpoint_bytes: u64,
     /// What the core told about itself since the engine was opened, for status.
     pub(super) renamed: u64,
 }
@@ -60,7 +63,7 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     pub(super) fn open(home: Home) -> Result<Self> {
-        let (log, node) = open_log(&home)?;
+        let (log, node, checkpoint) = open_log(&home)?;
         let told = log.next();
         let mut core = Self {
             home,
@@ -77,7 +80,8 @@ impl Core {
             next_peer: 1,
             tables_version: 0,
             tables_change: false,
-            checkpoint: (0, 0),
+            checkpoint,
+            checkpoint_bytes: CHECKPOINT_BYTES,
             renamed: 0,
         };
         core.drain();
@@ -86,7 +90,8 @@ impl Core {
 
     /// Everything anew from the log, after the disk failed. Who waited for records that were not durable has been told.
     pub(super) fn reopen(&mut self) -> Result<()> {
-        let (log, node) = open_log(&self.home)?;
+        let (log, node, checkpoint) = open_log(&self.home)?;
+        self.checkpoint = checkpoint;
         self.told = log.next();
         (self.log, self.node) = (log, node);
         self.epoch += 1;
@@ -161,12 +166,12 @@ impl Core {
     }
 
     /// Writes a checkpoint when the log has grown enough, and gives up the records before it.
-    fn fold(&mut self) -> Result<(), SyncError> {
+    pub(super) fn fold(&mut self) -> Result<(), SyncError> {
         if self.led || self.broken.is_some() || self.log.next() != self.told {
             return Ok(());
         }
         let bytes: u64 = self.log.segments().map(|(_, bytes)| bytes).sum();
-        if bytes.saturating_sub(self.checkpoint.1) < CHECKPOINT_BYTES.max(self.checkpoint.1) {
+        if bytes.saturating_sub(self.checkpoint) < self.checkpoint_bytes.max(self.checkpoint) {
             return Ok(());
         }
         let Some(moment) = self.node.checkpoint() else { return Ok(()) };
@@ -178,13 +183,13 @@ impl Core {
         self.log.sync()?;
         self.told = self.log.next();
         self.log.truncate_before(at)?;
-        self.checkpoint = (at, self.log.segments().map(|(_, bytes)| bytes).sum());
+        self.checkpoint = self.log.segments().map(|(_, bytes)| bytes).sum();
         Ok(())
     }
 }
 
-/// The log with the node that it gives; makes both when there is none.
-fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node)> {
+/// The log with the node that it gives, and the bytes of its last checkpoint; makes both when there is none.
+fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     let path = home.log();
     let disk = Arc::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
     let mut log = match Log::open(Arc::clone(&disk), None, Options::default()) {
@@ -201,9 +206,11 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node)> {
     let (mut at, end) = (log.first(), log.next());
     if at == end {
         let hub = home.upstream()?.is_none();
-        return Ok((log, Node::create(config(), hub)));
+        return Ok((log, Node::create(config(), hub), 0));
     }
     let mut ready = VecDeque::new();
+    // Of the last checkpoint, and of parts that may become one.
+    let (mut checkpoint, mut parts) = (0, 0);
     let records = std::iter::from_fn(|| {
         if ready.is_empty() {
             if at == end {
@@ -220,10 +227,19 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node)> {
                 }
             }
         }
-        ready.pop_front().map(Record::decode)
+        ready.pop_front().map(|bytes: Bytes| {
+            let len = bytes.len() as u64;
+            let record = Record::decode(bytes)?;
+            match &record {
+                Record::Part(_) => parts += len,
+                Record::Checkpoint(_) => (checkpoint, parts) = (parts + len, 0),
+                _ => parts = 0,
+            }
+            Ok(record)
+        })
     });
     let node = Node::open(config(), records, home.moved())?;
-    Ok((log, node))
+    Ok((log, node, checkpoint))
 }
 
 fn new_id() -> LogId {

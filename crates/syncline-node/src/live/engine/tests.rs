@@ -184,6 +184,33 @@ fn followers_are_given_every_entry_once_and_in_order() {
 }
 
 #[test]
+fn a_checkpoint_stands_for_the_log_before_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge) = (dir.path().join("hub"), spoke(&dir.path().join("edge")));
+    let engine = open(&at);
+    engine.shared.lock().checkpoint_bytes = 1 << 10;
+    let root = |engine: &Engine| engine.read(|node| node.state().root()).expect("a node");
+    for n in 0..50 {
+        engine.commit(None, set(&n.to_string(), &"x".repeat(100))).expect("committed");
+    }
+    engine.shared.lock().fold().expect("a disk");
+    assert!(engine.shared.lock().checkpoint > 5_000, "one was made");
+    engine.commit(None, set("after", "1")).expect("committed");
+    let before = (root(&engine), engine.status().expect("a node").name);
+    drop(engine);
+    let engine = open(&at);
+    assert_eq!((root(&engine), engine.status().expect("a node").name), before);
+    // What was written before it is in no log any more: it is sent as a state.
+    let here = engine.commit(None, set("again", "1")).expect("committed");
+    let _cable = Cable::between(&engine, &edge);
+    edge.read_at(&here.position, SOON, |_| ()).expect("it comes");
+    assert_eq!(root(&edge), root(&engine));
+    let mut cursor = Cursor::default();
+    let followed = engine.entries_after(&mut cursor, 100, Duration::ZERO).expect("a node");
+    assert!(followed.is_none(), "whoever follows from the beginning is told to look at the rows");
+}
+
+#[test]
 fn a_copied_directory_writes_under_another_name() {
     let dir = tempfile::tempdir().expect("a directory");
     let (from, to) = (dir.path().join("a"), dir.path().join("b"));

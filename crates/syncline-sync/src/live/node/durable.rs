@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::super::chain::{Chains, Place, knows};
+use super::super::context::Coverage;
 use super::super::id::{Dot, Stamp, Tag};
 use super::super::part::Closing;
 use super::super::pending::Pending;
 use super::super::record::{Checkpoint, Record, Rewritten};
 use super::super::row::Row;
-use super::super::state::Snapshot;
+use super::super::state::{Snapshot, State};
 use super::super::txn::{Entry, RowKey, Txn, Write};
 use super::super::zoo::Bug;
+use super::kept::Kept;
 use super::peers::Peer;
 use super::{Joins, Node, Output, Queued, dot_of};
 
@@ -112,6 +114,15 @@ impl Node {
     fn note_joined(&mut self, closing: &Closing) -> Option<Box<Joins>> {
         let parts = self.coming.take()?.collected;
         Some(self.note_snapshot(parts.close(closing.coverage.clone()), Vec::new()))
+    }
+
+    /// Forgets what a checkpoint stands for: what a log still has from before it would have a say in which branch came first. Only while
+    /// the log is read: nothing is queued and nobody is connected.
+    pub(super) fn begin_anew(&mut self) {
+        self.coverage = Coverage::new();
+        self.chains = Chains::new();
+        self.state = State::new(self.zoo);
+        self.kept = Kept::default();
     }
 
     fn note_checkpoint(&mut self, checkpoint: &Checkpoint) -> Option<Box<Joins>> {
