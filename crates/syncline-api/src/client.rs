@@ -23,7 +23,7 @@ use crate::meter::{Meter, Metered};
 use crate::pipe::{self, Limits, Pipe, Settings};
 use crate::v1::{
     CallReply, CallRequest, ClientMessage, CreateDatasetRequest, ListDatasetsRequest, PingReply, PingRequest,
-    ServerMessage, WatchReply, WatchRequest, call_reply, node_client::NodeClient,
+    ServerMessage, WatchReply, WatchRequest, WriteReply, WriteRequest, call_reply, node_client::NodeClient,
 };
 use crate::{Error, NEWEST_VERSION, Result, Target, check_version, status};
 
@@ -295,6 +295,30 @@ pub async fn watch(target: &Target, options: &Options, request: &str) -> Result<
         WatchRequest { version: NEWEST_VERSION, dataset: target.dataset.clone(), request: request.to_owned() };
     let request = authorized(request, options)?;
     within(target, options, node.watch(request)).await
+}
+
+/// Writes transactions to the dataset of `target`, on a connection of its own, for async code. Each of `transactions` is one: lines of
+/// changes as `apply` takes them.
+///
+/// # Errors
+/// As [`replicate`]. An error in the stream says why a transaction failed: those that were acknowledged before are durable, none behind it
+/// was written.
+pub async fn write(
+    target: &Target,
+    options: &Options,
+    request: &str,
+    transactions: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Streaming<WriteReply>> {
+    let mut node = dial(target, options).await?;
+    let first = WriteRequest {
+        version: NEWEST_VERSION,
+        dataset: target.dataset.clone(),
+        request: request.to_owned(),
+        changes: Bytes::new(),
+    };
+    let rest = transactions.map(|changes| WriteRequest { changes, ..WriteRequest::default() });
+    let request = authorized(tokio_stream::once(first).chain(rest), options)?;
+    within(target, options, node.write(request)).await
 }
 
 /// A connection that is driven by the caller's runtime.

@@ -9,10 +9,10 @@ use syncline_tree::TreeName;
 use crate::context::Context;
 use crate::fault::Outcome;
 use crate::{
-    cmd_alter, cmd_apply, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts, cmd_delete,
-    cmd_diff, cmd_export, cmd_fetch, cmd_gc, cmd_get, cmd_history, cmd_import, cmd_init, cmd_log, cmd_merge, cmd_pull,
-    cmd_push, cmd_put, cmd_repair, cmd_resolve, cmd_rollback, cmd_root, cmd_show, cmd_status, cmd_sync, cmd_table,
-    cmd_tag, cmd_undo, cmd_up, cmd_verify, cmd_watch, units,
+    cmd_alter, cmd_apply, cmd_bench, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts,
+    cmd_delete, cmd_diff, cmd_export, cmd_fetch, cmd_gc, cmd_get, cmd_history, cmd_import, cmd_init, cmd_log,
+    cmd_merge, cmd_pull, cmd_push, cmd_put, cmd_repair, cmd_resolve, cmd_rollback, cmd_root, cmd_show, cmd_status,
+    cmd_sync, cmd_table, cmd_tag, cmd_undo, cmd_up, cmd_verify, cmd_watch, units,
 };
 
 /// Keeps datasets of tables and files identical, and proves it by one hash.
@@ -176,6 +176,8 @@ verbs! {
     Apply "apply" => cmd_apply,
     /// Run a node that serves datasets
     Up "up" => cmd_up,
+    /// Measure a deployment
+    Bench "bench" => cmd_bench,
     /// Copy a dataset
     Clone "clone" => cmd_clone,
     /// Have more files in a partial replica

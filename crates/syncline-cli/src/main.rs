@@ -14,6 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod args;
 mod cmd_alter;
 mod cmd_apply;
+mod cmd_bench;
 mod cmd_branch;
 mod cmd_checkout;
 mod cmd_clone;

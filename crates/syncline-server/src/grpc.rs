@@ -9,7 +9,7 @@ use bytes::Bytes;
 use syncline_api::pipe::{self, Limits, Notices, Outbound, Pipe};
 use syncline_api::v1::{
     CallReply, CallRequest, ClientMessage, CreateDatasetReply, CreateDatasetRequest, ListDatasetsReply,
-    ListDatasetsRequest, PingReply, PingRequest, ServerMessage, WatchReply, WatchRequest, call_reply,
+    ListDatasetsRequest, PingReply, PingRequest, ServerMessage, WatchReply, WatchRequest, WriteRequest, call_reply,
     node_server::Node,
 };
 use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::live;
 use crate::remote::Incoming;
+use crate::write;
 
 type Replies<T> = Outbound<std::result::Result<T, Status>>;
 type CallPipe = Pipe<CallRequest, std::result::Result<CallReply, Status>>;
@@ -51,6 +52,16 @@ pub(crate) struct Service {
 impl Service {
     fn slot(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Error::Busy(self.slots_max))
+    }
+
+    /// The first message of a stream, which comes soon or never.
+    async fn first<M>(&self, peer: &str, inbound: &mut Streaming<M>) -> std::result::Result<M, Status> {
+        match tokio::time::timeout(self.limits.stall, inbound.message()).await {
+            Ok(Ok(Some(first))) => Ok(first),
+            Ok(Ok(None)) => Err(Error::from(syncline_api::Error::Closed { peer: peer.to_owned() }).into()),
+            Ok(Err(status)) => Err(status),
+            Err(_) => Err(Status::deadline_exceeded("no message came")),
+        }
     }
 
     fn pipe_settings<O>(
@@ -88,6 +99,7 @@ impl Node for Service {
     type TransferStream = Replies<ServerMessage>;
     type ReplicateStream = Pin<Box<dyn Stream<Item = std::result::Result<ServerMessage, Status>> + Send>>;
     type WatchStream = ReceiverStream<std::result::Result<WatchReply, Status>>;
+    type WriteStream = write::Replies;
 
     async fn ping(&self, _: Request<PingRequest>) -> std::result::Result<Response<PingReply>, Status> {
         // Answered whatever the caller speaks: this is how it finds out.
@@ -162,12 +174,8 @@ impl Node for Service {
         &self,
         request: Request<Streaming<ClientMessage>>,
     ) -> std::result::Result<Response<Self::ReplicateStream>, Status> {
-        let peer = peer(&request);
-        let mut inbound = request.into_inner();
-        let first = tokio::time::timeout(self.limits.stall, inbound.message()).await;
-        let Ok(Some(first)) = first.map_err(|_| Status::deadline_exceeded("no message came"))? else {
-            return Err(Error::from(syncline_api::Error::Closed { peer }).into());
-        };
+        let (peer, mut inbound) = (peer(&request), request.into_inner());
+        let first = self.first(&peer, &mut inbound).await?;
         check_version(first.version).map_err(Error::from)?;
         let hub = Arc::clone(&self.hub);
         let engine = blocking(move || hub.live(&first.dataset)).await?;
@@ -184,6 +192,23 @@ impl Node for Service {
             follow(&hub, request.get_ref(), &sender, &stopped);
         });
         Ok(Response::new(ReceiverStream::new(replies)))
+    }
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteRequest>>,
+    ) -> std::result::Result<Response<Self::WriteStream>, Status> {
+        let (peer, mut inbound) = (peer(&request), request.into_inner());
+        let first = self.first(&peer, &mut inbound).await?;
+        check_version(first.version).map_err(Error::from)?;
+        let wanted = match &first.request[..] {
+            "" => ops::apply::Request::default(),
+            wanted => serde_json::from_str(wanted)
+                .map_err(|error| Error::Settings(format!("the request to write cannot be read: {error}")))?,
+        };
+        let hub = Arc::clone(&self.hub);
+        let engine = blocking(move || hub.live(&first.dataset)).await?;
+        Ok(Response::new(write::serve(engine, wanted, first.changes, inbound, self.stopped.clone())))
     }
 }
 

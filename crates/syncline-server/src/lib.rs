@@ -16,6 +16,7 @@ mod listen;
 pub mod live;
 pub mod remote;
 mod scratch;
+mod write;
 
 pub use error::{Error, Result};
 pub use hub::Hub;

@@ -13,6 +13,7 @@
 mod core;
 mod follow;
 mod status;
+mod submit;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,9 +22,10 @@ use syncline_base::{Clock, Hash, task};
 use syncline_sync::live::{Context, Dot, Message, Node, PeerId, Refusal, Write};
 use syncline_sync::log::Disk;
 
-use self::core::Core;
+use self::core::{Core, Ticket};
 pub use self::follow::Cursor;
 pub use self::status::{LogStatus, Status};
+pub use self::submit::Done;
 use super::home::{self, Home};
 use super::tables::Cache;
 use super::token;
@@ -168,29 +170,38 @@ impl Engine {
         write: impl FnOnce(&Node) -> Result<Vec<Write>>,
     ) -> Result<Committed> {
         let mut core = self.lock()?;
+        let ticket = self.begin(&mut core, read, write)?;
+        core.tickets.insert(ticket, Ticket::Waits);
+        core.drain();
+        loop {
+            match core.tickets.get(&ticket) {
+                Some(Ticket::Durable(dot)) => {
+                    let dot = *dot;
+                    core.tickets.remove(&ticket);
+                    return Ok(core.receipt(dot));
+                }
+                Some(_) if core.broken.is_none() => core = self.step(core),
+                _ => {
+                    core.tickets.remove(&ticket);
+                    return Err(lost(core.broken.as_deref().unwrap_or("the log was opened anew")));
+                }
+            }
+        }
+    }
+
+    /// Gives the core a transaction; says under which number it tells that it is durable.
+    fn begin(
+        &self,
+        core: &mut Core,
+        read: Option<Context>,
+        write: impl FnOnce(&Node) -> Result<Vec<Write>>,
+    ) -> Result<u64> {
         let writes = write(&core.node)?;
         let ticket = core.next_ticket;
         core.next_ticket += 1;
         let read = read.unwrap_or_else(|| core.node.context());
         core.node.commit(self.shared.clock.now_ms(), ticket, read, writes).map_err(refused)?;
-        core.tickets.insert(ticket, None);
-        core.drain();
-        loop {
-            if let Some(Some(dot)) = core.tickets.get(&ticket) {
-                let dot = *dot;
-                core.tickets.remove(&ticket);
-                let position = core.node.context();
-                let taken = core.node.is_hub() && core.node.state().pending().len() == 0;
-                return Ok(Committed { dot, position, taken });
-            }
-            if !core.tickets.contains_key(&ticket) || core.broken.is_some() {
-                core.tickets.remove(&ticket);
-                let why = core.broken.clone().unwrap_or_else(|| "the log was opened anew".to_owned());
-                let why = format!("{why}; it may have become durable all the same: look before you write it again");
-                return Err(unavailable("writing a transaction", &why));
-            }
-            core = self.step(core);
-        }
+        Ok(ticket)
     }
 
     /// Waits until all that was appended is durable.
@@ -332,6 +343,12 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Behind => Error::conflict("writing a transaction", refusal.to_string()),
         Refusal::Invalid(why) => Error::invalid("writing a transaction", why),
     }
+}
+
+/// What the writer of a transaction is told when nobody knows what became of it.
+fn lost(why: &str) -> Error {
+    let why = format!("{why}; it may have become durable all the same: look before you write it again");
+    unavailable("writing a transaction", &why)
 }
 
 fn unavailable(what: &str, why: &str) -> Error {

@@ -1,16 +1,20 @@
 //! `apply`: changes as `watch` gives them, written as one transaction.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use syncline_sync::live::{Node, RowKey, Write};
+use syncline_sync::live::{Dot, Node, RowKey, Write};
 
 use super::put::{self, Report};
 use crate::live::definition::Definition;
-use crate::live::{tables, token};
+use crate::live::engine::Done;
+use crate::live::rows::Existing;
+use crate::live::{Engine, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -59,6 +63,12 @@ struct Run {
     lines: Vec<usize>,
 }
 
+/// Changes of one transaction, with the tables that they are of.
+struct Changes {
+    runs: Vec<Run>,
+    tables: BTreeMap<String, Arc<Definition>>,
+}
+
 /// Writes changes in one transaction. Of several changes of one row the last counts.
 ///
 /// # Errors
@@ -69,39 +79,91 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     let engine = replica.live()?;
     let text = put::read_all(input)?;
     let read = request.read.as_deref().map(token::parse).transpose()?;
-    let runs = runs(&text, request.table.as_deref())?;
-    let mut known: BTreeMap<String, Arc<Definition>> = BTreeMap::new();
-    for run in &runs {
-        if !known.contains_key(&run.table) {
-            let table = engine.table(&run.table)?;
-            put::check_writer(&engine, &table)?;
-            known.insert(run.table.clone(), table);
-        }
-    }
+    let changes = Changes::read(&engine, request.table.as_deref(), &text)?;
+    let seen = changes.look(&engine)?;
     let mut count = 0;
     let committed = engine.commit_with(read, |node| {
-        let mut writes: BTreeMap<RowKey, Write> = BTreeMap::new();
-        for run in &runs {
-            apply_run(node, &known[&run.table], run, &mut writes)?;
-        }
+        let writes = changes.writes(node, seen)?;
         count = writes.len();
+        Ok(writes)
+    })?;
+    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    let table = changes.tables.keys().cloned().collect::<Vec<_>>().join(",");
+    Ok(Report::new(&table, &committed, count, false, seconds))
+}
+
+/// As [`run`], but returns when the transaction has been taken; `done` is called when it is durable.
+///
+/// # Errors
+/// As [`run`]; then `done` is not called.
+pub fn submit(engine: &Engine, request: &Request, text: &[u8], done: Done) -> Result<()> {
+    let read = request.read.as_deref().map(token::parse).transpose()?;
+    let changes = Changes::read(engine, request.table.as_deref(), text)?;
+    let seen = changes.look(engine)?;
+    engine.submit(read, |node| changes.writes(node, seen), done)
+}
+
+/// What a transaction writes as of a moment, and whose values it looked at then.
+struct Seen {
+    writes: Vec<Write>,
+    rows: Vec<(RowKey, Option<Dot>)>,
+}
+
+impl Changes {
+    fn read(engine: &Engine, default: Option<&str>, text: &[u8]) -> Result<Self> {
+        let runs = runs(text, default)?;
+        let mut tables: BTreeMap<String, Arc<Definition>> = BTreeMap::new();
+        for run in &runs {
+            if !tables.contains_key(&run.table) {
+                let table = engine.table(&run.table)?;
+                put::check_writer(engine, &table)?;
+                tables.insert(run.table.clone(), table);
+            }
+        }
+        Ok(Self { runs, tables })
+    }
+
+    /// What it writes as of now. Nobody waits for it.
+    fn look(&self, engine: &Engine) -> Result<Seen> {
+        let rows = RefCell::new(Vec::new());
+        let writes = self.make(&|table, row| {
+            let found = engine.read(|node| put::winner(table, node, row)).ok().flatten();
+            rows.borrow_mut().push((row.clone(), found.as_ref().map(|(dot, _)| *dot)));
+            found.map(|(_, value)| value)
+        })?;
+        Ok(Seen { writes, rows: rows.into_inner() })
+    }
+
+    /// What it writes: as of that moment, when what it looked at is the same still. Everybody waits for it.
+    fn writes(&self, node: &Node, seen: Seen) -> Result<Vec<Write>> {
+        let table = |row: &RowKey| self.tables.get(&*row.table);
+        let dot = |row: &RowKey| put::winner(table(row)?, node, row).map(|(dot, _)| dot);
+        if seen.rows.iter().all(|(row, was)| dot(row) == *was) {
+            return Ok(seen.writes);
+        }
+        self.make(&|table, row| put::winner(table, node, row).map(|(_, value)| value))
+    }
+
+    fn make(&self, existing: &dyn Fn(&Definition, &RowKey) -> Option<Bytes>) -> Result<Vec<Write>> {
+        let mut writes: BTreeMap<RowKey, Write> = BTreeMap::new();
+        for run in &self.runs {
+            let table = &self.tables[&run.table];
+            apply_run(&|row| existing(table, row), table, run, &mut writes)?;
+        }
         if writes.is_empty() {
             return Err(Error::invalid("applying changes", "there are none"));
         }
         Ok(writes.into_values().collect())
-    })?;
-    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    let table = known.keys().cloned().collect::<Vec<_>>().join(",");
-    Ok(Report::new(&table, &committed, count, false, seconds))
+    }
 }
 
 /// Adds what a run writes to what was written before it. All at once; or line by line, when that cannot be: one row may come twice.
-fn apply_run(node: &Node, table: &Definition, run: &Run, writes: &mut BTreeMap<RowKey, Write>) -> Result<()> {
-    match made(node, table, run.sets, &run.text, writes) {
+fn apply_run(there: Existing<'_>, table: &Definition, run: &Run, writes: &mut BTreeMap<RowKey, Write>) -> Result<()> {
+    match made(there, table, run.sets, &run.text, writes) {
         Ok(made) => writes.extend(made),
         Err(_) if run.lines.len() > 1 => {
             for (text, line) in run.text.split(|byte| *byte == b'\n').zip(&run.lines) {
-                let made = made(node, table, run.sets, text, writes);
+                let made = made(there, table, run.sets, text, writes);
                 writes.extend(made.map_err(|error| at_line(&run.table, *line, &error))?);
             }
         }
@@ -111,7 +173,7 @@ fn apply_run(node: &Node, table: &Definition, run: &Run, writes: &mut BTreeMap<R
 }
 
 fn made(
-    node: &Node,
+    there: Existing<'_>,
     table: &Definition,
     sets: bool,
     text: &[u8],
@@ -120,7 +182,7 @@ fn made(
     // What this transaction wrote before counts as there.
     let existing = |row: &RowKey| match before.get(row) {
         Some(write) => write.value.clone(),
-        None => tables::winner(table, &node.view(row)).map(|sibling| sibling.value.clone()),
+        None => there(row),
     };
     let made = if sets { table.writes(text, &existing)? } else { table.deletes(text)? };
     Ok(made.into_iter().map(|write| (write.row.clone(), write)).collect())

@@ -144,7 +144,8 @@ fn write(
     Ok((committed, count))
 }
 
-fn winner(table: &Definition, node: &Node, row: &RowKey) -> Option<(Dot, Bytes)> {
+/// The dot and the value of the sibling that readers see.
+pub(super) fn winner(table: &Definition, node: &Node, row: &RowKey) -> Option<(Dot, Bytes)> {
     tables::winner(table, &node.view(row)).map(|sibling| (sibling.dot, sibling.value.clone()))
 }
 

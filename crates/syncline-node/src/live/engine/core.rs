@@ -16,7 +16,8 @@ use syncline_sync::live::{Config, Dot, Limits, Message, Node, Output, PeerId, Re
 use syncline_sync::log::{Log, LogId, Options};
 
 use super::super::home::Home;
-use super::{Outbox, Outcome};
+use super::submit::Done;
+use super::{Committed, Outbox, Outcome, lost};
 use crate::segments::Directory;
 use crate::{Error, Result};
 
@@ -24,6 +25,16 @@ use crate::{Error, Result};
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// So many bytes of entries stay in memory for those who follow; who is further behind is sent the rows.
 const KEPT_BYTES: usize = 64 << 20;
+
+/// Who waits for a transaction to be durable.
+pub(super) enum Ticket {
+    /// A thread, which looks.
+    Waits,
+    /// A thread, which has not looked yet.
+    Durable(Dot),
+    /// Nobody: this is called.
+    Call(Done),
+}
 
 pub(super) struct Core {
     pub(super) home: Home,
@@ -38,8 +49,8 @@ pub(super) struct Core {
     /// Why nothing goes on until the log is opened anew.
     pub(super) broken: Option<String>,
     pub(super) closing: bool,
-    /// Transactions that are durable and whose writers have not looked yet; `None` until they are.
-    pub(super) tickets: BTreeMap<u64, Option<Dot>>,
+    /// Transactions whose writers have not been told yet.
+    pub(super) tickets: BTreeMap<u64, Ticket>,
     pub(super) next_ticket: u64,
     pub(super) peers: BTreeMap<PeerId, Outbox>,
     pub(super) next_peer: PeerId,
@@ -95,7 +106,7 @@ impl Core {
         self.told = log.next();
         (self.log, self.node) = (log, node);
         self.epoch += 1;
-        self.tickets.clear();
+        self.give_up("the log was opened anew");
         self.peers.clear();
         self.broken = None;
         self.tables_version += 1;
@@ -110,6 +121,7 @@ impl Core {
         self.led = false;
         // They come again; what they are owed is in the log or with them.
         self.peers.clear();
+        self.give_up(&error.to_string());
     }
 
     /// Does what the core wants done.
@@ -122,11 +134,7 @@ impl Core {
                 match output {
                     Output::Append(record) => self.append(&record),
                     Output::Send(peer, message) => self.send(peer, message),
-                    Output::Committed(ticket, dot) => {
-                        if let Some(waiting) = self.tickets.get_mut(&ticket) {
-                            *waiting = Some(dot);
-                        }
-                    }
+                    Output::Committed(ticket, dot) => self.committed(ticket, dot),
                     Output::Renamed(name) => {
                         self.renamed += 1;
                         tracing::info!(%name, "this replica writes under a new name");
@@ -135,6 +143,32 @@ impl Core {
                         tracing::info!(transactions = txns.len(), "waiting transactions were written again");
                     }
                 }
+            }
+        }
+    }
+
+    fn committed(&mut self, ticket: u64, dot: Dot) {
+        match self.tickets.remove(&ticket) {
+            Some(Ticket::Call(done)) => done(Ok(self.receipt(dot))),
+            Some(_) => {
+                self.tickets.insert(ticket, Ticket::Durable(dot));
+            }
+            // Its writer has given up.
+            None => {}
+        }
+    }
+
+    /// What the writer of a durable transaction is told.
+    pub(super) fn receipt(&self, dot: Dot) -> Committed {
+        let taken = self.node.is_hub() && self.node.state().pending().len() == 0;
+        Committed { dot, position: self.node.context(), taken }
+    }
+
+    /// Tells everybody who waits for a transaction that nobody knows what became of it.
+    fn give_up(&mut self, why: &str) {
+        for (_, ticket) in std::mem::take(&mut self.tickets) {
+            if let Ticket::Call(done) = ticket {
+                done(Err(lost(why)));
             }
         }
     }

@@ -1,0 +1,280 @@
+//! Live tables over the network: writers who wait for each transaction, and how long until a reader elsewhere sees one.
+//!
+//! Owns: the rows of one table, which are deleted at the end.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use syncline_api::client::{self, Client, Options};
+use syncline_api::v1::WriteReply;
+use syncline_api::{Target, status};
+use syncline_node::ops::put;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Streaming;
+
+use super::crowd::Crowd;
+use super::samples::Step;
+use crate::context::{Context, call};
+use crate::fault::Result;
+
+/// The table that is written to.
+pub(super) const TABLE: &str = "syncline_bench";
+/// Rows have so many keys; they are written again and again.
+const KEYS: u64 = 100_000;
+/// How long a reader may take to see what was written last.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Kind {
+    /// The log in this process, without a network.
+    Embedded,
+    /// One writer.
+    One,
+    /// Many writers.
+    Many,
+    /// Large transactions.
+    Batch,
+    /// The way to a reader.
+    Visible,
+}
+
+/// How much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub writers: usize,
+    pub rows: usize,
+    pub bytes: usize,
+    pub rate: u64,
+    pub time: Duration,
+    pub spokes: usize,
+}
+
+/// A deployment that is measured.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub hub: Target,
+    pub reader: Target,
+    pub options: Options,
+    pub sizes: Sizes,
+}
+
+/// How the table is made.
+pub(super) fn table() -> put::Request {
+    put::Request { table: TABLE.to_owned(), key: Some(vec!["id".to_owned()]), read: None }
+}
+
+/// A row as `put` takes it.
+pub(super) fn plain_row(bytes: usize) -> Vec<u8> {
+    let mut text = String::new();
+    row(&mut text, 0, bytes, None);
+    text.into_bytes()
+}
+
+/// A transaction of rows from `first` on, as `apply` takes it.
+pub(super) fn changes(first: u64, rows: usize, bytes: usize, mark: Option<u64>) -> String {
+    let mut text = String::with_capacity(rows * (bytes + 100));
+    for nth in 0..rows as u64 {
+        let _ = write!(text, "{{\"op\":\"set\",\"table\":\"{TABLE}\",\"row\":");
+        row(&mut text, (first + nth) % KEYS, bytes, mark);
+        text.push_str("}\n");
+    }
+    text
+}
+
+fn row(text: &mut String, id: u64, bytes: usize, mark: Option<u64>) {
+    let pad = bytes.saturating_sub(28);
+    let _ = write!(text, "{{\"id\":{id},\"mark\":\"@{}@\",\"pad\":\"{:0>pad$}\"}}", mark.unwrap_or(0), id);
+}
+
+/// The mark in a row, wherever it stands.
+pub(super) fn mark(text: &[u8]) -> Option<u64> {
+    let from = text.iter().position(|byte| *byte == b'@')? + 1;
+    let len = text[from..].iter().position(|byte| *byte == b'@')?;
+    std::str::from_utf8(&text[from..from + len]).ok()?.parse().ok()
+}
+
+impl Bench {
+    /// Measures what is wanted.
+    pub(super) fn run(&self, context: &Context, wanted: &dyn Fn(Kind) -> bool) -> Result<Vec<Step>> {
+        let client = Client::connect(self.hub.clone(), self.options.clone())?;
+        let first = plain_row(self.sizes.bytes);
+        let progress = context.progress();
+        call::<_, put::Report>(&client, "put", &table(), Some(&mut &first[..]), &mut std::io::sink(), &*progress)?;
+        drop(client);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("starting the clients")?;
+        let steps = runtime.block_on(self.measure(wanted));
+        let deleted = runtime.block_on(self.delete());
+        let steps = steps?;
+        deleted?;
+        Ok(steps)
+    }
+
+    async fn measure(&self, wanted: &dyn Fn(Kind) -> bool) -> Result<Vec<Step>> {
+        let (sizes, mut steps) = (&self.sizes, Vec::new());
+        if wanted(Kind::One) {
+            steps.push(self.writers("1 writer".to_owned(), 1, 1).await?);
+        }
+        if wanted(Kind::Many) {
+            steps.push(self.writers(format!("{} writers", sizes.writers), sizes.writers, 1).await?);
+        }
+        if wanted(Kind::Batch) {
+            steps.push(self.writers(format!("{} rows each", sizes.rows), 2, sizes.rows).await?);
+        }
+        if wanted(Kind::Visible) {
+            let crowd = Crowd::join(&self.hub, &self.options, sizes.spokes).await?;
+            steps.extend(self.visible(crowd).await?);
+        }
+        Ok(steps)
+    }
+
+    /// Writers on connections of their own, each its next transaction when the one before is durable.
+    async fn writers(&self, name: String, writers: usize, rows: usize) -> Result<Step> {
+        let next = Arc::new(AtomicU64::new(0));
+        let mut all = JoinSet::new();
+        let mut open = Vec::new();
+        for _ in 0..writers {
+            open.push(Writer::open(&self.hub, &self.options).await?);
+        }
+        let (begin, sizes) = (Instant::now(), self.sizes);
+        for mut writer in open {
+            let next = Arc::clone(&next);
+            all.spawn(async move {
+                let mut took = Vec::new();
+                while begin.elapsed() < sizes.time {
+                    let first = next.fetch_add(rows as u64, Ordering::Relaxed);
+                    let at = Instant::now();
+                    writer.write(changes(first, rows, sizes.bytes, None)).await?;
+                    took.push(at.elapsed());
+                }
+                anyhow::Ok(took)
+            });
+        }
+        let mut took = Vec::new();
+        while let Some(ended) = all.join_next().await {
+            took.extend(ended.context("a writer failed")??);
+        }
+        Ok(Step::new(name, rows as u64, begin.elapsed(), took))
+    }
+
+    /// Single rows at an even rate, and when a reader and the crowd have them.
+    async fn visible(&self, crowd: Crowd) -> Result<Vec<Step>> {
+        let sizes = self.sizes;
+        let mut lines = client::watch(&self.reader, &self.options, &format!("{{\"table\":\"{TABLE}\"}}")).await?;
+        let begin = Instant::now();
+        let since = move || begin.elapsed().as_micros() as u64;
+        crowd.begin(begin);
+        let count = (sizes.time.as_secs_f64() * sizes.rate as f64) as u64;
+        let peer = self.reader.peer();
+        let reading = tokio::spawn(async move {
+            let mut took = Vec::new();
+            while (took.len() as u64) < count {
+                let next = tokio::time::timeout(PATIENCE, lines.next()).await;
+                let Some(reply) = next.context("the reader does not see what was written")? else { break };
+                let reply = reply.map_err(|fault| status::from_grpc(&peer, &fault))?;
+                let now = since();
+                let marks = reply.lines.split(|byte| *byte == b'\n').filter_map(mark);
+                took.extend(marks.map(|mark| Duration::from_micros(now.saturating_sub(mark))));
+            }
+            anyhow::Ok(took)
+        });
+        let mut writer = Writer::open(&self.hub, &self.options).await?;
+        let sender = writer.sender.clone();
+        // A thread of its own: timers of the runtime are a millisecond wide.
+        let pace = std::thread::spawn(move || {
+            for nth in 0..count {
+                let due = Duration::from_secs_f64(nth as f64 / sizes.rate as f64);
+                std::thread::sleep(due.saturating_sub(begin.elapsed()));
+                let text = changes(nth, 1, sizes.bytes, Some(since()));
+                if sender.send(text.into()).is_err() {
+                    break;
+                }
+            }
+        });
+        writer.drained(count).await?;
+        let took = reading.await.context("the reader failed")??;
+        let time = begin.elapsed();
+        if pace.join().is_err() {
+            return Err(anyhow::anyhow!("the thread that paces the writer failed").into());
+        }
+        let mut steps = vec![Step::new(format!("seen by a reader, {}/s", sizes.rate), 1, time, took)];
+        if sizes.spokes > 0 {
+            let took = crowd.took(count, PATIENCE).await?;
+            steps.push(Step::new(format!("seen by {} replicas", sizes.spokes), 1, time, took));
+        }
+        Ok(steps)
+    }
+
+    async fn delete(&self) -> Result<()> {
+        let mut writer = Writer::open(&self.hub, &self.options).await?;
+        for first in (0..KEYS).step_by(10_000) {
+            let mut text = String::new();
+            for id in first..first + 10_000 {
+                let _ = writeln!(text, "{{\"op\":\"delete\",\"table\":\"{TABLE}\",\"key\":{{\"id\":{id}}}}}");
+            }
+            writer.write(text).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One connection that writes.
+struct Writer {
+    sender: mpsc::UnboundedSender<Bytes>,
+    replies: Streaming<WriteReply>,
+    peer: String,
+}
+
+impl Writer {
+    async fn open(target: &Target, options: &Options) -> Result<Self> {
+        let (sender, transactions) = mpsc::unbounded_channel();
+        let replies = client::write(target, options, "", UnboundedReceiverStream::new(transactions)).await?;
+        Ok(Self { sender, replies, peer: target.peer() })
+    }
+
+    /// Writes a transaction and waits until it is durable.
+    async fn write(&mut self, changes: String) -> anyhow::Result<()> {
+        if self.sender.send(changes.into()).is_err() {
+            bail!("{} has ended the connection", self.peer);
+        }
+        self.reply().await.map(|_| ())
+    }
+
+    /// Waits until so many are durable.
+    async fn drained(&mut self, count: u64) -> anyhow::Result<()> {
+        while self.reply().await? < count {}
+        Ok(())
+    }
+
+    async fn reply(&mut self) -> anyhow::Result<u64> {
+        let Some(reply) = self.replies.next().await else { bail!("{} has ended the connection", self.peer) };
+        Ok(reply.map_err(|fault| status::from_grpc(&self.peer, &fault))?.durable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_found_in_what_was_written() {
+        let text = changes(5, 2, 100, Some(1234));
+        let marks: Vec<u64> = text.lines().filter_map(|line| mark(line.as_bytes())).collect();
+        assert_eq!(marks, [1234, 1234]);
+        assert_eq!(mark(b"no mark"), None);
+        assert_eq!(mark(b"@x@"), None);
+        let row = plain_row(100);
+        assert!((95..=110).contains(&row.len()), "{}", row.len());
+    }
+}

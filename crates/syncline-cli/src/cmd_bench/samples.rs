@@ -1,0 +1,90 @@
+//! What a step measured: how much in which time, and how long each took.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::units;
+
+/// One step of a measurement.
+#[derive(Debug, Serialize)]
+pub(super) struct Step {
+    /// What was done.
+    pub name: String,
+    /// Transactions that were durable, or seen, in the step.
+    pub transactions: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// How long the step took.
+    pub seconds: f64,
+    /// Transactions in a second.
+    pub transactions_per_second: f64,
+    /// Rows in a second.
+    pub rows_per_second: f64,
+    /// How long each took, in microseconds: of so many the given share was not slower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<Latency>,
+}
+
+/// Quantiles, in microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Latency {
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl Step {
+    pub(super) fn new(name: impl Into<String>, rows_each: u64, time: Duration, mut took: Vec<Duration>) -> Self {
+        let transactions = took.len() as u64;
+        let (rows, seconds) = (transactions * rows_each, time.as_secs_f64());
+        took.sort_unstable();
+        let at = |share: f64| {
+            let nth = (took.len() as f64 * share) as usize;
+            took.get(nth.min(took.len().saturating_sub(1))).map_or(0, |time| time.as_micros() as u64)
+        };
+        let latency = Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1.0) };
+        Self {
+            name: name.into(),
+            transactions,
+            rows,
+            seconds,
+            transactions_per_second: transactions as f64 / seconds,
+            rows_per_second: rows as f64 / seconds,
+            latency_us: (!took.is_empty()).then_some(latency),
+        }
+    }
+
+    /// For a table.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let rate = |per_second: f64| format!("{per_second:.0}");
+        let time = |us: Option<u64>| us.map_or_else(String::new, |us| units::seconds(us as f64 / 1e6));
+        let latency = self.latency_us;
+        vec![
+            self.name.clone(),
+            rate(self.transactions_per_second),
+            rate(self.rows_per_second),
+            time(latency.map(|latency| latency.p50)),
+            time(latency.map(|latency| latency.p99)),
+            time(latency.map(|latency| latency.p999)),
+            time(latency.map(|latency| latency.max)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_sorted_samples() {
+        let took = (1..=1000).rev().map(Duration::from_micros).collect();
+        let step = Step::new("a", 10, Duration::from_secs(2), took);
+        let latency = step.latency_us.expect("there are samples");
+        assert_eq!((latency.p50, latency.p99, latency.p999, latency.max), (501, 991, 1000, 1000));
+        assert_eq!((step.transactions, step.rows), (1000, 10_000));
+        assert!((step.rows_per_second - 5000.0).abs() < f64::EPSILON);
+        assert!(Step::new("b", 1, Duration::from_secs(1), Vec::new()).latency_us.is_none());
+    }
+}

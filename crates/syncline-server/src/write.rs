@@ -1,0 +1,167 @@
+//! Transactions of a client that does not wait for each: taken in as they come, answered as they become durable.
+//!
+//! Owns: a task for each stream. After a crash: nothing is left of it; the client knows how many of its transactions are durable, and looks
+//! for the identities of the others before it writes them again.
+//!
+//! Invariants: what waits of one stream is bounded in bytes and in number; replies come in the order of the transactions; after one that
+//! failed none behind it was written.
+//!
+//! Not here: what changes mean (`syncline_node::ops::apply`).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use syncline_api::v1::{WriteReply, WriteRequest};
+use syncline_node::live::engine::Committed;
+use syncline_node::live::{Engine, token};
+use syncline_node::ops::apply;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Status, Streaming};
+
+use crate::{Error, Result};
+
+/// Transactions of one stream that wait for the disk.
+const MOST_WAITING: u32 = 4096;
+/// What they weigh at the most, in units of [`UNIT`] bytes.
+const UNIT: usize = 4 << 10;
+/// A transaction of more is read on a thread that may take its time.
+const LARGE: usize = 64 << 10;
+/// So many acknowledgements go into one reply.
+const BATCH: usize = 256;
+
+/// What became of the transactions of a stream, in their order.
+enum Told {
+    Durable(Committed),
+    Failed(Status),
+}
+
+/// Takes in what comes until nothing more does.
+pub(crate) fn serve(
+    engine: Engine,
+    request: apply::Request,
+    first: Bytes,
+    inbound: Streaming<WriteRequest>,
+    stopped: watch::Receiver<bool>,
+) -> Replies {
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let room = Arc::new(Semaphore::new(MOST_WAITING as usize));
+        let failed = tokio::select! {
+            failed = take_in(&engine, &request, first, inbound, &room, &tell) => failed,
+            () = stops(stopped) => Some(Status::unavailable("this node stops")),
+        };
+        // What was submitted before is told first.
+        let all = room.acquire_many(MOST_WAITING).await;
+        if let (Some(status), Ok(_)) = (failed, all) {
+            // Nobody reads it: the client has gone.
+            let _ = tell.send(Told::Failed(status));
+        }
+    });
+    Replies { told, ready: Vec::new(), durable: 0, ended: false }
+}
+
+async fn stops(mut stopped: watch::Receiver<bool>) {
+    // An error means that the node is gone.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn take_in(
+    engine: &Engine,
+    request: &apply::Request,
+    first: Bytes,
+    mut inbound: Streaming<WriteRequest>,
+    room: &Arc<Semaphore>,
+    tell: &mpsc::UnboundedSender<Told>,
+) -> Option<Status> {
+    let mut next = Some(first);
+    while let Some(changes) = next {
+        if !changes.is_empty() {
+            let permits = u32::try_from(1 + changes.len() / UNIT).unwrap_or(MOST_WAITING).min(MOST_WAITING);
+            let Ok(place) = Arc::clone(room).acquire_many_owned(permits).await else { return None };
+            if tell.is_closed() {
+                return None;
+            }
+            if let Err(error) = submit(engine, request, changes, place, tell.clone()).await {
+                return Some(error.into());
+            }
+        }
+        next = match inbound.next().await {
+            Some(Ok(message)) => Some(message.changes),
+            Some(Err(status)) => return Some(status),
+            None => None,
+        };
+    }
+    None
+}
+
+async fn submit(
+    engine: &Engine,
+    request: &apply::Request,
+    changes: Bytes,
+    place: OwnedSemaphorePermit,
+    tell: mpsc::UnboundedSender<Told>,
+) -> Result<()> {
+    let done = Box::new(move |outcome: syncline_node::Result<Committed>| {
+        // Nobody reads it when the client has gone.
+        let _ = tell.send(match outcome {
+            Ok(committed) => Told::Durable(committed),
+            Err(error) => Told::Failed(Error::from(error).into()),
+        });
+        drop(place);
+    });
+    if changes.len() < LARGE {
+        return Ok(apply::submit(engine, request, &changes, done)?);
+    }
+    let (engine, request) = (engine.clone(), request.clone());
+    let large = tokio::task::spawn_blocking(move || apply::submit(&engine, &request, &changes, done));
+    match large.await {
+        Ok(submitted) => Ok(submitted?),
+        Err(error) => Err(Error::Settings(format!("the transaction failed inside the node: {error}"))),
+    }
+}
+
+/// What the client is told: many transactions in one reply when many became durable at once.
+pub(crate) struct Replies {
+    told: mpsc::UnboundedReceiver<Told>,
+    ready: Vec<Told>,
+    durable: u64,
+    ended: bool,
+}
+
+impl Stream for Replies {
+    type Item = Result<WriteReply, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.ready.is_empty() && ready!(this.told.poll_recv_many(context, &mut this.ready, BATCH)) == 0 {
+            return Poll::Ready(None);
+        }
+        let failed = this.ready.iter().position(|told| matches!(told, Told::Failed(_)));
+        let rest = this.ready.split_off(failed.unwrap_or(this.ready.len()));
+        let before = std::mem::replace(&mut this.ready, rest);
+        if before.is_empty() {
+            this.ended = true;
+            return match this.ready.drain(..).next() {
+                Some(Told::Failed(status)) => Poll::Ready(Some(Err(status))),
+                _ => Poll::Ready(None),
+            };
+        }
+        let durable = |told: &Told| match told {
+            Told::Durable(committed) => Some(token::of_dot(&committed.dot)),
+            Told::Failed(_) => None,
+        };
+        let transactions: Vec<String> = before.iter().filter_map(durable).collect();
+        let position = match before.last() {
+            Some(Told::Durable(committed)) => token::of_context(&committed.position),
+            _ => String::new(),
+        };
+        this.durable += transactions.len() as u64;
+        Poll::Ready(Some(Ok(WriteReply { durable: this.durable, transactions, position })))
+    }
+}
