@@ -297,8 +297,8 @@ pub async fn watch(target: &Target, options: &Options, request: &str) -> Result<
     within(target, options, node.watch(request)).await
 }
 
-/// Writes transactions to the dataset of `target`, on a connection of its own, for async code. Each of `transactions` is one: lines of
-/// changes as `apply` takes them.
+/// Writes transactions to the dataset of `target`, on a connection of its own, for async code. Each is lines of changes as `apply` takes
+/// them, cut by [`pieces`].
 ///
 /// # Errors
 /// As [`replicate`]. An error in the stream says why a transaction failed: those that were acknowledged before are durable, none behind it
@@ -307,19 +307,30 @@ pub async fn write(
     target: &Target,
     options: &Options,
     request: &str,
-    transactions: impl Stream<Item = Bytes> + Send + 'static,
+    transactions: impl Stream<Item = WriteRequest> + Send + 'static,
 ) -> Result<Streaming<WriteReply>> {
     let mut node = dial(target, options).await?;
     let first = WriteRequest {
         version: NEWEST_VERSION,
         dataset: target.dataset.clone(),
         request: request.to_owned(),
-        changes: Bytes::new(),
+        ..WriteRequest::default()
     };
-    let rest = transactions.map(|changes| WriteRequest { changes, ..WriteRequest::default() });
-    let request = authorized(tokio_stream::once(first).chain(rest), options)?;
+    let request = authorized(tokio_stream::once(first).chain(transactions), options)?;
     within(target, options, node.write(request)).await
 }
+
+/// A transaction's changes as messages of [`write`].
+pub fn pieces(mut changes: Bytes) -> impl Iterator<Item = WriteRequest> {
+    std::iter::from_fn(move || {
+        let piece = changes.split_to(changes.len().min(PIECE));
+        let more = !changes.is_empty();
+        (!piece.is_empty()).then(|| WriteRequest { changes: piece, more, ..WriteRequest::default() })
+    })
+}
+
+/// A transaction of more bytes is sent in several messages.
+const PIECE: usize = 1 << 20;
 
 /// A connection that is driven by the caller's runtime.
 async fn dial(target: &Target, options: &Options) -> Result<NodeClient<Channel>> {

@@ -1,11 +1,13 @@
 //! `syncline apply`: changes as `watch` gives them, written transaction by transaction.
 
+mod sink;
+
 use std::io::BufRead;
 
 use anyhow::Context as _;
 use syncline_node::ops::apply::{self, Request};
-use syncline_node::ops::put::Report;
 
+use self::sink::Sink;
 use crate::context::Context;
 use crate::fault::{Fault, Outcome, Result};
 use crate::units;
@@ -40,36 +42,33 @@ struct Applied {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request { read: None, table: args.table.clone() };
-    let mut asked = context.live()?;
-    let mut applied = Applied::default();
-    let (mut input, mut lines) = (std::io::stdin().lock(), Vec::new());
-    let mut write = |lines: &mut Vec<u8>, applied: &mut Applied| -> Result<()> {
-        if lines.iter().all(u8::is_ascii_whitespace) {
+    let mut sink = Sink::open(context, &request)?;
+    let (mut input, mut lines, mut rows) = (std::io::stdin().lock(), Vec::new(), 0);
+    let fed = (|| -> Result<()> {
+        loop {
+            let from = lines.len();
+            let n = input.read_until(b'\n', &mut lines).context("reading standard input")?;
+            let ends = n > 0 && apply::is_end(&lines[from..]);
+            if ends {
+                lines.truncate(from);
+            } else if n > 0 {
+                rows += u64::from(!lines[from..].trim_ascii().is_empty());
+                continue;
+            }
+            if rows > 0 {
+                sink.write(std::mem::take(&mut lines).into(), std::mem::take(&mut rows))?;
+            }
             lines.clear();
-            return Ok(());
+            if n == 0 {
+                return Ok(());
+            }
         }
-        let report: Report = asked.ask("apply", &request, &mut &lines[..], apply::run).map_err(|fault| {
-            let before = units::counted(applied.transactions, "transaction", "transactions");
-            fault.after(&format!("{before} before it were applied"))
-        })?;
-        lines.clear();
-        applied.transactions += 1;
-        applied.rows += report.rows;
-        (applied.transaction, applied.position) = (Some(report.transaction), Some(report.position));
-        Ok(())
-    };
-    loop {
-        let from = lines.len();
-        let n = input.read_until(b'\n', &mut lines).context("reading standard input")?;
-        if n == 0 {
-            break;
-        }
-        if apply::is_end(&lines[from..]) {
-            lines.truncate(from);
-            write(&mut lines, &mut applied)?;
-        }
+    })();
+    let (applied, ended) = sink.end();
+    if let Err(fault) = fed.and(ended) {
+        let before = units::counted(applied.transactions, "transaction", "transactions");
+        return Err(fault.after(&format!("{before} before it were applied")));
     }
-    write(&mut lines, &mut applied)?;
     if applied.transactions == 0 {
         return Err(Fault::invalid("apply: standard input has no change"));
     }

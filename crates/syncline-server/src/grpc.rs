@@ -207,8 +207,9 @@ impl Node for Service {
                 .map_err(|error| Error::Settings(format!("the request to write cannot be read: {error}")))?,
         };
         let hub = Arc::clone(&self.hub);
-        let engine = blocking(move || hub.live(&first.dataset)).await?;
-        Ok(Response::new(write::serve(engine, wanted, first.changes, inbound, self.stopped.clone())))
+        let dataset = first.dataset.clone();
+        let engine = blocking(move || hub.live(&dataset)).await?;
+        Ok(Response::new(write::serve(engine, wanted, first, inbound, self.stopped.clone())))
     }
 }
 

@@ -12,11 +12,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_node::live::engine::Committed;
 use syncline_node::live::{Engine, token};
-use syncline_node::ops::apply;
+use syncline_node::ops::{apply, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
@@ -42,7 +42,7 @@ enum Told {
 pub(crate) fn serve(
     engine: Engine,
     request: apply::Request,
-    first: Bytes,
+    first: WriteRequest,
     inbound: Streaming<WriteRequest>,
     stopped: watch::Receiver<bool>,
 ) -> Replies {
@@ -51,11 +51,11 @@ pub(crate) fn serve(
         let room = Arc::new(Semaphore::new(MOST_WAITING as usize));
         let failed = tokio::select! {
             failed = take_in(&engine, &request, first, inbound, &room, &tell) => failed,
-            () = stops(stopped) => Some(Status::unavailable("this node stops")),
+            () = stops(stopped) => Err(Status::unavailable("this node stops")),
         };
         // What was submitted before is told first.
         let all = room.acquire_many(MOST_WAITING).await;
-        if let (Some(status), Ok(_)) = (failed, all) {
+        if let (Err(status), Ok(_)) = (failed, all) {
             // Nobody reads it: the client has gone.
             let _ = tell.send(Told::Failed(status));
         }
@@ -68,33 +68,45 @@ async fn stops(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
+/// A transaction that comes in pieces.
+#[derive(Default)]
+struct Gathered(BytesMut);
+
+impl Gathered {
+    /// Adds a piece; gives the transaction when it was the last one.
+    fn add(&mut self, message: WriteRequest) -> Result<Option<Bytes>> {
+        put::check_size(self.0.len() + message.changes.len())?;
+        if !message.more && self.0.is_empty() {
+            return Ok(Some(message.changes).filter(|changes| !changes.is_empty()));
+        }
+        self.0.extend_from_slice(&message.changes);
+        Ok((!message.more).then(|| self.0.split().freeze()))
+    }
+}
+
+/// Takes in what comes; says why it stopped when the client did not end it. What has begun and not ended was no transaction.
 async fn take_in(
     engine: &Engine,
     request: &apply::Request,
-    first: Bytes,
+    first: WriteRequest,
     mut inbound: Streaming<WriteRequest>,
     room: &Arc<Semaphore>,
     tell: &mpsc::UnboundedSender<Told>,
-) -> Option<Status> {
-    let mut next = Some(first);
-    while let Some(changes) = next {
-        if !changes.is_empty() {
+) -> Result<(), Status> {
+    let (mut next, mut gathered) = (Some(first), Gathered::default());
+    while let Some(message) = next {
+        if let Some(changes) = gathered.add(message)? {
             let permits = u32::try_from(1 + changes.len() / UNIT).unwrap_or(MOST_WAITING).min(MOST_WAITING);
-            let Ok(place) = Arc::clone(room).acquire_many_owned(permits).await else { return None };
+            let place = Arc::clone(room).acquire_many_owned(permits).await;
+            let place = place.map_err(|_| Status::internal("the room for transactions was closed"))?;
             if tell.is_closed() {
-                return None;
+                return Ok(());
             }
-            if let Err(error) = submit(engine, request, changes, place, tell.clone()).await {
-                return Some(error.into());
-            }
+            submit(engine, request, changes, place, tell.clone()).await?;
         }
-        next = match inbound.next().await {
-            Some(Ok(message)) => Some(message.changes),
-            Some(Err(status)) => return Some(status),
-            None => None,
-        };
+        next = inbound.next().await.transpose()?;
     }
-    None
+    Ok(())
 }
 
 async fn submit(

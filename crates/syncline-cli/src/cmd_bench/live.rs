@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use syncline_api::client::{self, Client, Options};
-use syncline_api::v1::WriteReply;
+use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
 use syncline_node::ops::put;
 use tokio::sync::mpsc;
@@ -94,11 +93,11 @@ fn row(text: &mut String, id: u64, bytes: usize, mark: Option<u64>) {
     let _ = write!(text, "{{\"id\":{id},\"mark\":\"@{}@\",\"pad\":\"{:0>pad$}\"}}", mark.unwrap_or(0), id);
 }
 
-/// The mark in a row, wherever it stands.
+/// The mark in a row, wherever it stands; 0 is none.
 pub(super) fn mark(text: &[u8]) -> Option<u64> {
     let from = text.iter().position(|byte| *byte == b'@')? + 1;
     let len = text[from..].iter().position(|byte| *byte == b'@')?;
-    std::str::from_utf8(&text[from..from + len]).ok()?.parse().ok()
+    std::str::from_utf8(&text[from..from + len]).ok()?.parse().ok().filter(|mark| *mark > 0)
 }
 
 impl Bench {
@@ -173,7 +172,7 @@ impl Bench {
         let sizes = self.sizes;
         let mut lines = client::watch(&self.reader, &self.options, &format!("{{\"table\":\"{TABLE}\"}}")).await?;
         let begin = Instant::now();
-        let since = move || begin.elapsed().as_micros() as u64;
+        let since = move || (begin.elapsed().as_micros() as u64).max(1);
         crowd.begin(begin);
         let count = (sizes.time.as_secs_f64() * sizes.rate as f64) as u64;
         let peer = self.reader.peer();
@@ -197,7 +196,7 @@ impl Bench {
                 let due = Duration::from_secs_f64(nth as f64 / sizes.rate as f64);
                 std::thread::sleep(due.saturating_sub(begin.elapsed()));
                 let text = changes(nth, 1, sizes.bytes, Some(since()));
-                if sender.send(text.into()).is_err() {
+                if client::pieces(text.into()).any(|piece| sender.send(piece).is_err()) {
                     break;
                 }
             }
@@ -231,7 +230,7 @@ impl Bench {
 
 /// One connection that writes.
 struct Writer {
-    sender: mpsc::UnboundedSender<Bytes>,
+    sender: mpsc::UnboundedSender<WriteRequest>,
     replies: Streaming<WriteReply>,
     peer: String,
 }
@@ -245,7 +244,7 @@ impl Writer {
 
     /// Writes a transaction and waits until it is durable.
     async fn write(&mut self, changes: String) -> anyhow::Result<()> {
-        if self.sender.send(changes.into()).is_err() {
+        if client::pieces(changes.into()).any(|piece| self.sender.send(piece).is_err()) {
             bail!("{} has ended the connection", self.peer);
         }
         self.reply().await.map(|_| ())
@@ -274,6 +273,7 @@ mod tests {
         assert_eq!(marks, [1234, 1234]);
         assert_eq!(mark(b"no mark"), None);
         assert_eq!(mark(b"@x@"), None);
+        assert_eq!(mark(changes(5, 1, 100, None).as_bytes()), None);
         let row = plain_row(100);
         assert!((95..=110).contains(&row.len()), "{}", row.len());
     }

@@ -25,6 +25,7 @@ use syncline_sync::log::Disk;
 use self::core::{Core, Ticket};
 pub use self::follow::Cursor;
 pub use self::status::{LogStatus, Status};
+use self::submit::Begun;
 pub use self::submit::Done;
 use super::home::{self, Home};
 use super::tables::Cache;
@@ -157,22 +158,29 @@ impl Engine {
     /// `conflict` when the client has read what is not here yet; `invalid` when the writes are no transaction; `unavailable` when the disk
     /// failed: then the transaction may be durable or not, which opening the log again tells.
     pub fn commit(&self, read: Option<Context>, writes: Vec<Write>) -> Result<Committed> {
-        self.commit_with(read, |_| Ok(writes))
+        self.commit_with(read, |_| Ok(writes.clone()))
     }
 
-    /// As [`Self::commit`]; `write` makes the writes of what is here when the transaction is made.
+    /// As [`Self::commit`]; `write` makes the writes of what is here when the transaction is made. It is asked again when it writes rows
+    /// that are on their way to the disk, once they are there.
     ///
     /// # Errors
     /// As [`Self::commit`], and those of `write`.
     pub fn commit_with(
         &self,
         read: Option<Context>,
-        write: impl FnOnce(&Node) -> Result<Vec<Write>>,
+        mut write: impl FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Committed> {
         let mut core = self.lock()?;
-        let ticket = self.begin(&mut core, read, write)?;
-        core.tickets.insert(ticket, Ticket::Waits);
-        core.drain();
+        let ticket = loop {
+            match core.begin(self.shared.clock.now_ms(), read.as_ref(), &mut write)? {
+                Begun::Ticket(ticket) => break ticket,
+                Begun::Waits => core = self.step(core),
+            }
+            if let Some(why) = &core.broken {
+                return Err(unavailable("writing a transaction", why));
+            }
+        };
         loop {
             match core.tickets.get(&ticket) {
                 Some(Ticket::Durable(dot)) => {
@@ -187,21 +195,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Gives the core a transaction; says under which number it tells that it is durable.
-    fn begin(
-        &self,
-        core: &mut Core,
-        read: Option<Context>,
-        write: impl FnOnce(&Node) -> Result<Vec<Write>>,
-    ) -> Result<u64> {
-        let writes = write(&core.node)?;
-        let ticket = core.next_ticket;
-        core.next_ticket += 1;
-        let read = read.unwrap_or_else(|| core.node.context());
-        core.node.commit(self.shared.clock.now_ms(), ticket, read, writes).map_err(refused)?;
-        Ok(ticket)
     }
 
     /// Waits until all that was appended is durable.
@@ -387,6 +380,7 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
         core.tables_change = core.log.next() > durable;
     }
     core.drain();
+    core.release(shared.clock.now_ms());
     shared.durable.notify_all();
     shared.news.notify_all();
     if core.log.next() > core.told {

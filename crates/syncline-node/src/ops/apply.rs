@@ -80,10 +80,10 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     let text = put::read_all(input)?;
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(&engine, request.table.as_deref(), &text)?;
-    let seen = changes.look(&engine)?;
+    let mut seen = Some(changes.look(&engine)?);
     let mut count = 0;
     let committed = engine.commit_with(read, |node| {
-        let writes = changes.writes(node, seen)?;
+        let writes = changes.writes(node, seen.take())?;
         count = writes.len();
         Ok(writes)
     })?;
@@ -99,8 +99,8 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 pub fn submit(engine: &Engine, request: &Request, text: &[u8], done: Done) -> Result<()> {
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(engine, request.table.as_deref(), text)?;
-    let seen = changes.look(engine)?;
-    engine.submit(read, |node| changes.writes(node, seen), done)
+    let mut seen = Some(changes.look(engine)?);
+    engine.submit(read, move |node| changes.writes(node, seen.take()), done)
 }
 
 /// What a transaction writes as of a moment, and whose values it looked at then.
@@ -135,10 +135,10 @@ impl Changes {
     }
 
     /// What it writes: as of that moment, when what it looked at is the same still. Everybody waits for it.
-    fn writes(&self, node: &Node, seen: Seen) -> Result<Vec<Write>> {
+    fn writes(&self, node: &Node, seen: Option<Seen>) -> Result<Vec<Write>> {
         let table = |row: &RowKey| self.tables.get(&*row.table);
         let dot = |row: &RowKey| put::winner(table(row)?, node, row).map(|(dot, _)| dot);
-        if seen.rows.iter().all(|(row, was)| dot(row) == *was) {
+        if let Some(seen) = seen.filter(|seen| seen.rows.iter().all(|(row, was)| dot(row) == *was)) {
             return Ok(seen.writes);
         }
         self.make(&|table, row| put::winner(table, node, row).map(|(_, value)| value))

@@ -14,7 +14,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The most bytes of rows that are read for one transaction.
-const MAX_INPUT: u64 = 64 << 20;
+const MAX_INPUT: usize = 64 << 20;
 
 /// What `put` and `delete` are asked for; the rows come as input.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ fn write(
     engine: &Engine,
     table: &Definition,
     read: Option<Context>,
-    mut new: Vec<Write>,
+    new: Vec<Write>,
     make: impl Fn(rows::Existing<'_>) -> Result<Vec<Write>>,
 ) -> Result<(Committed, usize)> {
     let seen = std::cell::RefCell::new(Vec::new());
@@ -129,17 +129,18 @@ fn write(
         seen.borrow_mut().push((row.clone(), found.as_ref().map(|(dot, _)| *dot)));
         found.map(|(_, value)| value)
     };
-    let writes = make(&look)?;
+    let mut writes = Some(make(&look)?).filter(|writes| !writes.is_empty());
     let seen = seen.into_inner();
-    if writes.is_empty() {
+    let Some(count) = writes.as_ref().map(Vec::len) else {
         return Err(Error::invalid(format!("putting rows into table {:?}", table.name()), "no row was given"));
-    }
-    let count = writes.len();
+    };
     let committed = engine.commit_with(read, |node| {
         let same = seen.iter().all(|(row, was)| winner(table, node, row).map(|(dot, _)| dot) == *was);
-        let writes = if same { writes } else { make(&|row| winner(table, node, row).map(|(_, value)| value))? };
-        new.extend(writes);
-        Ok(new)
+        let made = match writes.take().filter(|_| same) {
+            Some(made) => made,
+            None => make(&|row| winner(table, node, row).map(|(_, value)| value))?,
+        };
+        Ok(new.iter().cloned().chain(made).collect())
     })?;
     Ok((committed, count))
 }
@@ -180,11 +181,20 @@ pub(super) fn check_writer(engine: &Engine, table: &Definition) -> Result<()> {
 
 pub(super) fn read_all(input: &mut dyn Read) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    let read = input.take(MAX_INPUT + 1).read_to_end(&mut text);
+    let read = input.take(MAX_INPUT as u64 + 1).read_to_end(&mut text);
     read.map_err(|error| Error::Unavailable { what: "reading the rows".into(), why: error.to_string() })?;
-    if text.len() as u64 > MAX_INPUT {
+    check_size(text.len())?;
+    Ok(text)
+}
+
+/// Refuses a transaction of more input than is read for one.
+///
+/// # Errors
+/// `invalid` when it is more.
+pub fn check_size(bytes: usize) -> Result<()> {
+    if bytes > MAX_INPUT {
         let why = format!("one transaction takes at most {} MiB of input: give it in several", MAX_INPUT >> 20);
         return Err(Error::invalid("reading the rows", why));
     }
-    Ok(text)
+    Ok(())
 }

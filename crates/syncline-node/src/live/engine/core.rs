@@ -12,12 +12,12 @@ use bytes::Bytes;
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
-use syncline_sync::live::{Config, Dot, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
+use syncline_sync::live::{Config, Context, Dot, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
 use syncline_sync::log::{Log, LogId, Options};
 
 use super::super::home::Home;
-use super::submit::Done;
-use super::{Committed, Outbox, Outcome, lost};
+use super::submit::{Begun, Done, Flight, Held};
+use super::{Committed, Outbox, Outcome, lost, refused};
 use crate::segments::Directory;
 use crate::{Error, Result};
 
@@ -52,6 +52,9 @@ pub(super) struct Core {
     /// Transactions whose writers have not been told yet.
     pub(super) tickets: BTreeMap<u64, Ticket>,
     pub(super) next_ticket: u64,
+    pub(super) flight: Flight,
+    /// Transactions that wait for rows in flight, and what came behind them.
+    pub(super) held: VecDeque<Held>,
     pub(super) peers: BTreeMap<PeerId, Outbox>,
     pub(super) next_peer: PeerId,
     /// Grows with every change of what tables are.
@@ -87,6 +90,8 @@ impl Core {
             closing: false,
             tickets: BTreeMap::new(),
             next_ticket: 1,
+            flight: Flight::default(),
+            held: VecDeque::new(),
             peers: BTreeMap::new(),
             next_peer: 1,
             tables_version: 0,
@@ -106,6 +111,7 @@ impl Core {
         self.told = log.next();
         (self.log, self.node) = (log, node);
         self.epoch += 1;
+        self.flight = Flight::default();
         self.give_up("the log was opened anew");
         self.peers.clear();
         self.broken = None;
@@ -164,8 +170,58 @@ impl Core {
         Committed { dot, position: self.node.context(), taken }
     }
 
+    /// Gives the node a transaction, unless it writes a row in flight: then it waits until that is durable. What is in flight nobody can
+    /// have read; two writers of one row at one node are to overwrite each other, not to be in conflict.
+    pub(super) fn begin(
+        &mut self,
+        now_ms: u64,
+        read: Option<&Context>,
+        write: &mut dyn FnMut(&Node) -> Result<Vec<Write>>,
+    ) -> Result<Begun> {
+        let writes = write(&self.node)?;
+        let rows = self.flight.rows(&writes);
+        if self.flight.has_any(&rows, self.told) {
+            return Ok(Begun::Waits);
+        }
+        let read = read.cloned().unwrap_or_else(|| self.node.context());
+        let ticket = self.next_ticket;
+        self.node.commit(now_ms, ticket, read, writes).map_err(refused)?;
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, Ticket::Waits);
+        self.drain();
+        self.flight.add(rows, self.log.next(), self.told);
+        Ok(Begun::Ticket(ticket))
+    }
+
+    /// Has `done` called for a transaction that has begun.
+    pub(super) fn call(&mut self, ticket: u64, done: Done) {
+        match self.tickets.get_mut(&ticket) {
+            Some(waits) => *waits = Ticket::Call(done),
+            None => done(Err(lost(self.broken.as_deref().unwrap_or("the log was opened anew")))),
+        }
+    }
+
+    /// Gives the node what waited for rows that were in flight, as far as they are durable.
+    pub(super) fn release(&mut self, now_ms: u64) {
+        while self.broken.is_none()
+            && let Some(mut held) = self.held.pop_front()
+        {
+            match self.begin(now_ms, held.read.as_ref(), &mut held.write) {
+                Ok(Begun::Waits) => {
+                    self.held.push_front(held);
+                    return;
+                }
+                Ok(Begun::Ticket(ticket)) => self.call(ticket, held.done),
+                Err(error) => (held.done)(Err(error)),
+            }
+        }
+    }
+
     /// Tells everybody who waits for a transaction that nobody knows what became of it.
     fn give_up(&mut self, why: &str) {
+        for held in std::mem::take(&mut self.held) {
+            (held.done)(Err(lost(why)));
+        }
         for (_, ticket) in std::mem::take(&mut self.tickets) {
             if let Ticket::Call(done) = ticket {
                 done(Err(lost(why)));
