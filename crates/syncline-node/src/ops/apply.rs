@@ -1,5 +1,6 @@
 //! `apply`: changes as `watch` gives them, written as one transaction.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -33,8 +34,8 @@ pub struct Request {
 #[derive(Debug, Deserialize)]
 struct Line<'a> {
     op: &'a str,
-    #[serde(default)]
-    table: Option<String>,
+    #[serde(borrow, default)]
+    table: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     key: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -212,11 +213,17 @@ fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
         let table = table.ok_or_else(|| failed("it names no table, and none was given with --table".into()))?;
         let body = if sets { parsed.row } else { parsed.key.or(parsed.row) };
         let body = body.ok_or_else(|| failed(format!("it has no {}", if sets { "row" } else { "key" })))?;
+        let mut body = Cow::Borrowed(body.get());
         // A plain text is a key as people write it.
-        let plain = serde_json::from_str::<String>(body.get()).ok();
-        let body = plain.as_deref().unwrap_or_else(|| body.get());
+        if body.starts_with('"')
+            && let Ok(plain) = serde_json::from_str::<String>(&body)
+        {
+            body = Cow::Owned(plain);
+        }
         // A line end inside of the text would be taken for the end of a row.
-        let body = body.replace(['\n', '\r'], " ");
+        if memchr::memchr2(b'\n', b'\r', body.as_bytes()).is_some() {
+            body = Cow::Owned(body.replace(['\n', '\r'], " "));
+        }
         match runs.last_mut().filter(|run| run.table == table && run.sets == sets) {
             Some(run) => {
                 run.text.push(b'\n');

@@ -147,7 +147,7 @@ fn write(
 
 /// The dot and the value of the sibling that readers see.
 pub(super) fn winner(table: &Definition, node: &Node, row: &RowKey) -> Option<(Dot, Bytes)> {
-    tables::winner(table, &node.view(row)).map(|sibling| (sibling.dot, sibling.value.clone()))
+    tables::winner(table, &node.look(row)).map(|sibling| (sibling.dot, sibling.value.clone()))
 }
 
 /// A table has the key that it was made with.

@@ -292,6 +292,12 @@ impl Node {
         self.state.view(key, &self.chains)
     }
 
+    /// The same, without a copy where nothing waits.
+    #[must_use]
+    pub fn look(&self, key: &RowKey) -> Cow<'_, Row> {
+        self.state.look(key, &self.chains)
+    }
+
     /// Rows of one table as clients see them, by key, from a key on.
     pub fn rows_from<'a>(&'a self, from: &RowKey) -> impl Iterator<Item = (&'a RowKey, Cow<'a, Row>)> + use<'a> {
         self.state.look_from(from, &self.chains)
