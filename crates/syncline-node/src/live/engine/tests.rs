@@ -252,3 +252,50 @@ fn a_reader_is_told_when_what_it_asks_for_does_not_come() {
     let error = engine.commit(Some(elsewhere), set("a", "2")).expect_err("it was read elsewhere");
     assert_eq!(error.kind(), Kind::Conflict);
 }
+
+#[test]
+fn writers_of_one_row_at_one_node_follow_each_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(dir.path());
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let engine = engine.clone();
+            task::spawn("writer", move || {
+                for nth in 0..50 {
+                    engine.commit(None, set("hot", &format!("{writer} {nth}"))).expect("a disk");
+                }
+            })
+            .expect("a thread")
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+    assert_eq!(values(&engine, "hot").len(), 1);
+    // Given without waiting, they take effect in their order; what comes behind one that waits does not overtake it.
+    let (tell, told) = mpsc::channel();
+    for nth in 0..200 {
+        let tell = tell.clone();
+        let done = Box::new(move |outcome: Result<Committed>| {
+            tell.send((nth, outcome.expect("a disk").dot.seq)).expect("a reader");
+        });
+        let name = if nth % 3 == 0 { "other".to_owned() } else { format!("row {}", nth % 7) };
+        engine.submit(None, move |_| Ok(set(&name, &nth.to_string())), done).expect("a log");
+    }
+    let all: Vec<(u64, u64)> = told.iter().take(200).collect();
+    assert!(all.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1), "{all:?}");
+    assert_eq!(values(&engine, "other"), ["198"]);
+    for row in 0..7 {
+        let last = (0..200).rev().find(|nth| nth % 3 != 0 && nth % 7 == row).expect("one");
+        assert_eq!(values(&engine, &format!("row {row}")), [last.to_string()]);
+    }
+    // What is found wrong only when its turn comes is told to who waits; to the caller when that is at once.
+    let (tell, told) = mpsc::channel();
+    engine.submit(None, |_| Ok(set("hot", "first")), Box::new(drop)).expect("a log");
+    let done = Box::new(move |outcome: Result<Committed>| tell.send(outcome.map(drop)).expect("a reader"));
+    let make = |node: &Node| match node.view(&key("hot")).siblings() {
+        [one] if one.value == "first" => Err(Error::invalid("writing", "it does not fit any more")),
+        _ => Ok(set("hot", "second")),
+    };
+    let outcome = engine.submit(None, make, done).and_then(|()| told.recv_timeout(SOON).expect("an answer"));
+    assert_eq!(outcome.expect_err("it does not fit").kind(), Kind::Invalid);
+    assert_eq!(values(&engine, "hot"), ["first"]);
+}
