@@ -5,7 +5,8 @@ use super::super::txn::MAX_TXN_BYTES;
 /// Bounds of messages, of records and of what is on its way. None of them is part of the format: every node has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A message of entries or transactions, or a part of a state, has not much more bytes, unless one thing in it has.
+    /// A message of entries or transactions, or a part of a state, has not much more bytes in full, unless one thing in it has. Nobody takes
+    /// one of which more than 66 MiB are made.
     pub message_bytes: usize,
     /// The most entries or transactions in one message.
     pub message_entries: usize,
