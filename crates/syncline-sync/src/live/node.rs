@@ -240,6 +240,8 @@ impl Node {
             }
             node.append(record, None);
             node.apply_queued();
+            // It has been done.
+            node.out.clear();
         }
         if let Some(error) = cut {
             return Err(error);
@@ -252,7 +254,6 @@ impl Node {
                 "a replica's log does not say its name: it was never made, or its beginning is gone".into(),
             ));
         }
-        node.out.clear();
         if node.zoo.has(Bug::ClockNotKept) {
             node.clock = Hlc::default();
         }
