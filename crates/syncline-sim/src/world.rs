@@ -264,8 +264,8 @@ impl World {
         machine.moved &= machine.disk.unsynced() > 0;
         let Some(node) = &mut machine.node else { return Ok(()) };
         node.synced(n);
-        let coverage = node.state().coverage().clone();
-        if n > 0 {
+        if n > 0 && self.told.is_some() {
+            let coverage = node.state().coverage().clone();
             self.tell(|| format!("{at} has {n} more records on its disk and covers {coverage:?}"));
         }
         self.absorb(at, None)?;
@@ -346,9 +346,11 @@ impl World {
                         self.tell(|| format!("{at} is called {name:?} now"));
                         self.machines[at].names.push(name);
                     }
-                    let bytes = record.encode();
-                    self.trace.update(&bytes);
-                    if self.machines[at].disk.append(&bytes).is_err() {
+                    let trace = &mut self.trace;
+                    let trace = |bytes: &[u8]| {
+                        trace.update(bytes);
+                    };
+                    if self.machines[at].disk.append(&record, trace).is_err() {
                         // What comes after it does not happen.
                         return self.disk_failed(at);
                     }

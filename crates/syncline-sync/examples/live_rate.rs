@@ -6,40 +6,41 @@
 use bytes::Bytes;
 use syncline_base::rng::Rng;
 use syncline_base::{Clock as _, SystemClock};
-use syncline_sync::live::{Config, Coverage, Limits, Message, Node, Origin, Output, PeerId, RowKey, Write, Zoo};
+use syncline_sync::live::{Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Write, Zoo};
 
 const NOW: u64 = 1_700_000_000_000;
 
 struct Side {
     node: Node,
     sent: Vec<(PeerId, Message)>,
+    group: Group,
     bytes: usize,
 }
 
 impl Side {
     fn new(hub: bool, seed: u64) -> Self {
         let config = config(seed);
-        let mut side = Self { node: Node::create(config, hub), sent: Vec::new(), bytes: 0 };
+        let mut side = Self { node: Node::create(config, hub), sent: Vec::new(), group: Group::default(), bytes: 0 };
         side.sync();
         side
     }
 
     fn sync(&mut self) {
         loop {
-            let mut records = 0;
             for output in self.node.outputs() {
                 match output {
                     Output::Append(record) => {
-                        self.bytes += record.encode().len();
-                        records += 1;
+                        self.group.push(&record);
                     }
                     Output::Send(to, message) => self.sent.push((to, message)),
                     _ => {}
                 }
             }
+            let records = self.group.len();
             if records == 0 {
                 return;
             }
+            self.bytes += self.group.take().len();
             self.node.synced(records);
         }
     }
@@ -93,7 +94,8 @@ fn main() {
         let begun = clock.monotonic();
         hub.write(hub_writes);
         spoke.write(spoke_writes);
-        println!("{what}: {} written in {:.3} s", hub_writes + spoke_writes, took(begun));
+        let (written, logged) = (hub_writes + spoke_writes, hub.bytes + spoke.bytes);
+        println!("{what}: {written} written in {:.3} s, {logged} bytes in the log", took(begun));
         let begun = clock.monotonic();
         hub.node.connected(0);
         spoke.node.connected(0);

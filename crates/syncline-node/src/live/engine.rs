@@ -199,8 +199,8 @@ impl Engine {
 
     /// Waits until all that was appended is durable.
     fn wait_durable<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> Result<MutexGuard<'a, Core>> {
-        let until = core.log.next();
-        while core.told < until {
+        let until = core.appended();
+        while !core.is_told(until) || core.broken.is_some() {
             if let Some(why) = &core.broken {
                 return Err(unavailable("writing to the log", why));
             }
@@ -211,7 +211,7 @@ impl Engine {
 
     /// Makes what waits durable, or waits for who does.
     fn step<'a>(&'a self, core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
-        if core.led || core.log.next() == core.told {
+        if core.led || !core.unsynced() {
             return self.shared.durable.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
         lead(&self.shared, core)
@@ -304,7 +304,7 @@ impl Engine {
         }
         core.node.receive(self.shared.clock.now_ms(), peer, message);
         core.drain();
-        if core.log.next() > core.told {
+        if core.unsynced() {
             self.shared.work.notify_one();
         }
         Ok(true)
@@ -350,7 +350,7 @@ fn unavailable(what: &str, why: &str) -> Error {
 
 /// Syncs the log for everybody, without the lock while the disk works.
 fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
-    let ticket = match core.log.start_sync() {
+    let ticket = match core.start_sync() {
         Ok(ticket) => ticket,
         Err(error) => {
             core.fail(&error);
@@ -371,19 +371,12 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
             return core;
         }
     }
-    let durable = core.log.durable();
-    let fresh = durable - core.told;
-    core.told = durable;
-    core.node.synced(fresh);
-    if core.tables_change {
-        core.tables_version += 1;
-        core.tables_change = core.log.next() > durable;
-    }
+    core.tell_durable();
     core.drain();
     core.release(shared.clock.now_ms());
     shared.durable.notify_all();
     shared.news.notify_all();
-    if core.log.next() > core.told {
+    if core.unsynced() {
         shared.work.notify_one();
     }
     core
@@ -394,7 +387,7 @@ fn run(shared: &Shared) {
     let mut core = shared.lock();
     let mut ticked = shared.clock.monotonic();
     loop {
-        let idle = core.led || core.broken.is_some() || core.log.next() == core.told;
+        let idle = core.led || core.broken.is_some() || !core.unsynced();
         if core.closing && idle {
             break;
         }
@@ -406,7 +399,7 @@ fn run(shared: &Shared) {
         if now.saturating_sub(ticked) >= TICK {
             ticked = now;
             core.tick(shared.clock.now_ms());
-            if core.log.next() > core.told {
+            if core.unsynced() {
                 continue;
             }
         }

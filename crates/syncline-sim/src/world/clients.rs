@@ -1,5 +1,7 @@
 //! Clients: they read, remember what they were told, and write after that, here or elsewhere, at once or much later.
 
+use std::sync::{Arc, LazyLock};
+
 use bytes::Bytes;
 use syncline_sync::live::{Context, RowKey, Write};
 
@@ -22,9 +24,13 @@ pub(super) struct Asked {
 }
 
 /// The row of a number. Numbers and rows have the same order.
-pub(super) fn row(key: u8) -> RowKey {
-    let table = if key < KEYS / 2 { "a" } else { "b" };
-    RowKey { table: table.into(), key: Bytes::copy_from_slice(&[key]) }
+pub(super) fn row(key: u8) -> &'static RowKey {
+    static ROWS: LazyLock<Vec<RowKey>> = LazyLock::new(|| {
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let table = |key| if key < KEYS / 2 { a.clone() } else { b.clone() };
+        (0..KEYS).map(|key| RowKey { table: table(key), key: Bytes::copy_from_slice(&[key]) }).collect()
+    });
+    &ROWS[usize::from(key)]
 }
 
 impl World {
@@ -86,7 +92,7 @@ impl World {
             let deletes = self.rng.below(4) == 0;
             self.next_value += 1;
             let value = (!deletes).then(|| Bytes::copy_from_slice(&self.next_value.to_le_bytes()));
-            writes.push(Write { row: row((first + key) % KEYS), value });
+            writes.push(Write { row: row((first + key) % KEYS).clone(), value });
         }
         writes
     }

@@ -1,11 +1,12 @@
 //! A machine's disk: the product's log on a simulated one that tears what it was not told to keep, and fails when told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_base::rng::Rng;
-use syncline_sync::live::Record;
+use syncline_sync::live::{Group, Record};
 use syncline_sync::log::memory::{Failure, MemoryDisk};
 use syncline_sync::log::{Disk as _, Log, Options, Position, Ticket};
 use syncline_sync::{Error, Result};
@@ -23,39 +24,60 @@ pub(super) struct Disk {
     log: Option<Log<MemoryDisk>>,
     /// A sync that is under way.
     ticket: Option<Ticket>,
-    /// The node has been told that everything before this is durable. A log that begins a new segment makes the one before
-    /// durable on its own.
-    told: Position,
+    /// Records that go into the log together: so many, or fewer before a sync.
+    group: Group,
+    most: u64,
+    /// Those that went there and that nobody was told to be durable: the position after them, and how many. A log that begins a new
+    /// segment makes the one before durable on its own.
+    groups: VecDeque<(Position, u64)>,
 }
 
-/// The records of a disk that were durable when it was copied.
+/// What a log had that was durable when its disk was copied.
 pub(super) type Image = Vec<Bytes>;
 
 impl Disk {
     /// A disk with a log of these records.
     pub(super) fn new(rng: &mut Rng, records: &Image) -> Result<Self> {
-        let memory = MemoryDisk::new(Rng::from_seed(rng.next_u64()), UNIT);
+        let seed = rng.next_u64();
+        let memory = MemoryDisk::new(Rng::from_seed(seed), UNIT);
         let mut id = [0; 16];
         rng.fill(&mut id);
         let mut log = Log::create(memory.clone(), id, 0, OPTIONS)?;
         for record in records {
             log.append(record)?;
         }
-        let told = log.sync()?;
-        Ok(Self { memory, log: Some(log), ticket: None, told })
+        log.sync()?;
+        let most = [1, 1, 3, u64::MAX][(seed >> 32) as usize % 4];
+        Ok(Self { memory, log: Some(log), ticket: None, group: Group::default(), most, groups: VecDeque::new() })
     }
 
     fn log(&mut self) -> Result<&mut Log<MemoryDisk>> {
         self.log.as_mut().ok_or_else(|| Error::Invalid("the log has failed and was not opened again".to_owned()))
     }
 
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.log()?.append(bytes).map(drop)
+    /// Appends a record, whose bytes may have to do with those before it.
+    pub(super) fn append(&mut self, record: &Record, see: impl FnOnce(&[u8])) -> Result<()> {
+        self.log()?;
+        if self.group.is_full_for(record) {
+            self.gather()?;
+        }
+        see(self.group.push(record));
+        if self.group.len() >= self.most { self.gather() } else { Ok(()) }
+    }
+
+    fn gather(&mut self) -> Result<()> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let (records, bytes) = (self.group.len(), self.group.take());
+        let position = self.log()?.append(&bytes)?;
+        self.groups.push_back((position + 1, records));
+        Ok(())
     }
 
     /// How many records are not known to be durable.
     pub(super) fn unsynced(&self) -> u64 {
-        self.log.as_ref().map_or(0, |log| log.next() - self.told)
+        self.group.len() + self.groups.iter().map(|(_, records)| records).sum::<u64>()
     }
 
     /// Makes everything durable. Returns how many records became so since somebody was told.
@@ -63,12 +85,17 @@ impl Disk {
         if let Some(ticket) = self.ticket.take() {
             self.end(ticket)?;
         }
+        self.gather()?;
         let durable = self.log()?.sync()?;
         Ok(self.tell(durable))
     }
 
     fn tell(&mut self, durable: Position) -> u64 {
-        durable - std::mem::replace(&mut self.told, durable)
+        let mut told = 0;
+        while let Some((_, records)) = self.groups.pop_front_if(|(position, _)| *position <= durable) {
+            told += records;
+        }
+        told
     }
 
     fn end(&mut self, ticket: Ticket) -> Result<Position> {
@@ -79,6 +106,7 @@ impl Disk {
     /// Begins to make durable what is there; what is appended meanwhile is not part of it.
     pub(super) fn begin(&mut self) -> Result<()> {
         if self.ticket.is_none() {
+            self.gather()?;
             self.ticket = self.log()?.start_sync()?;
         }
         Ok(())
@@ -93,14 +121,15 @@ impl Disk {
 
     /// A checkpoint takes the place of what comes before it. Everything must be durable.
     pub(super) fn checkpoint(&mut self, records: impl Iterator<Item = Record>) -> Result<()> {
+        self.gather()?;
         let log = self.log()?;
         let at: Position = log.next();
         for record in records {
             log.append(&record.encode())?;
         }
-        let durable = log.sync()?;
+        log.sync()?;
         log.truncate_before(at)?;
-        self.told = durable;
+        self.groups.clear();
         Ok(())
     }
 
@@ -113,13 +142,14 @@ impl Disk {
     /// The power fails: of what was not durable, anything may have come through. The log is opened again. Returns how many
     /// records are gone.
     pub(super) fn crash(&mut self) -> Result<u64> {
-        let before = self.log.take().map(|log| log.next());
-        self.ticket = None;
+        (self.log, self.ticket) = (None, None);
         self.memory.crash();
         let (log, recovered) = Log::open(self.memory.clone(), None, OPTIONS)?;
         self.log = Some(log);
-        self.told = recovered.next;
-        Ok(before.unwrap_or_default().saturating_sub(recovered.next))
+        let in_memory = std::mem::take(&mut self.group).len();
+        let groups = std::mem::take(&mut self.groups).into_iter();
+        Ok(in_memory
+            + groups.filter(|(position, _)| *position > recovered.next).map(|(_, records)| records).sum::<u64>())
     }
 
     /// What a copy of the disk has that is made now, of what is durable.
@@ -130,6 +160,8 @@ impl Disk {
 
     /// Everything that was appended.
     pub(super) fn all(&mut self) -> Result<Image> {
+        self.memory.heal();
+        self.gather()?;
         let to = self.log()?.next();
         self.records(to)
     }
@@ -156,19 +188,27 @@ impl Disk {
 /// Records as they were read first: nodes have most of theirs in common, and every disk is read again and again.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
-    known: BTreeMap<Bytes, Record>,
+    known: BTreeMap<Bytes, Arc<[Record]>>,
 }
 
 impl Decoded {
     /// Records, for a node to start from.
     pub(super) fn of<'a>(&'a mut self, image: &'a Image) -> impl Iterator<Item = Result<Record>> + 'a {
-        image.iter().map(|bytes| {
-            if let Some(record) = self.known.get(bytes) {
-                return Ok(record.clone());
-            }
-            let record = Record::decode(bytes.clone())?;
-            self.known.insert(bytes.clone(), record.clone());
-            Ok(record)
+        image.iter().flat_map(|bytes| {
+            let (records, error) = match self.one(bytes) {
+                Ok(records) => (records, None),
+                Err(error) => (Arc::from([]), Some(Err(error))),
+            };
+            (0..records.len()).map(move |at| Ok(records[at].clone())).chain(error)
         })
+    }
+
+    fn one(&mut self, bytes: &Bytes) -> Result<Arc<[Record]>> {
+        if let Some(records) = self.known.get(bytes) {
+            return Ok(records.clone());
+        }
+        let records: Arc<[Record]> = Record::decode(bytes.clone())?.into();
+        self.known.insert(bytes.clone(), records.clone());
+        Ok(records)
     }
 }

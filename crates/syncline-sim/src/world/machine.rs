@@ -40,6 +40,7 @@ fn limits(seed: u64) -> Limits {
         message_entries: pick(16, [1, 2, 5, 1024]) as usize,
         window_bytes: pick(24, [200, 1000, 5000, 8 << 20]) as usize,
         window_entries: pick(32, [6, 12, 50, 8192]),
+        window_messages: pick(56, [1, 2, 8, 256]) as usize,
         patience: pick(40, [1, 1, 1, 2]) as u32,
         snapshot_ms: pick(48, [100, 1000, 600_000, 600_000]),
         ..Limits::default()

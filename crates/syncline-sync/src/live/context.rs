@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::id::{Dot, Origin, Stamp, read_nth};
+use super::id::{Dot, MAX_COUNT, Origin, Stamp, read_nth};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
@@ -25,6 +25,11 @@ impl Coverage {
     #[must_use]
     pub const fn new() -> Self {
         Self { hubs: Vec::new() }
+    }
+
+    /// The first `n` of one hub.
+    pub(super) fn of_one(hub: Origin, n: u64) -> Self {
+        Self { hubs: (n > 0).then_some((hub, n)).into_iter().collect() }
     }
 
     /// How many entries of a hub.
@@ -69,7 +74,47 @@ impl Coverage {
     /// Whether it is at least `other` at every hub.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
-        other.hubs.iter().all(|(hub, n)| *n <= self.of(*hub))
+        let mut mine = self.hubs.iter();
+        other.hubs.iter().all(|(hub, n)| mine.find(|(is, _)| is >= hub).is_some_and(|(is, m)| is == hub && n <= m))
+    }
+
+    /// By how much it is above `other` at which hubs, by hub; `None` when it does not include it.
+    pub(super) fn above(&self, other: &Self) -> Option<Vec<(Origin, u64)>> {
+        let (mut above, mut rest) = (Vec::new(), other.hubs.iter().peekable());
+        for (hub, n) in &self.hubs {
+            let below = rest.next_if(|(is, _)| is == hub).map_or(0, |(_, n)| *n);
+            match n.checked_sub(below)? {
+                0 => {}
+                by => above.push((*hub, by)),
+            }
+        }
+        rest.next().is_none().then_some(above)
+    }
+
+    /// It with so much more at these hubs, which ascend; `None` when a number or the hubs become too many.
+    pub(super) fn plus(&self, above: &[(Origin, u64)]) -> Option<Self> {
+        let mut hubs = Vec::with_capacity(self.hubs.len() + above.len());
+        let mut rest = self.hubs.iter().copied().peekable();
+        for (hub, by) in above {
+            hubs.extend(std::iter::from_fn(|| rest.next_if(|(is, _)| is < hub)));
+            let below = rest.next_if(|(is, _)| is == hub).map_or(0, |(_, n)| n);
+            hubs.push((*hub, below.checked_add(*by).filter(|n| *n <= MAX_COUNT)?));
+        }
+        hubs.extend(rest);
+        (hubs.len() <= MAX_HUBS).then_some(Self { hubs })
+    }
+
+    /// It with so much less at these hubs, which ascend; `None` when it has not so much.
+    pub(super) fn minus(&self, below: &[(Origin, u64)]) -> Option<Self> {
+        let (mut hubs, mut rest) = (Vec::with_capacity(self.hubs.len()), below.iter().peekable());
+        for (hub, n) in &self.hubs {
+            let by = rest.next_if(|(is, _)| is == hub).map_or(0, |(_, by)| *by);
+            match n.checked_sub(by)? {
+                0 => {}
+                n => hubs.push((*hub, n)),
+            }
+        }
+        rest.next().is_none().then_some(Self { hubs })
     }
 
     /// Raises one hub's number to at least `n`.
@@ -83,7 +128,18 @@ impl Coverage {
 
     /// Raises every number to at least that of `other`.
     pub fn join(&mut self, other: &Self) {
-        other.hubs.iter().for_each(|(hub, n)| self.raise(*hub, *n));
+        if self.includes(other) {
+            return;
+        }
+        let mine = std::mem::take(&mut self.hubs);
+        self.hubs.reserve(mine.len() + other.hubs.len());
+        let mut rest = mine.into_iter().peekable();
+        for (hub, n) in &other.hubs {
+            self.hubs.extend(std::iter::from_fn(|| rest.next_if(|(is, _)| is < hub)));
+            let had = rest.next_if(|(is, _)| is == hub).map_or(0, |(_, n)| n);
+            self.hubs.push((*hub, had.max(*n)));
+        }
+        self.hubs.extend(rest);
     }
 
     /// Hubs and their numbers, by hub.

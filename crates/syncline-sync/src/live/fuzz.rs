@@ -3,12 +3,16 @@
 
 use bytes::Bytes;
 
-use super::{Message, Record};
+use super::{Group, Message, Record};
 
-/// Bytes that are a record are the only ones that are this record.
+/// Bytes that are records are the only ones that are these records.
 pub(crate) fn record(data: &[u8]) {
-    if let Ok(record) = Record::decode(Bytes::copy_from_slice(data)) {
-        assert_eq!(record.encode(), data, "{record:?} has two forms");
+    if let Ok(records) = Record::decode(Bytes::copy_from_slice(data)) {
+        let mut group = Group::default();
+        for record in &records {
+            group.push(record);
+        }
+        assert_eq!(group.take(), data, "{records:?} have two forms");
     }
 }
 

@@ -160,10 +160,6 @@ impl Stamp {
         self.hub.put(out);
         put_uint(out, self.n);
     }
-
-    pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        Ok(Self { hub: Origin::read(r)?, n: read_nth(r, "stamp")? })
-    }
 }
 
 impl fmt::Debug for Stamp {

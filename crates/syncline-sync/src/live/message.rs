@@ -6,8 +6,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::context::Coverage;
 use super::id::{Dot, Origin};
+use super::pack::Past;
 use super::part::{Closing, Part, PartsId};
-use super::record::{put_txns, read_txns};
+use super::record::{VERSION, put_txns, read_txns, read_version};
 use super::txn::{Batch, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
@@ -70,6 +71,8 @@ impl Message {
     pub fn encode(&self) -> Bytes {
         let room = if let Self::Entries { entries, .. } = self { entries.bytes().len() } else { 128 };
         let mut out = BytesMut::with_capacity(16 + room);
+        let mut past = Past::default();
+        out.put_u8(VERSION);
         match self {
             Self::Hello { name, hub, coverage, newest, parts } => {
                 out.put_u8(1);
@@ -97,7 +100,7 @@ impl Message {
             Self::Part { through, part } => {
                 out.put_u8(5);
                 put_uint(&mut out, *through);
-                part.put(&mut out);
+                part.put(&mut past, &mut out);
             }
             Self::Close { through, closing } => {
                 out.put_u8(6);
@@ -106,7 +109,7 @@ impl Message {
             }
             Self::Push(txns) => {
                 out.put_u8(7);
-                put_txns(&mut out, txns);
+                put_txns(&mut past, &mut out, txns);
             }
             Self::Later(dot) => put_dot(&mut out, 8, dot),
             Self::Refused(dot) => put_dot(&mut out, 9, dot),
@@ -120,7 +123,8 @@ impl Message {
     /// # Errors
     /// `invalid` when the bytes are not one.
     pub fn decode(bytes: Bytes) -> Result<Self> {
-        let mut r = Reader::new(bytes);
+        let (mut r, mut past) = (Reader::new(bytes), Past::default());
+        read_version("message", &mut r)?;
         let message = match r.u8("message")? {
             1 => {
                 let (name, hub, coverage) = (Origin::read(&mut r)?, r.flag("role")?, Coverage::read(&mut r)?);
@@ -131,9 +135,9 @@ impl Message {
             2 => Self::Known(Dot::read(&mut r)?),
             3 => Self::Entries { through: r.uint("through")?, entries: Arc::new(Batch::read(&mut r)?) },
             4 => Self::Durable(r.uint("through")?),
-            5 => Self::Part { through: r.uint("through")?, part: Arc::new(Part::read(&mut r)?) },
+            5 => Self::Part { through: r.uint("through")?, part: Arc::new(Part::read(&mut past, &mut r)?) },
             6 => Self::Close { through: r.uint("through")?, closing: Closing::read(&mut r)? },
-            7 => Self::Push(read_txns(&mut r)?),
+            7 => Self::Push(read_txns(&mut past, &mut r)?),
             8 => Self::Later(Dot::read(&mut r)?),
             9 => Self::Refused(Dot::read(&mut r)?),
             10 => Self::Ask,

@@ -137,6 +137,8 @@ pub struct Node {
     /// When that was last asked for.
     frozen_ms: u64,
     limits: Limits,
+    /// How many messages may be on their way to a peer.
+    messages: usize,
     key: [u8; 32],
     rng: Rng,
     out: Vec<Output>,
@@ -202,6 +204,7 @@ impl Node {
             frozen: None,
             frozen_ms: 0,
             limits,
+            messages: limits.messages(1),
             key,
             rng,
             out: Vec::new(),
@@ -240,6 +243,8 @@ impl Node {
             }
             node.append(record, None);
             node.apply_queued();
+            // It has been done.
+            node.out.clear();
         }
         if let Some(error) = cut {
             return Err(error);
@@ -252,7 +257,6 @@ impl Node {
                 "a replica's log does not say its name: it was never made, or its beginning is gone".into(),
             ));
         }
-        node.out.clear();
         if node.zoo.has(Bug::ClockNotKept) {
             node.clock = Hlc::default();
         }

@@ -12,9 +12,10 @@ use bytes::{BufMut, BytesMut};
 use super::chain::{ChainPiece, Chains};
 use super::context::Coverage;
 use super::id::{Dot, Origin, read_nth};
+use super::pack::Past;
 use super::record::{put_txns, read_txns};
 use super::row::Row;
-use super::state::{Snapshot, put_key, read_key};
+use super::state::Snapshot;
 use super::table::Rows;
 use super::txn::{RowKey, Txn};
 use crate::error::{Error, Result};
@@ -68,17 +69,14 @@ impl Part {
         }
     }
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, past: &mut Past, out: &mut BytesMut) {
         out.put_u64_le(self.id);
         put_uint(out, self.nth);
         match &self.what {
             What::Rows(rows) => {
                 out.put_u8(1);
                 put_uint(out, rows.len() as u64);
-                for (key, row) in rows {
-                    put_key(out, key);
-                    row.put(out);
-                }
+                rows.iter().for_each(|(key, row)| past.put_row(out, key, row));
             }
             What::Chains(pieces) => {
                 out.put_u8(2);
@@ -87,15 +85,15 @@ impl Part {
             }
             What::Waiting(txns) => {
                 out.put_u8(3);
-                put_txns(out, txns);
+                put_txns(past, out, txns);
             }
         }
     }
 
-    pub(super) fn read(r: &mut Reader) -> Result<Self> {
+    pub(super) fn read(past: &mut Past, r: &mut Reader) -> Result<Self> {
         let (id, nth) = (u64::from_le_bytes(r.array("part")?), r.uint("part")?);
         let what = match r.u8("part")? {
-            1 => What::Rows(read_rows(r)?),
+            1 => What::Rows(read_rows(past, r)?),
             2 => {
                 let mut pieces: Vec<ChainPiece> = Vec::new();
                 for _ in 0..r.uint("chains")? {
@@ -107,7 +105,7 @@ impl Part {
                 }
                 What::Chains(pieces)
             }
-            3 => What::Waiting(read_txns(r)?),
+            3 => What::Waiting(read_txns(past, r)?),
             other => {
                 return Err(Error::protocol("part", format!("kind {other} is not known to this program: update it")));
             }
@@ -116,10 +114,10 @@ impl Part {
     }
 }
 
-fn read_rows(r: &mut Reader) -> Result<Vec<(RowKey, Arc<Row>)>> {
+fn read_rows(past: &mut Past, r: &mut Reader) -> Result<Vec<(RowKey, Arc<Row>)>> {
     let mut rows: Vec<(RowKey, Arc<Row>)> = Vec::new();
     for _ in 0..r.uint("rows")? {
-        let (key, row) = (read_key(r)?, Row::read(r)?);
+        let (key, row) = past.read_row(r)?;
         if rows.last().is_some_and(|(last, _)| *last >= key) || row.is_empty() {
             return Err(Error::protocol("part", "rows out of order, or one that does not exist"));
         }
@@ -242,10 +240,11 @@ impl Teller {
             if told == chain.told() {
                 continue;
             }
-            if size >= self.room {
+            // One at least, however little room there is.
+            if size > 0 && size >= self.room {
                 break;
             }
-            let piece = chain.piece(*origin, told, self.room - size);
+            let piece = chain.piece(*origin, told, self.room.saturating_sub(size));
             size += piece.size();
             last = Some((*origin, (told.0 + piece.main.len(), told.1 + piece.others.len())));
             let whole = last.map(|(_, told)| told) == Some(chain.told());

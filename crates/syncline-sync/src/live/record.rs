@@ -1,4 +1,6 @@
 //! What a node writes to its log. Reading the records of a log in order gives the node back.
+//!
+//! What a node calls a record is not always one for the log: those that are appended together lie in one, as a [`Group`].
 
 use std::sync::Arc;
 
@@ -7,12 +9,18 @@ use syncline_base::Hlc;
 
 use super::context::Coverage;
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
+use super::pack::{ENTRY, Past};
 use super::part::{Closing, Part, Teller};
 use super::state::Snapshot;
 use super::txn::{Entry, Txn};
 use crate::error::{Error, Result};
-use crate::wire::fields::{put_bytes, put_uint};
+use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
+
+/// What records and messages begin with. Those of version 1 began with their kind, which was less.
+pub(super) const VERSION: u8 = 0x20;
+/// Records of about so many bytes lie in one record of a log, unless one has more.
+const GROUP_BYTES: usize = 1 << 20;
 
 /// One record of a node's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,14 +122,35 @@ impl Moment {
 }
 
 impl Record {
-    /// Its bytes.
+    /// The bytes of a record of a log that holds this one alone.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(160);
+        let mut group = Group::default();
+        let _ = group.push(self);
+        group.take()
+    }
+
+    /// Reads what lies in one record of a log.
+    ///
+    /// # Errors
+    /// `invalid` when the bytes are not one.
+    pub fn decode(bytes: Bytes) -> Result<Vec<Self>> {
+        let (mut r, mut past) = (Reader::new(bytes), Past::default());
+        read_version("record", &mut r)?;
+        let mut records = Vec::new();
+        loop {
+            records.push(Self::read(&mut past, &mut r)?);
+            if r.is_empty() {
+                return Ok(records);
+            }
+        }
+    }
+
+    fn put(&self, past: &mut Past, out: &mut BytesMut) {
         match self {
             Self::Named(name) => {
                 out.put_u8(1);
-                name.put(&mut out);
+                name.put(out);
             }
             Self::Hub(hub) => {
                 out.put_u8(2);
@@ -129,82 +158,138 @@ impl Record {
             }
             Self::Own(txn) => {
                 out.put_u8(3);
-                put_bytes(&mut out, txn.bytes());
+                past.put_txn(out, txn, None);
             }
-            Self::Entry(entry) => {
-                out.put_u8(4);
-                entry.put(&mut out);
-            }
+            Self::Entry(entry) => past.put_entry(out, entry),
             Self::Rewritten(rewritten) => {
                 out.put_u8(5);
                 out.put_u8(u8::from(rewritten.more));
-                put_uint(&mut out, rewritten.refused.len() as u64);
-                rewritten.refused.iter().for_each(|dot| dot.put(&mut out));
-                put_txns(&mut out, &rewritten.again);
+                put_uint(out, rewritten.refused.len() as u64);
+                rewritten.refused.iter().for_each(|dot| past.put_dot(out, dot));
+                put_txns(past, out, &rewritten.again);
             }
             Self::Part(part) => {
                 out.put_u8(6);
-                part.put(&mut out);
+                part.put(past, out);
             }
             Self::Joined(closing) => {
                 out.put_u8(7);
-                closing.put(&mut out);
+                closing.put(out);
             }
             Self::Checkpoint(checkpoint) => {
                 out.put_u8(8);
-                checkpoint.put(&mut out);
+                checkpoint.put(out);
             }
         }
-        out.freeze()
     }
 
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// `invalid` when the bytes are not one.
-    pub fn decode(bytes: Bytes) -> Result<Self> {
-        let mut r = Reader::new(bytes);
-        let record = match r.u8("record")? {
-            1 => Self::Named(Origin::read(&mut r)?),
+    fn read(past: &mut Past, r: &mut Reader) -> Result<Self> {
+        Ok(match r.u8("record")? {
+            1 => Self::Named(Origin::read(r)?),
             2 => Self::Hub(r.flag("role")?),
-            3 => Self::Own(read_txn(&mut r)?),
-            4 => Self::Entry(Arc::new(Entry::read(&mut r)?)),
+            3 => Self::Own(past.read_txn(r, None)?),
             5 => {
                 let (more, mut refused) = (r.flag("more")?, Vec::new());
                 for _ in 0..r.uint("refused")? {
-                    refused.push(Dot::read(&mut r)?);
+                    refused.push(past.read_dot(r)?);
                 }
-                let again = read_txns(&mut r)?;
+                let again = read_txns(past, r)?;
                 if again.len() > refused.len() {
                     return Err(Error::protocol("record", "more transactions written again than were refused"));
                 }
                 Self::Rewritten(Arc::new(Rewritten { more, refused, again }))
             }
-            6 => Self::Part(Arc::new(Part::read(&mut r)?)),
-            7 => Self::Joined(Arc::new(Closing::read(&mut r)?)),
-            8 => Self::Checkpoint(Arc::new(Checkpoint::read(&mut r)?)),
+            6 => Self::Part(Arc::new(Part::read(past, r)?)),
+            7 => Self::Joined(Arc::new(Closing::read(r)?)),
+            8 => Self::Checkpoint(Arc::new(Checkpoint::read(r)?)),
+            first if first & ENTRY != 0 => Self::Entry(past.read_entry(first, r)?),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));
             }
-        };
-        r.end("record")?;
-        Ok(record)
+        })
+    }
+
+    /// About how many bytes are made of it when it is read.
+    fn size(&self) -> usize {
+        match self {
+            Self::Own(txn) => txn.bytes().len(),
+            Self::Entry(entry) => entry.size(),
+            // As long as a message; and others that are rare.
+            _ => GROUP_BYTES,
+        }
     }
 }
 
-pub(super) fn put_txns(out: &mut BytesMut, txns: &[Arc<Txn>]) {
+/// Records on their way to one record of a log, which lies there whole or not at all. What follows on what is told in few bytes, so the
+/// more there are the less each takes.
+#[derive(Debug, Default)]
+pub struct Group {
+    past: Past,
+    out: BytesMut,
+    len: u64,
+    size: usize,
+}
+
+impl Group {
+    /// Whether a further record belongs into the next group: this one would become too long.
+    #[must_use]
+    pub fn is_full_for(&self, record: &Record) -> bool {
+        self.len > 0 && self.size + record.size() > GROUP_BYTES
+    }
+
+    /// Adds one. Returns the bytes that it takes.
+    pub fn push(&mut self, record: &Record) -> &[u8] {
+        if self.len == 0 {
+            self.out.put_u8(VERSION);
+        }
+        let from = self.out.len();
+        record.put(&mut self.past, &mut self.out);
+        self.size += record.size();
+        self.len += 1;
+        &self.out[from..]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes of all; there are none afterwards.
+    #[must_use]
+    pub fn take(&mut self) -> Bytes {
+        std::mem::take(self).out.freeze()
+    }
+}
+
+/// Reads the version that records and messages begin with.
+pub(super) fn read_version(what: &'static str, r: &mut Reader) -> Result<()> {
+    match r.u8(what)? {
+        VERSION => Ok(()),
+        old if old < VERSION => Err(Error::protocol(
+            what,
+            "it is of version 1, which this program no longer reads: export the tables with the program that wrote it, and put them \
+             into a replica of this one",
+        )),
+        new => Err(Error::protocol(what, format!("version {new} is not known to this program: update it"))),
+    }
+}
+
+pub(super) fn put_txns(past: &mut Past, out: &mut BytesMut, txns: &[Arc<Txn>]) {
     put_uint(out, txns.len() as u64);
-    txns.iter().for_each(|txn| put_bytes(out, txn.bytes()));
+    txns.iter().for_each(|txn| past.put_txn(out, txn, None));
 }
 
-fn read_txn(r: &mut Reader) -> Result<Arc<Txn>> {
-    Ok(Arc::new(Txn::decode(r.bytes("transaction")?)?))
-}
-
-pub(super) fn read_txns(r: &mut Reader) -> Result<Vec<Arc<Txn>>> {
+pub(super) fn read_txns(past: &mut Past, r: &mut Reader) -> Result<Vec<Arc<Txn>>> {
     let mut txns = Vec::new();
     for _ in 0..r.uint("transactions")? {
-        txns.push(read_txn(r)?);
+        txns.push(past.read_txn(r, None)?);
     }
     Ok(txns)
 }

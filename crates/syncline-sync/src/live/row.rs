@@ -12,14 +12,12 @@ use super::chain::{Chains, has_read, knows};
 use super::context::{Context, Coverage};
 use super::id::{Dot, Stamp};
 use super::zoo::{Bug, Zoo};
-use crate::error::{Error, Result};
 use crate::wire::fields::{put_bytes, put_uint};
-use crate::wire::reader::Reader;
 
 /// How far behind a hub's clock a write may claim to be from.
 pub const SLACK_MS: u64 = 1_000;
 /// The most siblings that are read of one row.
-const MAX_SIBLINGS: usize = 1 << 20;
+pub(super) const MAX_SIBLINGS: usize = 1 << 20;
 
 /// A write that nothing which is known covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,23 +232,8 @@ impl Row {
         }
     }
 
-    pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        let mut siblings: Vec<Sibling> = Vec::new();
-        for _ in 0..r.count("siblings", MAX_SIBLINGS)? {
-            let dot = Dot::read(r)?;
-            let mut stamps: Vec<Stamp> = Vec::new();
-            for _ in 0..r.count("stamps", super::context::MAX_HUBS)? {
-                stamps.push(Stamp::read(r)?);
-            }
-            if stamps.is_empty() {
-                return Err(Error::protocol("row", "a sibling that no hub took in"));
-            }
-            if !stamps.is_sorted_by(|a, b| a < b) || siblings.last().is_some_and(|last| last.dot >= dot) {
-                return Err(Error::protocol("row", "siblings or stamps out of order"));
-            }
-            let time = Hlc::from_u64(r.uint("time")?);
-            siblings.push(Sibling { dot, stamps, time, value: r.bytes("value")? });
-        }
-        Ok(Self { siblings })
+    /// These, by dot.
+    pub(super) const fn of(siblings: Vec<Sibling>) -> Self {
+        Self { siblings }
     }
 }

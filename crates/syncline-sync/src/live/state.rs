@@ -16,9 +16,7 @@ use super::row::{Row, Sibling, Writer};
 use super::table::Rows;
 use super::txn::{Entry, RowKey, Txn};
 use super::zoo::{Bug, Zoo};
-use crate::error::Result;
 use crate::wire::fields::{put_bytes, put_text};
-use crate::wire::reader::Reader;
 
 /// Rows, what they cover, and this node's own transactions that no entry has come of.
 #[derive(Debug, Clone, Default)]
@@ -216,7 +214,8 @@ impl State {
     #[must_use]
     pub fn root(&self) -> Hash {
         let mut hasher = Hasher::new();
-        let mut out = BytesMut::with_capacity(1 << 16);
+        // Most states that are looked at often are small.
+        let mut out = BytesMut::with_capacity(1 << 12);
         self.coverage.put(&mut out);
         for (key, row) in self.rows.iter() {
             put_key(&mut out, key);
@@ -231,11 +230,7 @@ impl State {
     }
 }
 
-pub(super) fn put_key(out: &mut BytesMut, key: &RowKey) {
+fn put_key(out: &mut BytesMut, key: &RowKey) {
     put_text(out, &key.table);
     put_bytes(out, &key.key);
-}
-
-pub(super) fn read_key(r: &mut Reader) -> Result<RowKey> {
-    Ok(RowKey { table: r.text("table")?.into(), key: r.bytes("key")? })
 }

@@ -7,6 +7,7 @@ mod golden;
 mod hostile;
 mod limits;
 mod nodes;
+mod overhead;
 mod parts;
 mod rows;
 mod shell;

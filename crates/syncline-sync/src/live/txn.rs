@@ -1,4 +1,4 @@
-//! Transactions, and the entries that hubs make of them. Bytes: `docs/format/replication.md`.
+//! Transactions, and the entries that hubs make of them. Bytes: `docs/format/replication.md`; those of lists are in `pack`.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,6 +9,7 @@ use syncline_base::Hlc;
 
 use super::context::{Context, Coverage};
 use super::id::{Dot, Origin, Stamp, Tag, read_nth};
+use super::pack::{ENTRY, Past};
 use crate::error::{Error, Result};
 use crate::wire::MAX_TEXT;
 use crate::wire::fields::{put_bytes, put_text, put_uint};
@@ -115,6 +116,12 @@ impl Txn {
         Ok(Self { tag: Tag::of(&bytes), bytes, body })
     }
 
+    /// One whose parts and bytes say the same.
+    pub(super) fn assembled(body: Body, bytes: Bytes) -> Self {
+        debug_assert_eq!(encode(&body), bytes, "bytes that are not those of the transaction");
+        Self { tag: Tag::of(&bytes), bytes, body }
+    }
+
     /// Its identity.
     #[must_use]
     pub const fn dot(&self) -> Dot {
@@ -146,16 +153,21 @@ pub(super) fn too_long(bytes: usize, most: usize) -> String {
     format!("a transaction has {bytes} bytes; {most} are the most: write its rows in several transactions")
 }
 
+/// Writes what comes before a transaction's writes.
+pub(super) fn put_head(out: &mut BytesMut, body: &Body) {
+    out.put_u8(VERSION);
+    body.origin.put(out);
+    put_uint(out, body.seq);
+    body.prev.put(out);
+    body.read.put(out);
+    put_uint(out, body.hlc.as_u64());
+}
+
 fn encode(body: &Body) -> Bytes {
     let values: usize =
         body.writes.iter().map(|write| write.row.key.len() + write.value.as_ref().map_or(0, Bytes::len)).sum();
     let mut out = BytesMut::with_capacity(128 + values);
-    out.put_u8(VERSION);
-    body.origin.put(&mut out);
-    put_uint(&mut out, body.seq);
-    body.prev.put(&mut out);
-    body.read.put(&mut out);
-    put_uint(&mut out, body.hlc.as_u64());
+    put_head(&mut out, body);
     // Rows of one table follow each other: its name is said once.
     let tables = body.writes.chunk_by(|a, b| a.row.table == b.row.table);
     put_uint(&mut out, tables.clone().count() as u64);
@@ -222,22 +234,6 @@ impl Entry {
     pub(super) fn size(&self) -> usize {
         40 + self.deps.len() * 20 + self.txn.bytes().len()
     }
-
-    pub(super) fn put(&self, out: &mut BytesMut) {
-        self.stamp.put(out);
-        self.deps.put(out);
-        put_uint(out, self.attested.as_u64());
-        put_bytes(out, self.txn.bytes());
-    }
-
-    pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        let (stamp, deps) = (Stamp::read(r)?, Coverage::read(r)?);
-        if deps.of(stamp.hub).checked_add(1) != Some(stamp.n) {
-            return Err(Error::protocol("entry", "a stamp that does not follow on what its hub covered"));
-        }
-        let attested = Hlc::from_u64(r.uint("attested")?);
-        Ok(Self { stamp, deps, attested, txn: Arc::new(Txn::decode(r.bytes("transaction")?)?) })
-    }
 }
 
 /// Entries that go out together, to one peer or to thousands: their bytes are made once.
@@ -257,17 +253,22 @@ impl Batch {
     /// Their bytes.
     pub(super) fn bytes(&self) -> &Bytes {
         self.bytes.get_or_init(|| {
-            let mut out = BytesMut::with_capacity(10 + self.entries.iter().map(|entry| entry.size()).sum::<usize>());
+            let values: usize = self.entries.iter().map(|entry| entry.txn.bytes().len()).sum();
+            let mut out = BytesMut::with_capacity(64 + values);
             put_uint(&mut out, self.entries.len() as u64);
-            self.entries.iter().for_each(|entry| entry.put(&mut out));
+            let mut past = Past::default();
+            self.entries.iter().for_each(|entry| past.put_entry(&mut out, entry));
             out.freeze()
         })
     }
 
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
-        let mut entries = Vec::new();
+        let (mut entries, mut past) = (Vec::new(), Past::default());
         for _ in 0..r.uint("entries")? {
-            entries.push(Arc::new(Entry::read(r)?));
+            match r.u8("entry")? {
+                first if first & ENTRY != 0 => entries.push(past.read_entry(first, r)?),
+                _ => return Err(Error::protocol("entries", "something that is no entry")),
+            }
         }
         Ok(Self::new(entries))
     }

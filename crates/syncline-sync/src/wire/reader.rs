@@ -21,7 +21,7 @@ impl Reader {
         self.bytes.is_empty()
     }
 
-    fn take(&mut self, what: &'static str, n: u64) -> Result<Bytes> {
+    pub(crate) fn take(&mut self, what: &'static str, n: u64) -> Result<Bytes> {
         match usize::try_from(n) {
             Ok(n) if n <= self.bytes.len() => Ok(self.bytes.split_to(n)),
             _ => Err(Error::protocol(what, format!("it claims {n} bytes and {} are left", self.bytes.len()))),

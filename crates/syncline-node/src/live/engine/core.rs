@@ -12,8 +12,8 @@ use bytes::Bytes;
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
-use syncline_sync::live::{Config, Context, Dot, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
-use syncline_sync::log::{Log, LogId, Options};
+use syncline_sync::live::{Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
+use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::home::Home;
 use super::submit::{Begun, Done, Flight, Held};
@@ -40,8 +40,12 @@ pub(super) struct Core {
     pub(super) home: Home,
     pub(super) node: Node,
     pub(super) log: Log<Arc<Directory>>,
-    /// The position after the last record that the node knows to be durable.
-    pub(super) told: u64,
+    /// Records that go into the log together, when it is synced next.
+    group: Group,
+    /// Those that went there: the position after them, and how many they are.
+    groups: VecDeque<(u64, u64)>,
+    /// The position in the log after the last records that the node knows to be durable.
+    told: u64,
     /// Somebody syncs the log.
     pub(super) led: bool,
     /// How often the log has been opened: positions in memory count from there.
@@ -82,6 +86,8 @@ impl Core {
         let mut core = Self {
             home,
             node,
+            group: Group::default(),
+            groups: VecDeque::new(),
             told,
             log,
             led: false,
@@ -110,6 +116,8 @@ impl Core {
         self.checkpoint = checkpoint;
         self.told = log.next();
         (self.log, self.node) = (log, node);
+        self.group = Group::default();
+        self.groups.clear();
         self.epoch += 1;
         self.flight = Flight::default();
         self.give_up("the log was opened anew");
@@ -189,7 +197,9 @@ impl Core {
         self.next_ticket += 1;
         self.tickets.insert(ticket, Ticket::Waits);
         self.drain();
-        self.flight.add(rows, self.log.next(), self.told);
+        // Where the group that has it will end.
+        let until = self.log.next() + u64::from(!self.group.is_empty());
+        self.flight.add(rows, until, self.told);
         Ok(Begun::Ticket(ticket))
     }
 
@@ -231,8 +241,59 @@ impl Core {
 
     fn append(&mut self, record: &Record) {
         self.tables_change |= changes_tables(record);
-        if let Err(error) = self.log.append(&record.encode()) {
+        if self.group.is_full_for(record)
+            && let Err(error) = self.gather()
+        {
+            return self.fail(&error);
+        }
+        self.group.push(record);
+    }
+
+    /// Gives the log what was appended.
+    fn gather(&mut self) -> Result<(), SyncError> {
+        if !self.group.is_empty() {
+            let records = self.group.len();
+            let position = self.log.append(&self.group.take())?;
+            self.groups.push_back((position + 1, records));
+        }
+        Ok(())
+    }
+
+    /// Whether something was appended that the node does not know to be durable.
+    pub(super) fn unsynced(&self) -> bool {
+        !self.group.is_empty() || self.log.next() > self.told
+    }
+
+    /// The position in the log after all that was appended.
+    pub(super) fn appended(&mut self) -> u64 {
+        if let Err(error) = self.gather() {
             self.fail(&error);
+        }
+        self.log.next()
+    }
+
+    /// Whether everything before a position is durable, and the node knows it.
+    pub(super) const fn is_told(&self, position: u64) -> bool {
+        self.told >= position
+    }
+
+    /// Writes what was appended; the file that is to be synced then, if there is one.
+    pub(super) fn start_sync(&mut self) -> Result<Option<Syncing>, SyncError> {
+        self.gather()?;
+        self.log.start_sync()
+    }
+
+    /// Tells the node what has become durable.
+    pub(super) fn tell_durable(&mut self) {
+        self.told = self.log.durable();
+        let mut fresh = 0;
+        while let Some((_, records)) = self.groups.pop_front_if(|(position, _)| *position <= self.told) {
+            fresh += records;
+        }
+        self.node.synced(fresh);
+        if self.tables_change {
+            self.tables_version += 1;
+            self.tables_change = self.unsynced();
         }
     }
 
@@ -257,7 +318,7 @@ impl Core {
 
     /// Writes a checkpoint when the log has grown enough, and gives up the records before it.
     pub(super) fn fold(&mut self) -> Result<(), SyncError> {
-        if self.led || self.broken.is_some() || self.log.next() != self.told {
+        if self.led || self.broken.is_some() || self.unsynced() {
             return Ok(());
         }
         let bytes: u64 = self.log.segments().map(|(_, bytes)| bytes).sum();
@@ -319,14 +380,19 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
         }
         ready.pop_front().map(|bytes: Bytes| {
             let len = bytes.len() as u64;
-            let record = Record::decode(bytes)?;
-            match &record {
-                Record::Part(_) => parts += len,
-                Record::Checkpoint(_) => (checkpoint, parts) = (parts + len, 0),
+            let records = Record::decode(bytes)?;
+            // Each of them has one for itself.
+            match &records[..] {
+                [Record::Part(_)] => parts += len,
+                [Record::Checkpoint(_)] => (checkpoint, parts) = (parts + len, 0),
                 _ => parts = 0,
             }
-            Ok(record)
+            Ok(records)
         })
+    });
+    let records = records.flat_map(|records| match records {
+        Ok(records) => records.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
     });
     let node = Node::open(config(), records, home.moved())?;
     Ok((log, node, checkpoint))

@@ -1,3 +1,4 @@
+mod bytes;
 mod fold;
 mod hostile;
 mod typed;

@@ -5,7 +5,8 @@ use super::super::txn::MAX_TXN_BYTES;
 /// Bounds of messages, of records and of what is on its way. None of them is part of the format: every node has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A message of entries or transactions, or a part of a state, has not much more bytes, unless one thing in it has.
+    /// A message of entries or transactions, or a part of a state, has not much more bytes in full, unless one thing in it has. Nobody takes
+    /// one of which more than 66 MiB are made.
     pub message_bytes: usize,
     /// The most entries or transactions in one message.
     pub message_entries: usize,
@@ -13,6 +14,10 @@ pub struct Limits {
     pub window_bytes: usize,
     /// The same in entries, parts and transactions.
     pub window_entries: u64,
+    /// To all peers together about so many messages are on their way; to each of them one at least, and [`Limits::PEER_MESSAGES`] at the most.
+    /// With many peers what comes while one waits for an answer goes out in one message with what comes after it: each message costs
+    /// a system call and more on both ends, whatever is in it.
+    pub window_messages: usize,
     /// The largest transaction that is taken from a client, in bytes.
     pub txn_bytes: usize,
     /// After so many ticks in which a peer did not get on, it is asked what it has.
@@ -28,10 +33,21 @@ impl Default for Limits {
             message_entries: 1024,
             window_bytes: 8 << 20,
             window_entries: 8192,
+            window_messages: 256,
             // What is written again under another name may name more of what was read.
             txn_bytes: MAX_TXN_BYTES - (64 << 10),
             patience: 3,
             snapshot_ms: 600_000,
         }
+    }
+}
+
+impl Limits {
+    /// The most messages of entries or of parts that are on their way to one peer.
+    pub const PEER_MESSAGES: usize = 64;
+
+    /// How many of them to each of so many peers.
+    pub(super) fn messages(&self, peers: usize) -> usize {
+        (self.window_messages / peers.max(1)).clamp(1, Self::PEER_MESSAGES)
     }
 }

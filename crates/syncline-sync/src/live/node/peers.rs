@@ -89,8 +89,9 @@ impl Peer {
     }
 
     /// Whether more may be sent.
-    pub(super) const fn has_room(&self, limits: &Limits) -> bool {
-        self.flies() == 0 || (self.flies() < limits.window_entries && self.flying_bytes < limits.window_bytes)
+    pub(super) fn has_room(&self, limits: &Limits, messages: usize) -> bool {
+        let room = self.flies() < limits.window_entries && self.flying_bytes < limits.window_bytes;
+        self.flies() == 0 || (room && self.flying.len() < messages)
     }
 
     /// So much is sent in one message. Returns the count for it.

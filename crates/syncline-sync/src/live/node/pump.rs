@@ -49,6 +49,7 @@ impl Node {
     }
 
     pub(super) fn pump_all(&mut self) {
+        self.messages = self.limits.messages(self.peers.len());
         let mut peers = std::mem::take(&mut self.peers);
         peers.iter_mut().for_each(|(id, peer)| self.pump_peer(*id, peer));
         self.peers = peers;
@@ -124,7 +125,7 @@ impl Node {
     }
 
     fn pump_parts(&mut self, to: PeerId, peer: &mut Peer) {
-        while peer.has_room(&self.limits) {
+        while peer.has_room(&self.limits, self.messages) {
             let Some(Sending { of, teller }) = &mut peer.sending else { return };
             if let Some((part, size)) = teller.next(&of.snapshot, &[]) {
                 let through = peer.sends(1, size);
@@ -145,7 +146,7 @@ impl Node {
         loop {
             let from = peer.next.unwrap_or_else(|| self.kept.lacks(&peer.coverage)).max(self.kept.first());
             peer.next = Some(from);
-            if from == end || !peer.has_room(&self.limits) {
+            if from == end || !peer.has_room(&self.limits, self.messages) {
                 return;
             }
             let (next, count, size) = self.reach(from, peer);

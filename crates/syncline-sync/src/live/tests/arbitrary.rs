@@ -77,6 +77,142 @@ pub(super) fn entry() -> impl Strategy<Value = Arc<Entry>> {
     })
 }
 
+/// What one of a list of entries is like, by those before it.
+type Step = ([u8; 9], u64);
+
+fn pick<T: Copy>(of: &[T], by: u8) -> T {
+    of[usize::from(by) % of.len()]
+}
+
+/// Values as rows have them, and others.
+fn value(by: u8, noise: u64) -> Option<Bytes> {
+    let noise = noise.to_le_bytes();
+    let cell = |name: u8, len: u8| [&[name, 1, 1, 1, len], &noise[..usize::from(len)]].concat();
+    let bytes = match by % 6 {
+        0 => return None,
+        1 => vec![1],
+        2 => [vec![1], cell(1, 3), cell(2, 0)].concat(),
+        3 => [vec![1], cell(noise[0], 3)].concat(),
+        4 => [vec![1], cell(1, 3), vec![9]].concat(),
+        _ => noise[..3].to_vec(),
+    };
+    Some(bytes.into())
+}
+
+fn writes(by: u8, noise: u64) -> Vec<Write> {
+    let write = |nth: u8| {
+        let key = [&[7; 20][..], &noise.to_be_bytes()[usize::from(by % 5)..], &[nth]].concat();
+        Write { row: RowKey { table: pick(&["a", "b"], by / 5).into(), key: key.into() }, value: value(by / 10, noise) }
+    };
+    (0..pick(&[1, 1, 1, 0, 2], by / 7)).map(write).collect()
+}
+
+/// The next transaction of somebody who has written before, or something like it.
+fn next_txn(before: &[Arc<Txn>], deps: &Coverage, attested: Hlc, step: &Step) -> Arc<Txn> {
+    let ([_, _, origin, chain, seen, own, time, rows, _], noise) = *step;
+    let origin = Origin::from_bytes([pick(&[1, 1, 2, 9], origin); 16]);
+    let last = before.iter().rfind(|txn| txn.dot().origin == origin);
+    let (seq, prev) = match last {
+        Some(last) if chain % 4 > 0 => (last.dot().seq + 1, last.dot().tag),
+        _ if chain % 8 > 3 => (1 + noise % 4, Tag::of(&noise.to_le_bytes())),
+        _ => (1, Tag::NONE),
+    };
+    let prev = if seq == 1 { Tag::NONE } else { prev };
+    let mut read = Context { seen: deps.clone(), own: Vec::new() };
+    let hub = Origin::from_bytes([pick(&[1, 2, 3], seen / 7); 16]);
+    match seen % 7 {
+        0 | 1 => {}
+        2 => read.seen = last.map(|txn| txn.body().read.seen.clone()).unwrap_or_default(),
+        3 => read.seen = before.last().map(|txn| txn.body().read.seen.clone()).unwrap_or_default(),
+        4 => read.seen = Coverage::new(),
+        5 => read.seen.raise(hub, deps.of(hub) + 1),
+        _ => {
+            read.seen = deps.iter().filter(|(is, _)| *is != hub).fold(Coverage::new(), |mut seen, (hub, n)| {
+                seen.raise(hub, n - noise % n);
+                seen
+            });
+        }
+    }
+    match own % 4 {
+        0 => {}
+        1 if seq > 1 => read.own.push(Dot { origin, seq: seq - 1, tag: prev }),
+        2 => read.own.extend(before.iter().rev().take(3).map(|txn| txn.dot())),
+        _ => read.own.push(Dot { origin, seq: 1 + noise % 3, tag: Tag::of(&noise.to_le_bytes()) }),
+    }
+    read.own.sort();
+    read.own.dedup_by_key(|dot| dot.origin);
+    let hlc = match time % 4 {
+        0 => Hlc::from_u64(attested.as_u64().wrapping_sub(1)),
+        1 => Hlc::from_u64(last.map_or(0, |txn| txn.body().hlc.as_u64()).wrapping_add(noise % 70_000)),
+        2 => Hlc::from_u64(attested.as_u64().wrapping_sub(noise % (1 << 30))),
+        _ => Hlc::from_u64(noise),
+    };
+    Arc::new(Txn::new(Body { origin, seq, prev, read, hlc, writes: writes(rows, noise) }).unwrap())
+}
+
+fn next_entry(before: &[Arc<Entry>], step: &Step) -> Arc<Entry> {
+    let ([hub, deps, .., attested], noise) = *step;
+    let hub = Origin::from_bytes([pick(&[1, 1, 1, 2, 3], hub); 16]);
+    let last = before.iter().rfind(|entry| entry.stamp.hub == hub);
+    let mut covered = last.map(|entry| entry.deps.clone()).unwrap_or_default();
+    covered.raise(hub, last.map_or(0, |entry| entry.stamp.n));
+    match deps % 6 {
+        0 | 1 => before.iter().for_each(|entry| {
+            covered.join(&entry.deps);
+            covered.raise(entry.stamp.hub, entry.stamp.n);
+        }),
+        2 => {}
+        3 => covered.raise(Origin::from_bytes([3; 16]), noise % 1000 + 1),
+        4 => covered.raise(hub, noise % 1000 + 1),
+        _ => covered = Coverage::new(),
+    }
+    let stamp = Stamp { hub, n: covered.of(hub) + 1 };
+    let clock = before.last().map_or(1_700_000_000_000 << 16, |entry| entry.attested.as_u64());
+    let attested =
+        Hlc::from_u64(clock.wrapping_add(pick(&[1, 2, 65_536, 70_000, noise, noise.wrapping_neg()], attested)));
+    let txns: Vec<Arc<Txn>> = before.iter().map(|entry| entry.txn.clone()).collect();
+    let txn = next_txn(&txns, &covered, attested, step);
+    Arc::new(Entry { stamp, deps: covered, attested, txn })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec((any::<[u8; 9]>(), prop_oneof![0..8u64, any::<u64>()]), 0..10)
+}
+
+/// Entries that follow on each other as those of hubs do, mostly.
+pub(super) fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
+    steps().prop_map(|steps| {
+        steps.iter().fold(Vec::new(), |mut entries, step| {
+            entries.push(next_entry(&entries, step));
+            entries
+        })
+    })
+}
+
+/// Transactions that follow on each other, mostly.
+pub(super) fn txns() -> impl Strategy<Value = Vec<Arc<Txn>>> {
+    steps().prop_map(|steps| {
+        steps.iter().fold(Vec::new(), |mut txns, step| {
+            txns.push(next_txn(&txns, &Coverage::new(), Hlc::from_ms(1_700_000_000_000), step));
+            txns
+        })
+    })
+}
+
+/// Records of a log, one after the other.
+pub(super) fn log() -> impl Strategy<Value = Vec<Record>> {
+    (entries(), txns(), vec((any::<prop::sample::Index>(), record()), 0..3))
+        .prop_map(|(entries, txns, others)| {
+            let mut records: Vec<Record> = entries.into_iter().map(Record::Entry).collect();
+            records.extend(txns.into_iter().map(Record::Own));
+            for (at, other) in others {
+                records.insert(at.index(records.len() + 1), other);
+            }
+            records
+        })
+        .prop_filter("a group of nothing is none", |records| !records.is_empty())
+}
+
 fn row() -> impl Strategy<Value = Row> {
     let sibling = (btree_set(stamp(), 1..3), hlc(), hlc(), text());
     btree_map(dot(), sibling, 1..3).prop_map(|siblings| {
@@ -174,12 +310,12 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         hello,
         Just(Message::Ask),
         dot().prop_map(Message::Known),
-        (any::<u64>(), vec(entry(), 0..3))
+        (any::<u64>(), prop_oneof![vec(entry(), 0..3), entries()])
             .prop_map(|(through, entries)| Message::Entries { through, entries: Arc::new(Batch::new(entries)) }),
         any::<u64>().prop_map(Message::Durable),
         (any::<u64>(), part()).prop_map(|(through, part)| Message::Part { through, part: Arc::new(part) }),
         (any::<u64>(), closing()).prop_map(|(through, closing)| Message::Close { through, closing }),
-        vec(txn(), 0..3).prop_map(Message::Push),
+        prop_oneof![vec(txn(), 0..3), txns()].prop_map(Message::Push),
         dot().prop_map(Message::Later),
         dot().prop_map(Message::Refused),
     ]

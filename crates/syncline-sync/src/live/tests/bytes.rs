@@ -1,5 +1,8 @@
 //! Bytes: one form for each value, and an error for everything else.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 use syncline_base::{Hlc, Kind};
@@ -25,14 +28,38 @@ fn has_one_form<T>(bytes: &Bytes, by: u8, decode: impl Fn(Bytes) -> Result<T>, e
     }
 }
 
+fn group(records: &Vec<Record>) -> Bytes {
+    let mut group = Group::default();
+    for record in records {
+        group.push(record);
+    }
+    group.take()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn records_come_back_and_have_one_form(record in arbitrary::record(), by in 1..=255u8) {
         let bytes = record.encode();
-        prop_assert_eq!(&Record::decode(bytes.clone()).unwrap(), &record);
-        has_one_form(&bytes, by, Record::decode, Record::encode);
+        prop_assert_eq!(&Record::decode(bytes.clone()).unwrap()[..], [record]);
+        has_one_form(&bytes, by, Record::decode, group);
+    }
+
+    #[test]
+    fn groups_come_back_and_have_one_form(records in arbitrary::log(), by in 1..=255u8) {
+        let bytes = group(&records);
+        prop_assert_eq!(&Record::decode(bytes.clone()).unwrap(), &records);
+        // What lies before a cut between two of them is a group.
+        for at in 0..bytes.len() {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= by;
+            for bytes in [bytes.slice(..at), changed.into()] {
+                if let Ok(others) = Record::decode(bytes.clone()) {
+                    prop_assert_eq!(group(&others), bytes, "byte {} changed by {}", at, by);
+                }
+            }
+        }
     }
 
     #[test]
@@ -56,8 +83,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn any_bytes_are_one_thing_or_nothing(kind in 0..12u8, rest in proptest::collection::vec(0..40u8, 0..160)) {
-        let bytes = [&[kind][..], &rest].concat();
+    fn any_bytes_are_one_thing_or_nothing(kind in prop_oneof![0..12u8, 128..132u8], rest in proptest::collection::vec(0..40u8, 0..160)) {
+        let bytes = [&[0x20, kind][..], &rest].concat();
         super::super::fuzz::record(&bytes);
         super::super::fuzz::message(&bytes);
     }
@@ -65,9 +92,12 @@ proptest! {
 
 #[test]
 fn the_strategies_make_every_kind() {
-    let records = arbitrary::kinds(arbitrary::record(), |record| record.encode()[0]);
+    let records = arbitrary::kinds(arbitrary::record(), |record| match record.encode()[1] {
+        entry if entry >= 128 => 4,
+        kind => kind,
+    });
     assert_eq!(records, (1..=8).collect());
-    let messages = arbitrary::kinds(arbitrary::message(), |message| message.encode()[0]);
+    let messages = arbitrary::kinds(arbitrary::message(), |message| message.encode()[1]);
     assert_eq!(messages, (1..=10).collect());
 }
 
@@ -84,18 +114,18 @@ fn uint(n: u64) -> Vec<u8> {
 
 #[test]
 fn numbers_have_their_shortest_form_and_an_end() {
-    let dot = |seq: &[u8]| Message::decode(join(&[&[2], &[7; 16], seq, &[1; 8]]));
+    let dot = |seq: &[u8]| Message::decode(join(&[&[0x20, 2], &[7; 16], seq, &[1; 8]]));
     assert!(dot(&[1]).is_ok() && dot(&uint(1 << 62)).is_ok());
     for refused in [&[0][..], &[0x81, 0], &[0x80, 0x80, 0], &uint((1 << 62) + 1), &uint(u64::MAX), &[0xff; 11]] {
         assert_eq!(dot(refused).unwrap_err().kind(), Kind::Invalid, "{refused:?}");
     }
-    assert!(Message::decode(join(&[&[4], &uint(u64::MAX)])).is_ok());
+    assert!(Message::decode(join(&[&[0x20, 4], &uint(u64::MAX)])).is_ok());
 }
 
 #[test]
 fn what_stands_in_another_order_is_refused() {
     let (a, b): (&[u8], &[u8]) = (&[1; 16], &[2; 16]);
-    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[1], a, &[0], &coverage.concat(), &[0, 0]]));
+    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[0x20, 1], a, &[0], &coverage.concat(), &[0, 0]]));
     assert!(hello(&[&[2], a, &[1], b, &[1]]).is_ok());
     for refused in [[a, &[1], a, &[1]], [b, &[1], a, &[1]], [a, &[0], b, &[1]]] {
         assert!(hello(&[&[2], &refused.concat()]).is_err());
@@ -103,7 +133,7 @@ fn what_stands_in_another_order_is_refused() {
 
     // Chains, rows.
     let part = |kind: u8, items: &[&[u8]]| {
-        Record::decode(join(&[&[6, 7, 7, 7, 7, 7, 7, 7, 7, 0, kind], &items.concat()])).map(|_| ())
+        Record::decode(join(&[&[0x20, 6, 7, 7, 7, 7, 7, 7, 7, 7, 0, kind], &items.concat()])).map(|_| ())
     };
     let chain = [&[0, 1][..], &[9; 8], &[0]].concat();
     part(2, &[&[2], a, &chain, b, &chain]).unwrap();
@@ -113,19 +143,32 @@ fn what_stands_in_another_order_is_refused() {
     part(2, &[&[1], a, &uint((1 << 62) + 1), &chain[1..]]).unwrap_err();
     part(4, &[&[0]]).unwrap_err();
 
-    let sibling = |dot: &[u8], stamps: &[u8]| [dot, &[1][..], &[9; 8], stamps, &[5], &[0]].concat();
-    let row = |key: u8, siblings: &[&[u8]]| [&[1, b't', 1, key, siblings.len() as u8][..], &siblings.concat()].concat();
-    let stamps = [&[2][..], a, &[1], a, &[2]].concat();
-    let (one, two) = (sibling(a, &stamps), sibling(b, &stamps));
-    part(1, &[&[2], &row(1, &[&one, &two]), &row(2, &[&one])]).unwrap();
-    part(1, &[&[2], &row(2, &[&one]), &row(1, &[&one])]).unwrap_err();
-    part(1, &[&[2], &row(1, &[&one]), &row(1, &[&one])]).unwrap_err();
-    part(1, &[&[1], &row(1, &[&two, &one])]).unwrap_err();
-    part(1, &[&[1], &row(1, &[])]).unwrap_err();
-    for refused in [[&[2][..], a, &[2], a, &[1]], [&[2], a, &[1], a, &[1]]] {
-        part(1, &[&[1], &row(1, &[&sibling(a, &refused.concat())])]).unwrap_err();
+    let origin = Origin::from_bytes([1; 16]);
+    let stamps = |ns: &[u64]| ns.iter().map(|n| Stamp { hub: origin, n: *n }).collect::<Vec<_>>();
+    let sibling = |seq: u64, ns: &[u64]| {
+        let dot = Dot { origin, seq, tag: Tag::of(b"t") };
+        Sibling { dot, stamps: stamps(ns), time: Hlc::default(), value: Bytes::new() }
+    };
+    let row = |key: u8, siblings: &[&Sibling]| {
+        let row = Row::of(siblings.iter().map(|sibling| (*sibling).clone()).collect());
+        (RowKey { table: "t".into(), key: Bytes::copy_from_slice(&[key]) }, Arc::new(row))
+    };
+    let rows = |rows: Vec<(RowKey, Arc<Row>)>| {
+        Record::decode(Record::Part(Arc::new(Part { id: 7, nth: 0, what: What::Rows(rows) })).encode())
+    };
+    let (one, two) = (sibling(1, &[1, 2]), sibling(2, &[3]));
+    rows(vec![row(1, &[&one, &two]), row(2, &[&one])]).unwrap();
+    for refused in [
+        vec![row(2, &[&one]), row(1, &[&one])],
+        vec![row(1, &[&one]), row(1, &[&one])],
+        vec![row(1, &[&two, &one])],
+        vec![row(1, &[])],
+        vec![row(1, &[&sibling(1, &[2, 1])])],
+        vec![row(1, &[&sibling(1, &[1, 1])])],
+        vec![row(1, &[&sibling(1, &[])])],
+    ] {
+        rows(refused.clone()).expect_err(&format!("{refused:?}"));
     }
-    part(1, &[&[1], &row(1, &[&sibling(a, &[0])])]).unwrap_err();
 }
 
 #[test]
@@ -134,10 +177,10 @@ fn branches_hang_on_what_is_known() {
     let origin = Origin::from_bytes([7; 16]);
     let chain = |branches: &[&[u8]]| {
         let branches = [&[branches.len() as u8][..], &branches.concat()].concat();
-        let start = [6, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 1];
-        let record = Record::decode(join(&[&start, origin.as_bytes(), &[0, 2], &first, &second, &branches]))?;
-        let Record::Part(part) = record else { panic!("{record:?}") };
-        super::super::part::Collected::default().add(&part)
+        let start = [0x20, 6, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 1];
+        let records = Record::decode(join(&[&start, origin.as_bytes(), &[0, 2], &first, &second, &branches]))?;
+        let [Record::Part(part)] = &records[..] else { panic!("{records:?}") };
+        super::super::part::Collected::default().add(part)
     };
     let branch = |seq: u8, tag: &[u8], prev: &[u8]| [&[seq][..], tag, prev].concat();
     chain(&[&branch(2, &other, &first)]).unwrap();
@@ -155,16 +198,16 @@ fn branches_hang_on_what_is_known() {
 fn counts_that_the_bytes_cannot_hold_are_refused() {
     for count in [4097, 1 << 40, u64::MAX] {
         let count = uint(count);
-        let part = |rest: &[u8]| [&[6, 7, 7, 7, 7, 7, 7, 7, 7, 0][..], rest].concat();
+        let part = |rest: &[u8]| [&[0x20, 6, 7, 7, 7, 7, 7, 7, 7, 7, 0][..], rest].concat();
         let chain = part(&[&[2, 1][..], &[7; 16], &[0]].concat());
-        for before in [&[5, 0][..], &part(&[1]), &part(&[2]), &part(&[3]), &chain] {
+        for before in [&[0x20, 5, 0][..], &part(&[1]), &part(&[2]), &part(&[3]), &chain] {
             assert!(Record::decode(join(&[before, &count, &[0; 64]])).is_err());
         }
-        for before in [&[3, 0][..], &[7]] {
+        for before in [&[0x20, 3, 0][..], &[0x20, 7]] {
             assert!(Message::decode(join(&[before, &count, &[0; 64]])).is_err());
         }
     }
-    let entries = [vec![3, 0, 0], vec![9]].concat();
+    let entries = [vec![0x20, 3, 0, 0], vec![9]].concat();
     assert!(Message::decode(entries.into()).unwrap_err().to_string().contains("more than it has fields"));
 }
 
@@ -199,9 +242,27 @@ fn what_is_newer_is_refused_with_what_to_do() {
     txn.put_u8(2);
     for error in [
         Txn::decode(txn.freeze()).unwrap_err(),
-        Record::decode(Bytes::from_static(&[9])).unwrap_err(),
-        Message::decode(Bytes::from_static(&[11])).unwrap_err(),
+        Record::decode(Bytes::from_static(&[0x20, 9])).unwrap_err(),
+        Record::decode(Bytes::from_static(&[0x21])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[0x20, 11])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[0x21])).unwrap_err(),
     ] {
         assert!(error.to_string().contains("update it"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_older_is_refused_with_what_to_do() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live/1");
+    let files = |kind: &str| {
+        let files = place.join(kind).read_dir().unwrap();
+        files.map(|file| Bytes::from(std::fs::read(file.unwrap().path()).unwrap())).collect::<Vec<_>>()
+    };
+    let records = files("record").into_iter().map(|bytes| Record::decode(bytes).unwrap_err());
+    let messages = files("message").into_iter().map(|bytes| Message::decode(bytes).unwrap_err());
+    let all: Vec<_> = records.chain(messages).collect();
+    assert!(all.len() > 20);
+    for error in all {
+        assert!(error.to_string().contains("version 1, which this program no longer reads"), "{error}");
     }
 }

@@ -37,6 +37,18 @@ proptest! {
     }
 
     #[test]
+    fn what_is_above_is_what_makes_up_the_difference(a in coverage(), b in coverage(), hub in origin()) {
+        prop_assert_eq!(a.above(&b).is_some(), a.includes(&b));
+        let ab = joined(&a, &b);
+        let above = ab.above(&b).unwrap();
+        prop_assert!(above.iter().all(|(_, by)| *by > 0) && above.is_sorted_by(|a, b| a.0 < b.0));
+        prop_assert_eq!(&b.plus(&above), &Some(ab.clone()));
+        prop_assert_eq!(&ab.minus(&above), &Some(b));
+        prop_assert_eq!(ab.minus(&[(hub, ab.of(hub) + 1)]), None);
+        prop_assert_eq!(ab.plus(&[(hub, u64::MAX)]), None);
+    }
+
+    #[test]
     fn raising_raises_one_and_never_lowers(a in coverage(), hub in origin(), other in origin(), n in 0..6u64) {
         let mut raised = a.clone();
         raised.raise(hub, n);

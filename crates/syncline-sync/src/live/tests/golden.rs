@@ -102,6 +102,28 @@ fn records() -> Vec<(&'static str, Record)> {
     ]
 }
 
+/// What one record of a log holds: all of them, and entries that follow on each other.
+fn group() -> (Bytes, Vec<Record>) {
+    let mut all: Vec<Record> = records().into_iter().map(|(_, record)| record).collect();
+    let [first, second] = txns();
+    for (nth, txn) in (301..).zip([&first, &second, &first]) {
+        let deps = coverage(&[(HUB, nth - 1), (OTHER, nth - 299)]);
+        let attested = Hlc::from_ms(1_700_000_000_200 + nth);
+        all.push(Record::Entry(Arc::new(Entry {
+            stamp: Stamp { hub: HUB, n: nth },
+            deps,
+            attested,
+            txn: txn.clone(),
+        })));
+    }
+    let mut group = Group::default();
+    for record in &all {
+        group.push(record);
+    }
+    assert_eq!(group.len(), 13);
+    (group.take(), all)
+}
+
 fn messages() -> Vec<(&'static str, Message)> {
     let [first, second] = txns();
     let [part, ..] = parts();
@@ -127,7 +149,7 @@ fn messages() -> Vec<(&'static str, Message)> {
 
 /// Holds what is written today against what is committed, file by file.
 fn check(kind: &str, written: &BTreeMap<String, Bytes>) {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live/1").join(kind);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live/2").join(kind);
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::create_dir_all(&place).unwrap();
         for (name, bytes) in written {
@@ -147,10 +169,12 @@ fn check(kind: &str, written: &BTreeMap<String, Bytes>) {
 
 #[test]
 fn records_are_those_of_the_format() {
-    let records = records();
-    check("record", &records.iter().map(|(name, record)| (format!("{name}.bin"), record.encode())).collect());
+    let (records, (group, all)) = (records(), group());
+    let alone = records.iter().map(|(name, record)| (format!("{name}.bin"), record.encode()));
+    check("record", &alone.chain([("group.bin".to_owned(), group.clone())]).collect());
+    assert_eq!(Record::decode(group).unwrap(), all);
     for (name, record) in records {
-        assert_eq!(Record::decode(record.encode()).unwrap(), record, "{name}");
+        assert_eq!(Record::decode(record.encode()).unwrap(), [record], "{name}");
     }
 }
 

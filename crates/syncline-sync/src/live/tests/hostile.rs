@@ -8,6 +8,7 @@ use syncline_base::rng::Rng;
 
 use super::super::*;
 use super::arbitrary;
+use super::shell::alone;
 
 const PEER: PeerId = 7;
 
@@ -64,12 +65,12 @@ proptest! {
             }
         }
         sync(&mut node, &mut log);
-        let records = log.iter().map(|bytes| Record::decode(bytes.clone()));
+        let records = log.iter().map(|bytes| alone(bytes.clone()));
         let again = Node::open(config(2), records, false).unwrap();
         prop_assert_eq!(again.state().root(), node.state().root());
         prop_assert_eq!(again.context(), node.context());
         let moment = node.checkpoint().unwrap();
-        let records = moment.records().map(|record| Record::decode(record.encode()));
+        let records = moment.records().map(|record| alone(record.encode()));
         let short = Node::open(config(3), records, false).unwrap();
         prop_assert_eq!(short.state().root(), node.state().root());
         prop_assert_eq!(short.checkpoint(), node.checkpoint());

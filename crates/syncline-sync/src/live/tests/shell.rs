@@ -105,7 +105,18 @@ pub(super) fn config_with(seed: u8, limits: Limits) -> Config {
 }
 
 pub(super) fn records(log: &[Bytes]) -> impl Iterator<Item = Result<Record>> {
-    log.iter().map(|bytes| Record::decode(bytes.clone()))
+    log.iter().flat_map(|bytes| match Record::decode(bytes.clone()) {
+        Ok(records) => records.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    })
+}
+
+/// One record that lies alone.
+pub(super) fn alone(bytes: Bytes) -> Result<Record> {
+    let mut records = Record::decode(bytes)?;
+    let record = records.remove(0);
+    assert!(records.is_empty(), "{records:?}");
+    Ok(record)
 }
 
 pub(super) fn key() -> RowKey {
