@@ -145,7 +145,9 @@ impl Row {
         if zoo.has(Bug::SiblingsCapped) && self.siblings.len() >= 2 {
             return;
         }
-        let mut sibling = Sibling { dot: writer.dot, stamps: Vec::new(), time: writer.hlc, value: value.clone() };
+        // A copy: it is a piece of a transaction or of a message, which would stay in memory as long as one row of it does.
+        let value = Bytes::copy_from_slice(value);
+        let mut sibling = Sibling { dot: writer.dot, stamps: Vec::new(), time: writer.hlc, value };
         if let Some((stamp, attested)) = writer.stamp {
             sibling.add(stamp, attested);
         }

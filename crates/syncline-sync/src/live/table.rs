@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::row::Row;
 use super::txn::RowKey;
 
@@ -71,10 +73,11 @@ impl Rows {
             if !row.is_empty() {
                 // A key before all others: the first leaf begins with it now.
                 let mut leaf = self.leaves.pop_first().map_or_else(Arc::default, |(_, leaf)| leaf);
+                let key = kept(key, leaf.first());
                 Arc::make_mut(&mut leaf).insert(0, (key.clone(), Arc::new(row)));
                 self.leaves.insert(key.clone(), leaf);
                 self.len += 1;
-                self.split(key);
+                self.split(&key);
             }
             return;
         };
@@ -100,7 +103,8 @@ impl Rows {
                     return;
                 }
                 let leaf = Arc::make_mut(leaf);
-                leaf.insert(at, (key.clone(), Arc::new(row)));
+                let key = kept(key, leaf.get(at.saturating_sub(1)));
+                leaf.insert(at, (key, Arc::new(row)));
                 self.len += 1;
                 if leaf.len() > MOST {
                     let first = first.clone();
@@ -117,6 +121,13 @@ impl Rows {
         let upper = Arc::make_mut(leaf).split_off(MOST * 3 / 4);
         self.leaves.insert(upper[0].0.clone(), Arc::new(upper));
     }
+}
+
+/// A copy of a key, to keep: what is given is a piece of a transaction or of a message, which would stay in memory with it. The name of its
+/// table is the one that the row beside it has, if it is the same.
+fn kept(key: &RowKey, beside: Option<&(RowKey, Arc<Row>)>) -> RowKey {
+    let table = beside.map(|(beside, _)| &beside.table).filter(|table| **table == key.table).unwrap_or(&key.table);
+    RowKey { table: table.clone(), key: Bytes::copy_from_slice(&key.key) }
 }
 
 impl PartialEq for Rows {
