@@ -5,7 +5,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use bytes::Bytes;
 use syncline_api::client::{self, Options};
 use syncline_api::{Target, status};
@@ -27,7 +26,7 @@ const HUB: u64 = 1;
 
 /// Replicas that follow one hub.
 pub(super) struct Crowd {
-    members: JoinSet<anyhow::Result<()>>,
+    members: JoinSet<Result<()>>,
     seen: Arc<Seen>,
     count: usize,
 }
@@ -77,7 +76,7 @@ impl Crowd {
     }
 
     /// How long each of so many transactions took to each replica.
-    pub(super) async fn took(mut self, transactions: u64, patience: Duration) -> anyhow::Result<Vec<Duration>> {
+    pub(super) async fn took(mut self, transactions: u64, patience: Duration) -> Result<Vec<Duration>> {
         let until = Instant::now() + patience;
         loop {
             let have = self.seen.took.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
@@ -85,10 +84,11 @@ impl Crowd {
                 break;
             }
             if Instant::now() > until {
-                bail!("{have} of {} came to the replicas of the crowd", transactions * self.count as u64);
+                let all = transactions * self.count as u64;
+                return Err(anyhow::anyhow!("{have} of {all} came to the replicas of the crowd").into());
             }
-            if let Some(Ok(Err(error))) = self.members.try_join_next() {
-                return Err(error.context("a replica of the crowd has left"));
+            if let Some(Ok(Err(fault))) = self.members.try_join_next() {
+                return Err(fault.after("a replica of the crowd has left"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -97,7 +97,7 @@ impl Crowd {
 }
 
 /// One replica, as long as the hub keeps the connection.
-async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::UnboundedSender<()>) -> anyhow::Result<()> {
+async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::UnboundedSender<()>) -> Result<()> {
     let (sender, messages) = mpsc::unbounded_channel();
     // The first message says which dataset is meant.
     let first = tokio_stream::once(Bytes::new());
@@ -111,12 +111,14 @@ async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::Unboun
     let mut tell = Some(tell);
     loop {
         settle(&mut node, &sender, seen);
-        let Some(reply) = inbound.next().await else { bail!("the hub has ended the connection") };
+        let Some(reply) = inbound.next().await else {
+            return Err(syncline_api::Error::Closed { peer: hub.peer() }.into());
+        };
         let body = reply.map_err(|fault| status::from_grpc(&hub.peer(), &fault))?.body;
         if body.is_empty() {
             continue;
         }
-        node.receive(SystemClock.now_ms(), HUB, Message::decode(body)?);
+        node.receive(SystemClock.now_ms(), HUB, Message::decode(body).map_err(syncline_node::Error::from)?);
         if let Some(tell) = tell.take() {
             // Nobody waits any more when the measurement has failed.
             let _ = tell.send(());

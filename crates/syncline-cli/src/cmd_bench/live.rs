@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use syncline_api::client::{self, Client, Options};
-use syncline_api::v1::{WriteReply, WriteRequest};
+use syncline_api::v1::{WatchReply, WriteReply, WriteRequest};
 use syncline_api::{Target, status};
+use syncline_base::Kind as FaultKind;
 use syncline_node::ops::put;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ use tonic::Streaming;
 use super::crowd::Crowd;
 use super::samples::Step;
 use crate::context::{Context, call};
-use crate::fault::Result;
+use crate::fault::{Fault, Result};
 
 /// The table that is written to.
 pub(super) const TABLE: &str = "syncline_bench";
@@ -161,7 +162,7 @@ impl Bench {
                     writer.write(changes(first, rows, sizes.bytes, None)).await?;
                     took.push(at.elapsed());
                 }
-                anyhow::Ok(took)
+                Ok::<_, Fault>(took)
             });
         }
         let mut took = Vec::new();
@@ -174,7 +175,7 @@ impl Bench {
     /// Single rows at an even rate, and when a reader and the crowd have them.
     async fn visible(&self, crowd: Crowd) -> Result<Vec<Step>> {
         let sizes = self.sizes;
-        let mut lines = client::watch(&self.reader, &self.options, &format!("{{\"table\":\"{TABLE}\"}}")).await?;
+        let mut lines = self.watch().await?;
         let begin = Instant::now();
         let since = move || (begin.elapsed().as_micros() as u64).max(1);
         crowd.begin(begin);
@@ -190,7 +191,7 @@ impl Bench {
                 let marks = reply.lines.split(|byte| *byte == b'\n').filter_map(mark);
                 took.extend(marks.map(|mark| Duration::from_micros(now.saturating_sub(mark))));
             }
-            anyhow::Ok(took)
+            Ok::<_, Fault>(took)
         });
         let mut writer = Writer::open(&self.hub, &self.options).await?;
         let sender = writer.sender.clone();
@@ -217,6 +218,24 @@ impl Bench {
             steps.push(Step::new(format!("seen by {} replicas", sizes.spokes), 1, time, took));
         }
         Ok(steps)
+    }
+
+    /// Follows the table at the reader, once it is there.
+    async fn watch(&self) -> Result<Streaming<WatchReply>> {
+        let (begin, request) = (Instant::now(), format!("{{\"table\":\"{TABLE}\"}}"));
+        loop {
+            let mut lines = client::watch(&self.reader, &self.options, &request).await?;
+            // The first reply says where it begins.
+            let fault = match lines.next().await {
+                Some(Ok(_)) => return Ok(lines),
+                Some(Err(fault)) => status::from_grpc(&self.reader.peer(), &fault),
+                None => syncline_api::Error::Closed { peer: self.reader.peer() },
+            };
+            if fault.kind() != FaultKind::NotFound || begin.elapsed() > PATIENCE {
+                return Err(fault.into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn delete(&self) -> Result<()> {
@@ -247,21 +266,25 @@ impl Writer {
     }
 
     /// Writes a transaction and waits until it is durable.
-    async fn write(&mut self, changes: String) -> anyhow::Result<()> {
+    async fn write(&mut self, changes: String) -> Result<()> {
         if client::pieces(changes.into()).any(|piece| self.sender.send(piece).is_err()) {
-            bail!("{} has ended the connection", self.peer);
+            return Err(self.closed());
         }
         self.reply().await.map(|_| ())
     }
 
     /// Waits until so many are durable.
-    async fn drained(&mut self, count: u64) -> anyhow::Result<()> {
+    async fn drained(&mut self, count: u64) -> Result<()> {
         while self.reply().await? < count {}
         Ok(())
     }
 
-    async fn reply(&mut self) -> anyhow::Result<u64> {
-        let Some(reply) = self.replies.next().await else { bail!("{} has ended the connection", self.peer) };
+    fn closed(&self) -> Fault {
+        syncline_api::Error::Closed { peer: self.peer.clone() }.into()
+    }
+
+    async fn reply(&mut self) -> Result<u64> {
+        let Some(reply) = self.replies.next().await else { return Err(self.closed()) };
         Ok(reply.map_err(|fault| status::from_grpc(&self.peer, &fault))?.durable)
     }
 }
