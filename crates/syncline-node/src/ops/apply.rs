@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use syncline_sync::live::{Node, RowKey, Write};
+use syncline_sync::live::{Context, Node, RowKey, Write};
 
 use super::put::{self, Report};
 use crate::live::definition::Definition;
-use crate::live::{tables, token};
+use crate::live::token;
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -79,10 +79,10 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
         }
     }
     let mut count = 0;
-    let committed = engine.commit_with(read, |node| {
+    let committed = engine.commit_with(read.clone(), |node| {
         let mut writes: BTreeMap<RowKey, Write> = BTreeMap::new();
         for run in &runs {
-            apply_run(node, &known[&run.table], run, &mut writes)?;
+            apply_run(node, &known[&run.table], read.as_ref(), run, &mut writes)?;
         }
         count = writes.len();
         if writes.is_empty() {
@@ -96,12 +96,18 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 }
 
 /// Adds what a run writes to what was written before it. All at once; or line by line, when that cannot be: one row may come twice.
-fn apply_run(node: &Node, table: &Definition, run: &Run, writes: &mut BTreeMap<RowKey, Write>) -> Result<()> {
-    match made(node, table, run.sets, &run.text, writes) {
+fn apply_run(
+    node: &Node,
+    table: &Definition,
+    read: Option<&Context>,
+    run: &Run,
+    writes: &mut BTreeMap<RowKey, Write>,
+) -> Result<()> {
+    match made(node, table, read, run.sets, &run.text, writes) {
         Ok(made) => writes.extend(made),
         Err(_) if run.lines.len() > 1 => {
             for (text, line) in run.text.split(|byte| *byte == b'\n').zip(&run.lines) {
-                let made = made(node, table, run.sets, text, writes);
+                let made = made(node, table, read, run.sets, text, writes);
                 writes.extend(made.map_err(|error| at_line(&run.table, *line, &error))?);
             }
         }
@@ -113,14 +119,17 @@ fn apply_run(node: &Node, table: &Definition, run: &Run, writes: &mut BTreeMap<R
 fn made(
     node: &Node,
     table: &Definition,
+    read: Option<&Context>,
     sets: bool,
     text: &[u8],
     before: &BTreeMap<RowKey, Write>,
 ) -> Result<Vec<(RowKey, Write)>> {
     // What this transaction wrote before counts as there.
     let existing = |row: &RowKey| match before.get(row) {
-        Some(write) => write.value.clone(),
-        None => tables::winner(table, &node.view(row)).map(|sibling| sibling.value.clone()),
+        Some(write) => {
+            write.value.clone().map(|value| table.base_of_own(value.clone()).unwrap_or_else(|_| value.into()))
+        }
+        None => put::base(table, node, row, read),
     };
     let made = if sets { table.writes(text, &existing)? } else { table.deletes(text)? };
     Ok(made.into_iter().map(|write| (write.row.clone(), write)).collect())

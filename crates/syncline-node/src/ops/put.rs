@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Context, Dot, Node, RowKey, Write};
+use syncline_sync::live::{Context, Node, Row, RowKey, Write};
 
-use crate::live::definition::{Definition, Settings, Writers};
+use crate::live::definition::{Definition, Scope, Settings, Writers};
 use crate::live::engine::Committed;
-use crate::live::{Engine, rows, tables, token};
+use crate::live::rows::Base;
+use crate::live::tables::Look;
+use crate::live::{Engine, rows, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -125,9 +126,9 @@ fn write(
 ) -> Result<(Committed, usize)> {
     let seen = std::cell::RefCell::new(Vec::new());
     let look = |row: &RowKey| {
-        let found = engine.read(|node| winner(table, node, row)).ok().flatten();
-        seen.borrow_mut().push((row.clone(), found.as_ref().map(|(dot, _)| *dot)));
-        found.map(|(_, value)| value)
+        let (found, is) = engine.read(|node| (base(table, node, row, read.as_ref()), node.view(row))).ok()?;
+        seen.borrow_mut().push((row.clone(), is));
+        found
     };
     let writes = make(&look)?;
     let seen = seen.into_inner();
@@ -135,17 +136,22 @@ fn write(
         return Err(Error::invalid(format!("putting rows into table {:?}", table.name()), "no row was given"));
     }
     let count = writes.len();
-    let committed = engine.commit_with(read, |node| {
-        let same = seen.iter().all(|(row, was)| winner(table, node, row).map(|(dot, _)| dot) == *was);
-        let writes = if same { writes } else { make(&|row| winner(table, node, row).map(|(_, value)| value))? };
+    let committed = engine.commit_with(read.clone(), |node| {
+        // What is seen of a row in conflict may depend on others.
+        let alone = |row: &Row| row.siblings().len() < 2 || table.settings().scope == Scope::Row;
+        let same = seen.iter().all(|(row, was)| alone(was) && node.view(row) == *was);
+        let writes = if same { writes } else { make(&|row| base(table, node, row, read.as_ref()))? };
         new.extend(writes);
         Ok(new)
     })?;
     Ok((committed, count))
 }
 
-fn winner(table: &Definition, node: &Node, row: &RowKey) -> Option<(Dot, Bytes)> {
-    tables::winner(table, &node.view(row)).map(|sibling| (sibling.dot, sibling.value.clone()))
+/// What a write of a row builds on whose writer has read so much, or everything that is here.
+pub(super) fn base(table: &Definition, node: &Node, row: &RowKey, read: Option<&Context>) -> Option<Base> {
+    let view = node.view(row);
+    let seen = Look::new(table, node).seen(&row.key, &view)?;
+    Some(table.base(view.siblings(), &seen, &|sibling| read.is_none_or(|read| node.has_read(read, sibling))))
 }
 
 /// A table has the key that it was made with.
