@@ -81,7 +81,8 @@ pub(crate) fn siblings_of(page: &mut Page, siblings: &[Version]) {
             Some(fault) => format!("(cannot be read: {fault})"),
         };
         let waits = if version.taken { "" } else { " (waits for a hub)" };
-        table.row([mark.to_owned(), row, format!("{}{waits}", version.transaction)]);
+        let torn = if version.torn { " (torn)" } else { "" };
+        table.row([mark.to_owned(), row, format!("{}{torn}{waits}", version.transaction)]);
     }
     page.table(&table);
 }

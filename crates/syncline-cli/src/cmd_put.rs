@@ -12,7 +12,7 @@ use crate::units;
 #[command(after_help = "Examples:\n  echo '{\"id\": 1, \"name\": \"ann\"}' | syncline put --table people --key id\n  \
                         syncline put --table people --on http://hub:7070/shop < rows.ndjson\n\n\
                         All rows of standard input are one transaction: every replica has all of them or none. A column that a row \
-                        leaves out keeps its cell; null empties it. A writer that has read something gives the position that `get` \
+                        leaves out keeps its cell; null empties it. The cell of a counter may be {\"add\": N}. A writer that has read something gives the position that `get` \
                         gave it (--read), so that what others wrote meanwhile is kept beside it, not overwritten. The position that is \
                         printed is for waiting: `get --after` on another replica sees what was written here.")]
 pub(crate) struct Args {

@@ -1,5 +1,6 @@
 //! `syncline table`: live tables, made, changed and shown.
 
+use syncline_node::live::definition::{Granularity, Scope};
 use syncline_node::ops::table::{self, Report, Request, Wanted};
 
 use crate::context::Context;
@@ -43,7 +44,8 @@ struct Decisions {
     /// What stands or falls together: rows, or all rows that a transaction wrote
     #[arg(long, value_name = "row|txn")]
     scope: Option<String>,
-    /// Which of several values readers see: last-writer, first-writer, origin:A,B, max:COLUMN, min:COLUMN, ask
+    /// What readers see of several values: last-writer, first-writer, origin:A,B, max:COLUMN, min:COLUMN, union:COLUMN, counter:COLUMN, expression:TEXT,
+    /// ask
     #[arg(long, value_name = "RESOLVER")]
     resolver: Option<String>,
 }
@@ -162,7 +164,12 @@ fn show(page: &mut Page, report: &Report) {
         } else {
             "written elsewhere alone"
         };
-        page.line(format!("{}: {rows}, {whose}, resolver {}", shown.table, shown.resolver));
+        let by = match (shown.granularity, shown.scope) {
+            (Granularity::Column, _) => ", by column",
+            (_, Scope::Txn) => ", by transaction",
+            _ => "",
+        };
+        page.line(format!("{}: {rows}, {whose}, resolver {}{by}", shown.table, shown.resolver));
         let mut table = Table::new([("  column", Align::Left), ("type", Align::Left), ("", Align::Left)]);
         for column in &shown.columns {
             let note = match (column.key, column.deprecated, column.nullable) {

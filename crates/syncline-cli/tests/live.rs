@@ -180,7 +180,7 @@ fn conflicts_are_listed_and_decided() {
     one.run(["conflicts", "resolve", "--table", "t", "--key", "1", "--take", take]).ok();
     assert_eq!(get(&one, "1")["v"], 5);
     assert_eq!(one.json(["conflicts", "list"])["open"], 0);
-    one.run(["table", "create", "u", "--key", "id", "--resolver", "counter:n"]).ends(2);
+    one.run(["table", "create", "u", "--key", "id", "--resolver", "columns"]).ends(2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod faults;
 mod full;
 mod kills;
 mod live;
+mod live_conflicts;
 mod live_write;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -12,6 +12,7 @@ use syncline_tree::schema::{Field, Schema, Type};
 
 use crate::live::cells::{self, Cells};
 use crate::live::definition::{Definition, Settings, column_row, column_rows, table_row};
+use crate::live::marks::Marks;
 
 use crate::import::{self, Format, Input, Mode, OnDuplicate, Options};
 use crate::worktree::ignores::Ignores;
@@ -145,7 +146,15 @@ pub fn live_row(data: &[u8]) {
     let (table, value) = (live_table(), Bytes::copy_from_slice(data));
     if let Ok(all) = Cells::read(data).and_then(Cells::all) {
         let mut again = Vec::new();
-        cells::begin(&mut again);
+        match cells::split(data).expect("it was just read").0 {
+            None => cells::begin(&mut again),
+            Some(marks) => {
+                if let Ok(read) = Marks::decode(marks) {
+                    assert_eq!(read.encode(), marks, "marks have two forms");
+                }
+                cells::begin_marked(&mut again, marks);
+            }
+        }
         all.iter().for_each(|(cell, text)| cells::put(&mut again, *cell, |out| out.extend_from_slice(text)));
         assert_eq!(again, data, "a value has two forms");
     }
@@ -154,7 +163,7 @@ pub fn live_row(data: &[u8]) {
     let folded = table.batches(std::iter::once((row.key.clone(), value.clone()))).next().expect("one row is one batch");
     let folded = folded.expect("rows that do not fit are told apart");
     assert_eq!(folded.rows.num_rows() + folded.unfit.len(), 1, "a row is lost");
-    let updated = table.writes(br#"{"k":"","c1":1}"#, &|_| Some(value.clone()));
+    let updated = table.writes(br#"{"k":"","c1":1}"#, &|_| Some(value.clone().into()));
     assert_eq!(updated.is_ok(), shown.is_ok(), "some can read a value and some cannot");
     let Ok(writes) = table.writes_batch(&folded.rows, &|_| None) else { return };
     for write in writes {

@@ -47,7 +47,7 @@ impl Cells {
     }
 
     /// Puts something in the place of a column's cell.
-    fn replace(&mut self, name: &str, with: &RawValue) {
+    pub(crate) fn replace(&mut self, name: &str, with: &RawValue) {
         self.0.iter_mut().filter(|(column, _)| column == name).for_each(|(_, cell)| *cell = with.to_owned());
     }
 }

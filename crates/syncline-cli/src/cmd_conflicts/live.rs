@@ -136,6 +136,10 @@ fn show(page: &mut Page, report: &Report) {
         return;
     }
     page.line(Count::of(report).told());
+    if report.torn > 0 {
+        let torn = units::counted(report.torn, "transaction is", "transactions are");
+        page.line(format!("{torn} torn: readers see it in some rows and not in others"));
+    }
     for conflict in &report.conflicts {
         page.gap();
         show_one(page, conflict);
@@ -154,12 +158,17 @@ fn show(page: &mut Page, report: &Report) {
 }
 
 fn show_one(page: &mut Page, conflict: &Conflict) {
-    let Conflict { table, key, resolver, asks, siblings } = conflict;
+    let Conflict { table, key, resolver, asks, columns, siblings } = conflict;
     let how = if *asks {
         "waits for somebody who decides; until then readers see the last written".to_owned()
     } else {
         format!("readers see what {resolver} picks")
     };
-    page.line(format!("{table} key {key}: {how}"));
+    let what = match columns.len() {
+        0 => String::new(),
+        1 => format!(" column {}", columns[0]),
+        _ => format!(" columns {}", columns.join(", ")),
+    };
+    page.line(format!("{table} key {key}{what}: {how}"));
     siblings_of(page, siblings);
 }

@@ -11,8 +11,10 @@ use std::fmt;
 
 use syncline_base::Hash;
 
-/// The version that is written, and the newest that is read.
+/// The version of a value that is its cells and nothing more.
 pub const VERSION: u8 = 1;
+/// The version of one with marks before its cells: what merging it with its siblings takes (`super::marks`).
+pub const MARKED: u8 = 2;
 
 /// Which column a cell is of: the first four bytes of BLAKE3-256 over the column's origin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +51,7 @@ impl fmt::Debug for CellId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A newer program has written it.
-    #[error("it is of version {0} and this program knows {VERSION}: update it")]
+    #[error("it is of version {0} and this program knows {MARKED}: update it")]
     Newer(u8),
     /// It has not the layout of one.
     #[error("{0}")]
@@ -68,13 +70,8 @@ impl<'a> Cells<'a> {
     ///
     /// # Errors
     /// When it is empty or of a version that is not known.
-    pub const fn read(value: &'a [u8]) -> Result<Self, Fault> {
-        match value {
-            [VERSION, rest @ ..] => Ok(Self { rest, last: None }),
-            [] => Err(Fault::Damaged("it is empty")),
-            [0, ..] => Err(Fault::Damaged("it begins with zero, which is no version")),
-            [version, ..] => Err(Fault::Newer(*version)),
-        }
+    pub fn read(value: &'a [u8]) -> Result<Self, Fault> {
+        split(value).map(|(_, rest)| Self { rest, last: None })
     }
 
     /// The next cell: its column, and its text as JSON.
@@ -115,7 +112,28 @@ impl<'a> Cells<'a> {
     }
 }
 
-fn read_len(mut bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
+/// The marks of a value, if it has any, and its cells; neither is looked at.
+///
+/// # Errors
+/// When it is empty, of a version that is not known, or its marks are longer than it.
+pub fn split(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Fault> {
+    match value {
+        [VERSION, rest @ ..] => Ok((None, rest)),
+        [MARKED, rest @ ..] => {
+            let (len, rest) = read_len(rest)?;
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let (marks, rest) =
+                rest.split_at_checked(len).ok_or(Fault::Damaged("its marks are longer than what is left"))?;
+            Ok((Some(marks), rest))
+        }
+        [] => Err(Fault::Damaged("it is empty")),
+        [0, ..] => Err(Fault::Damaged("it begins with zero, which is no version")),
+        [version, ..] => Err(Fault::Newer(*version)),
+    }
+}
+
+/// Reads an integer of at most 63 bits, and gives what comes behind it.
+pub(super) fn read_len(mut bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
     let mut value = 0_u64;
     for shift in (0..63).step_by(7) {
         let Some((byte, rest)) = bytes.split_first() else { break };
@@ -138,6 +156,22 @@ pub fn begin(out: &mut Vec<u8>) {
     out.push(VERSION);
 }
 
+/// Begins a value with marks.
+pub fn begin_marked(out: &mut Vec<u8>, marks: &[u8]) {
+    out.push(MARKED);
+    put_len(out, marks.len() as u64);
+    out.extend_from_slice(marks);
+}
+
+/// Writes an integer of at most 63 bits.
+pub(super) fn put_len(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
 /// Adds a cell, whose number is larger than that of the one before, by what `write` appends; that is never nothing.
 pub fn put(out: &mut Vec<u8>, id: CellId, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&id.0.to_le_bytes());
@@ -149,12 +183,8 @@ pub fn put(out: &mut Vec<u8>, id: CellId, write: impl FnOnce(&mut Vec<u8>)) {
         out[at] = len as u8;
         return;
     }
-    let (mut bytes, mut rest) = (Vec::with_capacity(4), len);
-    while rest >= 0x80 {
-        bytes.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
+    let mut bytes = Vec::with_capacity(4);
+    put_len(&mut bytes, len as u64);
     out.splice(at..=at, bytes);
 }
 

@@ -74,9 +74,10 @@ impl Column {
     }
 }
 
-/// The value of a row of [`TABLES`].
+/// The value of a row of [`TABLES`]. Version 2 is for tables whose siblings are merged or stand together: who does not know how must not
+/// show or write their rows.
 #[derive(Debug, Serialize, Deserialize)]
-struct TableRow {
+struct TableRow<const V: u32> {
     key: Vec<String>,
     writers: WritersWord,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,9 +94,24 @@ enum WritersWord {
     Many,
 }
 
-impl Record for TableRow {
+impl<const V: u32> Record for TableRow<V> {
     const KIND: &'static str = "live-table";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = V;
+}
+
+impl<const V: u32> TableRow<V> {
+    fn read(bytes: &[u8]) -> Result<Self, (bool, String)> {
+        read(bytes)
+    }
+}
+
+impl From<TableRow<1>> for TableRow<2> {
+    /// What version 1 has no rules for was read by it as if it were not said.
+    fn from(old: TableRow<1>) -> Self {
+        let TableRow { key, writers, owner, resolver, .. } = old;
+        let resolver = if resolver.is_merge() { Resolver::Ask } else { resolver };
+        Self { key, writers, owner, granularity: Granularity::Row, scope: Scope::Row, resolver }
+    }
 }
 
 /// The value of a row of [`COLUMNS`].
@@ -238,8 +254,11 @@ impl Definition {
     ) -> Result<Self> {
         let corrupt = |why: String| Error::Corrupt { what: format!("the definition of table {name:?}"), why };
         check_table_name(name).map_err(|error| corrupt(error.to_string()))?;
-        let TableRow { key, writers, owner, granularity, scope, resolver } = read(table)
-            .map_err(|(newer, why)| if newer { newer_part(name, "its settings", why) } else { corrupt(why) })?;
+        let row = TableRow::<1>::read(table)
+            .map(TableRow::from)
+            .or_else(|(newer, why)| if newer { TableRow::<2>::read(table) } else { Err((newer, why)) });
+        let TableRow { key, writers, owner, granularity, scope, resolver } =
+            row.map_err(|(newer, why)| if newer { newer_part(name, "its settings", why) } else { corrupt(why) })?;
         let writers = match (writers, owner) {
             (WritersWord::Many, None) => Writers::Many,
             (WritersWord::One, Some(owner)) => Writers::One(owner),
@@ -377,8 +396,14 @@ impl Definition {
             Writers::One(owner) => (WritersWord::One, Some(owner)),
         };
         let resolver = self.by_origin(resolver);
-        let settings = TableRow { key: self.key.clone(), writers, owner, granularity, scope, resolver };
-        let table = (table_row(&self.name), Bytes::from(record::encode(&settings)));
+        let key = self.key.clone();
+        let merges = granularity == Granularity::Column || scope == Scope::Txn || resolver.is_merge();
+        let value = if merges {
+            record::encode(&TableRow::<2> { key, writers, owner, granularity, scope, resolver })
+        } else {
+            record::encode(&TableRow::<1> { key, writers, owner, granularity, scope, resolver })
+        };
+        let table = (table_row(&self.name), Bytes::from(value));
         std::iter::once(table).chain(self.columns.iter().map(column)).collect::<Vec<_>>().into_iter()
     }
 

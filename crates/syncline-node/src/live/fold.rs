@@ -12,6 +12,7 @@ use syncline_sync::live::Coverage;
 use syncline_tree::{Changes, Table, TableRef};
 
 use super::definition::Definition;
+use super::tables::Look;
 use super::{Engine, token};
 use crate::{Error, Result};
 
@@ -35,11 +36,7 @@ pub fn fold(engine: &Engine, store: &Store) -> Result<Folded> {
     let names = engine.table_names()?;
     let definitions = names.iter().map(|name| engine.table(name)).collect::<Result<Vec<Arc<Definition>>>>()?;
     let (rows, coverage): (Vec<Rows>, Coverage) = engine.read(|node| {
-        let rows = definitions.iter().map(|table| {
-            let from = table.row(Bytes::new());
-            let held = node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
-            held.filter_map(|(key, row)| Some((key.key.clone(), table.winner(row)?.value.clone()))).collect()
-        });
+        let rows = definitions.iter().map(|table| Look::taken(table, node).all());
         (rows.collect(), node.state().coverage().clone())
     })?;
     let mut tables = BTreeMap::new();

@@ -1,21 +1,31 @@
 //! Which sibling of a row readers see, and which resolvers this version has.
 //!
 //! A pure function of the table's definition and the *set* of siblings: the same on every node, whatever came first; no clock, no
-//! locale, no arithmetic of floats. It picks the greatest of a total order, so it picks the same when siblings come one by one. Its
-//! result is never written back. Rules: `docs/format/live-row.md`. Owns nothing.
+//! locale, no arithmetic of floats. Where it picks one sibling, that is the greatest of a total order, so it picks the same when siblings
+//! come one by one; where it merges them ([`Definition::seen`]), no sibling is lost in it. Its result is never written back. Rules:
+//! `docs/format/live-row.md`. Owns nothing.
 //!
-//! Not here: values that are no sibling's (lists united, sums): `table create` and `table set` refuse such resolvers.
+//! Not here: what a writer has to say so that its row can be merged (`super::rows`).
 
+pub(super) mod expression;
+mod lists;
 mod order;
+mod seen;
+pub(super) mod sums;
+mod txn;
+pub(super) mod views;
 
 use std::cmp::{Ordering, Reverse};
 
-use syncline_sync::live::{Origin, Row, Sibling};
+use syncline_sync::live::{Origin, Sibling};
 use syncline_tree::schema::Type;
 
 use super::cells::{CellId, Cells};
 use super::definition::{Definition, Resolver};
 use order::Rank;
+pub(crate) use seen::differ;
+pub use seen::{Rival, Seen};
+pub use txn::Picks;
 
 /// So many of the first digits of a writer's name have to be given.
 const MIN_PREFIX: usize = 8;
@@ -23,13 +33,7 @@ const MIN_PREFIX: usize = 8;
 const DIGITS: usize = 32;
 
 impl Definition {
-    /// The sibling of a row of this table that readers see; none when the row is deleted.
-    #[must_use]
-    pub fn winner<'a>(&self, row: &'a Row) -> Option<&'a Sibling> {
-        self.pick(row.siblings())
-    }
-
-    /// As [`Self::winner`], of siblings in any order.
+    /// Which of a row's siblings, in any order, readers see where nothing is merged; none when the row is deleted.
     #[must_use]
     pub fn pick<'a>(&self, siblings: &'a [Sibling]) -> Option<&'a Sibling> {
         if let [] | [_] = siblings {
@@ -46,13 +50,16 @@ impl Definition {
                 let column = self.cells_of(column);
                 best(siblings, |sibling| rank(column, sibling).map(Reverse))
             }
-            // Until somebody decides, readers have to see something; so they do where this version cannot decide.
+            Resolver::Expression { text } => match expression::parse(text) {
+                Ok(expr) => best(siblings, |sibling| self.rank_by(&expr, sibling)),
+                Err(_) => siblings.iter().max_by(|a, b| a.later(b)),
+            },
+            // Until somebody decides, readers have to see something; so they do where nothing is decided by siblings as a whole.
             Resolver::LastWriter
             | Resolver::Ask
             | Resolver::Union { .. }
             | Resolver::Counter { .. }
-            | Resolver::Columns
-            | Resolver::Expression { .. } => siblings.iter().max_by(|a, b| a.later(b)),
+            | Resolver::Columns => siblings.iter().max_by(|a, b| a.later(b)),
         }
     }
 
@@ -108,6 +115,8 @@ pub fn refuses(resolver: &Resolver) -> Option<String> {
         | Resolver::FirstWriter
         | Resolver::Max { .. }
         | Resolver::Min { .. }
+        | Resolver::Union { .. }
+        | Resolver::Counter { .. }
         | Resolver::Ask => None,
         Resolver::Origin { order } => {
             let wrong = order.iter().find(|name| !is_name(name))?;
@@ -116,11 +125,12 @@ pub fn refuses(resolver: &Resolver) -> Option<String> {
                  first {MIN_PREFIX}; its transactions begin with them, and `syncline status --json` has them as live.name"
             ))
         }
-        Resolver::Union { .. } | Resolver::Counter { .. } | Resolver::Columns | Resolver::Expression { .. } => Some(
-            "not in this version, which shows one of the values that were written: there are last-writer, first-writer, origin:A,B, \
-             max:COLUMN, min:COLUMN and ask"
-                .to_owned(),
-        ),
+        Resolver::Columns => {
+            Some("not in this version: it is what `--granularity column` does with `--resolver last-writer`".to_owned())
+        }
+        Resolver::Expression { text } => {
+            expression::parse(text).err().map(|why| format!("it is no expression that this version knows: {why}"))
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 //!
 //! Not here: transactions and siblings (`syncline_sync::live`), batches for the versioned tree (`fold`).
 
+mod add;
+mod base;
 mod fold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use arrow_array::{Array as _, RecordBatch};
@@ -21,6 +23,7 @@ use crate::export;
 use crate::import::direct::{Direct, Taken, schema_of};
 use crate::rows::Cells;
 use crate::{Error, Result};
+pub use base::{Base, HasRead};
 pub use fold::{Batches, Folded, Unfit};
 
 /// What rows are called in messages.
@@ -28,8 +31,8 @@ const SOURCE: &str = "rows";
 /// How many faults a message names.
 const SHOWN: usize = 10;
 
-/// Gives the value of a row that exists.
-pub type Existing<'a> = &'a dyn Fn(&RowKey) -> Option<Bytes>;
+/// Gives what a write of a row builds on, if the row exists.
+pub type Existing<'a> = &'a dyn Fn(&RowKey) -> Option<Base>;
 
 /// Where the cells of a table's columns are: made once for a definition.
 #[derive(Debug)]
@@ -93,15 +96,16 @@ impl Definition {
     }
 
     /// What lines of JSON write: each inserts a row or updates it. A column that a line lacks keeps its cell, or is null in a new row;
-    /// cells of columns that nobody here knows stay as they are. In the order of keys.
+    /// cells of columns that nobody here knows stay as they are. A counter's cell may be an object, `{"add": N}`. In the order of keys.
     ///
     /// # Errors
     /// `invalid`, with the lines, when a row does not fit or two have one key.
     pub fn writes(&self, ndjson: &[u8], existing: Existing<'_>) -> Result<Vec<Write>> {
         const DOING: &str = "putting rows into";
-        let taken = self.layout().direct.lines(SOURCE, ndjson);
+        let (ndjson, adds) = self.additions(ndjson);
+        let taken = self.layout().direct.lines(SOURCE, &ndjson);
         let taken = taken.map_err(|error| self.refused(DOING, error.to_string()))?;
-        self.put(DOING, "line", &taken, existing)
+        self.put(DOING, "line", &taken, &adds, existing)
     }
 
     /// What the rows of a batch write, columns by name. As [`Self::writes`] else; rows are numbered from 1 in messages.
@@ -112,10 +116,18 @@ impl Definition {
         const DOING: &str = "putting a batch into";
         let taken = self.layout().direct.batch(SOURCE, batch);
         let taken = taken.map_err(|error| self.refused(DOING, error.to_string()))?;
-        self.put(DOING, "row", &[taken], existing)
+        self.put(DOING, "row", &[taken], &BTreeSet::new(), existing)
     }
 
-    fn put(&self, doing: &str, unit: &str, taken: &[Taken], existing: Existing<'_>) -> Result<Vec<Write>> {
+    /// `adds` are the lines that add to the counter.
+    fn put(
+        &self,
+        doing: &str,
+        unit: &str,
+        taken: &[Taken],
+        adds: &BTreeSet<u64>,
+        existing: Existing<'_>,
+    ) -> Result<Vec<Write>> {
         self.refuse_bad(doing, unit, taken)?;
         let places = in_order(taken);
         self.refuse_twice(doing, unit, &places)?;
@@ -130,8 +142,19 @@ impl Definition {
             if old.is_none() {
                 self.refuse_lacking(doing, unit, &row, given, place.line)?;
             }
-            self.value(taken, place.row, given, old.as_deref(), &mut out)
-                .map_err(|fault| self.fault(&row.key, &fault))?;
+            let start = out.len();
+            let value = old.as_ref().map(|old| &old.value()[..]);
+            self.value(taken, place.row, given, value, &mut out).map_err(|fault| self.fault(&row.key, &fault))?;
+            if let Some(old) = old.as_ref().filter(|_| self.has_marks()) {
+                let is_given = |cell: CellId| self.is_given(given, cell);
+                let marked = self.mark(&out[start..], &is_given, Some(old), adds.contains(&place.line));
+                let marked = marked.map_err(|why| {
+                    let key = self.key_text(&row.key).unwrap_or_default();
+                    let why = format!("{unit} {}: row {key}: {why}; nothing was written", place.line);
+                    self.refused(doing, why)
+                })?;
+                out.splice(start.., marked);
+            }
             ends.push(out.len());
             rows.push(row);
         }
@@ -152,6 +175,17 @@ impl Definition {
             self.layout().values.iter().map(is_given).collect()
         };
         taken.sets().into_iter().map(|set| set.map(ids)).collect()
+    }
+
+    /// Whether a row gave a column that is not of the key.
+    fn is_given(&self, given: Option<&[bool]>, cell: CellId) -> bool {
+        let at = self.layout().values.binary_search_by_key(&cell, |value| value.cell);
+        at.is_ok_and(|at| given.is_none_or(|given| given[at]))
+    }
+
+    /// Whether a column was dropped.
+    fn is_dropped(&self, cell: CellId) -> bool {
+        self.layout().dropped.binary_search(&cell).is_ok()
     }
 
     /// Writes the value of a row.

@@ -1,7 +1,10 @@
 //! The tables that a replica's live part has, as its readers see them.
 //!
-//! Owns: definitions that were read before, for as long as no table has changed. Not here: what a definition is (`definition`).
+//! Owns: definitions that were read before, for as long as no table has changed. Not here: what a definition is (`definition`), which sibling
+//! of a row is seen (`resolve`).
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +12,10 @@ use bytes::Bytes;
 use syncline_sync::live::{Node, Row, RowKey, Sibling, Zoo};
 
 use super::Engine;
+use super::cells::CellId;
 use super::definition::{self, Definition, TABLES};
+use super::resolve::views::own_columns;
+use super::resolve::{Picks, Seen};
 use crate::rows::Cells;
 use crate::{Error, Result};
 
@@ -23,10 +29,68 @@ const EMPTY: &[u8] = &[super::cells::VERSION];
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<(u64, BTreeMap<String, Arc<Definition>>)>);
 
-/// The sibling of a row of a table that readers see.
-#[must_use]
-pub fn winner<'a>(table: &Definition, row: &'a Row) -> Option<&'a Sibling> {
-    table.winner(row)
+/// How readers see the rows of a table, at one moment of a node.
+#[derive(Debug)]
+pub struct Look<'a> {
+    table: &'a Definition,
+    node: &'a Node,
+    /// Whether what waits for a hub is left out.
+    taken: bool,
+    /// Which siblings are seen where rows are not each for itself, once that was asked for.
+    picks: OnceCell<Picks>,
+}
+
+impl<'a> Look<'a> {
+    /// As clients of the node see them.
+    #[must_use]
+    pub const fn new(table: &'a Definition, node: &'a Node) -> Self {
+        Self { table, node, taken: false, picks: OnceCell::new() }
+    }
+
+    /// As hubs have taken them in.
+    #[must_use]
+    pub const fn taken(table: &'a Definition, node: &'a Node) -> Self {
+        Self { table, node, taken: true, picks: OnceCell::new() }
+    }
+
+    /// A row, of which `row` is what the node holds; nothing when there is none.
+    #[must_use]
+    pub fn seen(&self, key: &Bytes, row: &Row) -> Option<Seen> {
+        // One sibling alone is seen in any case.
+        let pick = match row.siblings() {
+            [_, _, ..] if self.table.is_by_txn() => self.picks.get_or_init(|| self.picks()).get(key),
+            _ => None,
+        };
+        self.table.seen(row.siblings(), pick)
+    }
+
+    /// Whether a row can be in conflict: whether it is worth looking at.
+    #[must_use]
+    pub fn may_conflict(&self, row: &Row) -> bool {
+        match row.siblings() {
+            [] => false,
+            [one] => self.table.is_by_column() && one.value.first() == Some(&super::cells::MARKED),
+            _ => true,
+        }
+    }
+
+    /// All rows that exist.
+    pub fn all(&self) -> Vec<(Bytes, Bytes)> {
+        let from = self.table.row(Bytes::new());
+        let held = self.node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
+        held.filter_map(|(key, row)| Some((key.key.clone(), self.seen(&key.key, row)?.value))).collect()
+    }
+
+    fn picks(&self) -> Picks {
+        let from = self.table.row(Bytes::new());
+        if self.taken {
+            let held = self.node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
+            return self.table.picks(held.map(|(key, row)| (&key.key, row.siblings())));
+        }
+        let several = self.node.rows_from(&from).filter(|(_, row)| row.siblings().len() > 1);
+        let rows: Vec<(&Bytes, Cow<'_, Row>)> = several.map(|(key, row)| (&key.key, row)).collect();
+        self.table.picks(rows.iter().map(|(key, row)| (*key, row.siblings())))
+    }
 }
 
 /// The sibling of a row of a reserved table that readers see: the last written.
@@ -133,9 +197,35 @@ impl Definition {
     /// `corrupt` when it is not a key of this table.
     pub fn key_cells(&self, key: &[u8]) -> Result<Cells> {
         let mut cells = self.to_cells(key, EMPTY)?;
-        let schema = self.schema();
-        let names: Vec<&str> = schema.key_positions().into_iter().map(|at| &schema.columns[at].name[..]).collect();
+        let names = self.key_names();
         cells.retain(|name| names.contains(&name));
         Ok(cells)
+    }
+
+    /// A row as a transaction wrote it, for showing: where columns are each for itself, those that it wrote.
+    ///
+    /// # Errors
+    /// As [`Self::to_cells`].
+    pub fn written(&self, key: &[u8], value: &[u8]) -> Result<Cells> {
+        let mut cells = self.to_cells(key, value)?;
+        if self.is_by_column()
+            && let Some(own) = own_columns(value)
+        {
+            let (keys, own) = (self.key_names(), self.names_of(&own));
+            cells.retain(|name| keys.contains(&name) || own.contains(&name));
+        }
+        Ok(cells)
+    }
+
+    /// The columns of its key.
+    pub(crate) fn key_names(&self) -> Vec<&str> {
+        let schema = self.schema();
+        schema.key_positions().into_iter().map(|at| &schema.columns[at].name[..]).collect()
+    }
+
+    /// What columns that are there are called.
+    pub(crate) fn names_of(&self, cells: &[CellId]) -> Vec<&str> {
+        let there = self.columns().iter().filter(|column| column.is_there() && cells.contains(&column.cell));
+        there.map(|column| &column.name[..]).collect()
     }
 }

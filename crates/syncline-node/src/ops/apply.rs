@@ -1,20 +1,18 @@
 //! `apply`: changes as `watch` gives them, written as one transaction.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use syncline_sync::live::{Dot, Node, RowKey, Write};
+use syncline_sync::live::{Context, Node, RowKey, Write};
 
-use super::put::{self, Report};
+use super::put::{self, Report, Seen};
 use crate::live::definition::Definition;
 use crate::live::engine::Done;
-use crate::live::rows::Existing;
+use crate::live::rows::{Base, Existing};
 use crate::live::{Engine, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
@@ -81,10 +79,10 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     let text = put::read_all(input)?;
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(&engine, request.table.as_deref(), &text)?;
-    let mut seen = Some(changes.look(&engine)?);
+    let mut seen = Some(changes.look(&engine, read.as_ref())?);
     let mut count = 0;
-    let committed = engine.commit_with(read, |node| {
-        let writes = changes.writes(node, seen.take())?;
+    let committed = engine.commit_with(read.clone(), |node| {
+        let writes = changes.writes(node, seen.take(), read.as_ref())?;
         count = writes.len();
         Ok(writes)
     })?;
@@ -100,14 +98,8 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 pub fn submit(engine: &Engine, request: &Request, text: &[u8], done: Done) -> Result<()> {
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(engine, request.table.as_deref(), text)?;
-    let mut seen = Some(changes.look(engine)?);
-    engine.submit(read, move |node| changes.writes(node, seen.take()), done)
-}
-
-/// What a transaction writes as of a moment, and whose values it looked at then.
-struct Seen {
-    writes: Vec<Write>,
-    rows: Vec<(RowKey, Option<Dot>)>,
+    let mut seen = Some(changes.look(engine, read.as_ref())?);
+    engine.submit(read.clone(), move |node| changes.writes(node, seen.take(), read.as_ref()), done)
 }
 
 impl Changes {
@@ -124,28 +116,23 @@ impl Changes {
         Ok(Self { runs, tables })
     }
 
-    /// What it writes as of now. Nobody waits for it.
-    fn look(&self, engine: &Engine) -> Result<Seen> {
-        let rows = RefCell::new(Vec::new());
-        let writes = self.make(&|table, row| {
-            let found = engine.read(|node| put::winner(table, node, row)).ok().flatten();
-            rows.borrow_mut().push((row.clone(), found.as_ref().map(|(dot, _)| *dot)));
-            found.map(|(_, value)| value)
-        })?;
-        Ok(Seen { writes, rows: rows.into_inner() })
+    /// What it writes as of now, and what it looked at. Nobody waits for it.
+    fn look(&self, engine: &Engine, read: Option<&Context>) -> Result<(Vec<Write>, Seen)> {
+        let seen = Seen::default();
+        let writes = self.make(&|table, row| seen.base(engine, table, row, read))?;
+        Ok((writes, seen))
     }
 
     /// What it writes: as of that moment, when what it looked at is the same still. Everybody waits for it.
-    fn writes(&self, node: &Node, seen: Option<Seen>) -> Result<Vec<Write>> {
-        let table = |row: &RowKey| self.tables.get(&*row.table);
-        let dot = |row: &RowKey| put::winner(table(row)?, node, row).map(|(dot, _)| dot);
-        if let Some(seen) = seen.filter(|seen| seen.rows.iter().all(|(row, was)| dot(row) == *was)) {
-            return Ok(seen.writes);
+    fn writes(&self, node: &Node, looked: Option<(Vec<Write>, Seen)>, read: Option<&Context>) -> Result<Vec<Write>> {
+        let table = |row: &RowKey| self.tables.get(&*row.table).map(|table| &**table);
+        match looked {
+            Some((writes, seen)) if seen.holds(node, &table) => Ok(writes),
+            _ => self.make(&|table, row| put::base(table, node, row, read)),
         }
-        self.make(&|table, row| put::winner(table, node, row).map(|(_, value)| value))
     }
 
-    fn make(&self, existing: &dyn Fn(&Definition, &RowKey) -> Option<Bytes>) -> Result<Vec<Write>> {
+    fn make(&self, existing: &dyn Fn(&Definition, &RowKey) -> Option<Base>) -> Result<Vec<Write>> {
         let mut writes: BTreeMap<RowKey, Write> = BTreeMap::new();
         for run in &self.runs {
             let table = &self.tables[&run.table];
@@ -182,7 +169,9 @@ fn made(
 ) -> Result<Vec<(RowKey, Write)>> {
     // What this transaction wrote before counts as there.
     let existing = |row: &RowKey| match before.get(row) {
-        Some(write) => write.value.clone(),
+        Some(write) => {
+            write.value.clone().map(|value| table.base_of_own(value.clone()).unwrap_or_else(|_| value.into()))
+        }
         None => there(row),
     };
     let made = if sets { table.writes(text, &existing)? } else { table.deletes(text)? };

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Row, RowKey, Sibling};
+use syncline_base::Hlc;
+use syncline_sync::live::{Dot, Row, RowKey, Sibling};
 
 use crate::live::definition::Definition;
-use crate::live::{tables, token};
+use crate::live::resolve::{Rival, Seen};
+use crate::live::tables::Look;
+use crate::live::token;
 use crate::replica::Replica;
 use crate::rows::Cells;
 use crate::{Error, Result};
@@ -52,6 +55,9 @@ pub struct Version {
     pub taken: bool,
     /// Whether readers see it.
     pub visible: bool,
+    /// Whether readers see its transaction in some rows and not in others. Only said of rows in conflict.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub torn: bool,
     /// The row; empty when it cannot be read.
     pub row: Cells,
     /// Why it cannot be read.
@@ -106,13 +112,16 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         } else {
             keys.iter().map(|key| (key.clone(), node.view(key))).collect()
         };
+        let look = Look::new(&table, node);
+        let seen = |(key, row): (RowKey, Row)| (look.seen(&key.key, &row), key, row);
+        let rows: Vec<(Option<Seen>, RowKey, Row)> = rows.into_iter().map(seen).collect();
         (rows, token::of_context(&node.context()))
     })?;
     let more = keys.is_empty() && rows.len() > limit;
     let mut found = Vec::new();
-    for (key, row) in rows.iter().take(if keys.is_empty() { limit } else { usize::MAX }) {
-        match show(&table, &key.key, row, request.siblings)? {
-            Some(row) => found.push(row),
+    for (seen, key, row) in rows.iter().take(if keys.is_empty() { limit } else { usize::MAX }) {
+        match seen {
+            Some(seen) => found.push(show(&table, &key.key, row, seen, request.siblings)?),
             None => {
                 let why = format!("the live table {:?} has no such row here now", request.table);
                 return Err(Error::not_found(format!("row {}", table.key_text(&key.key)?), why));
@@ -122,38 +131,51 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     Ok(Report { table: request.table.clone(), rows: found, more, position })
 }
 
-/// A row for showing, if it exists.
-pub(super) fn show(table: &Definition, key: &[u8], row: &Row, siblings: bool) -> Result<Option<Found>> {
-    let Some(winner) = tables::winner(table, row) else { return Ok(None) };
-    Ok(Some(Found {
+/// A row for showing.
+fn show(table: &Definition, key: &[u8], row: &Row, seen: &Seen, siblings: bool) -> Result<Found> {
+    Ok(Found {
         key: table.key_text(key)?,
-        row: table.to_cells(key, &winner.value)?,
-        conflict: row.is_in_conflict(),
-        siblings: if siblings { versions(table, key, row) } else { Vec::new() },
-    }))
+        row: table.to_cells(key, &seen.value)?,
+        conflict: seen.conflict,
+        siblings: if siblings { versions(table, key, row, seen) } else { Vec::new() },
+    })
 }
 
-/// Every sibling of a row for showing: the visible one first, then the later written before the earlier.
-pub(super) fn versions(table: &Definition, key: &[u8], row: &Row) -> Vec<Version> {
-    let visible = tables::winner(table, row).map(|sibling| sibling.dot);
-    let mut all: Vec<_> = row.siblings().iter().collect();
-    all.sort_by(|a, b| b.later(a));
-    all.sort_by_key(|sibling| Some(sibling.dot) != visible);
-    let version = |sibling: &Sibling| {
+/// Every value of a row for showing: the visible one first, then the later written before the earlier. Where columns are each for
+/// itself, of those in conflict, what each transaction wrote.
+pub(super) fn versions(table: &Definition, key: &[u8], row: &Row, seen: &Seen) -> Vec<Version> {
+    let shown = |value: &[u8]| match table.to_cells(key, value) {
+        Ok(row) => (row, None),
         // One that somebody damaged is no reason to hide the others.
-        let (row, fault) = match table.to_cells(key, &sibling.value) {
-            Ok(row) => (row, None),
-            Err(error) => (Cells::default(), Some(error.to_string())),
-        };
-        Version {
-            transaction: token::of_dot(&sibling.dot),
-            origin: sibling.dot.origin.to_string(),
-            time_ms: sibling.time.ms(),
-            taken: !sibling.stamps.is_empty(),
-            visible: Some(sibling.dot) == visible,
-            row,
-            fault,
-        }
+        Err(error) => (Cells::default(), Some(error.to_string())),
     };
-    all.into_iter().map(version).collect()
+    let version = |dot: &Dot, time: Hlc, taken: bool, visible: bool, (row, fault): (Cells, Option<String>)| Version {
+        transaction: token::of_dot(dot),
+        origin: dot.origin.to_string(),
+        time_ms: time.ms(),
+        taken,
+        visible,
+        torn: false,
+        row,
+        fault,
+    };
+    let rivals = table.rivals(row.siblings(), seen);
+    let mut all: Vec<Version> = if rivals.is_empty() {
+        let mut all: Vec<&Sibling> = row.siblings().iter().collect();
+        all.sort_by(|a, b| b.later(a));
+        // One that is merged with others is not seen as it is.
+        let whole = |sibling: &&Sibling| sibling.dot == seen.dot;
+        all.iter().map(|is| version(&is.dot, is.time, !is.stamps.is_empty(), whole(is), shown(&is.value))).collect()
+    } else {
+        let row = |rival: &Rival| {
+            let (mut row, fault) = shown(&rival.value);
+            let names = table.names_of(&rival.columns);
+            let keys = table.key_names();
+            row.retain(|name| keys.contains(&name) || names.contains(&name));
+            (row, fault)
+        };
+        rivals.iter().map(|rival| version(&rival.dot, rival.time, rival.taken, rival.visible, row(rival))).collect()
+    };
+    all.sort_by_key(|version| !version.visible);
+    all
 }

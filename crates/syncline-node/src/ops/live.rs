@@ -47,11 +47,10 @@ pub struct Report {
 pub fn run(replica: &Replica) -> Result<Option<Report>> {
     let Some(engine) = replica.live_if_there()? else { return Ok(None) };
     let Status { name, hub, upstream, position, coverage, pending, peers, behind, log, .. } = engine.status()?;
-    let (root, conflicts, counts) = engine.read(|node| {
+    let conflicts = super::live_conflicts::count(&engine)?;
+    let (root, counts) = engine.read(|node| {
         let mut counts = std::collections::BTreeMap::<String, u64>::new();
-        let mut conflicts = 0;
-        for (key, row) in node.state().rows().filter(|(key, _)| !key.table.starts_with('.')) {
-            conflicts += u64::from(row.is_in_conflict());
+        for (key, _) in node.state().rows().filter(|(key, _)| !key.table.starts_with('.')) {
             match counts.get_mut(&*key.table) {
                 Some(count) => *count += 1,
                 None => {
@@ -59,7 +58,7 @@ pub fn run(replica: &Replica) -> Result<Option<Report>> {
                 }
             }
         }
-        (node.state().root(), conflicts, counts)
+        (node.state().root(), counts)
     })?;
     let names = engine.table_names()?;
     let tables = names.into_iter().map(|name| {

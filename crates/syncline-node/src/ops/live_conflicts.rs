@@ -4,19 +4,24 @@
 //! read them all writes the row. To decide is to write it so. A delete beside a write that had not read it leaves no sibling, so
 //! that is no conflict. Owns nothing.
 //!
-//! Not here: conflicts of a merge of versions (`conflicts`), which sibling is picked (`crate::live::resolve`).
+//! Not here: conflicts of a merge of versions (`conflicts`), which sibling is picked or what comes of merging them (`crate::live::resolve`).
+
+mod find;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Context, Node, Refusal, Row, RowKey, Write};
+use syncline_sync::live::{Context, Dot, Node, Refusal, Row, RowKey, Write};
 
+use self::find::Found;
 use super::get::{self, Version};
 use super::put;
+use crate::live::cells::CellId;
 use crate::live::definition::Definition;
-use crate::live::{Engine, tables, token};
+use crate::live::resolve::Seen;
+use crate::live::tables::Look;
+use crate::live::{Engine, rows, token};
 use crate::replica::Replica;
 use crate::rows::Cells;
 use crate::{Error, Result};
@@ -58,7 +63,10 @@ pub struct Conflict {
     pub resolver: String,
     /// Whether that is for the time being only: it waits for somebody who decides.
     pub asks: bool,
-    /// Its siblings; the visible one first, then the later written before the earlier.
+    /// The columns that are in conflict, where columns are each for itself; else the row is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Its siblings; the visible one first, then the later written before the earlier. Of single columns, what each wrote of them.
     pub siblings: Vec<Version>,
 }
 
@@ -69,6 +77,9 @@ pub struct Report {
     pub open: u64,
     /// How many of them wait for somebody who decides.
     pub waiting: u64,
+    /// How many transactions readers see in some rows and not in others; when rows were asked for.
+    #[serde(default)]
+    pub torn: u64,
     /// Those that were asked for, by table and key.
     pub conflicts: Vec<Conflict>,
     /// Tables with rows in conflict that cannot be shown, and why.
@@ -98,42 +109,34 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     }
 }
 
+/// How many rows are in conflict.
+pub(super) fn count(engine: &Engine) -> Result<u64> {
+    let tables = find::tables(engine, None)?;
+    engine.read(|node| find::in_conflict(node, &tables, None).len() as u64)
+}
+
 fn list(engine: &Engine, only: Option<&str>, limit: usize) -> Result<Report> {
-    let named = only.map(|name| engine.table(name)).transpose()?;
-    let (counts, rows, position) = engine.read(|node| {
-        let keys = in_conflict(node, only);
-        let mut counts = BTreeMap::<Arc<str>, u64>::new();
-        for key in &keys {
-            *counts.entry(Arc::clone(&key.table)).or_default() += 1;
-        }
-        let rows: Vec<(RowKey, Row)> = keys
-            .into_iter()
-            .take(limit)
-            .map(|key| {
-                let row = node.view(&key);
-                (key, row)
-            })
-            .collect();
-        (counts, rows, token::of_context(&node.context()))
+    let tables = find::tables(engine, only)?;
+    let (found, torn, position) = engine.read(|node| {
+        let found = find::in_conflict(node, &tables, only);
+        let torn = if limit == 0 { BTreeSet::new() } else { find::torn(node, &tables, &found) };
+        (found, torn, token::of_context(&node.context()))
     })?;
-    let mut report = Report { open: counts.values().sum(), position, ..Report::default() };
-    let mut known: BTreeMap<Arc<str>, Arc<Definition>> = BTreeMap::new();
-    for (name, count) in &counts {
-        let found = named.clone().map_or_else(|| engine.table(name), Ok);
-        match found {
-            Ok(table) => {
-                report.waiting += if table.asks() { *count } else { 0 };
-                known.insert(Arc::clone(name), table);
-            }
+    let mut report = Report { open: found.len() as u64, position, torn: torn.len() as u64, ..Report::default() };
+    for Found { key, .. } in &found {
+        match tables.get(&*key.table) {
+            Some(Ok(table)) => report.waiting += u64::from(table.asks()),
             // What another node did to one table does not hide the others.
-            Err(error) => {
-                report.unreadable.insert(name.to_string(), error.to_string());
+            Some(Err(error)) => drop(report.unreadable.insert(key.table.to_string(), error.to_string())),
+            None => {
+                let why = engine.table(&key.table).err().map_or_else(String::new, |error| error.to_string());
+                report.unreadable.insert(key.table.to_string(), why);
             }
         }
     }
-    for (key, row) in &rows {
-        let Some(table) = known.get(&key.table) else { continue };
-        match conflict(table, key, row) {
+    for Found { key, row, seen } in found.iter().take(limit) {
+        let (Some(Ok(table)), Some(seen)) = (tables.get(&*key.table), seen) else { continue };
+        match conflict(table, key, row, seen, &torn) {
             Ok(conflict) => report.conflicts.push(conflict),
             Err(error) => {
                 report.unreadable.insert(key.table.to_string(), error.to_string());
@@ -144,54 +147,36 @@ fn list(engine: &Engine, only: Option<&str>, limit: usize) -> Result<Report> {
 }
 
 fn show(engine: &Engine, table: &str, key: &str) -> Result<Report> {
+    let tables = find::tables(engine, Some(table))?;
     let table = engine.table(table)?;
     let key = table.key_of(key)?;
-    let (row, position) = engine.read(|node| (node.view(&key), token::of_context(&node.context())))?;
-    if !row.is_in_conflict() {
+    let (found, row, torn, position) = engine.read(|node| {
+        let mut found = find::in_conflict(node, &tables, Some(table.name()));
+        let torn = find::torn(node, &tables, &found);
+        found.retain(|found| found.key == key);
+        (found.pop(), node.view(&key), torn, token::of_context(&node.context()))
+    })?;
+    let Some(Found { row, seen: Some(seen), .. }) = found else {
         return Err(not_in_conflict(&table, &key, &row));
-    }
-    let conflicts = vec![conflict(&table, &key, &row)?];
-    Ok(Report { open: 1, waiting: u64::from(table.asks()), conflicts, unreadable: BTreeMap::new(), position })
+    };
+    let conflicts = vec![conflict(&table, &key, &row, &seen, &torn)?];
+    let torn = conflicts[0].siblings.iter().filter(|version| version.torn).count() as u64;
+    let waiting = u64::from(table.asks());
+    Ok(Report { open: 1, waiting, torn, conflicts, unreadable: BTreeMap::new(), position })
 }
 
-fn conflict(table: &Definition, key: &RowKey, row: &Row) -> Result<Conflict> {
+fn conflict(table: &Definition, key: &RowKey, row: &Row, seen: &Seen, torn: &BTreeSet<Dot>) -> Result<Conflict> {
+    let mut siblings = get::versions(table, &key.key, row, seen);
+    let torn: BTreeSet<String> = torn.iter().map(token::of_dot).collect();
+    siblings.iter_mut().for_each(|version| version.torn = torn.contains(&version.transaction));
     Ok(Conflict {
         table: table.name().to_owned(),
         key: table.key_text(&key.key)?,
         resolver: table.settings().resolver.to_string(),
         asks: table.asks(),
-        siblings: get::versions(table, &key.key, row),
+        columns: table.names_of(&seen.columns).into_iter().map(str::to_owned).collect(),
+        siblings,
     })
-}
-
-/// The rows in conflict as clients of this node see them, by table and key; reserved tables left out.
-fn in_conflict(node: &Node, only: Option<&str>) -> BTreeSet<RowKey> {
-    let state = node.state();
-    let asked = |key: &RowKey| only.map_or_else(|| !key.table.starts_with('.'), |only| *key.table == *only);
-    let mut found = BTreeSet::new();
-    let mut look = |(key, row): (&RowKey, &Row)| {
-        if row.is_in_conflict() && asked(key) {
-            found.insert(key.clone());
-        }
-    };
-    match only {
-        None => state.rows().for_each(&mut look),
-        Some(name) => {
-            let from = RowKey { table: name.into(), key: Bytes::new() };
-            state.rows_from(&from).take_while(|(key, _)| *key.table == *name).for_each(&mut look);
-        }
-    }
-    // What waits for a hub may have decided some, and be in conflict itself.
-    let pending = state.pending().flat_map(|txn| &txn.body().writes).map(|write| &write.row);
-    let pending: BTreeSet<&RowKey> = pending.filter(|key| asked(key)).collect();
-    for key in pending {
-        if node.view(key).is_in_conflict() {
-            found.insert(key.clone());
-        } else {
-            found.remove(key);
-        }
-    }
-    found
 }
 
 /// How a row in conflict is decided.
@@ -239,12 +224,12 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<put::Report> {
         if let Some(read) = &read {
             check_seen(node, &table, &key, &row, read)?;
         }
-        if !row.is_in_conflict() {
-            return Err(not_in_conflict(&table, &key, &row));
-        }
+        let seen = Look::new(&table, node).seen(&key.key, &row).filter(|seen| seen.conflict);
+        let Some(seen) = seen else { return Err(not_in_conflict(&table, &key, &row)) };
+        let base = table.base(row.siblings(), &seen, &|_| true).decided();
         let value = match &request.decision {
-            Decision::Take(transaction) => Some(taken(&table, &key, &row, transaction)?),
-            Decision::Row(text) => Some(given(&table, &key, &row, text)?),
+            Decision::Take(transaction) => Some(taken(&table, &key, &row, &seen, &base, transaction)?),
+            Decision::Row(text) => Some(given(&table, &key, &base, text)?),
             Decision::Delete => None,
         };
         Ok(vec![Write { row: key.clone(), value }])
@@ -261,6 +246,7 @@ fn not_in_conflict(table: &Definition, key: &RowKey, row: &Row) -> Error {
     let why = match row.siblings() {
         [] => "there is no such row here now; nothing has to be decided",
         [_] => "the row has one value here now; nothing has to be decided",
+        _ if row.is_in_conflict() => "all that was written is in the row that readers see; nothing has to be decided",
         _ => "all values that were written are the same; nothing has to be decided",
     };
     match table.key_text(&key.key) {
@@ -286,18 +272,33 @@ fn check_seen(node: &Node, table: &Definition, key: &RowKey, row: &Row, read: &C
     Err(Error::conflict(doing(table, key)?, why))
 }
 
-/// The value that a transaction wrote.
-fn taken(table: &Definition, key: &RowKey, row: &Row, transaction: &str) -> Result<Bytes> {
+/// The value that a transaction wrote; of single columns in conflict, with those as it wrote them.
+fn taken(
+    table: &Definition,
+    key: &RowKey,
+    row: &Row,
+    seen: &Seen,
+    base: &rows::Base,
+    transaction: &str,
+) -> Result<Bytes> {
     let part = |full: &str| match full.strip_prefix(transaction) {
         None => false,
         Some(rest) => rest.is_empty() || rest.starts_with(':') || !transaction.contains(':'),
     };
-    let named: Vec<(String, &Bytes)> =
-        row.siblings().iter().map(|sibling| (token::of_dot(&sibling.dot), &sibling.value)).collect();
-    let fits: Vec<_> = named.iter().filter(|(full, _)| transaction.len() >= MIN_PREFIX && part(full)).collect();
-    let all = || named.iter().map(|(full, _)| &full[..]).collect::<Vec<_>>().join("\n  ");
+    let rivals = table.rivals(row.siblings(), seen);
+    let named: Vec<(String, &Bytes, Option<&[CellId]>)> = if rivals.is_empty() {
+        row.siblings().iter().map(|sibling| (token::of_dot(&sibling.dot), &sibling.value, None)).collect()
+    } else {
+        rivals.iter().map(|rival| (token::of_dot(&rival.dot), &rival.value, Some(&rival.columns[..]))).collect()
+    };
+    let fits: Vec<_> = named.iter().filter(|(full, ..)| transaction.len() >= MIN_PREFIX && part(full)).collect();
+    let all = || named.iter().map(|(full, ..)| &full[..]).collect::<Vec<_>>().join("\n  ");
     match fits[..] {
-        [(_, value)] => Ok(Bytes::clone(value)),
+        [(_, value, columns)] => {
+            let value = table.take(base, value, *columns);
+            let doing = doing(table, key)?;
+            value.map_err(|why| Error::invalid(doing, why))
+        }
         [] => {
             let why = format!("{}; it has\n  {}", doing(table, key)?, all());
             Err(Error::not_found(format!("a value of transaction {transaction:?}"), why))
@@ -310,7 +311,7 @@ fn taken(table: &Definition, key: &RowKey, row: &Row, transaction: &str) -> Resu
 }
 
 /// The value that a row as JSON is.
-fn given(table: &Definition, key: &RowKey, row: &Row, text: &str) -> Result<Bytes> {
+fn given(table: &Definition, key: &RowKey, base: &rows::Base, text: &str) -> Result<Bytes> {
     let mut cells: Cells = serde_json::from_str(text).map_err(|error| {
         Error::invalid(format!("reading the row {text:?}"), format!("it is no JSON object: {error}"))
     })?;
@@ -322,8 +323,7 @@ fn given(table: &Definition, key: &RowKey, row: &Row, text: &str) -> Result<Byte
     let line = serde_json::to_string(&cells).map_err(|error| Error::invalid("reading the row", error.to_string()))?;
     // Line ends in JSON are between its tokens, never inside text.
     let line = line.replace(['\n', '\r'], " ");
-    let visible = |_: &RowKey| tables::winner(table, row).map(|sibling| sibling.value.clone());
-    let mut writes = table.writes(line.as_bytes(), &visible)?;
+    let mut writes = table.writes(line.as_bytes(), &|_: &RowKey| Some(base.clone()))?;
     match (writes.pop(), writes.is_empty()) {
         (Some(Write { row, value: Some(value) }), true) if row == *key => Ok(value),
         _ => Err(Error::invalid(doing(table, key)?, "the row that was given has another key; leave its key out")),

@@ -1,15 +1,17 @@
 //! `put` and `delete`: rows of live tables, written as one transaction.
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Context, Dot, Node, RowKey, Write};
+use syncline_sync::live::{Context, Node, Row, RowKey, Write};
 
-use crate::live::definition::{Definition, Settings, Writers};
+use crate::live::definition::{Definition, Scope, Settings, Writers};
 use crate::live::engine::Committed;
-use crate::live::{Engine, rows, tables, token};
+use crate::live::rows::Base;
+use crate::live::tables::Look;
+use crate::live::{Engine, rows, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -123,31 +125,53 @@ fn write(
     new: Vec<Write>,
     make: impl Fn(rows::Existing<'_>) -> Result<Vec<Write>>,
 ) -> Result<(Committed, usize)> {
-    let seen = std::cell::RefCell::new(Vec::new());
-    let look = |row: &RowKey| {
-        let found = engine.read(|node| winner(table, node, row)).ok().flatten();
-        seen.borrow_mut().push((row.clone(), found.as_ref().map(|(dot, _)| *dot)));
-        found.map(|(_, value)| value)
-    };
-    let mut writes = Some(make(&look)?).filter(|writes| !writes.is_empty());
-    let seen = seen.into_inner();
+    let seen = Seen::default();
+    let made = make(&|row| seen.base(engine, table, row, read.as_ref()))?;
+    let mut writes = Some(made).filter(|writes| !writes.is_empty());
     let Some(count) = writes.as_ref().map(Vec::len) else {
         return Err(Error::invalid(format!("putting rows into table {:?}", table.name()), "no row was given"));
     };
-    let committed = engine.commit_with(read, |node| {
-        let same = seen.iter().all(|(row, was)| winner(table, node, row).map(|(dot, _)| dot) == *was);
-        let made = match writes.take().filter(|_| same) {
+    let committed = engine.commit_with(read.clone(), |node| {
+        let made = match writes.take().filter(|_| seen.holds(node, &|_| Some(table))) {
             Some(made) => made,
-            None => make(&|row| winner(table, node, row).map(|(_, value)| value))?,
+            None => make(&|row| base(table, node, row, read.as_ref()))?,
         };
         Ok(new.iter().cloned().chain(made).collect())
     })?;
     Ok((committed, count))
 }
 
-/// The dot and the value of the sibling that readers see.
-pub(super) fn winner(table: &Definition, node: &Node, row: &RowKey) -> Option<(Dot, Bytes)> {
-    tables::winner(table, &node.look(row)).map(|sibling| (sibling.dot, sibling.value.clone()))
+/// Rows that were looked at while nobody waited.
+#[derive(Debug, Default)]
+pub(super) struct Seen(RefCell<Vec<(RowKey, Row)>>);
+
+impl Seen {
+    /// What a write of a row builds on.
+    pub(super) fn base(
+        &self,
+        engine: &Engine,
+        table: &Definition,
+        row: &RowKey,
+        read: Option<&Context>,
+    ) -> Option<Base> {
+        let (found, is) = engine.read(|node| (base(table, node, row, read), node.view(row))).ok()?;
+        self.0.borrow_mut().push((row.clone(), is));
+        found
+    }
+
+    /// Whether what a write builds on is the same still. What is seen of a row in conflict may depend on others.
+    pub(super) fn holds<'a>(&self, node: &Node, table: &dyn Fn(&RowKey) -> Option<&'a Definition>) -> bool {
+        let by_row = |key: &RowKey| table(key).is_some_and(|table| table.settings().scope == Scope::Row);
+        let alone = |key: &RowKey, row: &Row| row.siblings().len() < 2 || by_row(key);
+        self.0.borrow().iter().all(|(key, was)| alone(key, was) && *node.look(key) == *was)
+    }
+}
+
+/// What a write of a row builds on whose writer has read so much, or everything that is here.
+pub(super) fn base(table: &Definition, node: &Node, row: &RowKey, read: Option<&Context>) -> Option<Base> {
+    let view = node.view(row);
+    let seen = Look::new(table, node).seen(&row.key, &view)?;
+    Some(table.base(view.siblings(), &seen, &|sibling| read.is_none_or(|read| node.has_read(read, sibling))))
 }
 
 /// A table has the key that it was made with.

@@ -216,9 +216,6 @@ fn parse(ty: &str) -> Result<Type> {
 fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Settings> {
     let unknown =
         |what: &str, is: &str, there: &str| Error::invalid(format!("{what} {is:?}"), format!("there are {there}"));
-    let not_yet = |what: &str| {
-        Err(Error::invalid(what.to_owned(), "this version keeps conflicts by row, each row for itself: leave it out"))
-    };
     match wanted.writers.as_deref() {
         None => {}
         Some("one") => settings.writers = own(engine)?,
@@ -228,13 +225,13 @@ fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Set
     match wanted.granularity.as_deref() {
         None => {}
         Some("row") => settings.granularity = Granularity::Row,
-        Some("column") => return not_yet("granularity column"),
+        Some("column") => settings.granularity = Granularity::Column,
         Some(other) => return Err(unknown("granularity", other, "row and column")),
     }
     match wanted.scope.as_deref() {
         None => {}
         Some("row") => settings.scope = Scope::Row,
-        Some("txn") => return not_yet("scope txn"),
+        Some("txn") => settings.scope = Scope::Txn,
         Some(other) => return Err(unknown("scope", other, "row and txn")),
     }
     if let Some(resolver) = &wanted.resolver {

@@ -13,7 +13,8 @@ use syncline_sync::live::{Coverage, Entry, RowKey, Write};
 
 use crate::live::definition::Definition;
 use crate::live::engine::Cursor;
-use crate::live::{Engine, tables, token};
+use crate::live::tables::Look;
+use crate::live::{Engine, token};
 use crate::replica::Replica;
 use crate::rows::Cells;
 use crate::{Error, Result};
@@ -165,7 +166,7 @@ impl Watch<'_> {
             return Ok(());
         };
         let key = table.key_cells(&write.row.key)?;
-        let row = write.value.as_ref().map(|value| table.to_cells(&write.row.key, value)).transpose()?;
+        let row = write.value.as_ref().map(|value| table.written(&write.row.key, value)).transpose()?;
         let op = if row.is_some() { "set" } else { "delete" };
         lines.push(&Change { op, table: &write.row.table, key, row })
     }
@@ -200,11 +201,8 @@ impl Watch<'_> {
         let (rows, coverage) = self.engine.read(|node| {
             let mut rows: Vec<(usize, RowKey, Bytes)> = Vec::new();
             for (nth, table) in definitions.iter().enumerate() {
-                let from = table.row(Bytes::new());
-                let held = node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
-                rows.extend(
-                    held.filter_map(|(key, row)| Some((nth, key.clone(), tables::winner(table, row)?.value.clone()))),
-                );
+                let all = Look::taken(table, node).all().into_iter();
+                rows.extend(all.map(|(key, value)| (nth, table.row(key), value)));
             }
             (rows, node.state().coverage().clone())
         })?;

@@ -35,7 +35,11 @@ fn what_is_no_value_is_called_so() {
     let wrong: &[(&[u8], &str)] = &[
         (b"", "it is empty"),
         (b"\0", "no version"),
-        (b"\x02", "version 2 and this program knows 1: update it"),
+        (b"\x03", "version 3 and this program knows 2: update it"),
+        (b"\x02", "does not end"),
+        (b"\x02\x02a", "its marks are longer"),
+        (b"\x02\x81\0aabcd\x01x", "longer than it has to be"),
+        (b"\x02\x01aabcd\0", "has no text"),
         (b"\x01abc", "ends in the number"),
         (b"\x01abcd", "does not end"),
         (b"\x01abcd\x81", "does not end"),
@@ -51,6 +55,17 @@ fn what_is_no_value_is_called_so() {
         let fault = read(bytes).expect_err(why).to_string();
         assert!(fault.contains(why), "{bytes:?}: {fault}");
     }
+}
+
+#[test]
+fn marks_stand_before_the_cells() {
+    let mut bytes = Vec::new();
+    begin_marked(&mut bytes, b"marks");
+    put(&mut bytes, CellId(7), |out| out.push(b'1'));
+    assert_eq!(read(&bytes).unwrap(), [(CellId(7), b"1".to_vec())]);
+    let plain = written(&[(CellId(7), b"1".to_vec())]);
+    assert_eq!(split(&bytes).unwrap(), (Some(&b"marks"[..]), &plain[1..]));
+    assert_eq!(split(&plain).unwrap(), (None, &plain[1..]));
 }
 
 proptest! {

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use syncline_tree::schema::Type;
 
 use super::super::cells::CellId;
-use super::{Column, Definition, Settings, State, Writers};
+use super::super::resolve::expression;
+use super::{Column, Definition, Resolver, Settings, State, Writers};
 use crate::{Error, Result};
 
 /// The longest id of an owner, in digits.
@@ -73,6 +74,7 @@ impl Definition {
     pub fn rename_column(&self, from: &str, to: &str) -> Result<Self> {
         self.position(from)?;
         self.schema.rename_column(from, to)?;
+        self.check_not_mentioned("renaming", from)?;
         let mut made = self.changed(from, |column| {
             to.clone_into(&mut column.name);
             to.clone_into(&mut column.stored_name);
@@ -94,7 +96,16 @@ impl Definition {
             let why = format!("conflicts are resolved by it ({}): set another resolver first", self.settings.resolver);
             return Err(self.invalid(&format!("dropping column {name:?}"), why));
         }
+        self.check_not_mentioned("dropping", name)?;
         self.changed(name, |column| column.state = State::Dropped)
+    }
+
+    fn check_not_mentioned(&self, doing: &str, name: &str) -> Result<()> {
+        if !self.settings.resolver.mentions(name) {
+            return Ok(());
+        }
+        let why = format!("conflicts are resolved by it ({}): set another resolver first", self.settings.resolver);
+        Err(self.invalid(&format!("{doing} column {name:?}"), why))
     }
 
     /// With a column marked as one that will be dropped, or no longer.
@@ -141,8 +152,19 @@ impl Definition {
                 return Err(wrong(format!("the owner {owner:?} is not 1 to {MAX_OWNER} lowercase hexadecimal digits")));
             }
         }
-        if let Some(why) = settings.resolver.fault() {
+        if let Some(why) = settings.resolver.fault().or_else(|| settings.fault()) {
             return Err(wrong(why));
+        }
+        if let Resolver::Expression { text } = &settings.resolver {
+            let expr = expression::parse(text)
+                .map_err(|why| wrong(format!("{} is no expression: {why}", settings.resolver)))?;
+            for name in expr.columns() {
+                if self.key.contains(&self.columns[self.position(name)?].origin) {
+                    return Err(wrong(format!(
+                        "column {name:?} is of the key: it is the same in all siblings of a row"
+                    )));
+                }
+            }
         }
         if let Some(name) = settings.resolver.column() {
             let column = &self.columns[self.position(name)?];

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use syncline_tree::schema::Type;
 
+use super::super::resolve::expression::parse;
 use crate::{Error, Result};
 
 /// Decisions about a table. Columns go by the names that they have.
@@ -21,6 +22,28 @@ pub struct Settings {
     pub scope: Scope,
     /// How siblings become one row.
     pub resolver: Resolver,
+}
+
+impl Settings {
+    /// Why these decisions do not go together.
+    pub(super) fn fault(&self) -> Option<String> {
+        let resolver = &self.resolver;
+        let by_writer =
+            matches!(resolver, Resolver::LastWriter | Resolver::FirstWriter | Resolver::Origin { .. } | Resolver::Ask);
+        if self.scope == Scope::Txn && self.granularity == Granularity::Column {
+            return Some("where columns are each for itself, transactions cannot stand or fall as a whole: choose granularity row or scope row".to_owned());
+        }
+        if self.scope == Scope::Txn && !by_writer {
+            return Some(format!(
+                "transactions that stand or fall as a whole are ranked by who wrote them or when, not by {resolver}: choose \
+                 last-writer, first-writer, origin:A,B or ask, or scope row"
+            ));
+        }
+        if self.granularity == Granularity::Column && matches!(resolver, Resolver::Expression { .. }) {
+            return Some("an expression looks at whole rows: choose granularity row".to_owned());
+        }
+        None
+    }
 }
 
 /// Who may write to a table.
@@ -115,6 +138,17 @@ impl Resolver {
         }
     }
 
+    /// Whether version 1 has no rules for it.
+    pub(super) const fn is_merge(&self) -> bool {
+        matches!(self, Self::Union { .. } | Self::Counter { .. } | Self::Columns | Self::Expression { .. })
+    }
+
+    /// Whether it is an expression that looks at a column.
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        let Self::Expression { text } = self else { return false };
+        parse(text).is_ok_and(|expr| expr.columns().contains(name))
+    }
+
     /// The same that looks at a column of another name.
     #[must_use]
     pub(super) fn with_column(mut self, name: &str) -> Self {
@@ -145,17 +179,19 @@ impl Resolver {
             let ints = matches!(ty, Type::Int8 | Type::Int16 | Type::Int32 | Type::Int64);
             ints || matches!(ty, Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64)
         };
-        let decimal = |ty: &Type| matches!(ty, Type::Decimal128 { .. } | Type::Decimal256 { .. });
+        let decimal = |ty: &Type| matches!(ty, Type::Decimal128 { .. });
         let nested = |ty: &Type| {
             let lists = matches!(ty, Type::List(_) | Type::FixedSizeList(..));
             lists || matches!(ty, Type::Struct(_) | Type::Map { .. } | Type::Json)
         };
         match self {
             Self::Max { .. } | Self::Min { .. } if nested(ty) => Some(format!("{ty} has no order")),
-            Self::Union { .. } if !matches!(ty, Type::List(_)) => Some(format!("{ty} is no list")),
-            Self::Counter { .. } if !integer(ty) && !decimal(ty) => {
-                Some(format!("{ty} is neither an integer nor a decimal, which alone are added up without loss"))
+            Self::Union { .. } if !matches!(ty, Type::List(_) | Type::Json) => {
+                Some(format!("{ty} is neither a list nor json, which may hold an array"))
             }
+            Self::Counter { .. } if !integer(ty) && !decimal(ty) => Some(format!(
+                "{ty} is neither an integer nor a decimal of at most 38 digits, which alone are added up without loss"
+            )),
             _ => None,
         }
     }
@@ -197,13 +233,14 @@ impl FromStr for Resolver {
             "union" => column(|column| Self::Union { column }),
             "counter" => column(|column| Self::Counter { column }),
             "origin" => argument.map(|names| Self::Origin { order: names.split(',').map(str::to_owned).collect() }),
-            "expression" => argument.map(|text| Self::Expression { text: text.to_owned() }),
+            "expression" => argument.map(|text| Self::Expression { text: text.trim().to_owned() }),
             _ => None,
         };
         let what = || format!("reading the resolver {text:?}");
         let resolver = resolver.ok_or_else(|| {
             // Others are kept and read, but nothing is decided by them yet.
-            let why = "there are last-writer, first-writer, origin:A,B, max:COLUMN, min:COLUMN and ask";
+            let why = "there are last-writer, first-writer, origin:A,B, max:COLUMN, min:COLUMN, union:COLUMN, counter:COLUMN, \
+                       expression:TEXT and ask";
             Error::invalid(what(), why)
         })?;
         match resolver.fault() {

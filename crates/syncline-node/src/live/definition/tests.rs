@@ -211,7 +211,7 @@ fn settings_follow_their_column() {
     for (resolver, why) in [
         ("max:nothing", "does not exist"),
         ("max:id", "of the key"),
-        ("union:name", "no list"),
+        ("union:name", "neither a list"),
         ("counter:name", "neither"),
     ] {
         let error = base.set(by(resolver)).unwrap_err().to_string();
@@ -225,15 +225,41 @@ fn settings_follow_their_column() {
         rows.insert(row, text.into());
         assert_eq!(load(&rows, "orders").unwrap().settings().resolver, Resolver::Ask);
     }
-    let one = Settings {
-        writers: Writers::One("00ff".into()),
-        granularity: Granularity::Column,
-        scope: Scope::Txn,
-        ..by("ask")
-    };
-    let set = base.set(one.clone()).unwrap();
-    assert_eq!(load(&made(&set), "orders").unwrap().settings(), &one);
+    let one = Settings { writers: Writers::One("00ff".into()), granularity: Granularity::Column, ..by("ask") };
+    let txn = Settings { scope: Scope::Txn, ..by("first-writer") };
+    for settings in [one.clone(), txn.clone(), Settings { granularity: Granularity::Column, ..by("counter:price") }] {
+        let rows = made(&base.set(settings.clone()).unwrap());
+        assert_eq!(load(&rows, "orders").unwrap().settings(), &settings);
+        let text = String::from_utf8(rows[&table_row("orders")].to_vec()).unwrap();
+        assert!(text.starts_with(r#"{"syncline":"live-table/2","#), "{text}");
+    }
+    for (settings, why) in [
+        (Settings { scope: Scope::Txn, ..one.clone() }, "granularity row or scope row"),
+        (Settings { scope: Scope::Txn, ..by("max:price") }, "not by max:price"),
+        (Settings { granularity: Granularity::Column, ..by("expression:row.price") }, "granularity row"),
+    ] {
+        let error = base.set(settings).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
     assert!(base.set(Settings { writers: Writers::One("me".into()), ..Settings::default() }).is_err());
+}
+
+/// Version 1 knew words that it had no rules for.
+#[test]
+fn what_version_1_had_no_rules_for_is_not_said() {
+    let definition = orders();
+    for (word, new) in [
+        (r#""granularity":"row""#, r#""granularity":"column""#),
+        (r#""scope":"row""#, r#""scope":"txn""#),
+        (r#"{"kind":"last-writer"}"#, r#"{"kind":"counter","column":"price"}"#),
+    ] {
+        let mut rows = made(&definition);
+        let text = String::from_utf8(rows[&table_row("orders")].to_vec()).unwrap().replace(word, new);
+        rows.insert(table_row("orders"), text.into());
+        let settings = load(&rows, "orders").unwrap().settings().clone();
+        assert_eq!((settings.granularity, settings.scope), (Granularity::Row, Scope::Row));
+        assert_eq!(settings.resolver == Resolver::Ask, new.contains("counter"));
+    }
 }
 
 #[test]
@@ -247,7 +273,7 @@ fn resolvers_read_what_they_write() {
         "union:tags",
         "counter:n",
         "columns",
-        "expression:max(a, b)",
+        "expression:row.a > row.b ? 1 : 0",
         "ask",
     ] {
         let resolver: Resolver = text.parse().unwrap();
@@ -272,7 +298,7 @@ fn parts_that_cannot_be_read_are_named() {
     let text = |row: &RowKey| String::from_utf8(rows[row].to_vec()).unwrap();
     let (table, column) = (table_row("orders"), column_row("orders", "name"));
     for (row, part) in [(&table, "settings"), (&column, "\"name\"")] {
-        let newer = with(row, &text(row).replace("/1\"", "/2\""));
+        let newer = with(row, &text(row).replace("/1\"", "/9\""));
         assert_eq!(newer.kind(), Kind::Invalid, "{newer}");
         assert!(newer.to_string().contains("orders") && newer.to_string().contains(part), "{newer}");
     }

@@ -1,6 +1,7 @@
 mod bytes;
 mod fold;
 mod hostile;
+mod merging;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ pub(super) fn table(columns: &[&str]) -> Definition {
 }
 
 pub(super) fn put(table: &mut Table, definition: &Definition, ndjson: &str) -> Result<()> {
-    let writes = definition.writes(ndjson.as_bytes(), &|row| table.get(row).cloned())?;
+    let writes = definition.writes(ndjson.as_bytes(), &|row| table.get(row).cloned().map(Base::from))?;
     for Write { row, value } in writes {
         table.insert(row, value.expect("a row that is put has a value"));
     }

@@ -292,11 +292,16 @@ fn who_may_not_write_may_not_decide() {
 }
 
 #[test]
-fn tables_have_resolvers_of_this_version_only() {
+fn tables_have_resolvers_of_this_version_that_fit_them() {
     let place = Place::new();
-    for resolver in ["counter:age", "columns", "expression:x", "union:name"] {
+    for (resolver, why) in [
+        ("columns", "not in this version"),
+        ("expression:x", "no expression that this version knows"),
+        ("union:name", "neither a list nor json"),
+        ("counter:name", "neither an integer nor a decimal"),
+    ] {
         let error = place.try_table("t", resolver, "many").expect_err(resolver);
-        assert!(error.kind() == Kind::Invalid && error.to_string().contains("not in this version"), "{error}");
+        assert!(error.kind() == Kind::Invalid && error.to_string().contains(why), "{error}");
     }
     let error = place.try_table("t", "origin:berlin", "many").expect_err("no name");
     assert!(error.to_string().contains("is no writer"), "{error}");

@@ -91,7 +91,7 @@ fn batches_are_put_like_lines() {
     let folded = definition.batches(rows(&table_rows)).next().unwrap().unwrap().rows;
     // Fewer columns, in another order: the others keep their cells.
     let part = folded.project(&[1, 0]).unwrap();
-    let writes = definition.writes_batch(&part, &|row| table_rows.get(row).cloned()).unwrap();
+    let writes = definition.writes_batch(&part, &|row| table_rows.get(row).cloned().map(Base::from)).unwrap();
     assert!(writes.iter().all(|write| table_rows[&write.row] == *write.value.as_ref().unwrap()));
     let fresh = definition.writes_batch(&part, &|_| None).unwrap();
     assert_eq!(

@@ -7,8 +7,11 @@ use super::*;
 #[test]
 fn an_old_value_that_cannot_be_read_is_named() {
     let definition = table(&["id int64", "v utf8"]);
-    for (old, kind) in [(&b"\x01abc"[..], Kind::Corrupt), (b"\x02", Kind::Invalid), (b"", Kind::Corrupt)] {
-        let error = definition.writes(br#"{"id":7,"v":"x"}"#, &|_| Some(Bytes::copy_from_slice(old))).unwrap_err();
+    for (old, kind) in
+        [(&b"\x01abc"[..], Kind::Corrupt), (b"\x03", Kind::Invalid), (b"\x02\x05", Kind::Corrupt), (b"", Kind::Corrupt)]
+    {
+        let error =
+            definition.writes(br#"{"id":7,"v":"x"}"#, &|_| Some(Bytes::copy_from_slice(old).into())).unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(error.to_string().contains("row 7 of table \"t\""), "{error}");
         let key = definition.key_of("7").unwrap().key;
@@ -45,7 +48,7 @@ proptest! {
         let _ = definition.to_cells(&key, &value);
         let folded = definition.batches(std::iter::once((key, value.clone()))).next().unwrap().unwrap();
         prop_assert_eq!(folded.rows.num_rows() + folded.unfit.len(), 1);
-        let _ = definition.writes(br#"{"id":1,"v":"x"}"#, &|_| Some(value.clone()));
+        let _ = definition.writes(br#"{"id":1,"v":"x"}"#, &|_| Some(value.clone().into()));
     }
 
     #[test]
