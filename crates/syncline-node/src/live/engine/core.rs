@@ -16,6 +16,8 @@ use syncline_sync::live::{Config, Dot, Limits, Message, Node, Output, PeerId, Re
 use syncline_sync::log::{Log, LogId, Options};
 
 use super::super::home::Home;
+use super::beside::Beside;
+use super::note::Parcel;
 use super::{Outbox, Outcome};
 use crate::segments::Directory;
 use crate::{Error, Result};
@@ -53,6 +55,8 @@ pub(super) struct Core {
     pub(super) checkpoint_bytes: u64,
     /// What the core told about itself since the engine was opened, for status.
     pub(super) renamed: u64,
+    /// For readers and proofs.
+    pub(super) beside: Beside,
 }
 
 impl std::fmt::Debug for Core {
@@ -65,6 +69,7 @@ impl Core {
     pub(super) fn open(home: Home) -> Result<Self> {
         let (log, node, checkpoint) = open_log(&home)?;
         let told = log.next();
+        let beside = Beside::new(home.alarms());
         let mut core = Self {
             home,
             node,
@@ -83,6 +88,7 @@ impl Core {
             checkpoint,
             checkpoint_bytes: CHECKPOINT_BYTES,
             renamed: 0,
+            beside,
         };
         core.drain();
         Ok(core)
@@ -97,6 +103,7 @@ impl Core {
         self.epoch += 1;
         self.tickets.clear();
         self.peers.clear();
+        self.beside.begin_anew();
         self.broken = None;
         self.tables_version += 1;
         self.drain();
@@ -141,13 +148,19 @@ impl Core {
 
     fn append(&mut self, record: &Record) {
         self.tables_change |= changes_tables(record);
-        if let Err(error) = self.log.append(&record.encode()) {
+        let bytes = record.encode();
+        self.beside.appended(record, self.node.name(), self.log.next(), bytes.len());
+        if let Err(error) = self.log.append(&bytes) {
             self.fail(&error);
         }
     }
 
     fn send(&mut self, peer: PeerId, message: Message) {
-        let gone = self.peers.get(&peer).is_some_and(|outbox| outbox(message) == Outcome::Gone);
+        self.send_parcel(peer, Parcel::Message(message));
+    }
+
+    pub(super) fn send_parcel(&mut self, peer: PeerId, parcel: Parcel) {
+        let gone = self.peers.get(&peer).is_some_and(|outbox| outbox(parcel) == Outcome::Gone);
         if gone {
             self.peers.remove(&peer);
             self.node.disconnected(peer);
