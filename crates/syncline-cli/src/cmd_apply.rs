@@ -65,7 +65,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             break;
         }
         if apply::is_end(&lines[from..]) {
-            lines.truncate(from);
+            if !apply::is_whole(&lines[from..]) {
+                lines.truncate(from);
+            }
             write(&mut lines, &mut applied)?;
         }
     }

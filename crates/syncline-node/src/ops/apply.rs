@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use syncline_sync::live::{Node, RowKey, Write};
@@ -35,6 +36,18 @@ struct Line<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow, default)]
     row: Option<&'a RawValue>,
+    /// Of the end of a transaction that stands for others: the tables of which it has all rows.
+    #[serde(default)]
+    caught_up: bool,
+    #[serde(default)]
+    tables: Vec<String>,
+}
+
+/// Whether the end of a transaction says something about its rows: then it belongs to what is applied.
+#[must_use]
+pub fn is_whole(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b"caught_up").is_some()
+        && serde_json::from_slice::<Line<'_>>(line).is_ok_and(|line| line.caught_up && line.op == "snapshot")
 }
 
 /// Whether a line ends a transaction: for who cuts a stream of changes into transactions.
@@ -69,13 +82,13 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     let engine = replica.live()?;
     let text = put::read_all(input)?;
     let read = request.read.as_deref().map(token::parse).transpose()?;
-    let runs = runs(&text, request.table.as_deref())?;
+    let (runs, whole) = runs(&text, request.table.as_deref())?;
     let mut known: BTreeMap<String, Arc<Definition>> = BTreeMap::new();
-    for run in &runs {
-        if !known.contains_key(&run.table) {
-            let table = engine.table(&run.table)?;
+    for name in runs.iter().map(|run| &run.table).chain(&whole) {
+        if !known.contains_key(name) {
+            let table = engine.table(name)?;
             put::check_writer(&engine, &table)?;
-            known.insert(run.table.clone(), table);
+            known.insert(name.clone(), table);
         }
     }
     let mut count = 0;
@@ -83,6 +96,9 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
         let mut writes: BTreeMap<RowKey, Write> = BTreeMap::new();
         for run in &runs {
             apply_run(node, &known[&run.table], run, &mut writes)?;
+        }
+        for name in &whole {
+            delete_others(node, &known[name], &mut writes);
         }
         count = writes.len();
         if writes.is_empty() {
@@ -93,6 +109,13 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
     let table = known.keys().cloned().collect::<Vec<_>>().join(",");
     Ok(Report::new(&table, &committed, count, false, seconds))
+}
+
+/// Of a table that has been given whole, what was not given is not there any more.
+fn delete_others(node: &Node, table: &Definition, writes: &mut BTreeMap<RowKey, Write>) {
+    for (key, _) in node.rows_from(&table.row(Bytes::new())) {
+        writes.entry(key.clone()).or_insert_with(|| Write { row: key.clone(), value: None });
+    }
 }
 
 /// Adds what a run writes to what was written before it. All at once; or line by line, when that cannot be: one row may come twice.
@@ -130,9 +153,10 @@ fn at_line(table: &str, line: usize, error: &Error) -> Error {
     Error::invalid(format!("applying line {line}, a change of table {table:?}"), error.to_string())
 }
 
-/// Cuts changes into runs, so that many rows are read at once.
-fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
+/// Cuts changes into runs, so that many rows are read at once; and the tables that are given whole.
+fn runs(text: &[u8], default: Option<&str>) -> Result<(Vec<Run>, Vec<String>)> {
     let mut runs: Vec<Run> = Vec::new();
+    let mut whole = Vec::new();
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
@@ -143,6 +167,10 @@ fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
         let sets = match parsed.op {
             "set" => true,
             "delete" => false,
+            "snapshot" if parsed.caught_up => {
+                whole.extend(parsed.tables);
+                continue;
+            }
             "commit" | "snapshot" | "begin" => continue,
             other => return Err(failed(format!("{other:?} is no change: there are set and delete"))),
         };
@@ -166,5 +194,5 @@ fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
             }
         }
     }
-    Ok(runs)
+    Ok((runs, whole))
 }
