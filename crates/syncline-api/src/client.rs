@@ -235,7 +235,7 @@ impl Client {
         let mut node = self.node.clone();
         let open = self.request(stream);
         let opening = async move { node.transfer(open).await.map(tonic::Response::into_inner) };
-        let first = ClientMessage { version: NEWEST_VERSION, dataset: dataset.to_owned(), body: Bytes::new() };
+        let first = ClientMessage { version: NEWEST_VERSION, dataset: dataset.to_owned(), ..ClientMessage::default() };
         Pipe::opening(self.target.peer(), self.runtime().handle().clone(), opening, outbound, self.settings(first))
     }
 
@@ -267,20 +267,22 @@ impl Client {
     }
 }
 
-/// Opens a replication stream with the dataset of `target`, on a connection of its own, for async code. `messages` are the bodies that
-/// are sent; the first one may be empty.
+/// Opens a replication stream with the dataset of `target`, on a connection of its own, for async code. `messages` are what is sent, but
+/// for version and dataset in the first one, which is there without them and may be empty.
 ///
 /// # Errors
 /// `Invalid` for settings that contradict each other, `Unavailable` when nothing answers; the node's fault.
 pub async fn replicate(
     target: &Target,
     options: &Options,
-    messages: impl Stream<Item = Bytes> + Send + 'static,
+    messages: impl Stream<Item = ClientMessage> + Send + 'static,
 ) -> Result<Streaming<ServerMessage>> {
     let mut node = dial(target, options).await?;
-    let dataset = target.dataset.clone();
-    let mut first = Some(ClientMessage { version: NEWEST_VERSION, dataset, body: Bytes::new() });
-    let messages = messages.map(move |body| ClientMessage { body, ..first.take().unwrap_or_default() });
+    let mut first = Some(target.dataset.clone());
+    let messages = messages.map(move |message| match first.take() {
+        Some(dataset) => ClientMessage { version: NEWEST_VERSION, dataset, ..message },
+        None => message,
+    });
     let request = authorized(messages, options)?;
     within(target, options, node.replicate(request)).await
 }

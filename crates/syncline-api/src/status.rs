@@ -19,13 +19,14 @@ pub struct Row {
 }
 
 /// The table, one row per kind.
-pub const TABLE: [Row; 6] = [
+pub const TABLE: [Row; 7] = [
     Row { kind: Kind::Invalid, grpc: Code::InvalidArgument, http: 400, exit: 2 },
     Row { kind: Kind::NotFound, grpc: Code::NotFound, http: 404, exit: 3 },
     Row { kind: Kind::Conflict, grpc: Code::Aborted, http: 409, exit: 4 },
     Row { kind: Kind::Denied, grpc: Code::PermissionDenied, http: 403, exit: 5 },
     Row { kind: Kind::Unavailable, grpc: Code::Unavailable, http: 503, exit: 6 },
     Row { kind: Kind::Corrupt, grpc: Code::DataLoss, http: 500, exit: 7 },
+    Row { kind: Kind::Stale, grpc: Code::FailedPrecondition, http: 412, exit: 8 },
 ];
 
 /// The row of a kind.
@@ -40,9 +41,10 @@ pub fn kind_of_grpc(code: Code) -> Kind {
     match code {
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Kind::Invalid,
         Code::NotFound => Kind::NotFound,
-        Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => Kind::Conflict,
+        Code::Aborted | Code::AlreadyExists => Kind::Conflict,
         Code::PermissionDenied | Code::Unauthenticated => Kind::Denied,
         Code::DataLoss => Kind::Corrupt,
+        Code::FailedPrecondition => Kind::Stale,
         Code::Ok
         | Code::Unavailable
         | Code::Cancelled
@@ -59,8 +61,9 @@ pub fn kind_of_http(status: u16) -> Kind {
     match status {
         401 | 403 | 407 => Kind::Denied,
         404 | 410 => Kind::NotFound,
-        409 | 412 => Kind::Conflict,
+        409 => Kind::Conflict,
         408 | 425 | 429 | 501..=599 => Kind::Unavailable,
+        412 => Kind::Stale,
         500 => Kind::Corrupt,
         _ => Kind::Invalid,
     }

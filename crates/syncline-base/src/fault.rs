@@ -1,4 +1,4 @@
-//! The six kinds of fault. A kind tells the caller what to *do*; the message tells a person what happened.
+//! The seven kinds of fault. A kind tells the caller what to *do*; the message tells a person what happened.
 //!
 //! Every crate has its own error enum with `fn kind(&self) -> Kind`. The kind alone decides retry, HTTP status, gRPC
 //! code and exit code (the table is in `syncline-api`).
@@ -21,12 +21,14 @@ pub enum Kind {
     Unavailable,
     /// Stored or received bytes are not what they claim to be. Verify and repair.
     Corrupt,
+    /// What is here is older than what was asked for. Wait longer, or read elsewhere.
+    Stale,
 }
 
 impl Kind {
     /// All kinds, for tables and tests.
-    pub const ALL: [Self; 6] =
-        [Self::Invalid, Self::NotFound, Self::Conflict, Self::Denied, Self::Unavailable, Self::Corrupt];
+    pub const ALL: [Self; 7] =
+        [Self::Invalid, Self::NotFound, Self::Conflict, Self::Denied, Self::Unavailable, Self::Corrupt, Self::Stale];
 
     /// The kind's name as users see it in JSON and messages.
     #[must_use]
@@ -38,13 +40,14 @@ impl Kind {
             Self::Denied => "denied",
             Self::Unavailable => "unavailable",
             Self::Corrupt => "corrupt",
+            Self::Stale => "stale",
         }
     }
 
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Unavailable)
+        matches!(self, Self::Unavailable | Self::Stale)
     }
 
     /// The kind an operating system error stands for.

@@ -1,9 +1,11 @@
 //! The command line: global options and the list of verbs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand};
+use syncline_node::ops::live;
 use syncline_tree::TreeName;
 
 use crate::context::Context;
@@ -25,13 +27,35 @@ use crate::{
     arg_required_else_help = true,
     after_help = "Start with: syncline init prices && cd prices && syncline import prices.csv --table prices --key sku -m first\n\n\
                   Exit codes: 0 done, 1 a fault of this program, 2 invalid request, 3 not found, 4 conflict, 5 denied, \
-                  6 unavailable, 7 corrupt"
+                  6 unavailable, 7 corrupt, \
+                  8 stale"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// What a reader of live tables asks of what it reads.
+#[derive(Debug, Args)]
+pub(crate) struct Bounds {
+    /// Wait until everything in this position is here: a position as `put`, `get` or `watch` print it
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// Wait until everything is here that the upstream had acknowledged so long before this command: 500ms, 2s; 0s is all that it has now
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    max_staleness: Option<Duration>,
+    /// How long to wait for these, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    max_wait: u64,
+}
+
+impl Bounds {
+    pub(crate) fn to_request(&self) -> live::Bounds {
+        let staleness = self.max_staleness.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        live::Bounds { after: self.after.clone(), max_staleness_ms: staleness, wait_ms: Some(self.max_wait) }
+    }
 }
 
 /// Options of every verb.

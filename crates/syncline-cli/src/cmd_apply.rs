@@ -49,13 +49,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let from = lines.len();
             let n = input.read_until(b'\n', &mut lines).context("reading standard input")?;
             let ends = n > 0 && apply::is_end(&lines[from..]);
-            if ends {
+            // The end of what was there whole says that what was not given is not there any more.
+            let whole = ends && apply::is_whole(&lines[from..]);
+            if ends && !whole {
                 lines.truncate(from);
-            } else if n > 0 {
+            } else if n > 0 && !ends {
                 rows += u64::from(!lines[from..].trim_ascii().is_empty());
                 continue;
             }
-            if rows > 0 {
+            if rows > 0 || whole {
                 sink.write(std::mem::take(&mut lines).into(), std::mem::take(&mut rows))?;
             }
             lines.clear();

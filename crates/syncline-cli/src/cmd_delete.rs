@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// The table
     #[arg(long, short = 't')]
     table: String,
-    /// What the writer had read: a position as `get` or `watch` print it; else everything that is there
+    /// What the writer had read: a position as `get` or `watch` print it, or `read` of the write before; else everything that is there
     #[arg(long, value_name = "POSITION")]
     read: Option<String>,
 }

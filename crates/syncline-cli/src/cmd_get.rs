@@ -2,6 +2,7 @@
 
 use syncline_node::ops::get::{self, Found, Report, Request, Version};
 
+use crate::args::Bounds;
 use crate::context::Context;
 use crate::fault::Outcome;
 use crate::output::{Align, Page, Table};
@@ -10,9 +11,11 @@ use crate::output::{Align, Page, Table};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  syncline get --table people --key 1\n  syncline get --table orders --key eu,7 --siblings\n  \
-                        syncline get --table people --after \"$POSITION\" --max-wait 500\n\n\
+                        syncline get --table people --after \"$POSITION\" --max-wait 500\n  \
+                        syncline get --table people --key 1 --max-staleness 500ms\n\n\
                         Rows are lines of JSON. A row that was written in several places at once has siblings: the first one is \
-                        what readers see, the others are kept until somebody who has seen them all writes the row again."
+                        what readers see, the others are kept until somebody who has seen them all writes the row again. With --after and \
+                        --max-staleness there is never an older answer: what is not there in time is an error of its own (exit code 8)."
 )]
 pub(crate) struct Args {
     /// The table
@@ -24,12 +27,8 @@ pub(crate) struct Args {
     /// Every value that a row has
     #[arg(long)]
     siblings: bool,
-    /// Wait until everything in this position is here: a position as `put`, `get` or `watch` print it
-    #[arg(long, value_name = "POSITION")]
-    after: Option<String>,
-    /// How long to wait for it, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "after")]
-    max_wait: u64,
+    #[command(flatten)]
+    bounds: Bounds,
     /// At most so many rows
     #[arg(long, short = 'n', value_name = "N", default_value_t = 1000)]
     limit: usize,
@@ -40,8 +39,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         table: args.table.clone(),
         keys: args.key.clone(),
         siblings: args.siblings,
-        after: args.after.clone(),
-        wait_ms: Some(args.max_wait),
+        bounds: args.bounds.to_request(),
         limit: Some(args.limit),
     };
     let report =

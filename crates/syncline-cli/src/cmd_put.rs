@@ -12,9 +12,11 @@ use crate::units;
 #[command(after_help = "Examples:\n  echo '{\"id\": 1, \"name\": \"ann\"}' | syncline put --table people --key id\n  \
                         syncline put --table people --on http://hub:7070/shop < rows.ndjson\n\n\
                         All rows of standard input are one transaction: every replica has all of them or none. A column that a row \
-                        leaves out keeps its cell; null empties it. The cell of a counter may be {\"add\": N}. A writer that has read something gives the position that `get` \
-                        gave it (--read), so that what others wrote meanwhile is kept beside it, not overwritten. The position that is \
-                        printed is for waiting: `get --after` on another replica sees what was written here.")]
+                        leaves out keeps its cell; null empties it. The cell of a counter may be {\"add\": N}. A writer that has read \
+                        something gives the position that `get` gave it (--read), so that what others wrote meanwhile is kept beside it, \
+                        not overwritten; it is printed `read`, which it can give with its next write. The position that is printed is \
+                        for waiting: `get --after` on another replica sees what was written here; --read refuses it, for nobody has \
+                        read what is in it.")]
 pub(crate) struct Args {
     /// The table
     #[arg(long, short = 't')]
@@ -22,7 +24,7 @@ pub(crate) struct Args {
     /// The key's columns: makes the table when it is not there, with columns as the rows have them
     #[arg(long, short = 'k', value_name = "COLUMN[,COLUMN]", value_delimiter = ',')]
     key: Vec<String>,
-    /// What the writer had read: a position as `get` or `watch` print it; else everything that is there
+    /// What the writer had read: a position as `get` or `watch` print it, or `read` of the write before; else everything that is there
     #[arg(long, value_name = "POSITION")]
     read: Option<String>,
 }
@@ -42,6 +44,9 @@ pub(crate) fn show(page: &mut Page, report: &Report, verb: &str) {
     page.line(format!("{verb} {rows} of {}{made} in {}", report.table, units::seconds(report.seconds)));
     page.line(format!("transaction {}", report.transaction));
     page.line(format!("position    {}", report.position));
+    if let Some(read) = &report.read {
+        page.line(format!("read        {read}"));
+    }
     if !report.taken {
         page.line("durable here; it waits for a hub to take it in");
     }

@@ -1,5 +1,8 @@
 //! `syncline status`: what is staged, which files were edited, what waits.
 
+use std::time::Duration;
+
+use syncline_node::live::engine::Lag;
 use syncline_node::ops::diff::Kind;
 use syncline_node::ops::live;
 use syncline_node::ops::status::{self, Report, Request};
@@ -14,7 +17,9 @@ const FILES_SHOWN: usize = 40;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  syncline status")]
+#[command(after_help = "Examples:\n  syncline status\n  syncline status --prove --json\n\n\
+                        Connected replicas compare their live tables by themselves every few seconds: equal transactions are equal \
+                        rows. One that differs is an alarm that stays (exit code 7).")]
 pub(crate) struct Args {
     /// Read every file again instead of trusting sizes and times
     #[arg(long)]
@@ -22,15 +27,21 @@ pub(crate) struct Args {
     /// List every edited file
     #[arg(long)]
     all: bool,
+    /// Compare live tables with the replicas that are connected first, for at most so long
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s", value_parser = units::parse_duration)]
+    prove: Option<Duration>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request { checksum: args.checksum };
     let report = context.ask("status", &request, |replica, progress| status::run(replica, &request, &**progress))?;
-    let live = context.ask_live("live", &(), &mut std::io::empty(), |replica, (), _| live::run(replica));
+    let prove_ms = args.prove.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let asked = live::Request { prove_ms };
+    let live = context.ask_live("live", &asked, &mut std::io::empty(), |replica, asked, _| live::run(replica, asked));
     // Who has the live tables may not be reachable from here; the rest is shown all the same.
     let (live, fault) = match live {
         Ok(live) => (live, None),
+        Err(fault) if prove_ms.is_some() => return Err(fault),
         Err(fault) => (None, Some(fault.to_string())),
     };
     let shown = Shown { report: &report, live: live.as_ref(), live_unavailable: fault };
@@ -38,7 +49,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         show(page, &report, args.all);
         show_live(page, &shown);
     })?;
-    Ok(None)
+    let alarm = shown.live.is_some_and(|live| !live.alarms.is_empty());
+    Ok(alarm.then_some(syncline_base::Kind::Corrupt))
 }
 
 /// Everything that is shown, as one object.
@@ -69,7 +81,11 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
         table.row([name.clone(), units::count(*rows)]);
     }
     page.table(&table);
-    let behind = if live.behind > 0 { format!(", {} behind", units::count(live.behind)) } else { String::new() };
+    let behind = if live.behind > 0 && live.lag.is_none() {
+        format!(", {} behind", units::count(live.behind))
+    } else {
+        String::new()
+    };
     let unsent = units::counted(live.unsent, "transaction waits", "transactions wait");
     page.line(format!(
         "{}{behind}; {unsent} for a hub",
@@ -80,6 +96,55 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
     }
     page.line(format!("replica root {}", live.root));
     page.line(format!("position     {}", live.position));
+    if let Some(lag) = &live.lag {
+        page.line(format!("lag          {}", lag_of(lag)));
+    }
+    show_proofs(page, live);
+}
+
+fn lag_of(lag: &Lag) -> String {
+    let bytes = lag.bytes.map_or_else(|| "bytes not known".to_owned(), units::bytes);
+    let age = lag.ms.map_or_else(
+        || "never known to be complete".to_owned(),
+        |ms| format!("complete as of {} ago", units::seconds(Duration::from_millis(ms).as_secs_f64())),
+    );
+    format!("{}, {bytes}; {age}", units::counted(lag.positions, "position", "positions"))
+}
+
+/// Whether others hold the same.
+fn show_proofs(page: &mut Page, live: &live::Report) {
+    let who = |replica: &str, url: Option<&String>| match url {
+        Some(url) => format!("{url} (replica {replica})"),
+        None => format!("replica {replica}"),
+    };
+    match live.proofs.first() {
+        Some(proof) => {
+            let age = Duration::from_millis(live.now_ms.saturating_sub(proof.time_ms)).as_secs_f64();
+            let since = match proof.since {
+                0 => String::new(),
+                n => format!(", {} ago", units::counted(n, "transaction", "transactions")),
+            };
+            let others = match live.proofs.len() {
+                1 => String::new(),
+                n => format!(" and {} more", n - 1),
+            };
+            let who = who(&proof.replica, proof.url.as_ref());
+            page.line(format!("in sync, proved at position {}{since}", proof.position));
+            page.line(format!("with {who}{others}, {} ago", units::seconds(age)));
+        }
+        None if live.alarms.is_empty() => page.line("not compared with another replica yet"),
+        None => {}
+    }
+    for alarm in &live.alarms {
+        page.gap();
+        page.line(format!("DIFFERS from {}", who(&alarm.replica, alarm.url.as_ref())));
+        page.line(format!("both have the transactions of position {}", alarm.position));
+        page.line(format!("root here {}, there {}; seen {}", alarm.root, alarm.theirs, units::time(alarm.time_ms)));
+        for table in &alarm.tables {
+            page.line(format!("table {}: {} rows here, {} there", table.table, table.rows, table.theirs));
+        }
+        page.line("equal transactions are equal rows: one of both is damaged; docs/consistency.md says what to do");
+    }
 }
 
 fn show(page: &mut Page, report: &Report, all: bool) {

@@ -25,7 +25,8 @@ pub(crate) struct Args {
     /// Where the datasets are: a directory, or a prefix in a bucket (s3://bucket/prefix)
     #[arg(long, value_name = "DIR", default_value = "syncline-data")]
     data: String,
-    /// Keep live tables in step with those of this node, and take transactions there: a dataset's address, or a node's for all that it has
+    /// Keep live tables in step with those of this node, and take transactions there: a dataset's address, or a node's for all that it has and
+    /// gets later
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// Keep live tables in step with those of another hub, which takes transactions in as this one does; may be given several times

@@ -7,6 +7,7 @@ use syncline_node::Error as NodeError;
 use syncline_node::ops::watch::{self, Request};
 use tokio_stream::StreamExt as _;
 
+use crate::args::Bounds;
 use crate::context::{Context, Place};
 use crate::fault::{Fault, Outcome, Result};
 
@@ -16,7 +17,8 @@ use crate::fault::{Fault, Outcome, Result};
                         syncline watch --table people --from start --once > people.ndjson\n  \
                         syncline watch --from \"$POSITION\" | syncline apply -C ../other\n\n\
                         Lines are JSON: `set` and `delete` for each row that a transaction wrote, then `commit` with the position to go \
-                        on from. It runs until it is interrupted, unless --once is given.")]
+                        on from. It runs until it is interrupted, unless --once is given. Transactions that are not kept any more come as \
+                        one with `caught_up`: what has become of the rows (a `commit`), or all rows of the tables that it names (a `snapshot`).")]
 pub(crate) struct Args {
     /// Only this table
     #[arg(long, short = 't')]
@@ -27,10 +29,17 @@ pub(crate) struct Args {
     /// End when everything that is there has been given
     #[arg(long)]
     once: bool,
+    #[command(flatten)]
+    bounds: Bounds,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let request = Request { table: args.table.clone(), from: args.from.clone(), once: args.once };
+    let request = Request {
+        table: args.table.clone(),
+        from: args.from.clone(),
+        once: args.once,
+        bounds: args.bounds.to_request(),
+    };
     let served = match context.place()? {
         Place::Node(client) => client.target().to_string(),
         Place::Here(replica) => match watch::run(&replica, &request, &mut |lines| print(&lines)) {

@@ -86,16 +86,17 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok((number * factor).round() as u64)
 }
 
-/// Reads a duration: `30s`, `10m`, `24h`, `7d`, `2w`.
+/// Reads a duration: `500ms`, `30s`, `10m`, `24h`, `7d`, `2w`.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration; write 30s, 10m, 24h, 7d or 2w");
+    let wrong = || format!("`{text}` is no duration; write 500ms, 30s, 10m, 24h, 7d or 2w");
     let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(end);
     let number: u64 = number.parse().map_err(|_| wrong())?;
     let unit = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
         "s" => 1,
         "m" => 60,
         "h" => 3_600,

@@ -91,6 +91,14 @@ pub enum Error {
         /// Where it serves them.
         url: Option<String>,
     },
+    /// What is here is older than what was asked for.
+    #[error("{what}: {why}")]
+    Stale {
+        /// What was tried.
+        what: String,
+        /// How far it is, and what to do.
+        why: String,
+    },
     /// A peer or a device did not answer as it should.
     #[error("{what}: {why}")]
     Unavailable {
@@ -120,6 +128,7 @@ impl Error {
             Self::Conflict { .. } => Kind::Conflict,
             Self::MassDelete { .. } => Kind::Denied,
             Self::Corrupt { .. } => Kind::Corrupt,
+            Self::Stale { .. } => Kind::Stale,
             Self::Served { .. } | Self::Unavailable { .. } => Kind::Unavailable,
         }
     }

@@ -159,7 +159,8 @@ impl Node for Service {
     ) -> std::result::Result<Response<Self::TransferStream>, Status> {
         let slot = self.slot()?;
         let (outbound, replies) = pipe::queue();
-        let settings = self.pipe_settings(|body| ServerMessage { body }, || Ok(ServerMessage::default()));
+        let settings = self
+            .pipe_settings(|body| ServerMessage { body, ..ServerMessage::default() }, || Ok(ServerMessage::default()));
         let peer = peer(&request);
         let pipe = Pipe::open(peer, Handle::current(), request.into_inner(), outbound, settings);
         let hub = Arc::clone(&self.hub);

@@ -14,6 +14,7 @@ mod grpc;
 pub mod hub;
 mod listen;
 pub mod live;
+mod notes;
 pub mod remote;
 mod scratch;
 mod write;

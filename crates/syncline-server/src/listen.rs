@@ -204,7 +204,7 @@ impl Running {
     }
 
     /// Keeps datasets connected to those of another node: the one that its address names, or all that it has. Those of an upstream take
-    /// their transactions there; a peer is a hub beside this one. `local` is what the one dataset is called here, when that is not
+    /// their transactions there; a peer is a hub beside this one. Of all that it has, those that come later are followed, too. `local` is what the one dataset is called here, when that is not
     /// what it is called there. Says which.
     ///
     /// # Errors
@@ -221,11 +221,13 @@ impl Running {
         let mut followed = Vec::new();
         for name in names {
             let here = local.unwrap_or(&name);
-            let mut upstream = upstream.clone();
-            upstream.target.dataset.clone_from(&name);
-            let engine = live::prepare(hub, here, &upstream, role)?;
-            runtime.spawn(live::follow(engine, upstream));
+            let of = upstream.of(&name);
+            let engine = live::prepare(hub, here, &of, role)?;
+            runtime.spawn(live::follow(engine, of, role));
             followed.push(here.to_owned());
+        }
+        if upstream.target.dataset.is_empty() {
+            runtime.spawn(live::follow_new(Arc::clone(hub), upstream.clone(), role, followed.clone()));
         }
         Ok(followed)
     }

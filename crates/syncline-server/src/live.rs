@@ -7,17 +7,18 @@
 //!
 //! Not here: what messages mean (`syncline_node::live`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_api::client::{self, Options};
-use syncline_api::v1::{ClientMessage, ServerMessage};
+use syncline_api::v1::{self, ClientMessage, ServerMessage};
 use syncline_api::{Target, status};
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_node::live::Engine;
-use syncline_node::live::engine::{Outbox, Outcome};
+use syncline_node::live::engine::{Link, Outbox, Outcome, Parcel};
 use syncline_node::sync::live::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
@@ -25,17 +26,26 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::hub::Hub;
-use crate::{Error, Result};
+use crate::{Error, Result, notes};
 
 /// The first pause before a connection is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
+/// A message of replication, or a note and no message; neither is a sign of life.
+type Carried = (Bytes, Option<v1::Note>);
+
 /// Where the engine's messages go. The core bounds what is on its way to one peer.
-fn outbox() -> (Outbox, UnboundedReceiverStream<Bytes>) {
+fn outbox() -> (Outbox, UnboundedReceiverStream<Carried>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let send = move |message: Message| match sender.send(message.encode()) {
-        Ok(()) => Outcome::Sent,
-        Err(_) => Outcome::Gone,
+    let send = move |parcel: Parcel| {
+        let carried = match parcel {
+            Parcel::Message(message) => (message.encode(), None),
+            Parcel::Note(note) => (Bytes::new(), Some(notes::to_wire(note))),
+        };
+        match sender.send(carried) {
+            Ok(()) => Outcome::Sent,
+            Err(_) => Outcome::Gone,
+        }
     };
     (Box::new(send), UnboundedReceiverStream::new(receiver))
 }
@@ -48,10 +58,10 @@ pub(crate) fn serve(
     mut stopped: watch::Receiver<bool>,
 ) -> Result<impl tokio_stream::Stream<Item = Result<ServerMessage, Status>>> {
     let (outbox, outbound) = outbox();
-    let id = engine.connect(outbox)?;
+    let id = engine.connect(Link::default(), outbox)?;
     tracing::info!(%peer, "a replica has connected");
     tokio::spawn(async move {
-        let bodies = inbound.map(|message| message.map(|message| message.body));
+        let bodies = inbound.map(|message| message.map(|message| (message.body, message.note)));
         let ended = tokio::select! {
             ended = take_in(&engine, id, bodies) => ended,
             // An error means that the node is gone.
@@ -61,23 +71,26 @@ pub(crate) fn serve(
         engine.disconnect(id);
         tracing::info!(%peer, why = %ended, "a replica has gone");
     });
-    Ok(outbound.map(|body| Ok(ServerMessage { body })))
+    Ok(outbound.map(|(body, note)| Ok(ServerMessage { body, note })))
 }
 
 /// Gives the engine what comes until nothing more does; says why.
 async fn take_in(
     engine: &Engine,
     peer: u64,
-    mut inbound: impl tokio_stream::Stream<Item = Result<Bytes, Status>> + Unpin,
+    mut inbound: impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin,
 ) -> String {
     while let Some(message) = inbound.next().await {
-        let body = match message {
-            Ok(body) if body.is_empty() => continue,
-            Ok(body) => body,
+        let taken = match message {
+            Ok((body, note)) if body.is_empty() => match note.and_then(notes::from_wire) {
+                Some(note) => engine.note(peer, note),
+                None => continue,
+            },
+            Ok((body, _)) => Message::decode(body)
+                .map_err(syncline_node::Error::from)
+                .and_then(|message| engine.receive(peer, message)),
             Err(status) => return status.message().to_owned(),
         };
-        let taken =
-            Message::decode(body).map_err(syncline_node::Error::from).and_then(|message| engine.receive(peer, message));
         match taken {
             Ok(true) => {}
             Ok(false) => return "it is connected no longer on this side".to_owned(),
@@ -105,13 +118,22 @@ pub struct Upstream {
     pub options: Options,
 }
 
+impl Upstream {
+    /// Of one of its datasets.
+    pub(crate) fn of(&self, dataset: &str) -> Self {
+        let mut one = self.clone();
+        dataset.clone_into(&mut one.target.dataset);
+        one
+    }
+}
+
 /// Keeps a dataset connected to its upstream for as long as the task runs.
-pub(crate) async fn follow(engine: Engine, upstream: Upstream) {
+pub(crate) async fn follow(engine: Engine, upstream: Upstream, role: Role) {
     let peer = upstream.target.to_string();
     let (mut pause, mut rng) = (PAUSES.0, Rng::from_os());
     let mut said = String::new();
     loop {
-        let why = match connect(&engine, &upstream).await {
+        let why = match connect(&engine, &upstream, role).await {
             Ok(why) => {
                 (pause, said) = (PAUSES.0, String::new());
                 why
@@ -130,12 +152,14 @@ pub(crate) async fn follow(engine: Engine, upstream: Upstream) {
 }
 
 /// One connection, from its beginning to its end.
-async fn connect(engine: &Engine, upstream: &Upstream) -> Result<String> {
+async fn connect(engine: &Engine, upstream: &Upstream, role: Role) -> Result<String> {
     let (outbox, outbound) = outbox();
     // The first message says which dataset is meant, and goes out before the node answers.
-    let first = tokio_stream::once(Bytes::new());
-    let mut inbound = client::replicate(&upstream.target, &upstream.options, first.chain(outbound)).await?;
-    let id = engine.connect(outbox)?;
+    let first = tokio_stream::once((Bytes::new(), None));
+    let messages = first.chain(outbound).map(|(body, note)| ClientMessage { body, note, ..ClientMessage::default() });
+    let mut inbound = client::replicate(&upstream.target, &upstream.options, messages).await?;
+    let link = Link { url: Some(upstream.target.to_string()), upstream: role == Role::Upstream };
+    let id = engine.connect(link, outbox)?;
     tracing::info!(peer = %upstream.target, "connected");
     let peer = upstream.target.peer();
     let bodies = async_bodies(&mut inbound, &peer);
@@ -147,13 +171,51 @@ async fn connect(engine: &Engine, upstream: &Upstream) -> Result<String> {
 fn async_bodies<'a>(
     inbound: &'a mut Streaming<ServerMessage>,
     peer: &'a str,
-) -> impl tokio_stream::Stream<Item = Result<Bytes, Status>> + Unpin + 'a {
+) -> impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin + 'a {
     inbound.map(move |message| {
-        message.map(|message| message.body).map_err(|fault| {
+        message.map(|message| (message.body, message.note)).map_err(|fault| {
             let error = status::from_grpc(peer, &fault);
             status::to_grpc(error.kind(), &error.to_string())
         })
     })
+}
+
+/// How often an upstream is asked what datasets it has.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Follows datasets of another node that are not among `known`, as they come.
+pub(crate) async fn follow_new(hub: Arc<Hub>, upstream: Upstream, role: Role, known: Vec<String>) {
+    let (mut known, mut said) = (BTreeSet::from_iter(known), String::new());
+    loop {
+        tokio::time::sleep(ASK_AGAIN).await;
+        let (asked, of) = (Arc::clone(&hub), upstream.clone());
+        // Away, with what was followed before: nothing new.
+        let Ok(Ok(names)) = tokio::task::spawn_blocking(move || datasets(&asked, &of)).await else { continue };
+        for name in names {
+            if known.contains(&name) {
+                continue;
+            }
+            let (hub, of) = (Arc::clone(&hub), upstream.of(&name));
+            let (here, target) = (name.clone(), of.clone());
+            let prepared = tokio::task::spawn_blocking(move || prepare(&hub, &here, &target, role)).await;
+            match prepared {
+                Ok(Ok(engine)) => {
+                    tracing::info!(dataset = name, peer = %upstream.target, "a dataset has come, and is followed");
+                    tokio::spawn(follow(engine, of, role));
+                    known.insert(name);
+                }
+                Ok(Err(error)) => {
+                    // Once for each reason: it is tried again.
+                    let why = error.to_string();
+                    if why != said {
+                        tracing::warn!(dataset = name, peer = %upstream.target, %why, "a dataset that has come cannot be followed");
+                        said = why;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// The datasets that a node follows: the one that the upstream's address names, or all that the upstream has.

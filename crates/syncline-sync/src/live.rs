@@ -6,6 +6,7 @@
 
 mod chain;
 mod context;
+mod frozen;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod id;
@@ -25,6 +26,7 @@ mod zoo;
 
 pub use chain::{Chain, ChainPiece, Chains, Place};
 pub use context::{Context, Coverage, MAX_HUBS, MAX_OWN};
+pub use frozen::{Digest, Frozen, TableDigest};
 pub use id::{Dot, Origin, Stamp, Tag};
 pub use message::Message;
 pub use node::{Config, Limits, Node, Output, PeerId, Refusal};

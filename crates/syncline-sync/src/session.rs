@@ -313,7 +313,7 @@ pub fn of_fault(fault: Fault) -> Error {
 fn is_store_down(kind: Kind) -> bool {
     match kind {
         Kind::Unavailable | Kind::Denied => true,
-        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Corrupt => false,
+        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Corrupt | Kind::Stale => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one error type of this crate.
 //!
-//! A variant is one of the six kinds; its text says what was tried, on what, why it failed and what to do.
+//! A variant is one of the seven kinds; its text says what was tried, on what, why it failed and what to do.
 
 use syncline_base::Kind;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use syncline_api::client::{self, Options};
+use syncline_api::v1::ClientMessage;
 use syncline_api::{Target, status};
 use syncline_base::rng::Rng;
 use syncline_base::{Clock as _, SystemClock};
@@ -100,8 +101,9 @@ impl Crowd {
 async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::UnboundedSender<()>) -> Result<()> {
     let (sender, messages) = mpsc::unbounded_channel();
     // The first message says which dataset is meant.
-    let first = tokio_stream::once(Bytes::new());
-    let mut inbound = client::replicate(hub, options, first.chain(UnboundedReceiverStream::new(messages))).await?;
+    let first = tokio_stream::once(ClientMessage::default());
+    let rest = UnboundedReceiverStream::new(messages).map(|body| ClientMessage { body, ..ClientMessage::default() });
+    let mut inbound = client::replicate(hub, options, first.chain(rest)).await?;
     let mut rng = Rng::from_os();
     let mut key = [0; 32];
     rng.fill(&mut key);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn every_kind_has_its_exit_code() {
     let codes: Vec<u8> = Kind::ALL.into_iter().map(|kind| exit_code(Some(kind))).collect();
-    assert_eq!(codes, [2, 3, 4, 5, 6, 7]);
+    assert_eq!(codes, [2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(exit_code(None), 1);
 }
 

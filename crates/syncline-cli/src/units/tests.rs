@@ -65,6 +65,7 @@ fn sizes_are_read() {
 #[test]
 fn durations_are_read() {
     assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+    assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
     assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
     for text in ["", "7", "d", "7 d", "99999999999999999999w", "18446744073709551615w"] {
         assert!(parse_duration(text).is_err(), "{text}");

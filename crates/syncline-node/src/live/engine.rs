@@ -10,20 +10,29 @@
 //!
 //! Not here: rows and tables (`rows`), sockets, and what a verb means (`crate::ops`).
 
+mod audit;
+mod beats;
+mod beside;
 mod core;
 mod follow;
+mod note;
+mod prove;
 mod status;
 mod submit;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use syncline_base::{Clock, Hash, task};
 use syncline_sync::live::{Context, Dot, Message, Node, PeerId, Refusal, Write};
 use syncline_sync::log::Disk;
 
-use self::core::{Core, Ticket};
+pub use self::audit::{Alarm, Differs, Proof};
+pub use self::beats::Lag;
+use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
+pub use self::note::{Claim, Link, Note, Parcel};
+pub use self::prove::Proofs;
 pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::Done;
@@ -36,7 +45,7 @@ use crate::{Error, Result};
 const TICK: Duration = Duration::from_millis(500);
 
 /// What a connection is sent. Called in order, under the engine's lock: it must not block.
-pub type Outbox = Box<dyn Fn(Message) -> Outcome + Send>;
+pub type Outbox = Box<dyn Fn(Parcel) -> Outcome + Send>;
 
 /// What became of a message that was to go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +63,9 @@ pub struct Committed {
     pub dot: Dot,
     /// What somebody has read who has read it and everything else that is here now: to wait for it elsewhere.
     pub position: Context,
+    /// What its writer has read, who had given what it had read: that and its own write. `None` when it had given nothing, or when that cannot
+    /// be said: a context that names a transaction names all that its replica wrote before, and the writer had not read that.
+    pub read: Option<Context>,
     /// Whether a hub has taken it in: this one.
     pub taken: bool,
 }
@@ -91,6 +103,8 @@ struct Shared {
     /// The state has changed.
     news: Condvar,
     tables: Cache,
+    /// For threads that must not keep it.
+    me: Weak<Self>,
 }
 
 impl Shared {
@@ -112,7 +126,8 @@ impl Engine {
     /// The log's; `corrupt` when records that were durable are missing.
     pub fn open(home: Home, clock: Arc<dyn Clock>) -> Result<Self> {
         let core = Core::open(home)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: me.clone(),
             clock,
             core: Mutex::new(core),
             durable: Condvar::new(),
@@ -182,13 +197,14 @@ impl Engine {
             }
         };
         loop {
-            match core.tickets.get(&ticket) {
-                Some(Ticket::Durable(dot)) => {
-                    let dot = *dot;
+            let broken = core.broken.is_some();
+            match core.tickets.get_mut(&ticket) {
+                Some(Waiting { who: Ticket::Durable(dot), read }) => {
+                    let (dot, read) = (*dot, read.take());
                     core.tickets.remove(&ticket);
-                    return Ok(core.receipt(dot));
+                    return Ok(core.receipt(dot, read));
                 }
-                Some(_) if core.broken.is_none() => core = self.step(core),
+                Some(_) if !broken => core = self.step(core),
                 _ => {
                     core.tickets.remove(&ticket);
                     return Err(lost(core.broken.as_deref().unwrap_or("the log was opened anew")));
@@ -222,8 +238,7 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn id(&self) -> Result<String> {
-        let key = self.lock()?.home.key();
-        Ok(home::hex(&Hash::of(&key).as_bytes()[..16]))
+        Ok(replica_of(&self.lock()?.home))
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -241,7 +256,7 @@ impl Engine {
     /// As [`Self::read`], once everything in `position` is here.
     ///
     /// # Errors
-    /// `unavailable` when it has not come in time.
+    /// `stale` when it has not come in time.
     pub fn read_at<R>(&self, position: &Context, patience: Duration, look: impl FnOnce(&Node) -> R) -> Result<R> {
         let mut core = self.lock()?;
         let until = self.shared.clock.monotonic() + patience;
@@ -253,7 +268,7 @@ impl Engine {
                     patience.as_millis(),
                     token::of_context(&core.node.context())
                 );
-                return Err(unavailable("reading after a position", &why));
+                return Err(Error::Stale { what: "reading after a position".to_owned(), why });
             }
             core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -274,13 +289,18 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn connect(&self, outbox: Outbox) -> Result<PeerId> {
+    pub fn connect(&self, link: Link, outbox: Outbox) -> Result<PeerId> {
         let mut core = self.lock()?;
         let peer = core.next_peer;
         core.next_peer += 1;
         core.peers.insert(peer, outbox);
         core.node.connected(peer);
         core.drain();
+        let upstream = link.upstream;
+        core.beside.links.insert(peer, link);
+        if upstream {
+            core.begin_beats(self.shared.clock.monotonic());
+        }
         Ok(peer)
     }
 
@@ -327,8 +347,15 @@ impl Engine {
     /// # Errors
     /// The file system's.
     pub fn tell(&self, url: Option<&str>) -> Result<()> {
-        self.lock()?.home.tell(url)
+        let mut core = self.lock()?;
+        core.beside.served = url.is_some();
+        core.home.tell(url)
     }
+}
+
+/// Who a replica is.
+fn replica_of(home: &Home) -> String {
+    home::hex(&Hash::of(&home.key()).as_bytes()[..16])
 }
 
 fn refused(refusal: Refusal) -> Error {
@@ -371,9 +398,10 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
             return core;
         }
     }
-    core.tell_durable();
+    core.tell_durable(shared.clock.monotonic());
     core.drain();
     core.release(shared.clock.now_ms());
+    prove::kick(shared, &mut core);
     shared.durable.notify_all();
     shared.news.notify_all();
     if core.unsynced() {
@@ -399,6 +427,9 @@ fn run(shared: &Shared) {
         if now.saturating_sub(ticked) >= TICK {
             ticked = now;
             core.tick(shared.clock.now_ms());
+            core.tick_beside(now);
+            core.drain();
+            prove::kick(shared, &mut core);
             if core.unsynced() {
                 continue;
             }
@@ -419,4 +450,4 @@ fn run(shared: &Shared) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_store::Store;
-use syncline_sync::live::Coverage;
 use syncline_tree::{Changes, Table, TableRef};
 
 use super::definition::Definition;
@@ -25,9 +24,6 @@ pub struct Folded {
     pub position: String,
 }
 
-/// Rows of one table: keys and values.
-type Rows = Vec<(Bytes, Bytes)>;
-
 /// Stores all live tables of a replica as they are at one moment: what hubs have taken in, without what waits for one.
 ///
 /// # Errors
@@ -35,19 +31,17 @@ type Rows = Vec<(Bytes, Bytes)>;
 pub fn fold(engine: &Engine, store: &Store) -> Result<Folded> {
     let names = engine.table_names()?;
     let definitions = names.iter().map(|name| engine.table(name)).collect::<Result<Vec<Arc<Definition>>>>()?;
-    let (rows, coverage): (Vec<Rows>, Coverage) = engine.read(|node| {
-        let rows = definitions.iter().map(|table| Look::taken(table, node).all());
-        (rows.collect(), node.state().coverage().clone())
-    })?;
+    // Nobody waits while all rows are read.
+    let frozen = engine.frozen()?;
     let mut tables = BTreeMap::new();
-    for (table, rows) in definitions.iter().zip(rows) {
-        tables.insert(table.name().to_owned(), store_table(table, rows, store)?);
+    for table in &definitions {
+        tables.insert(table.name().to_owned(), store_table(table, Look::of(table, &frozen).all(), store)?);
     }
-    Ok(Folded { tables, position: token::of_coverage(&coverage) })
+    Ok(Folded { tables, position: token::of_coverage(frozen.coverage()) })
 }
 
-fn store_table(table: &Definition, rows: Rows, store: &Store) -> Result<TableRef> {
-    let batches = table.batches(rows.into_iter());
+fn store_table(table: &Definition, rows: impl Iterator<Item = (Bytes, Bytes)>, store: &Store) -> Result<TableRef> {
+    let batches = table.batches(rows);
     let mut refused = None;
     let changes = batches.map_while(|folded| {
         let folded = match folded {

@@ -1,6 +1,6 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
-//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `upstream` and `log/`. One process at a time has the lock; it
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `upstream`, `alarms.json` and `log/`. One process at a time has the lock; it
 //! writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use syncline_base::rng::Rng;
 
+use super::engine::Alarm;
 use crate::{Error, Result};
 
 const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const UPSTREAM: &str = "upstream";
 const LOG: &str = "log";
+const ALARMS: &str = "alarms.json";
 const FORMAT: &str = "live/1";
 
 /// Who a replica is, and where it was when it last said so.
@@ -171,6 +173,28 @@ impl Home {
             Some(url) => self.write(UPSTREAM, format!("{url}\n").as_bytes()),
             None => std::fs::remove_file(&path).map_err(Error::io("removing", &path)),
         }
+    }
+
+    /// What was found to differ from other replicas.
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        let path = self.dir.join(ALARMS);
+        let read = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            read => read.map_err(|error| error.to_string()),
+        };
+        let parsed = read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+        parsed.unwrap_or_else(|error: String| {
+            tracing::error!(path = %path.display(), %error, "there were alarms, which cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// Writes that down.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn write_alarms(&self, alarms: &[Alarm]) -> Result<()> {
+        self.write(ALARMS, &serde_json::to_vec_pretty(alarms).expect("texts and numbers have a JSON form"))
     }
 
     fn write_identity(&self, identity: &Identity) -> Result<()> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use syncline_sync::live::{Node, Row, RowKey, Sibling, Zoo};
+use syncline_sync::live::{Frozen, Node, Row, RowKey, Sibling, Zoo};
 
 use super::Engine;
 use super::cells::CellId;
@@ -29,31 +29,37 @@ const EMPTY: &[u8] = &[super::cells::VERSION];
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<(u64, BTreeMap<String, Arc<Definition>>)>);
 
-/// How readers see the rows of a table, at one moment of a node.
+/// How readers see the rows of a table, at one moment.
 #[derive(Debug)]
 pub struct Look<'a> {
     table: &'a Definition,
-    node: &'a Node,
-    /// Whether what waits for a hub is left out.
-    taken: bool,
+    held: Held<'a>,
     /// Which siblings are seen where rows are not each for itself, once that was asked for.
     picks: OnceCell<Picks>,
+}
+
+#[derive(Debug)]
+enum Held<'a> {
+    /// As clients of the node see them.
+    Node(&'a Node),
+    /// As hubs have taken them in: without what waits for one.
+    Frozen(&'a Frozen),
 }
 
 impl<'a> Look<'a> {
     /// As clients of the node see them.
     #[must_use]
     pub const fn new(table: &'a Definition, node: &'a Node) -> Self {
-        Self { table, node, taken: false, picks: OnceCell::new() }
+        Self { table, held: Held::Node(node), picks: OnceCell::new() }
     }
 
     /// As hubs have taken them in.
     #[must_use]
-    pub const fn taken(table: &'a Definition, node: &'a Node) -> Self {
-        Self { table, node, taken: true, picks: OnceCell::new() }
+    pub const fn of(table: &'a Definition, frozen: &'a Frozen) -> Self {
+        Self { table, held: Held::Frozen(frozen), picks: OnceCell::new() }
     }
 
-    /// A row, of which `row` is what the node holds; nothing when there is none.
+    /// A row, of which `row` is what is held; nothing when there is none.
     #[must_use]
     pub fn seen(&self, key: &Bytes, row: &Row) -> Option<Seen> {
         // One sibling alone is seen in any case.
@@ -74,22 +80,25 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// All rows that exist.
-    pub fn all(&self) -> Vec<(Bytes, Bytes)> {
+    /// All rows that exist, one after another: keys and values.
+    pub fn all(&self) -> impl Iterator<Item = (Bytes, Bytes)> {
+        self.rows().filter_map(|(key, row)| Some((key.key.clone(), self.seen(&key.key, &row)?.value)))
+    }
+
+    fn rows(&self) -> Box<dyn Iterator<Item = (&RowKey, Cow<'_, Row>)> + '_> {
         let from = self.table.row(Bytes::new());
-        let held = self.node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
-        held.filter_map(|(key, row)| Some((key.key.clone(), self.seen(&key.key, row)?.value))).collect()
+        match self.held {
+            Held::Node(node) => Box::new(node.rows_from(&from)),
+            Held::Frozen(frozen) => {
+                let rows = frozen.rows_from(&from).take_while(move |(key, _)| key.table == from.table);
+                Box::new(rows.map(|(key, row)| (key, Cow::Borrowed(row))))
+            }
+        }
     }
 
     fn picks(&self) -> Picks {
-        let from = self.table.row(Bytes::new());
-        if self.taken {
-            let held = self.node.state().rows_from(&from).take_while(|(key, _)| key.table == from.table);
-            return self.table.picks(held.map(|(key, row)| (&key.key, row.siblings())));
-        }
-        let several = self.node.rows_from(&from).filter(|(_, row)| row.siblings().len() > 1);
-        let rows: Vec<(&Bytes, Cow<'_, Row>)> = several.map(|(key, row)| (&key.key, row)).collect();
-        self.table.picks(rows.iter().map(|(key, row)| (*key, row.siblings())))
+        let rows: Vec<_> = self.rows().filter(|(_, row)| row.siblings().len() > 1).collect();
+        self.table.picks(rows.iter().map(|(key, row)| (&key.key, row.siblings())))
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `HUB@N` for each hub, joined by `+`; then `~ORIGIN:SEQ:TAG` for each origin whose transactions were read before a hub had
 //! taken them in. Nothing read is `0`. Hubs and origins are 32 hex digits, tags 16. Owns no state.
+//!
+//! A position that is only for waiting, because nobody has read what is in it, stands behind `after:`.
 
 use syncline_sync::live::{Context, Coverage, Dot, Origin, Tag};
 
@@ -9,6 +11,15 @@ use crate::{Error, Result};
 
 /// What nothing has been read of.
 const NOTHING: &str = "0";
+
+/// Before what is only for waiting.
+const WAIT: &str = "after:";
+
+/// A context as text that nobody has read: somebody who waits until it is there sees all that is in it.
+#[must_use]
+pub fn of_wait(context: &Context) -> String {
+    format!("{WAIT}{}", of_context(context))
+}
 
 /// A context as text.
 #[must_use]
@@ -37,11 +48,25 @@ pub fn of_dot(dot: &Dot) -> String {
     format!("{}:{}:{:016x}", dot.origin, dot.seq, dot.tag.as_u64())
 }
 
-/// Reads a position.
+/// Reads a position that is waited for, or gone on from.
 ///
 /// # Errors
 /// `invalid` when it is not the text of one.
+pub fn parse_wait(text: &str) -> Result<Context> {
+    let text = text.strip_prefix(WAIT).unwrap_or(text);
+    parse(text)
+}
+
+/// Reads the position of somebody who has read it.
+///
+/// # Errors
+/// `invalid` when it is not the text of one, or nobody has read what is in it.
 pub fn parse(text: &str) -> Result<Context> {
+    if text.starts_with(WAIT) {
+        let why = "it is for waiting (`get --after`, `watch --from`): the writer has not read everything in it, and would overwrite what it \
+                   never saw. Give the position of a `get`, or the one that a write with --read prints as `read`";
+        return Err(Error::invalid(format!("reading at position {text:?}"), why));
+    }
     parsed(text).ok_or_else(|| {
         let why = "it is none: give one as `put`, `get`, `watch` or `status` print it, unchanged";
         Error::invalid(format!("position {text:?}"), why)
@@ -113,6 +138,18 @@ mod tests {
         context.seen.raise(name(2), 1 << 62);
         let text = of_context(&context);
         assert_eq!(parse(&text).expect("both"), context);
+        assert_eq!(parse_wait(&text).expect("both"), context);
+    }
+
+    #[test]
+    fn what_nobody_has_read_is_waited_for_and_nothing_else() {
+        let mut context = Context::default();
+        context.seen.raise(name(1), 5);
+        let text = of_wait(&context);
+        assert_eq!(parse_wait(&text).expect("a position"), context);
+        let refused = parse(&text).expect_err("nobody has read it");
+        assert!(refused.to_string().contains("for waiting"), "{refused}");
+        assert!(parse_wait("after:after:0").is_err());
     }
 
     #[test]

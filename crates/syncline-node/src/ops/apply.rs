@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use syncline_sync::live::{Context, Node, RowKey, Write};
@@ -38,6 +39,18 @@ struct Line<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow, default)]
     row: Option<&'a RawValue>,
+    /// Of the end of a transaction that stands for others: the tables of which it has all rows.
+    #[serde(default)]
+    caught_up: bool,
+    #[serde(default)]
+    tables: Vec<String>,
+}
+
+/// Whether the end of a transaction says something about its rows: then it belongs to what is applied.
+#[must_use]
+pub fn is_whole(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b"caught_up").is_some()
+        && serde_json::from_slice::<Line<'_>>(line).is_ok_and(|line| line.caught_up && line.op == "snapshot")
 }
 
 /// Whether a line ends a transaction: for who cuts a stream of changes into transactions.
@@ -65,6 +78,8 @@ struct Run {
 /// Changes of one transaction, with the tables that they are of.
 struct Changes {
     runs: Vec<Run>,
+    /// Tables that are given whole.
+    whole: Vec<String>,
     tables: BTreeMap<String, Arc<Definition>>,
 }
 
@@ -79,7 +94,7 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     let text = put::read_all(input)?;
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(&engine, request.table.as_deref(), &text)?;
-    let mut seen = Some(changes.look(&engine, read.as_ref())?);
+    let mut seen = changes.look(&engine, read.as_ref())?;
     let mut count = 0;
     let committed = engine.commit_with(read.clone(), |node| {
         let writes = changes.writes(node, seen.take(), read.as_ref())?;
@@ -98,29 +113,33 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 pub fn submit(engine: &Engine, request: &Request, text: &[u8], done: Done) -> Result<()> {
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(engine, request.table.as_deref(), text)?;
-    let mut seen = Some(changes.look(engine, read.as_ref())?);
+    let mut seen = changes.look(engine, read.as_ref())?;
     engine.submit(read.clone(), move |node| changes.writes(node, seen.take(), read.as_ref()), done)
 }
 
 impl Changes {
     fn read(engine: &Engine, default: Option<&str>, text: &[u8]) -> Result<Self> {
-        let runs = runs(text, default)?;
+        let (runs, whole) = runs(text, default)?;
         let mut tables: BTreeMap<String, Arc<Definition>> = BTreeMap::new();
-        for run in &runs {
-            if !tables.contains_key(&run.table) {
-                let table = engine.table(&run.table)?;
+        for name in runs.iter().map(|run| &run.table).chain(&whole) {
+            if !tables.contains_key(name) {
+                let table = engine.table(name)?;
                 put::check_writer(engine, &table)?;
-                tables.insert(run.table.clone(), table);
+                tables.insert(name.clone(), table);
             }
         }
-        Ok(Self { runs, tables })
+        Ok(Self { runs, whole, tables })
     }
 
     /// What it writes as of now, and what it looked at. Nobody waits for it.
-    fn look(&self, engine: &Engine, read: Option<&Context>) -> Result<(Vec<Write>, Seen)> {
+    fn look(&self, engine: &Engine, read: Option<&Context>) -> Result<Option<(Vec<Write>, Seen)>> {
+        if !self.whole.is_empty() {
+            // All rows of a table would have been looked at.
+            return Ok(None);
+        }
         let seen = Seen::default();
-        let writes = self.make(&|table, row| seen.base(engine, table, row, read))?;
-        Ok((writes, seen))
+        let writes = self.make(&|table, row| seen.base(engine, table, row, read), &|_, _| {})?;
+        Ok(Some((writes, seen)))
     }
 
     /// What it writes: as of that moment, when what it looked at is the same still. Everybody waits for it.
@@ -128,20 +147,37 @@ impl Changes {
         let table = |row: &RowKey| self.tables.get(&*row.table).map(|table| &**table);
         match looked {
             Some((writes, seen)) if seen.holds(node, &table) => Ok(writes),
-            _ => self.make(&|table, row| put::base(table, node, row, read)),
+            _ => self.make(&|table, row| put::base(table, node, row, read), &|table, writes| {
+                delete_others(node, table, writes);
+            }),
         }
     }
 
-    fn make(&self, existing: &dyn Fn(&Definition, &RowKey) -> Option<Base>) -> Result<Vec<Write>> {
+    /// `others` deletes of a table that was given whole what was not given.
+    fn make(
+        &self,
+        existing: &dyn Fn(&Definition, &RowKey) -> Option<Base>,
+        others: &dyn Fn(&Definition, &mut BTreeMap<RowKey, Write>),
+    ) -> Result<Vec<Write>> {
         let mut writes: BTreeMap<RowKey, Write> = BTreeMap::new();
         for run in &self.runs {
             let table = &self.tables[&run.table];
             apply_run(&|row| existing(table, row), table, run, &mut writes)?;
         }
+        for name in &self.whole {
+            others(&self.tables[name], &mut writes);
+        }
         if writes.is_empty() {
             return Err(Error::invalid("applying changes", "there are none"));
         }
         Ok(writes.into_values().collect())
+    }
+}
+
+/// Of a table that has been given whole, what was not given is not there any more.
+fn delete_others(node: &Node, table: &Definition, writes: &mut BTreeMap<RowKey, Write>) {
+    for (key, _) in node.rows_from(&table.row(Bytes::new())) {
+        writes.entry(key.clone()).or_insert_with(|| Write { row: key.clone(), value: None });
     }
 }
 
@@ -182,9 +218,10 @@ fn at_line(table: &str, line: usize, error: &Error) -> Error {
     Error::invalid(format!("applying line {line}, a change of table {table:?}"), error.to_string())
 }
 
-/// Cuts changes into runs, so that many rows are read at once.
-fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
+/// Cuts changes into runs, so that many rows are read at once; and the tables that are given whole.
+fn runs(text: &[u8], default: Option<&str>) -> Result<(Vec<Run>, Vec<String>)> {
     let mut runs: Vec<Run> = Vec::new();
+    let mut whole = Vec::new();
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
@@ -195,6 +232,10 @@ fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
         let sets = match parsed.op {
             "set" => true,
             "delete" => false,
+            "snapshot" if parsed.caught_up => {
+                whole.extend(parsed.tables);
+                continue;
+            }
             "commit" | "snapshot" | "begin" => continue,
             other => return Err(failed(format!("{other:?} is no change: there are set and delete"))),
         };
@@ -224,5 +265,5 @@ fn runs(text: &[u8], default: Option<&str>) -> Result<Vec<Run>> {
             }
         }
     }
-    Ok(runs)
+    Ok((runs, whole))
 }

@@ -78,8 +78,8 @@ pub fn run(
         "get" => report(get::run(replica, &read(verb, request)?)?),
         "table" => report(table::run(replica, &read(verb, request)?)?),
         "live" => {
-            let () = read(verb, request)?;
-            report(live::run(replica)?)
+            let asked: Option<live::Request> = read(verb, request)?;
+            report(live::run(replica, &asked.unwrap_or_default())?)
         }
         "live-conflicts" => report(live_conflicts::run(replica, &read(verb, request)?)?),
         "live-resolve" => report(live_conflicts::resolve(replica, &read(verb, request)?)?),

@@ -1,12 +1,11 @@
 //! `get`: rows of live tables as they are here now.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::Hlc;
 use syncline_sync::live::{Dot, Row, RowKey, Sibling};
 
+use super::live::Bounds;
 use crate::live::definition::Definition;
 use crate::live::resolve::{Rival, Seen};
 use crate::live::tables::Look;
@@ -17,8 +16,6 @@ use crate::{Error, Result};
 
 /// How many rows are given when nobody says.
 const LIMIT: usize = 1000;
-/// How long is waited for a position.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `get` is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -31,12 +28,9 @@ pub struct Request {
     /// Whether to give every sibling of a row.
     #[serde(default)]
     pub siblings: bool,
-    /// Wait until everything in this position is here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// For so long, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait_ms: Option<u64>,
+    /// What is asked of them.
+    #[serde(flatten)]
+    pub bounds: Bounds,
     /// At most so many rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -90,19 +84,18 @@ pub struct Report {
     pub more: bool,
     /// What somebody has read who has read them: for writing on top of them, and for reading no less elsewhere.
     pub position: String,
+    /// Everything that the upstream had acknowledged so many milliseconds ago is in there. When it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness_ms: Option<u64>,
 }
 
 /// Gives rows as they are here now.
 ///
 /// # Errors
-/// `not-found` when there is no such table or a row that was named is not there; `unavailable` when what is to be waited for does not come.
+/// `not-found` when there is no such table or a row that was named is not there; `stale` when what is to be waited for does not come.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let engine = replica.live()?;
-    let after = request.after.as_deref().map(token::parse).transpose()?;
-    if let Some(after) = &after {
-        let patience = request.wait_ms.map_or(PATIENCE, Duration::from_millis);
-        engine.read_at(after, patience, |_| ())?;
-    }
+    let staleness_ms = request.bounds.hold(&engine)?;
     let table = engine.table(&request.table)?;
     let limit = request.limit.unwrap_or(LIMIT);
     let keys = request.keys.iter().map(|key| table.key_of(key)).collect::<Result<Vec<_>>>()?;
@@ -128,7 +121,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
             }
         }
     }
-    Ok(Report { table: request.table.clone(), rows: found, more, position })
+    Ok(Report { table: request.table.clone(), rows: found, more, position, staleness_ms })
 }
 
 /// A row for showing.

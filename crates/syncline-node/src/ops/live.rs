@@ -1,10 +1,72 @@
-//! `live`: how a replica's live part is.
+//! `live`: how a replica's live part is, and what readers may ask of what they read.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::live::engine::Status;
+use crate::live::engine::{Alarm, Lag, Proofs, Status};
+use crate::live::{Engine, token};
 use crate::replica::Replica;
+
+/// How long is waited for what a reader asks for, when nobody says.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a reader asks of what it reads. Nothing: what is here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Everything in this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Everything that the upstream had acknowledged so many milliseconds before the reader asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_staleness_ms: Option<u64>,
+    /// It is waited for so long, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+impl Bounds {
+    /// Waits until they hold, which they do from then on. Says how old what is here may be, in milliseconds, if that was asked for.
+    ///
+    /// # Errors
+    /// `stale` when they do not come to hold in time; `invalid` when the position is none.
+    pub(super) fn hold(&self, engine: &Engine) -> Result<Option<u64>> {
+        let patience = self.wait_ms.map_or(PATIENCE, Duration::from_millis);
+        if let Some(after) = &self.after {
+            engine.read_at(&token::parse_wait(after)?, patience, |_| ())?;
+        }
+        let bound = self.max_staleness_ms.map(Duration::from_millis);
+        let age = bound.map(|bound| engine.fresh(bound, patience)).transpose()?;
+        Ok(age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// What `live` is asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// Compare with the replicas that are connected first, for at most so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prove_ms: Option<u64>,
+}
+
+/// That another replica was found to hold the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Proved {
+    /// Who.
+    pub replica: String,
+    /// Its address, when it was connected to from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What both had.
+    pub position: String,
+    /// Their replica root.
+    pub root: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// How many transactions have come here since.
+    pub since: u64,
+}
 
 /// How a replica's live part is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,16 +86,34 @@ pub struct Report {
     pub transactions: u64,
     /// Its own transactions that no hub has taken in, as far as it knows.
     pub unsent: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub unsent_bytes: u64,
     /// How many replicas are connected.
     pub connected: u64,
     /// How many transactions others that are connected have said to have and it has not.
     pub behind: u64,
+    /// How far it is behind its upstream, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Lag>,
     /// Records in its log, and the log's bytes.
     pub log_records: u64,
     /// See `log_records`.
     pub log_bytes: u64,
     /// The replica root: equal on replicas that have the same transactions.
     pub root: String,
+    /// `proved` when another replica was found to hold the same, `differs` when one was found not to, `unproved` before either.
+    #[serde(default)]
+    pub sync: String,
+    /// With whom it was proved, the last one first.
+    #[serde(default)]
+    pub proofs: Vec<Proved>,
+    /// Who differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
+    /// The clock here, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub now_ms: u64,
     /// Its tables, with their rows.
     pub tables: Vec<(String, u64)>,
     /// How many rows are in conflict.
@@ -43,42 +123,75 @@ pub struct Report {
 /// Says how a replica's live part is; `None` when it has none.
 ///
 /// # Errors
-/// As opening it.
-pub fn run(replica: &Replica) -> Result<Option<Report>> {
+/// As opening it; `unavailable` when it is to be compared with others and none is connected.
+pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
     let Some(engine) = replica.live_if_there()? else { return Ok(None) };
-    let Status { name, hub, upstream, position, coverage, pending, peers, behind, log, .. } = engine.status()?;
+    if let Some(patience) = request.prove_ms {
+        engine.prove(Duration::from_millis(patience))?;
+    }
+    let status = engine.status()?;
+    let Status {
+        name, hub, upstream, position, coverage, pending, pending_bytes, peers, behind, log, lag, proofs, ..
+    } = status;
+    let transactions = coverage.iter().map(|(_, n)| n).sum();
     let conflicts = super::live_conflicts::count(&engine)?;
-    let (root, counts) = engine.read(|node| {
-        let mut counts = std::collections::BTreeMap::<String, u64>::new();
-        for (key, _) in node.state().rows().filter(|(key, _)| !key.table.starts_with('.')) {
-            match counts.get_mut(&*key.table) {
-                Some(count) => *count += 1,
-                None => {
-                    counts.insert(key.table.to_string(), 1);
-                }
+    // Nobody waits while all rows are looked at.
+    let frozen = engine.frozen()?;
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    for (key, _) in frozen.rows().filter(|(key, _)| !key.table.starts_with('.')) {
+        match counts.get_mut(&*key.table) {
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(key.table.to_string(), 1);
             }
         }
-        (node.state().root(), counts)
-    })?;
+    }
     let names = engine.table_names()?;
     let tables = names.into_iter().map(|name| {
         let rows = counts.get(&name).copied().unwrap_or(0);
         (name, rows)
     });
+    let (sync, proofs, alarms) = proved(proofs, transactions);
     Ok(Some(Report {
         role: if hub { "hub" } else { "spoke" }.to_owned(),
         id: engine.id()?,
         name,
         upstream,
         position,
-        transactions: coverage.iter().map(|(_, n)| n).sum(),
+        transactions,
         unsent: pending,
+        unsent_bytes: pending_bytes,
         connected: peers,
         behind,
+        lag,
         log_records: log.next - log.first,
         log_bytes: log.bytes,
-        root: root.to_string(),
+        root: engine.root_of(&frozen)?.to_string(),
+        sync: sync.to_owned(),
+        proofs,
+        alarms,
+        now_ms: replica.clock().now_ms(),
         tables: tables.collect(),
         conflicts,
     }))
+}
+
+/// The word for all of it, proofs with the last one first, and alarms.
+fn proved(proofs: Proofs, transactions: u64) -> (&'static str, Vec<Proved>, Vec<Alarm>) {
+    let Proofs { mut proofs, alarms } = proofs;
+    proofs.sort_by(|a, b| (b.time_ms, &a.replica).cmp(&(a.time_ms, &b.replica)));
+    let sync = match (alarms.is_empty(), proofs.is_empty()) {
+        (false, _) => "differs",
+        (true, false) => "proved",
+        (true, true) => "unproved",
+    };
+    let proofs = proofs.into_iter().map(|proof| Proved {
+        replica: proof.replica,
+        url: proof.url,
+        position: token::of_coverage(&proof.coverage),
+        root: proof.root.to_string(),
+        time_ms: proof.time_ms,
+        since: transactions.saturating_sub(proof.coverage.iter().map(|(_, n)| n).sum()),
+    });
+    (sync, proofs.collect(), alarms)
 }

@@ -38,8 +38,11 @@ pub struct Report {
     pub table: String,
     /// The transaction's identity.
     pub transaction: String,
-    /// What this replica had once it was durable: whoever waits for that elsewhere sees it.
+    /// What this replica had once it was durable: whoever waits for that elsewhere sees it. Its writer has not read it.
     pub position: String,
+    /// What the writer has read now, who had said what it had read before: that, and this write. Not there when no position can say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
     /// How many rows it wrote or deleted.
     pub rows: u64,
     /// Whether it made the table.
@@ -55,7 +58,8 @@ impl Report {
         Self {
             table: table.to_owned(),
             transaction: token::of_dot(&committed.dot),
-            position: token::of_context(&committed.position),
+            position: token::of_wait(&committed.position),
+            read: committed.read.as_ref().map(token::of_context),
             rows: rows as u64,
             created,
             taken: committed.taken,

@@ -184,7 +184,7 @@ fn change(engine: &Engine, before: Option<&Arc<Definition>>, made: &Definition) 
     let committed = engine.commit(None, writes)?;
     let transaction = Some(token::of_dot(&committed.dot));
     let tables = vec![shown(engine, &*engine.table(made.name())?)?];
-    Ok(Report { tables, transaction, position: token::of_context(&committed.position) })
+    Ok(Report { tables, transaction, position: token::of_wait(&committed.position) })
 }
 
 fn own(engine: &Engine) -> Result<Writers> {

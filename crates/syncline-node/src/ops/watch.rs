@@ -2,6 +2,10 @@
 //!
 //! A transaction is a line for each row that it wrote and one line that ends it, which has the position to go on from. Whoever
 //! stops in between and goes on from the position before is given the whole transaction again.
+//!
+//! Transactions that are not known one by one, because the node has given them up or got another node's rows in their place, come as one
+//! that is marked `caught_up`: its lines are marked `state`. When the node knows the rows from before they are the difference, and it ends
+//! with `commit`; else they are all rows of the tables that its end names, and it ends with `snapshot`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Coverage, Entry, RowKey, Write};
+use syncline_sync::live::{Coverage, Entry, Frozen, Row, RowKey, Write};
 
+use super::live::Bounds;
 use crate::live::definition::Definition;
 use crate::live::engine::Cursor;
 use crate::live::tables::Look;
@@ -41,6 +46,9 @@ pub struct Request {
     /// End when everything that is here has been given.
     #[serde(default)]
     pub once: bool,
+    /// What is asked of the rows that are here when it begins.
+    #[serde(flatten)]
+    pub bounds: Bounds,
 }
 
 /// A row that was written.
@@ -51,10 +59,13 @@ struct Change<'a> {
     key: Cells,
     #[serde(skip_serializing_if = "Option::is_none")]
     row: Option<Cells>,
+    /// It is what has come of transactions that are not known one by one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    state: bool,
 }
 
 /// The end of a transaction, or of the rows that were there at the beginning.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct End<'a> {
     op: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +74,12 @@ struct End<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time_ms: Option<u64>,
     changes: u64,
+    /// It stands for transactions that are not known one by one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    caught_up: bool,
+    /// What was given is all rows of these tables: others are not there any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tables: Option<Vec<String>>,
 }
 
 /// Lines that wait to go out.
@@ -92,22 +109,23 @@ impl Lines<'_> {
 /// Gives what is written, in whole lines, to `out`, until that says that nobody reads any more.
 ///
 /// # Errors
-/// `invalid` when the position is none; `not-found` when what was written after it is not kept any more, or there is no such table; those of
-/// `out`.
+/// `invalid` when the position is none; `not-found` when there is no such table; `stale` when what was asked of the rows does not come to
+/// hold; those of `out`.
 pub fn run(replica: &Replica, request: &Request, out: &mut dyn FnMut(Vec<u8>) -> Result<bool>) -> Result<()> {
     let engine = replica.live()?;
+    request.bounds.hold(&engine)?;
     if let Some(table) = &request.table {
         engine.table(table)?;
     }
     let mut lines = Lines { text: Vec::new(), out, read: true };
     let mut watch = Watch { engine: &engine, only: request.table.as_deref(), tables: BTreeMap::new() };
     let coverage = match request.from.as_deref() {
-        Some(START) => watch.snapshot(&mut lines)?,
-        Some(position) => token::parse(position)?.seen,
+        Some(START) => watch.all(&engine.frozen()?, false, &mut lines)?,
+        Some(position) => token::parse_wait(position)?.seen,
         None => {
             let coverage = engine.read(|node| node.state().coverage().clone())?;
             let position = token::of_coverage(&coverage);
-            lines.push(&End { op: "begin", transaction: None, position: &position, time_ms: None, changes: 0 })?;
+            lines.push(&End { op: "begin", position: &position, ..End::default() })?;
             coverage
         }
     };
@@ -120,8 +138,10 @@ pub fn run(replica: &Replica, request: &Request, out: &mut dyn FnMut(Vec<u8>) ->
         }
         let patience = if request.once { Duration::ZERO } else { PATIENCE };
         let Some(entries) = engine.entries_after(&mut cursor, BATCH, patience)? else {
-            let why = "what was written after it is not kept here any more; begin with --from start";
-            return Err(Error::not_found(format!("position {}", token::of_coverage(&given)), why));
+            // Transactions that are not kept, or came as another node's rows: what has come of them.
+            given = watch.catch_up(&given, &mut lines)?;
+            cursor = Cursor::new(given.clone());
+            continue;
         };
         if entries.is_empty() {
             if request.once {
@@ -168,7 +188,7 @@ impl Watch<'_> {
         let key = table.key_cells(&write.row.key)?;
         let row = write.value.as_ref().map(|value| table.written(&write.row.key, value)).transpose()?;
         let op = if row.is_some() { "set" } else { "delete" };
-        lines.push(&Change { op, table: &write.row.table, key, row })
+        lines.push(&Change { op, table: &write.row.table, key, row, state: false })
     }
 
     fn transaction(&mut self, entry: &Entry, given: &Coverage, lines: &mut Lines<'_>) -> Result<()> {
@@ -190,38 +210,98 @@ impl Watch<'_> {
             position: &position,
             time_ms: Some(entry.txn.body().hlc.ms()),
             changes,
+            ..End::default()
         })
     }
 
-    /// All rows that are here, as one transaction.
-    fn snapshot(&mut self, lines: &mut Lines<'_>) -> Result<Coverage> {
+    /// What has become of the rows since `given`, as one transaction: the difference when the rows of then are known, else all rows.
+    fn catch_up(&mut self, given: &Coverage, lines: &mut Lines<'_>) -> Result<Coverage> {
+        let (before, now) = self.engine.frozen_since(given)?;
+        match before {
+            Some(before) => self.difference(&before, &now, lines),
+            None => self.all(&now, true, lines),
+        }
+    }
+
+    /// All rows of a moment, as one transaction. What waits for a hub comes when one has taken it in.
+    fn all(&mut self, now: &Frozen, caught_up: bool, lines: &mut Lines<'_>) -> Result<Coverage> {
         let names: Vec<String> = self.engine.table_names()?.into_iter().filter(|name| self.wants(name)).collect();
-        let definitions = names.iter().map(|name| self.engine.table(name)).collect::<Result<Vec<_>>>()?;
-        // One moment for all tables; what waits for a hub comes when one has taken it in.
-        let (rows, coverage) = self.engine.read(|node| {
-            let mut rows: Vec<(usize, RowKey, Bytes)> = Vec::new();
-            for (nth, table) in definitions.iter().enumerate() {
-                let all = Look::taken(table, node).all().into_iter();
-                rows.extend(all.map(|(key, value)| (nth, table.row(key), value)));
-            }
-            (rows, node.state().coverage().clone())
-        })?;
-        for (nth, key, value) in &rows {
-            let table = &definitions[*nth];
-            let (key, row) = (table.key_cells(&key.key)?, table.to_cells(&key.key, value)?);
-            lines.push(&Change { op: "set", table: table.name(), key, row: Some(row) })?;
-            if !lines.read {
-                break;
+        let mut changes = 0;
+        for name in &names {
+            let table = self.engine.table(name)?;
+            for (key, value) in Look::of(&table, now).all() {
+                if !lines.read {
+                    break;
+                }
+                set(&table, &table.row(key), &value, caught_up, lines)?;
+                changes += 1;
             }
         }
-        let position = token::of_coverage(&coverage);
-        lines.push(&End {
-            op: "snapshot",
-            transaction: None,
-            position: &position,
-            time_ms: None,
-            changes: rows.len() as u64,
-        })?;
-        Ok(coverage)
+        let position = token::of_coverage(now.coverage());
+        let tables = caught_up.then_some(names);
+        lines.push(&End { op: "snapshot", position: &position, changes, caught_up, tables, ..End::default() })?;
+        Ok(now.coverage().clone())
+    }
+
+    /// What differs between two moments, as one transaction.
+    fn difference(&mut self, before: &Frozen, now: &Frozen, lines: &mut Lines<'_>) -> Result<Coverage> {
+        let mut changes = 0;
+        for name in self.engine.table_names()? {
+            if self.wants(&name) {
+                changes += difference_of(&*self.engine.table(&name)?, before, now, lines)?;
+            }
+        }
+        let position = token::of_coverage(now.coverage());
+        lines.push(&End { op: "commit", position: &position, changes, caught_up: true, ..End::default() })?;
+        Ok(now.coverage().clone())
     }
 }
+
+/// What differs in a table between two moments. How many rows.
+fn difference_of(table: &Definition, before: &Frozen, now: &Frozen, lines: &mut Lines<'_>) -> Result<u64> {
+    let from = table.row(Bytes::new());
+    let of_table = |(key, _): &(&RowKey, &Row)| key.table == from.table;
+    let mut old = before.rows_from(&from).take_while(of_table).peekable();
+    let mut new = now.rows_from(&from).take_while(of_table).peekable();
+    let (was_seen, is_seen) = (Look::of(table, before), Look::of(table, now));
+    let mut changes = 0;
+    while lines.read {
+        let key = match (old.peek(), new.peek()) {
+            (Some((a, _)), Some((b, _))) => (*a).min(*b).clone(),
+            (Some((key, _)), None) | (None, Some((key, _))) => (*key).clone(),
+            (None, None) => break,
+        };
+        let was = old.next_if(|(at, _)| **at == key).map(|(_, row)| row);
+        let is = new.next_if(|(at, _)| **at == key).map(|(_, row)| row);
+        let same = match (was, is) {
+            // What is seen of a row may depend on others.
+            (Some(was), Some(is)) if table.is_by_txn() => {
+                let value = |look: &Look<'_>, row| look.seen(&key.key, row).map(|seen| seen.value);
+                value(&was_seen, was) == value(&is_seen, is)
+            }
+            (Some(was), Some(is)) => was.siblings().iter().map(|s| s.dot).eq(is.siblings().iter().map(|s| s.dot)),
+            _ => false,
+        };
+        if same {
+            continue;
+        }
+        changes += 1;
+        match is.and_then(|is| is_seen.seen(&key.key, is)) {
+            Some(seen) => set(table, &key, &seen.value, true, lines)?,
+            None => {
+                let key = table.key_cells(&key.key)?;
+                lines.push(&Change { op: "delete", table: table.name(), key, row: None, state: true })?;
+            }
+        }
+    }
+    Ok(changes)
+}
+
+/// Gives a row as readers see it.
+fn set(table: &Definition, key: &RowKey, value: &[u8], state: bool, lines: &mut Lines<'_>) -> Result<()> {
+    let (key, row) = (table.key_cells(&key.key)?, table.to_cells(&key.key, value)?);
+    lines.push(&Change { op: "set", table: table.name(), key, row: Some(row), state })
+}
+
+#[cfg(test)]
+mod tests;

@@ -230,7 +230,7 @@ impl State {
     }
 }
 
-fn put_key(out: &mut BytesMut, key: &RowKey) {
+pub(super) fn put_key(out: &mut BytesMut, key: &RowKey) {
     put_text(out, &key.table);
     put_bytes(out, &key.key);
 }

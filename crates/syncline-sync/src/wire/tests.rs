@@ -101,7 +101,7 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(|steps| Message::Ack { steps }),
         Just(Message::Finish),
         proptest::collection::vec((text(), proptest::option::of(hash())), 0..4).prop_map(|left| Message::Done { left }),
-        (0..6usize, text(), moved()).prop_map(|(kind, message, moved)| Message::Fault(Fault {
+        (0..Kind::ALL.len(), text(), moved()).prop_map(|(kind, message, moved)| Message::Fault(Fault {
             kind: Kind::ALL[kind],
             message,
             moved

@@ -46,7 +46,8 @@ fn source_failed(error: &std::io::Error) -> Error {
         Kind::NotFound => Error::NotFound(text),
         Kind::Conflict => Error::Conflict(text),
         Kind::Denied => Error::Denied(text),
-        Kind::Unavailable => Error::Unavailable(text),
+        // Nobody who reads bytes asks how old they are.
+        Kind::Unavailable | Kind::Stale => Error::Unavailable(text),
         Kind::Corrupt => Error::Corrupt(text),
     }
 }

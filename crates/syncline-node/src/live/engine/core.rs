@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_base::Kind;
@@ -16,6 +17,8 @@ use syncline_sync::live::{Config, Context, Dot, Group, Limits, Message, Node, Ou
 use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::home::Home;
+use super::beside::Beside;
+use super::note::Parcel;
 use super::submit::{Begun, Done, Flight, Held};
 use super::{Committed, Outbox, Outcome, lost, refused};
 use crate::segments::Directory;
@@ -25,6 +28,13 @@ use crate::{Error, Result};
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// So many bytes of entries stay in memory for those who follow; who is further behind is sent the rows.
 const KEPT_BYTES: usize = 64 << 20;
+
+/// A transaction that is on its way to the disk, or whose writer has not looked yet.
+pub(super) struct Waiting {
+    pub(super) who: Ticket,
+    /// What its writer has read then, if that can be said.
+    pub(super) read: Option<Context>,
+}
 
 /// Who waits for a transaction to be durable.
 pub(super) enum Ticket {
@@ -45,7 +55,7 @@ pub(super) struct Core {
     /// Those that went there: the position after them, and how many they are.
     groups: VecDeque<(u64, u64)>,
     /// The position in the log after the last records that the node knows to be durable.
-    told: u64,
+    pub(super) told: u64,
     /// Somebody syncs the log.
     pub(super) led: bool,
     /// How often the log has been opened: positions in memory count from there.
@@ -54,7 +64,7 @@ pub(super) struct Core {
     pub(super) broken: Option<String>,
     pub(super) closing: bool,
     /// Transactions whose writers have not been told yet.
-    pub(super) tickets: BTreeMap<u64, Ticket>,
+    pub(super) tickets: BTreeMap<u64, Waiting>,
     pub(super) next_ticket: u64,
     pub(super) flight: Flight,
     /// Transactions that wait for rows in flight, and what came behind them.
@@ -71,6 +81,8 @@ pub(super) struct Core {
     pub(super) checkpoint_bytes: u64,
     /// What the core told about itself since the engine was opened, for status.
     pub(super) renamed: u64,
+    /// For readers and proofs.
+    pub(super) beside: Beside,
 }
 
 impl std::fmt::Debug for Core {
@@ -83,6 +95,7 @@ impl Core {
     pub(super) fn open(home: Home) -> Result<Self> {
         let (log, node, checkpoint) = open_log(&home)?;
         let told = log.next();
+        let beside = Beside::new(home.alarms());
         let mut core = Self {
             home,
             node,
@@ -105,6 +118,7 @@ impl Core {
             checkpoint,
             checkpoint_bytes: CHECKPOINT_BYTES,
             renamed: 0,
+            beside,
         };
         core.drain();
         Ok(core)
@@ -122,6 +136,7 @@ impl Core {
         self.flight = Flight::default();
         self.give_up("the log was opened anew");
         self.peers.clear();
+        self.beside.begin_anew();
         self.broken = None;
         self.tables_version += 1;
         self.drain();
@@ -163,9 +178,9 @@ impl Core {
 
     fn committed(&mut self, ticket: u64, dot: Dot) {
         match self.tickets.remove(&ticket) {
-            Some(Ticket::Call(done)) => done(Ok(self.receipt(dot))),
-            Some(_) => {
-                self.tickets.insert(ticket, Ticket::Durable(dot));
+            Some(Waiting { who: Ticket::Call(done), read }) => done(Ok(self.receipt(dot, read))),
+            Some(Waiting { read, .. }) => {
+                self.tickets.insert(ticket, Waiting { who: Ticket::Durable(dot), read });
             }
             // Its writer has given up.
             None => {}
@@ -173,9 +188,9 @@ impl Core {
     }
 
     /// What the writer of a durable transaction is told.
-    pub(super) fn receipt(&self, dot: Dot) -> Committed {
+    pub(super) fn receipt(&self, dot: Dot, read: Option<Context>) -> Committed {
         let taken = self.node.is_hub() && self.node.state().pending().len() == 0;
-        Committed { dot, position: self.node.context(), taken }
+        Committed { dot, position: self.node.context(), read, taken }
     }
 
     /// Gives the node a transaction, unless it writes a row in flight: then it waits until that is durable. What is in flight nobody can
@@ -191,12 +206,17 @@ impl Core {
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
         }
-        let read = read.cloned().unwrap_or_else(|| self.node.context());
+        let had = read.is_some_and(|read| self.has_read_own(read));
+        let reads = read.cloned().unwrap_or_else(|| self.node.context());
         let ticket = self.next_ticket;
-        self.node.commit(now_ms, ticket, read, writes).map_err(refused)?;
+        let dot = self.node.commit(now_ms, ticket, reads, writes).map_err(refused)?;
         self.next_ticket += 1;
-        self.tickets.insert(ticket, Ticket::Waits);
+        self.tickets.insert(ticket, Waiting { who: Ticket::Waits, read: None });
         self.drain();
+        let read = read.and_then(|read| self.beside.with_own(read.clone(), dot, had));
+        if let Some(waiting) = self.tickets.get_mut(&ticket) {
+            waiting.read = read;
+        }
         // Where the group that has it will end.
         let until = self.log.next() + u64::from(!self.group.is_empty());
         self.flight.add(rows, until, self.told);
@@ -206,7 +226,7 @@ impl Core {
     /// Has `done` called for a transaction that has begun.
     pub(super) fn call(&mut self, ticket: u64, done: Done) {
         match self.tickets.get_mut(&ticket) {
-            Some(waits) => *waits = Ticket::Call(done),
+            Some(waiting) => waiting.who = Ticket::Call(done),
             None => done(Err(lost(self.broken.as_deref().unwrap_or("the log was opened anew")))),
         }
     }
@@ -232,8 +252,8 @@ impl Core {
         for held in std::mem::take(&mut self.held) {
             (held.done)(Err(lost(why)));
         }
-        for (_, ticket) in std::mem::take(&mut self.tickets) {
-            if let Ticket::Call(done) = ticket {
+        for (_, waiting) in std::mem::take(&mut self.tickets) {
+            if let Ticket::Call(done) = waiting.who {
                 done(Err(lost(why)));
             }
         }
@@ -246,6 +266,8 @@ impl Core {
         {
             return self.fail(&error);
         }
+        // What is gathered goes there.
+        self.beside.appended(record, self.node.name(), self.log.next());
         self.group.push(record);
     }
 
@@ -284,13 +306,13 @@ impl Core {
     }
 
     /// Tells the node what has become durable.
-    pub(super) fn tell_durable(&mut self) {
+    pub(super) fn tell_durable(&mut self, now: Duration) {
         self.told = self.log.durable();
         let mut fresh = 0;
         while let Some((_, records)) = self.groups.pop_front_if(|(position, _)| *position <= self.told) {
             fresh += records;
         }
-        self.node.synced(fresh);
+        self.take_effect(fresh, now);
         if self.tables_change {
             self.tables_version += 1;
             self.tables_change = self.unsynced();
@@ -298,7 +320,11 @@ impl Core {
     }
 
     fn send(&mut self, peer: PeerId, message: Message) {
-        let gone = self.peers.get(&peer).is_some_and(|outbox| outbox(message) == Outcome::Gone);
+        self.send_parcel(peer, Parcel::Message(message));
+    }
+
+    pub(super) fn send_parcel(&mut self, peer: PeerId, parcel: Parcel) {
+        let gone = self.peers.get(&peer).is_some_and(|outbox| outbox(parcel) == Outcome::Gone);
         if gone {
             self.peers.remove(&peer);
             self.node.disconnected(peer);

@@ -3,7 +3,7 @@
 use syncline_sync::live::Coverage;
 
 use super::super::token;
-use super::Engine;
+use super::{Engine, Lag, Proofs};
 use crate::Result;
 
 /// How a replica's live part is.
@@ -29,6 +29,12 @@ pub struct Status {
     pub log: LogStatus,
     /// How often it took a new name since it was opened.
     pub renamed: u64,
+    /// Bytes of its own transactions that no hub has taken in.
+    pub pending_bytes: u64,
+    /// How far it is behind its upstream, if it has one.
+    pub lag: Option<Lag>,
+    /// Whether others hold the same.
+    pub proofs: Proofs,
 }
 
 /// A log's extent.
@@ -61,6 +67,12 @@ impl Engine {
             behind: core.node.behind(),
             log: LogStatus { first: core.log.first(), next: core.log.next(), bytes },
             renamed: core.renamed,
+            pending_bytes: core.node.state().pending().map(|txn| txn.bytes().len() as u64).sum(),
+            lag: core.lag(self.shared.clock.monotonic()),
+            proofs: Proofs {
+                proofs: core.beside.audit.proofs().cloned().collect(),
+                alarms: core.beside.audit.alarms().to_vec(),
+            },
         })
     }
 }

@@ -8,6 +8,8 @@ use syncline_sync::live::RowKey;
 use super::super::home::Taken;
 use super::*;
 
+mod reads;
+
 const SOON: Duration = Duration::from_secs(20);
 
 fn open(meta: &Path) -> Engine {
@@ -36,28 +38,47 @@ fn values(engine: &Engine, name: &str) -> Vec<String> {
     row.siblings().iter().map(|sibling| String::from_utf8_lossy(&sibling.value).into_owned()).collect()
 }
 
+/// What goes over it.
+enum Carried {
+    Message(Bytes),
+    Note(Note),
+}
+
 /// Connects two engines by threads that carry messages as bytes. Dropping it cuts the connection.
-struct Cable {
+pub(crate) struct Cable {
     ends: Vec<(Engine, PeerId)>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Cable {
-    fn between(a: &Engine, b: &Engine) -> Self {
+    pub(crate) fn between(a: &Engine, b: &Engine) -> Self {
         let ((to_b, at_b), (to_a, at_a)) = (mpsc::channel(), mpsc::channel());
-        let outbox = |to: mpsc::Sender<Bytes>| -> Outbox {
-            Box::new(move |message| if to.send(message.encode()).is_ok() { Outcome::Sent } else { Outcome::Gone })
+        let outbox = |to: mpsc::Sender<Carried>| -> Outbox {
+            Box::new(move |parcel| {
+                let parcel = match parcel {
+                    Parcel::Message(message) => Carried::Message(message.encode()),
+                    Parcel::Note(note) => Carried::Note(note),
+                };
+                if to.send(parcel).is_ok() { Outcome::Sent } else { Outcome::Gone }
+            })
         };
+        // A hub is nobody's spoke.
+        let link = |of: &Engine| Link { url: None, upstream: !of.read(Node::is_hub).expect("a node") };
         let ends = vec![
-            (a.clone(), a.connect(outbox(to_b)).expect("a node")),
-            (b.clone(), b.connect(outbox(to_a)).expect("a node")),
+            (a.clone(), a.connect(link(a), outbox(to_b)).expect("a node")),
+            (b.clone(), b.connect(link(b), outbox(to_a)).expect("a node")),
         ];
         let inboxes = [at_a, at_b];
         let threads = ends.iter().cloned().zip(inboxes).map(|((engine, peer), inbox)| {
             task::spawn("cable", move || {
-                for bytes in inbox {
-                    let message = Message::decode(bytes).expect("what was encoded");
-                    if !engine.receive(peer, message).expect("a node") {
+                for carried in inbox {
+                    let taken = match carried {
+                        Carried::Message(bytes) => {
+                            engine.receive(peer, Message::decode(bytes).expect("what was encoded"))
+                        }
+                        Carried::Note(note) => engine.note(peer, note),
+                    };
+                    if !taken.expect("a node") {
                         break;
                     }
                 }
@@ -248,7 +269,7 @@ fn a_reader_is_told_when_what_it_asks_for_does_not_come() {
     let other = open(&dir.path().join("b"));
     let elsewhere = other.commit(None, set("a", "1")).expect("committed").position;
     let error = engine.read_at(&elsewhere, Duration::from_millis(20), |_| ()).expect_err("it never comes");
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), Kind::Stale);
     let error = engine.commit(Some(elsewhere), set("a", "2")).expect_err("it was read elsewhere");
     assert_eq!(error.kind(), Kind::Conflict);
 }

@@ -21,7 +21,7 @@ pub type Picks = BTreeMap<Bytes, Dot>;
 
 impl Definition {
     /// Whether the rows that a transaction wrote stand or fall together.
-    pub(in crate::live) fn is_by_txn(&self) -> bool {
+    pub(crate) fn is_by_txn(&self) -> bool {
         self.settings().scope == Scope::Txn
     }
 

@@ -159,7 +159,7 @@ fn a_conflict_is_decided_by_taking_a_value() {
     assert_eq!(again.kind(), Kind::NotFound);
     assert!(again.to_string().contains("the row has one value here now"), "{again}");
     // Who wrote on top of what was seen then is in no conflict; who had not seen it is.
-    place.put("people", r#"{"id":1,"age":6}"#, Some(&done.position));
+    place.put("people", r#"{"id":1,"age":6}"#, Some(&place.position()));
     assert_eq!(place.list(None, 9).open, 0);
     place.put("people", r#"{"id":1,"age":7}"#, Some(&shown.position));
     assert_eq!(place.list(None, 9).open, 1);

@@ -1,0 +1,118 @@
+//! A state at one moment, to be looked at while the node goes on.
+//!
+//! Taking one costs little, whatever the node holds: it shares the rows, and writers copy what they change meanwhile. So a replica root,
+//! which reads every row, is computed without anybody waiting for it.
+//!
+//! Not here: when states are compared, and with whom.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use syncline_base::{Hash, Hasher};
+
+use super::context::Coverage;
+use super::row::Row;
+use super::state::{State, put_key};
+use super::table::Rows;
+use super::txn::RowKey;
+
+/// Rows and what they follow from, as they were. What was pending is not in it.
+#[derive(Debug, Clone, Default)]
+pub struct Frozen {
+    coverage: Coverage,
+    rows: Rows,
+}
+
+/// What a state hashes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// The replica root.
+    pub root: Hash,
+    /// Of each table that has rows, by name.
+    pub tables: Vec<TableDigest>,
+}
+
+/// What the rows of one table hash to: BLAKE3 over those of the bytes of the replica root that are theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableDigest {
+    /// Its name.
+    pub table: Arc<str>,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Of them.
+    pub hash: Hash,
+}
+
+impl State {
+    /// As it is now.
+    #[must_use]
+    pub fn frozen(&self) -> Frozen {
+        Frozen { coverage: self.coverage.clone(), rows: self.rows.clone() }
+    }
+}
+
+impl Frozen {
+    /// What the rows follow from.
+    #[must_use]
+    pub const fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// The rows that exist, by table and key.
+    pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
+        self.rows.iter().map(|(key, row)| (key, &**row))
+    }
+
+    /// Those from a key on.
+    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
+        self.rows.from(key).map(|(key, row)| (key, &**row))
+    }
+
+    /// The row under a key.
+    #[must_use]
+    pub fn row(&self, key: &RowKey) -> Option<&Row> {
+        self.rows.get(key).map(|row| &**row)
+    }
+
+    /// What it hashes to. Reads every row.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let (mut all, mut tables) = (Hasher::new(), Vec::new());
+        let mut out = BytesMut::with_capacity(1 << 16);
+        self.coverage.put(&mut out);
+        all.update(&out);
+        out.clear();
+        // The table at hand: its rows so far, and what they hash to.
+        let mut table: Option<(Arc<str>, u64, Hasher)> = None;
+        for (key, row) in self.rows.iter() {
+            if table.as_ref().is_none_or(|(name, ..)| *name != key.table) || out.len() >= 1 << 15 {
+                flush(&mut out, &mut all, table.as_mut());
+            }
+            let (_, rows, _) = match &mut table {
+                Some(at) if at.0 == key.table => at,
+                at => {
+                    tables.extend(at.take().map(close));
+                    at.insert((key.table.clone(), 0, Hasher::new()))
+                }
+            };
+            *rows += 1;
+            put_key(&mut out, key);
+            row.put(&mut out);
+        }
+        flush(&mut out, &mut all, table.as_mut());
+        tables.extend(table.map(close));
+        Digest { root: all.finish(), tables }
+    }
+}
+
+fn flush(out: &mut BytesMut, all: &mut Hasher, table: Option<&mut (Arc<str>, u64, Hasher)>) {
+    all.update(out);
+    if let Some((.., hasher)) = table {
+        hasher.update(out);
+    }
+    out.clear();
+}
+
+fn close((table, rows, hasher): (Arc<str>, u64, Hasher)) -> TableDigest {
+    TableDigest { table, rows, hash: hasher.finish() }
+}
