@@ -5,6 +5,7 @@ mod faults;
 mod full;
 mod kills;
 mod live;
+mod live_files;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::live::engine::Status;
+use crate::live::files;
 use crate::replica::Replica;
 
 /// How a replica's live part is.
@@ -34,6 +35,9 @@ pub struct Report {
     pub log_bytes: u64,
     /// The replica root: equal on replicas that have the same transactions.
     pub root: String,
+    /// How many files live rows name.
+    #[serde(default)]
+    pub files: u64,
     /// Its tables, with their rows.
     pub tables: Vec<(String, u64)>,
     /// How many rows are in conflict.
@@ -47,7 +51,7 @@ pub struct Report {
 pub fn run(replica: &Replica) -> Result<Option<Report>> {
     let Some(engine) = replica.live_if_there()? else { return Ok(None) };
     let Status { name, hub, upstream, position, coverage, pending, peers, behind, log, .. } = engine.status()?;
-    let (root, conflicts, counts) = engine.read(|node| {
+    let (root, conflicts, counts, files) = engine.read(|node| {
         let mut counts = std::collections::BTreeMap::<String, u64>::new();
         let mut conflicts = 0;
         for (key, row) in node.state().rows().filter(|(key, _)| !key.table.starts_with('.')) {
@@ -59,7 +63,8 @@ pub fn run(replica: &Replica) -> Result<Option<Report>> {
                 }
             }
         }
-        (node.state().root(), conflicts, counts)
+        let files = node.state().rows().filter(|(key, _)| &*key.table == files::TABLE).count() as u64;
+        (node.state().root(), conflicts, counts, files)
     })?;
     let names = engine.table_names()?;
     let tables = names.into_iter().map(|name| {
@@ -79,6 +84,7 @@ pub fn run(replica: &Replica) -> Result<Option<Report>> {
         log_records: log.next - log.first,
         log_bytes: log.bytes,
         root: root.to_string(),
+        files,
         tables: tables.collect(),
         conflicts,
     }))

@@ -15,6 +15,7 @@ use syncline_sync::Error as SyncError;
 use syncline_sync::live::{Config, Dot, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
 use syncline_sync::log::{Log, LogId, Options};
 
+use super::super::files;
 use super::super::home::Home;
 use super::{Outbox, Outcome};
 use crate::segments::Directory;
@@ -250,7 +251,7 @@ fn new_id() -> LogId {
 
 /// Whether a record writes to one of the tables that say what tables there are.
 fn changes_tables(record: &Record) -> bool {
-    let defines = |write: &Write| write.row.table.starts_with('.');
+    let defines = |write: &Write| write.row.table.starts_with('.') && &*write.row.table != files::TABLE;
     match record {
         Record::Own(txn) => txn.body().writes.iter().any(defines),
         Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),
