@@ -48,8 +48,7 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
     let files = replica.for_work();
     let hub = Arc::new(Hub::of_one(&name, replica)?);
     let out = context.out;
-    let wanted =
-        Settings { allow_mass_delete: peer.allow_mass_delete, rescan: Duration::from_secs(args.rescan) };
+    let wanted = Settings { allow_mass_delete: peer.allow_mass_delete, rescan: Duration::from_secs(args.rescan) };
     if let Some(upstream) = &upstream {
         // Before anything is written: what is written here is taken in there.
         files.live()?.set_upstream(Some(&upstream.target.to_string()))?;
@@ -62,11 +61,9 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
     if let Some(upstream) = &upstream {
         report["upstream"] = upstream.target.to_string().into();
     }
-    out.answer(&report, |page| {
-        match &upstream {
-            Some(upstream) => page.line(format!("keeping {place} in step with {}; stop with Ctrl-C", upstream.target)),
-            None => page.line(format!("keeping {place} in step with those who follow {url}/{name}; stop with Ctrl-C")),
-        }
+    out.answer(&report, |page| match &upstream {
+        Some(upstream) => page.line(format!("keeping {place} in step with {}; stop with Ctrl-C", upstream.target)),
+        None => page.line(format!("keeping {place} in step with those who follow {url}/{name}; stop with Ctrl-C")),
     })?;
     // The directory first: what was changed here while nobody looked was written on what it showed then.
     let kept = worker::start(&files, &wanted, move |status| tell(out, status))?;
@@ -100,7 +97,9 @@ fn upstream(context: &Context, replica: &Replica, named: Option<&str>) -> Result
     };
     let target = Target::parse(&url)?;
     if target.dataset.is_empty() {
-        return Err(Fault::invalid(format!("sync --live with {url}: it names a node and no dataset; write {target}DATASET")));
+        return Err(Fault::invalid(format!(
+            "sync --live with {url}: it names a node and no dataset; write {target}DATASET"
+        )));
     }
     Ok(Some(Upstream { target, options: context.options()? }))
 }

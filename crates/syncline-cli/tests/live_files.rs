@@ -71,7 +71,8 @@ fn same(a: &Replica, b: &Replica, is: impl Fn(&BTreeMap<String, Vec<u8>>) -> boo
         if here == there && is(&here) {
             return;
         }
-        let names = |all: &BTreeMap<String, Vec<u8>>| all.iter().map(|(p, b)| format!("{p} {}", b.len())).collect::<Vec<_>>();
+        let names =
+            |all: &BTreeMap<String, Vec<u8>>| all.iter().map(|(p, b)| format!("{p} {}", b.len())).collect::<Vec<_>>();
         assert!(
             SystemClock.monotonic() - begun < Duration::from_secs(40),
             "they differ: {:#?}\n{:#?}",
@@ -139,14 +140,14 @@ fn files_appear_change_move_and_go_on_both_sides() {
     std::os::unix::fs::symlink("short.txt", team.b.0.join("link")).expect("a link");
     std::fs::create_dir(team.b.0.join("empty")).expect("a folder");
     same(&team.a, &team.b, |all| all.contains_key("run.sh") && all.contains_key("link") && all.contains_key("empty/"));
-    until("the bit", || {
-        team.b.0.join("run.sh").metadata().is_ok_and(|file| file.permissions().mode() & 0o100 != 0)
-    });
+    until("the bit", || team.b.0.join("run.sh").metadata().is_ok_and(|file| file.permissions().mode() & 0o100 != 0));
     // Renames, of a file and of a folder; a file becomes a folder; removals.
     std::fs::rename(team.a.0.join("short.txt"), team.a.0.join("renamed.txt")).expect("a rename");
     std::fs::rename(team.b.0.join("deep"), team.b.0.join("moved")).expect("a rename");
     same(&team.a, &team.b, |all| {
-        all.contains_key("renamed.txt") && !all.contains_key("short.txt") && all.contains_key("moved/er/long.bin")
+        all.contains_key("renamed.txt")
+            && !all.contains_key("short.txt")
+            && all.contains_key("moved/er/long.bin")
             && !all.keys().any(|path| path.starts_with("deep"))
     });
     std::fs::remove_file(team.a.0.join("renamed.txt")).expect("a file");

@@ -34,7 +34,12 @@ pub(crate) struct Exchanges(Mutex<Vec<JoinHandle<()>>>);
 
 impl Exchanges {
     /// Begins to bring and give contents, until `stopped`.
-    pub(crate) fn begin(&self, replica: Arc<Replica>, upstream: Upstream, stopped: watch::Receiver<bool>) -> Result<()> {
+    pub(crate) fn begin(
+        &self,
+        replica: Arc<Replica>,
+        upstream: Upstream,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<()> {
         let work = move || run(&replica, &upstream, &stopped);
         let thread = task::spawn("syncline-contents", work).map_err(|error| {
             Error::Settings(format!("no thread could be started for the contents of files: {error}"))

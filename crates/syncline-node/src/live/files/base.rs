@@ -291,7 +291,8 @@ mod tests {
     fn it_comes_back_after_any_cut() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut base = Base::open(dir.path()).expect("a new one");
-        base.set(vec![("a".into(), known(b"1", Some(STAT))), ("b".into(), known(b"2", None))], Vec::new()).expect("room");
+        base.set(vec![("a".into(), known(b"1", Some(STAT))), ("b".into(), known(b"2", None))], Vec::new())
+            .expect("room");
         base.begin(&Context::default(), &[("c".into(), known(b"3", None))], &["a".into()]).expect("room");
         base.set(Vec::new(), vec!["b".into()]).expect("room");
         let whole = std::fs::read(dir.path().join(FILE)).expect("a file");

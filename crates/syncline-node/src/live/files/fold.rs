@@ -24,7 +24,10 @@ pub(crate) fn fold(engine: &Engine, store: &Store) -> Result<Option<TableRef>> {
     let shown: BTreeMap<String, Bytes> = engine.read(|node| {
         let paths = super::paths(node);
         let places = paths.iter().flat_map(|path| shown::places(node, path));
-        places.filter_map(|path| Some((shown::want(node, &path).value?, path))).map(|(value, path)| (path, value)).collect()
+        places
+            .filter_map(|path| Some((shown::want(node, &path).value?, path)))
+            .map(|(value, path)| (path, value))
+            .collect()
     })?;
     if shown.is_empty() {
         return Ok(None);
@@ -57,7 +60,10 @@ fn edit(store: &Store, path: &str, value: &Bytes) -> Result<Edit> {
     if let Content::Chunks(content) = &entry.content {
         if !store.contains(&content.root)? {
             let what = format!("making a version of the file {path}");
-            return Err(Error::Unavailable { what, why: "its content has not come here yet; try again when it has".into() });
+            return Err(Error::Unavailable {
+                what,
+                why: "its content has not come here yet; try again when it has".into(),
+            });
         }
         if content.len <= INLINE_MAX as u64 {
             entry.content = Content::Inline(content::read_all(store, content, INLINE_MAX as u64)?);

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_base::{Hash, Kind};
@@ -23,7 +24,7 @@ use crate::worktree::stat::Stat;
 use crate::worktree::walk::{Found, Walk};
 use crate::worktree::{cache, read};
 use crate::{Error, Result};
-use syncline_tree::files::FileKind;
+use syncline_tree::files::{FileKind, path};
 
 /// Files that are read, and made one transaction, at once.
 const GROUP: usize = 1024;
@@ -31,6 +32,8 @@ const GROUP: usize = 1024;
 const SYNCED: usize = 32;
 /// A smaller directory may lose most of its files without being asked.
 const GUARD_MIN: usize = 20;
+/// Removals of so long count together.
+const GUARD_WINDOW: Duration = Duration::from_secs(60);
 
 /// What was found at a path.
 #[derive(Debug, Clone)]
@@ -95,12 +98,38 @@ impl Desk {
         }
         suspects.retain(|found| !busy.contains(&found.path));
         gone.retain(|path| !busy.contains(path));
-        let many = self.base.len() >= GUARD_MIN && gone.len() * 2 > self.base.len();
+        // With what went a moment ago: a folder may be removed slowly.
+        let since = self.now().saturating_sub(GUARD_WINDOW);
+        self.removed.retain(|(at, _)| *at >= since);
+        let before: usize = self.removed.iter().map(|(_, count)| count).sum();
+        // What was renamed is not lost.
+        let new = suspects.iter().filter(|found| self.base.get(&found.path).is_none()).count();
+        let lost = gone.len().saturating_sub(new);
+        let (all, less) = (self.base.len() + before, lost + before);
+        let many = all >= GUARD_MIN && lost > 0 && less * 2 > all;
         self.status.held = if many && !self.allow_mass_delete { gone.len() as u64 } else { 0 };
+        if self.status.held == 0 && !gone.is_empty() {
+            self.removed.push((self.now(), lost));
+        }
         if self.status.held > 0 {
             gone.clear();
         }
-        self.take(suspects, gone)
+        let early = self.take_early(&mut suspects, &gone);
+        self.take(suspects, gone)?;
+        early.into_iter().for_each(|path| self.touch(path));
+        Ok(())
+    }
+
+    /// Takes out what lies below a file that is not told to be gone yet: it would look as if somebody else had made a folder of it.
+    fn take_early(&self, suspects: &mut Vec<Found>, gone: &[String]) -> Vec<String> {
+        let gone: BTreeSet<&str> = gone.iter().map(String::as_str).collect();
+        let is_file = |path: &str| {
+            let known = self.base.get(path).filter(|_| !gone.contains(path));
+            known.is_some_and(|known| known.stat.is_none_or(|stat| stat.kind != FileKind::Folder))
+        };
+        let above = |path: &str| std::iter::successors(path::parent(path), |path| path::parent(path)).any(is_file);
+        let early = suspects.extract_if(.., |found| above(&found.path));
+        early.map(|found| found.path).collect()
     }
 
     /// Looks at some paths that are known and takes those that have changed.
@@ -322,7 +351,8 @@ impl Desk {
             }
             if let Some(folder) = full.parent() {
                 let synced = File::open(folder).and_then(|folder| folder.sync_all());
-                synced.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+                synced
+                    .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
                     .map_err(Error::io("syncing", folder))?;
             }
         }

@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with, statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use syncline_store::Store;
 use syncline_tree::content;
@@ -283,4 +285,60 @@ fn write(store: &Store, folder: BorrowedFd<'_>, name: &str, row: &FileRow, shown
     written.and_then(|()| file.sync_all().map_err(Error::io("syncing", shown))).inspect_err(|_| {
         let _ = unlinkat(folder, name, AtFlags::empty());
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use syncline_store::{Options, backend};
+
+    use super::*;
+
+    fn file(bytes: &'static [u8]) -> FileRow {
+        FileRow { kind: FileKind::File, executable: false, content: Content::Inline(Bytes::from_static(bytes)) }
+    }
+
+    fn done(placed: Placed) -> Stat {
+        match placed {
+            Placed::Done(Some(stat)) => stat,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_written_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::create(Arc::new(backend::memory::Memory::new()), Options::default()).expect("a store");
+        let meta = dir.path().join(".syncline");
+        let (root, place) = (Root::open(dir.path()).expect("a root"), Place::new(&meta).expect("room"));
+        let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).ok();
+        let put = |path: &str, row: &FileRow, expected: Option<&Stat>| {
+            place.put(&root, &mut root.dirs(), &store, (path, row), expected).expect("a file system")
+        };
+        let remove = |path: &str, expected: &Stat| {
+            place.remove(&root, &mut root.dirs(), path, expected, &|_| false).expect("a file system")
+        };
+        let first = done(put("a/f", &file(b"first"), None));
+        assert_eq!(read("a/f").as_deref(), Some("first"));
+        // Something is there that nobody knew of; or it is not what it was.
+        assert_eq!(put("a/f", &file(b"other"), None), Placed::Changed);
+        std::fs::write(dir.path().join("a/f"), "edited").expect("room");
+        assert_eq!(put("a/f", &file(b"other"), Some(&first)), Placed::Changed);
+        assert_eq!(remove("a/f", &first), Placed::Changed);
+        assert_eq!(read("a/f").as_deref(), Some("edited"));
+        let edited = root.dirs().stat("a/f").expect("a stat").flatten().expect("a file");
+        let second = done(put("a/f", &file(b"second"), Some(&edited)));
+        assert_eq!(read("a/f").as_deref(), Some("second"));
+        // Folders and files in each other's way.
+        assert_eq!(put("a", &file(b"x"), None), Placed::Blocked);
+        assert_eq!(put("a/f/g", &file(b"x"), None), Placed::Blocked);
+        assert_eq!(remove("a/f", &second), Placed::Done(None));
+        assert!(!dir.path().join("a").exists(), "a folder that is left empty goes along");
+        assert_eq!(remove("a/f", &second), Placed::Done(None));
+        std::fs::create_dir(dir.path().join("a")).expect("room");
+        done(put("a", &file(b"a file now"), None));
+        assert_eq!(std::fs::read_dir(meta.join("tmp/live")).expect("a folder").count(), 0, "nothing is left over");
+    }
 }

@@ -110,8 +110,7 @@ impl Desk {
     fn ready(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>> {
         let contents: Vec<ContentRef> =
             jobs.iter().filter_map(|job| job.row.as_ref().and_then(FileRow::stored)).collect();
-        let lacking: BTreeSet<ContentRef> =
-            Source::none(self.store.clone()).lacks(&contents)?.into_iter().collect();
+        let lacking: BTreeSet<ContentRef> = Source::none(self.store.clone()).lacks(&contents)?.into_iter().collect();
         let mut ready = Vec::new();
         for mut job in jobs {
             if let Some(row) = &job.row {

@@ -90,7 +90,9 @@ fn beside<'a>(node: &Node, path: &str, row: &'a Row) -> Vec<&'a Sibling> {
         shown.push(winner);
     }
     // Nothing is lost with an empty folder.
-    shown.extend(all.into_iter().filter(|sibling| given.insert(&sibling.value) && kind(sibling) != Some(FileKind::Folder)));
+    shown.extend(
+        all.into_iter().filter(|sibling| given.insert(&sibling.value) && kind(sibling) != Some(FileKind::Folder)),
+    );
     shown
 }
 

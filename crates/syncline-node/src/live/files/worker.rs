@@ -29,6 +29,9 @@ use crate::{Error, Result};
 
 /// A file that nobody has written to for so long is taken.
 const QUIET: Duration = Duration::from_millis(30);
+/// What is new or gone is taken when nothing has been written for a moment, so that what belongs together (a rename, a folder that is removed) is
+/// seen together; after so long all the same.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// One that is written all the time is taken after so long all the same.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pauses between looks for contents that are on their way.
@@ -112,6 +115,8 @@ pub(super) struct Desk {
     /// Paths whose content is not here yet.
     pub(super) waiting: BTreeSet<String>,
     pub(super) allow_mass_delete: bool,
+    /// When how many removals were told to others.
+    pub(super) removed: Vec<(Duration, usize)>,
     pub(super) status: Status,
 }
 
@@ -119,7 +124,9 @@ impl Desk {
     fn open(replica: &Replica, settings: &Settings) -> Result<Self> {
         let refused = |why: &str| Error::invalid("keeping a directory in step", why.to_owned());
         let (Some(worktree), Some(meta)) = (replica.worktree(), replica.meta()) else {
-            return Err(refused("this replica has no files of its own; make one with `syncline init DIR` or `syncline clone URL DIR`"));
+            return Err(refused(
+                "this replica has no files of its own; make one with `syncline init DIR` or `syncline clone URL DIR`",
+            ));
         };
         if replica.part()?.is_outline() || !replica.part()?.tree(&syncline_tree::TreeName::Files) {
             return Err(refused("this replica holds a part of its dataset only; clone the whole"));
@@ -137,6 +144,7 @@ impl Desk {
             unread: BTreeSet::new(),
             waiting: BTreeSet::new(),
             allow_mass_delete: settings.allow_mass_delete,
+            removed: Vec::new(),
             status: Status::default(),
         })
     }
@@ -206,7 +214,10 @@ pub fn start(replica: &Replica, settings: &Settings, tell: impl Fn(&Status) + Se
     // Before the first look: what changes after it is told.
     let watching = Watching::begin(&path, move |what| drop(teller.send(what)));
     let watching = watching.inspect_err(|error| {
-        let why = format!("the system does not tell what changes in {}: {error}; it is looked at now and then", path.display());
+        let why = format!(
+            "the system does not tell what changes in {}: {error}; it is looked at now and then",
+            path.display()
+        );
         desk.told(&why);
     });
     let mut watching = watching.ok();
@@ -269,6 +280,8 @@ struct Todo {
     all_rows: bool,
     /// When the whole directory is to be looked at.
     scan: Option<Duration>,
+    /// Since when it is to be.
+    asked: Option<Duration>,
     stop: bool,
 }
 
@@ -373,11 +386,18 @@ fn work(desk: &mut Desk, watching: Option<&mut Watching>, todo: &mut Todo) -> Re
         }
     }
     if todo.scan.is_some_and(|at| at <= desk.now()) {
-        todo.scan = None;
+        let asked = *todo.asked.get_or_insert(desk.now());
+        if !desk.dirty.is_empty() && desk.now() < asked + TOGETHER {
+            todo.scan = Some(desk.now() + QUIET);
+            return Ok(());
+        }
+        (todo.scan, todo.asked) = (None, None);
         if let Some(watching) = watching
             && let Err(error) = watching.refresh()
         {
-            desk.told(&format!("the system does not tell all that changes: {error}; the directory is looked at now and then"));
+            desk.told(&format!(
+                "the system does not tell all that changes: {error}; the directory is looked at now and then"
+            ));
         }
         let busy: BTreeSet<String> = desk.dirty.keys().cloned().collect();
         desk.scan(&busy)?;
