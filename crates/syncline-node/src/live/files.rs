@@ -2,10 +2,10 @@
 //!
 //! A file is a row of the reserved table [`TABLE`], keyed by its path: kind, executable bit, and its content, in the row when it is short,
 //! else the name of its chunks in the object store, which is the one that a version of the same file has. So file changes are transactions
-//! like any: durable, whole, in causal order, with siblings where two wrote at once. [`row`] is the layout, [`shown`] what a directory shows
-//! of the rows, [`contents`] moves chunks between replicas, [`worker`] keeps one directory in step: it is told by [`watching`] what changed on
-//! disk, reads it ([`local`]), writes what came ([`remote`], [`place`]), and remembers in [`base`] what the directory held when both agreed.
-//! [`fold`] makes a version's file tree of the rows. Format: `docs/format/live-files.md`.
+//! like any: durable, whole, in causal order, with siblings where two wrote at once. `row` is the layout, `shown` what a directory shows
+//! of the rows, [`contents`] moves chunks between replicas, [`worker`] keeps one directory in step: it is told by `watching` what changed on
+//! disk, reads it (`local`), writes what came (`remote`, `place`), and remembers in `base` what the directory held when both agreed.
+//! `fold` makes a version's file tree of the rows. Format: `docs/format/live-files.md`.
 //!
 //! After a crash: the rows are the log's, contents were durable before the row that names them was written, and a path of the directory
 //! holds an old or a new file, never half of one.
