@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         keep_within_ms: args.keep_within.map(millis),
         grace_ms: millis(args.grace),
     };
-    let report = context.ask("gc", &request, |replica, progress| gc::run(replica, &request, &**progress))?;
+    let report = context.ask_served("gc", &request, |replica, progress| gc::run(replica, &request, &**progress))?;
     context.out.done(&report, |page| {
         page.line(format!(
             "kept {} ({}), dropped the data of {}",

@@ -1,24 +1,35 @@
-//! `syncline sync`: bring both sides to the same version.
+//! `syncline sync`: bring both sides to the same version, once; or keep a directory in step (`cmd_sync_live`).
 
 use syncline_node::ops::transfer::{self, Request};
 
 use crate::cmd_push::{PeerArgs, finish};
+use crate::cmd_sync_live::{self, LiveArgs};
 use crate::context::Context;
 use crate::fault::Outcome;
 use crate::peer::{self, Peer};
 
 /// Arguments of `sync`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  syncline sync\n  syncline sync http://127.0.0.1:7070/prices\n\n\
+#[command(after_help = "Examples:\n  syncline sync\n  syncline sync http://127.0.0.1:7070/prices\n  \
+                        syncline sync --live http://127.0.0.1:7070/team   files appear there and here as they change\n  \
+                        syncline sync --live -C team                      as before, or for others to follow\n\n\
                         It pulls, merges and pushes, again if the other side moves meanwhile; tags go both ways. The \
                         exit code is 4 when rows are in conflict, then nothing is pushed; and when a tag is elsewhere \
-                        there, then neither is moved.")]
+                        there, then neither is moved.\n\n\
+                        With --live it runs until it is interrupted: changes of files go to the other side as they are made, and come \
+                        from there, with the rows of live tables. Both sides may be changed while they are apart. What two have changed \
+                        at once is kept, both: the later is at the path, the other beside it as NAME.conflict-WRITER-N.")]
 pub(crate) struct Args {
     #[command(flatten)]
     peer: PeerArgs,
+    #[command(flatten)]
+    pub live: LiveArgs,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if args.live.live {
+        return cmd_sync_live::run(context, &args.peer, &args.live);
+    }
     let replica = context.replica("sync")?;
     let url = peer::url_of(&replica, args.peer.url.as_deref(), "sync")?;
     let peer = Peer::make(context, &url)?.other_than(&replica, &url)?;

@@ -42,6 +42,7 @@ mod cmd_root;
 mod cmd_show;
 mod cmd_status;
 mod cmd_sync;
+mod cmd_sync_live;
 mod cmd_table;
 mod cmd_tag;
 mod cmd_undo;
@@ -62,7 +63,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use syncline_base::Kind;
 
-use crate::args::Cli;
+use crate::args::{Cli, Verb};
 use crate::context::Context;
 use crate::fault::Fault;
 
@@ -78,7 +79,10 @@ fn main() -> ExitCode {
     let json = cli.global.json;
     let verb = cli.verb.name();
     let run = |context: Context| {
-        interrupt::watch(&context, verb);
+        // What keeps a directory in step stops by itself, as a node does.
+        if !matches!(&cli.verb, Verb::Sync(args) if args.live.live) {
+            interrupt::watch(&context, verb);
+        }
         cli.verb.run(&context)
     };
     match Context::new(cli.global).and_then(run) {

@@ -6,6 +6,7 @@ mod full;
 mod kills;
 mod live;
 mod live_conflicts;
+mod live_files;
 mod live_reads;
 mod live_write;
 #[cfg(target_os = "linux")]

@@ -184,6 +184,13 @@ impl Server {
         Self::await_answer(&mut command)
     }
 
+    /// Keeps a replica's directory in step, with the node at `url` if there is one.
+    pub(crate) fn syncing(replica: &Replica, url: Option<&str>, more: &[&str]) -> Self {
+        let mut command = binary();
+        command.arg("-C").arg(&replica.0).args(["sync", "--live", "--json"]).args(url).args(more);
+        Self::await_answer(&mut command)
+    }
+
     fn listen(command: &mut Command, data: &Path, address: &str, more: &[&str]) -> Self {
         command.args(["up", "--json", "--listen", address, "--data"]).arg(data).args(more);
         Self::await_answer(command)

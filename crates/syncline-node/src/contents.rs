@@ -62,6 +62,26 @@ impl Source {
         Ok(Self { store, env, url, tally })
     }
 
+    /// The replica at an address, for another one's contents.
+    pub(crate) fn at(store: Store, env: Env, url: String) -> Self {
+        Self { store, env, url: Some(url), tally: Arc::default() }
+    }
+
+    /// Nobody: for looking at what is here.
+    pub(crate) fn none(store: Store) -> Self {
+        Self { store, env: Env::default(), url: None, tally: Arc::default() }
+    }
+
+    /// Those of these contents that are not here whole, each once.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn lacks(&self, contents: &[ContentRef]) -> Result<Vec<ContentRef>> {
+        let items = contents.iter().filter(|c| c.len > 0).map(|c| (c.root, c.height)).collect();
+        let mut lacking: std::collections::BTreeSet<Item> = self.lacking(items)?.into_iter().collect();
+        Ok(contents.iter().filter(|c| lacking.remove(&(c.root, c.height))).copied().collect())
+    }
+
     /// Brings what is not here of these contents. Durable when it returns.
     ///
     /// # Errors

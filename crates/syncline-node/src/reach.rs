@@ -6,6 +6,7 @@
 use syncline_base::Hash;
 use syncline_base::hash::{IdMap, IdSet};
 use syncline_store::Store;
+use syncline_tree::content::ContentRef;
 use syncline_tree::walk::{self, Counted, ObjectKind};
 use syncline_tree::{Commit, DatasetRoot, GivenUp, Refs, TableRef, TreeName};
 
@@ -45,6 +46,23 @@ pub fn tree(
     let mut open = walk::roots(table);
     while let Some((id, kind)) = open.pop() {
         if may_miss && matches!(kind, ObjectKind::Content { .. }) && !store.contains(&id)? {
+            continue;
+        }
+        if visit(&id)? && has_children(kind) {
+            open.extend(walk::children(kind, &store.get(&id)?)?);
+        }
+    }
+    Ok(())
+}
+
+/// As [`dataset`], for one content, as far as it is here.
+///
+/// # Errors
+/// The store's, but for objects that are missing; those of `visit`.
+pub fn content(store: &Store, content: &ContentRef, visit: &mut dyn FnMut(&Hash) -> Result<bool>) -> Result<()> {
+    let mut open: Vec<_> = walk::content(content).into_iter().collect();
+    while let Some((id, kind)) = open.pop() {
+        if !store.contains(&id)? {
             continue;
         }
         if visit(&id)? && has_children(kind) {

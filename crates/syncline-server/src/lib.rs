@@ -1,6 +1,6 @@
 //! The gRPC face of a node: datasets under one directory, served on one port.
 //!
-//! [`start`] listens; [`hub`] has the datasets; [`live`] keeps replicas connected; [`remote`] is the client's end, a transport for the node's transfers.
+//! [`start`] listens; [`hub`] has the datasets; [`live`] keeps replicas connected, `contents` brings the contents of their files; [`remote`] is the client's end, a transport for the node's transfers.
 //! Work on a store runs on threads that may block, never on the threads that drive the sockets.
 //!
 //! Owns: a listening socket, a runtime, and the opened replicas. After a crash: nothing is lost, sessions begin again.
@@ -9,6 +9,7 @@
 
 mod auth;
 mod connections;
+mod contents;
 mod error;
 mod grpc;
 pub mod hub;

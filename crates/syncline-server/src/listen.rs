@@ -21,6 +21,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::auth::Auth;
 use crate::connections::{self, Room};
+use crate::contents::Exchanges;
 use crate::error::{Error, Result};
 use crate::grpc::Service;
 use crate::hub::Hub;
@@ -113,6 +114,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<std::result::Result<(), tonic::transport::Error>>>,
     runtime: Option<Runtime>,
+    exchanges: Arc<Exchanges>,
 }
 
 /// The innermost reason: what is around it says only "transport error".
@@ -187,7 +189,7 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
         // An error means that `Running` is gone, which stops too.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    Ok(Running { address, stop, serving: Some(serving), runtime: Some(runtime) })
+    Ok(Running { address, stop, serving: Some(serving), runtime: Some(runtime), exchanges: Arc::default() })
 }
 
 impl Running {
@@ -223,11 +225,13 @@ impl Running {
             let here = local.unwrap_or(&name);
             let of = upstream.of(&name);
             let engine = live::prepare(hub, here, &of, role)?;
-            runtime.spawn(live::follow(engine, of, role));
+            runtime.spawn(live::follow(engine, of.clone(), role));
+            self.exchanges.begin(hub.dataset(here)?, of, self.stop.subscribe())?;
             followed.push(here.to_owned());
         }
         if upstream.target.dataset.is_empty() {
-            runtime.spawn(live::follow_new(Arc::clone(hub), upstream.clone(), role, followed.clone()));
+            let contents = (Arc::clone(&self.exchanges), self.stop.subscribe());
+            runtime.spawn(live::follow_new(Arc::clone(hub), upstream.clone(), role, followed.clone(), contents));
         }
         Ok(followed)
     }
@@ -287,6 +291,7 @@ impl Running {
                 tracing::warn!("sessions were still running after {} s and are cut", grace.as_secs());
             }
         }
+        self.exchanges.end();
         // Threads that still work on a store are waited for a little: they end when their pipe is closed.
         runtime.shutdown_timeout(Duration::from_secs(2));
     }

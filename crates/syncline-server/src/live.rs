@@ -25,6 +25,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::contents::Exchanges;
 use crate::hub::Hub;
 use crate::{Error, Result, notes};
 
@@ -184,7 +185,14 @@ fn async_bodies<'a>(
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows datasets of another node that are not among `known`, as they come.
-pub(crate) async fn follow_new(hub: Arc<Hub>, upstream: Upstream, role: Role, known: Vec<String>) {
+pub(crate) async fn follow_new(
+    hub: Arc<Hub>,
+    upstream: Upstream,
+    role: Role,
+    known: Vec<String>,
+    contents: (Arc<Exchanges>, watch::Receiver<bool>),
+) {
+    let (exchanges, stopped) = contents;
     let (mut known, mut said) = (BTreeSet::from_iter(known), String::new());
     loop {
         tokio::time::sleep(ASK_AGAIN).await;
@@ -195,13 +203,17 @@ pub(crate) async fn follow_new(hub: Arc<Hub>, upstream: Upstream, role: Role, kn
             if known.contains(&name) {
                 continue;
             }
-            let (hub, of) = (Arc::clone(&hub), upstream.of(&name));
+            let (at, of) = (Arc::clone(&hub), upstream.of(&name));
             let (here, target) = (name.clone(), of.clone());
-            let prepared = tokio::task::spawn_blocking(move || prepare(&hub, &here, &target, role)).await;
+            let prepared = tokio::task::spawn_blocking(move || prepare(&at, &here, &target, role)).await;
             match prepared {
                 Ok(Ok(engine)) => {
                     tracing::info!(dataset = name, peer = %upstream.target, "a dataset has come, and is followed");
-                    tokio::spawn(follow(engine, of, role));
+                    tokio::spawn(follow(engine, of.clone(), role));
+                    let begun = hub.dataset(&name).and_then(|replica| exchanges.begin(replica, of, stopped.clone()));
+                    if let Err(error) = begun {
+                        tracing::warn!(dataset = name, %error, "contents of its files are not exchanged");
+                    }
                     known.insert(name);
                 }
                 Ok(Err(error)) => {

@@ -11,6 +11,7 @@ pub(super) const FORMATS: &[&str] = &[
     "files",
     "key",
     "leaf",
+    "live-files",
     "live-row",
     "log",
     "pack",

@@ -7,6 +7,7 @@ use syncline_base::Hash;
 use syncline_tree::{Commit, Conflicts, DatasetRoot, Refs, refs};
 
 use crate::change::{self, TreeChange};
+use crate::live::files;
 use crate::live::fold::fold;
 use crate::progress::{self, Progress};
 use crate::replica::Replica;
@@ -74,7 +75,12 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     }
     let before = replica.head_root(&refs)?;
     let mut after = replica.working_root(&refs)?;
-    let live = replica.live_if_there()?.map(|engine| fold(&engine, replica.store())).transpose()?;
+    let engine = replica.live_if_there()?;
+    let live = engine.as_ref().map(|engine| fold(engine, replica.store())).transpose()?;
+    // With a directory its files are the version's; without one, those that live rows name.
+    if let (Some(engine), None) = (&engine, replica.worktree()) {
+        after.files = files::fold::fold(engine, replica.store())?.or(after.files);
+    }
     let mut meta = request.meta.clone();
     if let Some(live) = live.filter(|live| !live.tables.is_empty()) {
         after.tables.extend(live.tables);

@@ -8,23 +8,27 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use syncline_tree::content::ContentRef;
 
 use super::{
     alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, live_conflicts, log, merge,
     put, repair, rollback, root, show, status, table, verify,
 };
 use crate::export::Target;
+use crate::live::files::contents;
 use crate::progress::Progress;
 use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 29] = [
+pub const VERBS: [&str; 32] = [
     "alter",
     "apply",
     "branch",
     "commit",
     "conflicts",
+    "contents-give",
+    "contents-lacking",
     "delete",
     "diff",
     "export",
@@ -38,6 +42,7 @@ pub const VERBS: [&str; 29] = [
     "log",
     "merge",
     "objects",
+    "objects-lacking",
     "put",
     "repair",
     "resolve",
@@ -74,6 +79,8 @@ pub fn run(
         "alter" => report(alter::run(replica, &read(verb, request)?)?),
         "apply" => report(apply::run(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "put" => report(put::run(replica, &read(verb, request)?, &mut *input(&streams)?)?),
+        "contents-give" => report(contents::give(replica, &mut *input(&streams)?)?),
+        "contents-lacking" => report(contents::lacking(replica, &read::<Vec<ContentRef>>(verb, request)?)?),
         "delete" => report(put::delete(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "get" => report(get::run(replica, &read(verb, request)?)?),
         "table" => report(table::run(replica, &read(verb, request)?)?),
@@ -104,6 +111,9 @@ pub fn run(
         "log" => report(log::run(replica, &read(verb, request)?)?),
         "merge" => report(merge::run(replica, &read(verb, request)?)?),
         "objects" => report(repair::objects(replica, &read::<Vec<syncline_base::Hash>>(verb, request)?)),
+        "objects-lacking" => {
+            report(replica.store().lacking(&read::<Vec<syncline_base::Hash>>(verb, request)?).map_err(Error::from)?)
+        }
         "repair" => {
             let names: Option<repair::Names> = read(verb, request)?;
             let mut brought = repair::Brought::read(streams.input.as_deref())?;
@@ -125,7 +135,10 @@ pub fn run(
 /// What came along, if anything did.
 fn input(streams: &Streams) -> Result<Box<dyn std::io::Read>> {
     match &streams.input {
-        Some(path) => Ok(Box::new(std::fs::File::open(path).map_err(Error::io("reading", path))?)),
+        Some(path) => {
+            let file = std::fs::File::open(path).map_err(Error::io("reading", path))?;
+            Ok(Box::new(std::io::BufReader::with_capacity(256 << 10, file)))
+        }
         None => Ok(Box::new(std::io::empty())),
     }
 }

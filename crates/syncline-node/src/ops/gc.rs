@@ -8,6 +8,7 @@ use syncline_store::Store;
 use syncline_store::store::{GcOptions, Marker};
 use syncline_tree::{Commit, Log, Refs, refs};
 
+use crate::live::files::contents;
 use crate::progress::{Progress, Unit};
 use crate::replica::Replica;
 use crate::{Error, Result, reach, work};
@@ -251,6 +252,11 @@ fn mark_all(replica: &Replica, mut kept: Versions, marker: &mut Marker<'_>, prog
     }
     if let Some(merging) = &refs.merging {
         marker.mark(&merging.conflicts)?;
+    }
+    if let Some(engine) = replica.live_if_there()? {
+        for content in engine.read(contents::named)? {
+            reach::content(store, &content, &mut |id| visit(marker, id))?;
+        }
     }
     for files in work::noted(replica)? {
         match reach::tree(store, &part, &syncline_tree::TreeName::Files, &files, &mut |id| visit(marker, id)) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::live::engine::{Alarm, Lag, Proofs, Status};
-use crate::live::{Engine, token};
+use crate::live::{Engine, files, token};
 use crate::replica::Replica;
 
 /// How long is waited for what a reader asks for, when nobody says.
@@ -102,6 +102,9 @@ pub struct Report {
     pub log_bytes: u64,
     /// The replica root: equal on replicas that have the same transactions.
     pub root: String,
+    /// How many files live rows name.
+    #[serde(default)]
+    pub files: u64,
     /// `proved` when another replica was found to hold the same, `differs` when one was found not to, `unproved` before either.
     #[serde(default)]
     pub sync: String,
@@ -138,7 +141,12 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
     // Nobody waits while all rows are looked at.
     let frozen = engine.frozen()?;
     let mut counts = std::collections::BTreeMap::<String, u64>::new();
-    for (key, _) in frozen.rows().filter(|(key, _)| !key.table.starts_with('.')) {
+    let mut files = 0;
+    for (key, _) in frozen.rows() {
+        if key.table.starts_with('.') {
+            files += u64::from(&*key.table == files::TABLE);
+            continue;
+        }
         match counts.get_mut(&*key.table) {
             Some(count) => *count += 1,
             None => {
@@ -167,6 +175,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         log_records: log.next - log.first,
         log_bytes: log.bytes,
         root: engine.root_of(&frozen)?.to_string(),
+        files,
         sync: sync.to_owned(),
         proofs,
         alarms,

@@ -94,6 +94,44 @@ fn listed(root: &Root, path: &str, above: Option<Arc<Ignores>>, all: bool) -> Re
     Ok(Some(listed))
 }
 
+/// Whether ignore files hide a path, whatever is there.
+///
+/// # Errors
+/// The file system's; `invalid` when an ignore file has a line that is no pattern.
+pub(crate) fn is_ignored(root: &Root, path: &str) -> Result<bool> {
+    let (mut dirs, mut ignores, mut end) = (root.dirs(), None, 0);
+    loop {
+        let folder = path[..end].trim_end_matches('/');
+        let Ok(opened) = dirs.enter(folder, false)? else { return Ok(false) };
+        let prefix = &path[..end];
+        if let Some(text) = read_ignore_file(root, opened, prefix)? {
+            let file = root.full(prefix).join(IGNORE_FILE);
+            ignores = Some(Ignores::add(ignores.take(), prefix, &text, &file)?);
+        }
+        let next = path[end..].find('/').map(|at| end + at);
+        let name_end = next.unwrap_or(path.len());
+        if ignores.as_ref().is_some_and(|ignores| ignores.hide(&path[..name_end], next.is_some())) {
+            return Ok(true);
+        }
+        match next {
+            Some(at) => end = at + 1,
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Whether there is a folder at a path that has something in it, ignored or not.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn is_full_folder(root: &Root, path: &str) -> Result<bool> {
+    let mut dirs = root.dirs();
+    let Ok(folder) = dirs.enter(path, false)? else { return Ok(false) };
+    let entries = Dir::read_from(folder).map_err(|e| failed("listing", &root.full(path))(e))?;
+    let mut names = entries.filter_map(std::result::Result::ok);
+    Ok(names.any(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")))
+}
+
 /// The names that may be versioned.
 fn read_names(folder: BorrowedFd<'_>, listed: &mut Listed, all: bool) -> Result<Vec<(Box<str>, FileType)>, Errno> {
     let mut names = Vec::new();

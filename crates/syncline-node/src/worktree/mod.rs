@@ -14,12 +14,12 @@ pub(crate) mod commit;
 pub(crate) mod compare;
 pub(crate) mod dirs;
 pub(crate) mod ignores;
-mod list;
-mod read;
-mod stat;
+pub(crate) mod list;
+pub(crate) mod read;
+pub(crate) mod stat;
 pub(crate) mod status;
 pub(crate) mod update;
-mod walk;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod tests;

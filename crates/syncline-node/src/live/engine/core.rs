@@ -16,6 +16,7 @@ use syncline_sync::Error as SyncError;
 use syncline_sync::live::{Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
 use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
+use super::super::files;
 use super::super::home::Home;
 use super::beside::Beside;
 use super::note::Parcel;
@@ -432,7 +433,7 @@ fn new_id() -> LogId {
 
 /// Whether a record writes to one of the tables that say what tables there are.
 fn changes_tables(record: &Record) -> bool {
-    let defines = |write: &Write| write.row.table.starts_with('.');
+    let defines = |write: &Write| write.row.table.starts_with('.') && &*write.row.table != files::TABLE;
     match record {
         Record::Own(txn) => txn.body().writes.iter().any(defines),
         Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),

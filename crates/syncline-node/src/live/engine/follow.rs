@@ -29,6 +29,23 @@ impl Cursor {
 }
 
 impl Engine {
+    /// Waits until more of the log is durable than up to `position`, or until `patience` is over; says up to where.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn wait_beyond(&self, position: u64, patience: Duration) -> Result<u64> {
+        let mut core = self.lock()?;
+        let until = self.shared.clock.monotonic() + patience;
+        while core.told == position && !core.closing {
+            let now = self.shared.clock.monotonic();
+            if now >= until {
+                break;
+            }
+            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(core.told)
+    }
+
     /// Entries that are not in `after`, in this replica's order, at most `most`; waits for the first until `patience` is over. `None`
     /// when `after` is older than what is kept.
     ///
