@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use syncline_base::task;
 
 use crate::support::{Dir, Replica, Server, fed, syncline};
 
@@ -77,10 +78,8 @@ fn a_node_that_ends_has_what_it_acknowledged() {
     let replica = dir.replica("there");
     table(&replica);
     let server = Server::of_one(&replica, FREE, &[]);
-    let writer = std::thread::spawn({
-        let command = replica.command(["apply"]);
-        move || fed(command, &singles(0..200_000))
-    });
+    let command = replica.command(["apply"]);
+    let writer = task::spawn("writer", move || fed(command, &singles(0..200_000))).expect("a thread");
     while rows(&replica) < 100 {}
     server.kill();
     let ended = writer.join().expect("a writer").ends(6);

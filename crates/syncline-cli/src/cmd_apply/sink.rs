@@ -43,7 +43,7 @@ enum Way {
     Node {
         runtime: Runtime,
         sender: tokio_mpsc::UnboundedSender<WriteRequest>,
-        replies: Streaming<WriteReply>,
+        replies: Box<Streaming<WriteReply>>,
         peer: String,
     },
 }
@@ -85,7 +85,7 @@ impl Sink {
         let runtime = runtime.context("starting the client")?;
         let (sender, messages) = tokio_mpsc::unbounded_channel();
         let stream = UnboundedReceiverStream::new(messages);
-        let replies = runtime.block_on(client::write(&target, &options, &request, stream))?;
+        let replies = Box::new(runtime.block_on(client::write(&target, &options, &request, stream))?);
         Ok(Way::Node { runtime, sender, replies, peer: target.peer() })
     }
 

@@ -3,7 +3,7 @@
 //! What would be written to a log counts as durable at once, so that many fit on one machine: they measure the hub, not themselves.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_api::client::{self, Options};
@@ -18,6 +18,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::live::mark;
+use super::samples::Moment;
 use crate::fault::Result;
 
 /// So many connections are opened at once.
@@ -35,7 +36,7 @@ pub(super) struct Crowd {
 /// When they saw what.
 #[derive(Default)]
 struct Seen {
-    begin: OnceLock<Instant>,
+    begin: OnceLock<Moment>,
     took: Mutex<Vec<Duration>>,
 }
 
@@ -71,20 +72,20 @@ impl Crowd {
     }
 
     /// From here on what is seen counts.
-    pub(super) fn begin(&self, begin: Instant) {
+    pub(super) fn begin(&self, begin: Moment) {
         // Nobody begins twice.
         let _ = self.seen.begin.set(begin);
     }
 
     /// How long each of so many transactions took to each replica.
     pub(super) async fn took(mut self, transactions: u64, patience: Duration) -> Result<Vec<Duration>> {
-        let until = Instant::now() + patience;
+        let begin = Moment::now();
         loop {
             let have = self.seen.took.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
             if have >= transactions * self.count as u64 {
                 break;
             }
-            if Instant::now() > until {
+            if begin.elapsed() > patience {
                 let all = transactions * self.count as u64;
                 return Err(anyhow::anyhow!("{have} of {all} came to the replicas of the crowd").into());
             }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use syncline_node::live::Engine;
@@ -12,7 +12,7 @@ use syncline_node::{Location, Replica};
 
 use super::live::{self, Sizes};
 use super::local::Local;
-use super::samples::Step;
+use super::samples::{Moment, Step};
 use crate::context::Context;
 use crate::fault::Result;
 
@@ -39,9 +39,9 @@ pub(super) fn run(context: &Context, local: &Local, sizes: &Sizes) -> Result<Vec
 fn disk(local: &Local, sizes: &Sizes) -> Result<Step> {
     let path = local.dir().join("disk");
     let mut file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-    let (begin, mut took) = (Instant::now(), Vec::new());
+    let (begin, mut took) = (Moment::now(), Vec::new());
     while begin.elapsed() < sizes.time.min(Duration::from_secs(1)) {
-        let at = Instant::now();
+        let at = Moment::now();
         let written = file.write_all(&[7; 256]).and_then(|()| file.sync_data());
         written.with_context(|| format!("writing {}", path.display()))?;
         took.push(at.elapsed());
@@ -52,7 +52,7 @@ fn disk(local: &Local, sizes: &Sizes) -> Result<Step> {
 /// So many transactions wait at any time; for each that is durable the next one is written.
 fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Sizes) -> Result<Step> {
     let (tell, told) = mpsc::channel();
-    let (request, begin) = (apply::Request::default(), Instant::now());
+    let (request, begin) = (apply::Request::default(), Moment::now());
     let (mut next, mut waiting, mut took) = (0, 0, Vec::new());
     let mut free: Vec<usize> = (0..writers).collect();
     let mut began = vec![begin; writers];
@@ -61,7 +61,7 @@ fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Siz
             for writer in free.drain(..) {
                 let text = live::changes(next, rows, sizes.bytes, None);
                 next += rows as u64;
-                began[writer] = Instant::now();
+                began[writer] = Moment::now();
                 let tell = tell.clone();
                 // Nobody reads it when the measurement has failed.
                 let done = Box::new(move |outcome| drop(tell.send((writer, outcome))));

@@ -5,13 +5,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use syncline_api::client::{self, Client, Options};
 use syncline_api::v1::{WatchReply, WriteReply, WriteRequest};
 use syncline_api::{Target, status};
-use syncline_base::Kind as FaultKind;
+use syncline_base::{Clock as _, Kind as FaultKind, SystemClock, task};
 use syncline_node::ops::put;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 
 use super::crowd::Crowd;
-use super::samples::Step;
+use super::samples::{Moment, Step};
 use crate::context::{Context, call};
 use crate::fault::{Fault, Result};
 
@@ -151,14 +151,14 @@ impl Bench {
         for _ in 0..writers {
             open.push(Writer::open(&self.hub, &self.options).await?);
         }
-        let (begin, sizes) = (Instant::now(), self.sizes);
+        let (begin, sizes) = (Moment::now(), self.sizes);
         for mut writer in open {
             let next = Arc::clone(&next);
             all.spawn(async move {
                 let mut took = Vec::new();
                 while begin.elapsed() < sizes.time {
                     let first = next.fetch_add(rows as u64, Ordering::Relaxed);
-                    let at = Instant::now();
+                    let at = Moment::now();
                     writer.write(changes(first, rows, sizes.bytes, None)).await?;
                     took.push(at.elapsed());
                 }
@@ -176,7 +176,7 @@ impl Bench {
     async fn visible(&self, crowd: Crowd) -> Result<Vec<Step>> {
         let sizes = self.sizes;
         let mut lines = self.watch().await?;
-        let begin = Instant::now();
+        let begin = Moment::now();
         let since = move || (begin.elapsed().as_micros() as u64).max(1);
         crowd.begin(begin);
         let count = (sizes.time.as_secs_f64() * sizes.rate as f64) as u64;
@@ -196,16 +196,17 @@ impl Bench {
         let mut writer = Writer::open(&self.hub, &self.options).await?;
         let sender = writer.sender.clone();
         // A thread of its own: timers of the runtime are a millisecond wide.
-        let pace = std::thread::spawn(move || {
+        let pace = task::spawn("syncline-pace", move || {
             for nth in 0..count {
                 let due = Duration::from_secs_f64(nth as f64 / sizes.rate as f64);
-                std::thread::sleep(due.saturating_sub(begin.elapsed()));
+                SystemClock.sleep(due.saturating_sub(begin.elapsed()));
                 let text = changes(nth, 1, sizes.bytes, Some(since()));
                 if client::pieces(text.into()).any(|piece| sender.send(piece).is_err()) {
                     break;
                 }
             }
         });
+        let pace = pace.context("starting the thread that paces the writer")?;
         writer.drained(count).await?;
         let took = reading.await.context("the reader failed")??;
         let time = begin.elapsed();
@@ -222,7 +223,7 @@ impl Bench {
 
     /// Follows the table at the reader, once it is there.
     async fn watch(&self) -> Result<Streaming<WatchReply>> {
-        let (begin, request) = (Instant::now(), format!("{{\"table\":\"{TABLE}\"}}"));
+        let (begin, request) = (Moment::now(), format!("{{\"table\":\"{TABLE}\"}}"));
         loop {
             let mut lines = client::watch(&self.reader, &self.options, &request).await?;
             // The first reply says where it begins.

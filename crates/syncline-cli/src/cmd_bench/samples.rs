@@ -3,8 +3,24 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use syncline_base::{Clock as _, SystemClock};
 
 use crate::units;
+
+/// When something began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment(Duration);
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self(SystemClock.monotonic())
+    }
+
+    /// How long ago that was.
+    pub(super) fn elapsed(self) -> Duration {
+        SystemClock.monotonic().saturating_sub(self.0)
+    }
+}
 
 /// One step of a measurement.
 #[derive(Debug, Serialize)]

@@ -203,7 +203,7 @@ impl Core {
         write: &mut dyn FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Begun> {
         let writes = write(&self.node)?;
-        let rows = self.flight.rows(&writes);
+        let rows = Flight::rows(&writes);
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
         }

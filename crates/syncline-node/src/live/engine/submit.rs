@@ -2,10 +2,10 @@
 //!
 //! Owns nothing that is durable: who is to be told stands in the core. After a crash they are told nothing, and look.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::BTreeMap;
 
 use syncline_sync::live::{Context, Node, RowKey, Write};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{Committed, Engine};
 use crate::Result;
@@ -37,15 +37,14 @@ const ROWS: usize = 1 << 16;
 /// The rows that are on their way to the disk, by hash: two of one hash wait for each other in vain, which costs time and nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    hasher: RandomState,
     /// The position in the log after the transaction that wrote it last.
-    until: HashMap<u64, u64>,
+    until: BTreeMap<u64, u64>,
 }
 
 impl Flight {
     /// What stands for the rows of a transaction.
-    pub(super) fn rows(&self, writes: &[Write]) -> Vec<u64> {
-        let hash = |RowKey { table, key }: &RowKey| self.hasher.hash_one((table, key));
+    pub(super) fn rows(writes: &[Write]) -> Vec<u64> {
+        let hash = |RowKey { table, key }: &RowKey| xxh3_64_with_seed(key, xxh3_64(table.as_bytes()));
         writes.iter().map(|write| hash(&write.row)).collect()
     }
 

@@ -28,6 +28,9 @@ const COMPACT_BYTES: u64 = 4 << 20;
 /// Paths in a line when all is written.
 const LINE: usize = 512;
 
+/// Paths, and what is known of each.
+type Paths = Vec<(String, Known)>;
+
 /// What was at a path.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
@@ -185,7 +188,7 @@ impl Base {
     /// # Errors
     /// The file system's.
     pub(super) fn set(&mut self, set: Vec<(String, Known)>, gone: Vec<String>) -> Result<()> {
-        let mut by_context: Vec<(Arc<Context>, Vec<(String, Known)>)> = Vec::new();
+        let mut by_context: Vec<(Arc<Context>, Paths)> = Vec::new();
         for (path, known) in set {
             match by_context.last_mut().filter(|(at, _)| Arc::ptr_eq(at, &known.at)) {
                 Some((_, same)) => same.push((path, known)),

@@ -30,11 +30,14 @@ pub struct Base {
     decides: bool,
 }
 
+/// Who wrote a cell, and what.
+type Claimed = (Option<Dot>, Option<Bytes>);
+
 /// Whose the columns are.
 #[derive(Debug, Clone, Default)]
 struct Open {
     /// By column: who wrote it, and what.
-    claims: BTreeMap<CellId, Vec<(Option<Dot>, Option<Bytes>)>>,
+    claims: BTreeMap<CellId, Vec<Claimed>>,
     /// By column: what the writer had read there, as far as it is known here.
     read: BTreeMap<CellId, Vec<Option<Bytes>>>,
     writers: BTreeMap<Dot, Past>,

@@ -111,7 +111,7 @@ fn a_root_that_differs_is_an_alarm_that_stays() {
     // Once it is equal, it is no less of an alarm; nor when the node comes again.
     hub.note(peer, claim(truth.root, &truth.tables)).expect("a node");
     comes(|| proved(&hub).len() == 1);
-    assert_eq!(hub.status().expect("a node").proofs.alarms, [alarm.clone()]);
+    assert_eq!(hub.status().expect("a node").proofs.alarms, std::slice::from_ref(&alarm));
     drop(hub);
     assert_eq!(open(dir.path()).status().expect("a node").proofs.alarms, [alarm]);
 }

@@ -257,7 +257,7 @@ proptest! {
             prop_assert!(stands.is_superset(&model), "{column}: {stands:?} is not all of {model:?}");
             for (dot, text) in stands {
                 let txn = world.txns.iter().find(|txn| txn.dot == dot).unwrap();
-                prop_assert!(txn.wrote.get(column) == Some(&text) || txn.wrote.get(column).is_none() && text.is_none());
+                prop_assert!(txn.wrote.get(column) == Some(&text) || !txn.wrote.contains_key(column) && text.is_none());
             }
         }
     }
