@@ -14,10 +14,12 @@ use syncline_base::{Clock, SystemClock};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_stream::{Stream, StreamExt as _};
+use tonic::Request;
 use tonic::codegen::Service;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
-use tonic::{Request, Status, Streaming};
+/// What streams are made of, for who keeps one.
+pub use tonic::{Status, Streaming};
 
 use crate::meter::{Meter, Metered};
 use crate::pipe::{self, Limits, Pipe, Settings};

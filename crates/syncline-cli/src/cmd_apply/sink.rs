@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use syncline_api::client;
+use syncline_api::client::Streaming;
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
 use syncline_node::live::engine::Committed;
@@ -16,7 +17,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc as tokio_mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::Streaming;
 
 use super::Applied;
 use crate::context::{Context, Place};
@@ -30,7 +30,7 @@ type Told = syncline_node::Result<Committed>;
 /// What was told next.
 enum Next {
     Here(Told),
-    Node(Option<Result<WriteReply, tonic::Status>>),
+    Node(Option<Result<WriteReply, syncline_api::client::Status>>),
 }
 
 enum Way {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use syncline_api::client::Streaming;
 use syncline_api::client::{self, Client, Options};
 use syncline_api::v1::{WatchReply, WriteReply, WriteRequest};
 use syncline_api::{Target, status};
@@ -17,7 +18,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::Streaming;
 
 use super::crowd::Crowd;
 use super::samples::{Moment, Step};
