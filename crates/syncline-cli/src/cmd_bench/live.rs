@@ -171,16 +171,18 @@ impl Bench {
     async fn visible(&self, crowd: Crowd) -> Result<Vec<Step>> {
         let sizes = self.sizes;
         let mut lines = client::watch(&self.reader, &self.options, &format!("{{\"table\":\"{TABLE}\"}}")).await?;
+        let peer = self.reader.peer();
+        // Its first line says from where on it tells; what was written before that it never tells.
+        let first = tokio::time::timeout(PATIENCE, lines.next()).await.context("the reader does not answer")?;
+        first.context("the reader has ended the connection")?.map_err(|fault| status::from_grpc(&peer, &fault))?;
         let begin = Instant::now();
         let since = move || (begin.elapsed().as_micros() as u64).max(1);
         crowd.begin(begin);
         let count = (sizes.time.as_secs_f64() * sizes.rate as f64) as u64;
-        let peer = self.reader.peer();
         let reading = tokio::spawn(async move {
             let mut took = Vec::new();
             while (took.len() as u64) < count {
-                let next = tokio::time::timeout(PATIENCE, lines.next()).await;
-                let Some(reply) = next.context("the reader does not see what was written")? else { break };
+                let Some(reply) = lines.next().await else { bail!("{peer} has ended the connection") };
                 let reply = reply.map_err(|fault| status::from_grpc(&peer, &fault))?;
                 let now = since();
                 let marks = reply.lines.split(|byte| *byte == b'\n').filter_map(mark);
@@ -202,7 +204,9 @@ impl Bench {
             }
         });
         writer.drained(count).await?;
-        let took = reading.await.context("the reader failed")??;
+        // An idle watch is not silent, so it is the whole that is waited for.
+        let took = tokio::time::timeout(PATIENCE, reading).await.context("the reader does not see what was written")?;
+        let took = took.context("the reader failed")??;
         let time = begin.elapsed();
         if pace.join().is_err() {
             return Err(anyhow::anyhow!("the thread that paces the writer failed").into());
@@ -257,7 +261,9 @@ impl Writer {
     }
 
     async fn reply(&mut self) -> anyhow::Result<u64> {
-        let Some(reply) = self.replies.next().await else { bail!("{} has ended the connection", self.peer) };
+        let next = tokio::time::timeout(PATIENCE, self.replies.next()).await;
+        let next = next.with_context(|| format!("{} does not make durable what was written", self.peer))?;
+        let Some(reply) = next else { bail!("{} has ended the connection", self.peer) };
         Ok(reply.map_err(|fault| status::from_grpc(&self.peer, &fault))?.durable)
     }
 }
