@@ -270,7 +270,8 @@ fn notes(sizes: &Sizes) -> Vec<String> {
          and are no transaction. NATS keeps a log and no keys."
             .to_owned(),
         "Rates are per second, `×` of a rate is ours divided by theirs. CPU and memory are of clients and servers together, with their \
-         start: of ours that is a client, a hub and a node, so the target for one process is not judged here. Peers are driven by one Go program (pgx, nats.go, and a client of Redis's protocol)."
+         start: of ours that is a client, a hub and a node, so the target for one process is not judged here. Peers are \
+         driven by one Go program (pgx, nats.go, and a client of Redis's protocol)."
             .to_owned(),
         "Targets of throughput are of the library in one process, those of latency are of the network.".to_owned(),
     ]
