@@ -20,6 +20,7 @@ mod ours;
 mod parse;
 mod record;
 mod render;
+mod servers;
 mod stats;
 mod suites;
 mod targets;
@@ -94,6 +95,8 @@ enum Which {
     FilesMillion,
     /// One large file and edits of it.
     FilesLarge,
+    /// Durable transactions, and how long until a reader elsewhere sees them.
+    Live,
     /// One suite after the other.
     All,
     #[value(hide = true)]
@@ -125,6 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Which::FilesMillion => vec![&suites::FILES_MILLION],
         Which::FilesLarge => vec![&suites::FILES_LARGE],
         Which::ParquetEdit => vec![&suites::PARQUET_EDIT],
+        Which::Live => vec![&suites::LIVE],
         Which::All => suites::ALL.to_vec(),
     };
     let left_out = args.without.iter().any(|name| name == record::OURS);

@@ -17,6 +17,45 @@ use super::targets::Verdict;
 /// Our own name in every table.
 pub(super) const OURS: &str = "syncline";
 
+/// How much in a second, and how long each took: what a step of a given length measures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Pace {
+    /// Transactions, or rows of large transactions, in a second.
+    pub(super) per_second: f64,
+    /// Half of the transactions took this long or less, in seconds.
+    pub(super) p50: f64,
+    /// 99 of 100.
+    pub(super) p99: f64,
+    /// 999 of 1,000.
+    pub(super) p999: f64,
+}
+
+/// The same over all repetitions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Paces {
+    /// Transactions, or rows of large transactions, in a second.
+    pub(super) per_second: Summary,
+    /// Half of the transactions took this long or less, in seconds.
+    pub(super) p50: Summary,
+    /// 99 of 100.
+    pub(super) p99: Summary,
+    /// 999 of 1,000.
+    pub(super) p999: Summary,
+}
+
+impl Paces {
+    fn of(samples: &[Sample]) -> Option<Self> {
+        let of =
+            |pick: fn(&Pace) -> f64| Summary::of(samples.iter().filter_map(|sample| sample.pace.as_ref().map(pick)));
+        Some(Self {
+            per_second: of(|pace| pace.per_second)?,
+            p50: of(|pace| pace.p50)?,
+            p99: of(|pace| pace.p99)?,
+            p999: of(|pace| pace.p999)?,
+        })
+    }
+}
+
 /// One repetition of one step by one tool.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
@@ -36,6 +75,8 @@ pub(super) struct Sample {
     pub(super) round_trips: Option<u64>,
     /// By how much the store grew, by apparent size.
     pub(super) disk: Option<i64>,
+    /// What a step of a given length measured; its wall time says nothing.
+    pub(super) pace: Option<Pace>,
     /// The commands, as one would type them.
     pub(super) lines: Vec<String>,
 }
@@ -90,7 +131,11 @@ pub(super) struct Row {
     /// Growth of the store, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disk: Option<Summary>,
-    /// Each measured median divided by ours: `wall`, `cpu`, `rss`, `wire`, `disk`.
+    /// How much in a second, and how long each took, where the step has a given length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pace: Option<Paces>,
+    /// Each measured median divided by ours: `wall`, `cpu`, `rss`, `wire`, `disk`, or of a step of a given length `p50`,
+    /// `p99`, `p999`, and `per_second`, which is ours divided by theirs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) ratio: BTreeMap<&'static str, f64>,
     #[serde(skip)]
@@ -193,6 +238,7 @@ impl Row {
             wire: None,
             round_trips: None,
             disk: None,
+            pace: None,
             ratio: BTreeMap::new(),
             samples: vec![sample],
         }
@@ -209,11 +255,16 @@ impl Row {
         self.wire = of(|sample| sample.wire.map(|bytes| bytes as f64));
         self.round_trips = of(|sample| sample.round_trips.map(|count| count as f64));
         self.disk = of(|sample| sample.disk.map(|bytes| bytes as f64));
+        self.pace = Paces::of(&self.samples);
         self.repetitions = self.samples.len();
         self.commands = self.samples.last().map(|sample| sample.lines.clone()).unwrap_or_default();
     }
 
     fn compare(&mut self, ours: &Self) {
+        if let (Some(theirs), Some(ours)) = (self.pace, ours.pace) {
+            self.compare_pace(&theirs, &ours);
+            return;
+        }
         let pairs = [
             ("wall", Some(self.wall).filter(|wall| wall.max > 0.0), Some(ours.wall)),
             ("cpu", self.cpu, ours.cpu),
@@ -227,6 +278,19 @@ impl Row {
             {
                 self.ratio.insert(name, theirs.median / ours.median);
             }
+        }
+    }
+
+    /// Above 1 we are ahead, of rates as of times. CPU time of a given length says little without what was done in it.
+    fn compare_pace(&mut self, theirs: &Paces, ours: &Paces) {
+        let pairs = [
+            ("per_second", ours.per_second, theirs.per_second),
+            ("p50", theirs.p50, ours.p50),
+            ("p99", theirs.p99, ours.p99),
+            ("p999", theirs.p999, ours.p999),
+        ];
+        for (name, over, under) in pairs.into_iter().filter(|(_, _, under)| under.median > 0.0) {
+            self.ratio.insert(name, over.median / under.median);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::memory;
-use super::record::{OURS, Report, Row, Step};
+use super::record::{OURS, Paces, Report, Row, Step};
 use super::stats::{self, Summary};
 use super::targets::Beside;
 
@@ -80,7 +80,7 @@ fn targets(page: &mut String, report: &Report) {
     line!(page);
     line!(
         page,
-        "Beside them, by the same measure: peers, and in italics limits of the machine; `×` is theirs divided by ours."
+        "Beside them, by the same measure: peers, and in italics limits of the machine; `×` is theirs divided by ours, of rates ours by theirs."
     );
     line!(page);
     line!(page, "| step | target | ours | | beside |");
@@ -127,7 +127,48 @@ fn memory(page: &mut String, report: &Report) {
     }
 }
 
+/// A measure of a step of a given length: its column, its ratio, its value and how that is shown.
+type PaceMeasure = (&'static str, &'static str, fn(&Paces) -> Summary, fn(f64) -> String);
+
+/// A step of a given length: what was done in it, and how long each took.
+fn pace_table(page: &mut String, step: &Step) {
+    let compared = step.rows.iter().any(|row| row.tool == OURS) && step.rows.len() > 1;
+    let measures: [PaceMeasure; 4] = [
+        ("per second", "per_second", |pace| pace.per_second, stats::number),
+        ("p50", "p50", |pace| pace.p50, stats::seconds),
+        ("p99", "p99", |pace| pace.p99, stats::seconds),
+        ("p99.9", "p999", |pace| pace.p999, stats::seconds),
+    ];
+    let mut columns = vec![""];
+    for (title, ..) in &measures {
+        columns.push(title);
+        columns.extend(compared.then_some("×"));
+    }
+    columns.extend(["CPU", "memory", "note"]);
+    line!(page);
+    line!(page, "## {}", step.name);
+    line!(page);
+    line!(page, "| {} |", columns.join(" | "));
+    line!(page, "|{}", "---|".repeat(columns.len()));
+    for row in &step.rows {
+        let mut cells = vec![name(row)];
+        for (_, key, pick, unit) in &measures {
+            cells.push(row.pace.as_ref().map_or_else(dash, |pace| pick(pace).show(unit)));
+            if compared {
+                cells.push(ratio(row, key));
+            }
+        }
+        cells.push(cell(row.cpu, stats::seconds));
+        cells.push(row.rss.map_or_else(dash, |rss| stats::bytes(rss.median)));
+        cells.push(note(row));
+        line!(page, "| {} |", cells.join(" | "));
+    }
+}
+
 fn table(page: &mut String, step: &Step) {
+    if step.rows.iter().any(|row| row.pace.is_some()) {
+        return pace_table(page, step);
+    }
     let any = |pick: fn(&Row) -> Option<Summary>| step.rows.iter().any(|row| pick(row).is_some());
     let (wire, disk, trips) = (any(|row| row.wire), any(|row| row.disk), any(|row| row.round_trips));
     let inside = any(|row| row.inside);

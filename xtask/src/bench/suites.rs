@@ -3,6 +3,7 @@
 mod backups;
 mod files_large;
 mod files_many;
+mod live;
 mod parquet_edit;
 mod reconcile;
 mod rsync;
@@ -71,9 +72,12 @@ pub(super) const FILES_LARGE: Suite =
 pub(super) const PARQUET_EDIT: Suite =
     Suite { name: "parquet-edit", peers: parquet_edit::PEERS, run: parquet_edit::run, targets: parquet_edit::targets };
 
+/// Durable transactions, and the way to a reader elsewhere.
+pub(super) const LIVE: Suite = Suite { name: "live", peers: live::PEERS, run: live::run, targets: live::targets };
+
 /// Every suite, in the order of `all`.
-pub(super) const ALL: [&Suite; 7] =
-    [&TABLE_DELTA, &TABLE_OPS, &RECONCILE, &PARQUET_EDIT, &FILES_LARGE, &FILES_MANY, &FILES_MILLION];
+pub(super) const ALL: [&Suite; 8] =
+    [&TABLE_DELTA, &TABLE_OPS, &RECONCILE, &PARQUET_EDIT, &LIVE, &FILES_LARGE, &FILES_MANY, &FILES_MILLION];
 
 /// What a peer does of a suite on its input, told its name.
 type Peer<I> = fn(&World, &I, &str, &mut Recorder) -> Result<()>;

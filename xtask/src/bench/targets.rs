@@ -22,6 +22,14 @@ pub(super) enum Metric {
     Disk,
     /// Round trips.
     RoundTrips,
+    /// How much in a second; more is better.
+    PerSecond,
+    /// Half of the transactions took this long or less.
+    P50,
+    /// 99 of 100.
+    P99,
+    /// 999 of 1,000.
+    P999,
 }
 
 /// How much is allowed.
@@ -29,6 +37,8 @@ pub(super) enum Metric {
 pub(super) enum Bound {
     /// At most this much (seconds, bytes or a count).
     AtMost(f64),
+    /// At least this much.
+    AtLeast(f64),
     /// At least so many rows per second, of so many rows.
     Rate { per_second: f64, rows: f64 },
     /// At most so many times what another row of the step has.
@@ -72,13 +82,18 @@ pub(super) struct Beside {
     pub(super) limit: bool,
     /// Its median, in words.
     pub(super) measured: String,
-    /// Its median divided by ours.
+    /// Its median divided by ours; of a rate, ours divided by it.
     pub(super) ratio: Option<f64>,
 }
 
 /// A target of a number.
 pub(super) fn at_most(step: impl Into<String>, metric: Metric, most: f64) -> Target {
     Target { step: step.into(), metric, bound: Bound::AtMost(most) }
+}
+
+/// A target of so much in a second.
+pub(super) fn at_least(step: impl Into<String>, per_second: f64) -> Target {
+    Target { step: step.into(), metric: Metric::PerSecond, bound: Bound::AtLeast(per_second) }
 }
 
 /// A target of a multiple of another row's wall time.
@@ -104,6 +119,7 @@ fn verdict(target: &Target, steps: &[Step]) -> Verdict {
     let name = label(metric);
     let (asked, allowed) = match &target.bound {
         Bound::AtMost(most) => (format!("{name} ≤ {}", show(metric, *most)), Some(*most)),
+        Bound::AtLeast(least) => (format!("{name} ≥ {}", show(metric, *least)), Some(*least)),
         Bound::Rate { per_second, rows } => {
             let most = rows / per_second;
             (format!("≥ {} rows/s: {name} ≤ {}", stats::number(*per_second), show(metric, most)), Some(most))
@@ -119,7 +135,8 @@ fn verdict(target: &Target, steps: &[Step]) -> Verdict {
     let measured = ours.map_or_else(|| "not measured".to_owned(), |row| measured(row, target, allowed));
     let ours = ours.and_then(|row| median(row, metric));
     let beside = rows.iter().filter(|row| row.tool != OURS).filter_map(|row| beside(row, metric, ours)).collect();
-    let met = ours.zip(allowed).map(|(ours, allowed)| ours <= allowed);
+    let more = matches!(target.bound, Bound::AtLeast(_));
+    let met = ours.zip(allowed).map(|(ours, allowed)| if more { ours >= allowed } else { ours <= allowed });
     Verdict { step: target.step.clone(), target: asked, measured, beside, met }
 }
 
@@ -129,7 +146,7 @@ fn measured(row: &Row, target: &Target, allowed: Option<f64>) -> String {
     let Some(ours) = summary(row, metric) else { return "not measured".to_owned() };
     let mut words = ours.show(|value| show(metric, value));
     match (&target.bound, allowed) {
-        (Bound::AtMost(_), _) => {}
+        (Bound::AtMost(_) | Bound::AtLeast(_), _) => {}
         (Bound::Rate { rows, .. }, _) => words += &format!(" = {} rows/s", stats::number(rows / ours.median)),
         (_, Some(allowed)) => words += &format!(", allowed {}", show(metric, allowed)),
         (_, None) => words += ", nothing to compare with",
@@ -144,7 +161,10 @@ fn measured(row: &Row, target: &Target, allowed: Option<f64>) -> String {
 
 fn beside(row: &Row, metric: Metric, ours: Option<f64>) -> Option<Beside> {
     let theirs = median(row, metric)?;
-    let ratio = ours.filter(|ours| *ours > 0.0).map(|ours| theirs / ours);
+    let ratio = match metric {
+        Metric::PerSecond => ours.filter(|_| theirs > 0.0).map(|ours| ours / theirs),
+        _ => ours.filter(|ours| *ours > 0.0).map(|ours| theirs / ours),
+    };
     Some(Beside { tool: row.tool.clone(), limit: row.limit, measured: show(metric, theirs), ratio })
 }
 
@@ -156,6 +176,10 @@ fn summary(row: &Row, metric: Metric) -> Option<Summary> {
         Metric::Wire => row.wire,
         Metric::Disk => row.disk,
         Metric::RoundTrips => row.round_trips,
+        Metric::PerSecond => row.pace.map(|pace| pace.per_second),
+        Metric::P50 => row.pace.map(|pace| pace.p50),
+        Metric::P99 => row.pace.map(|pace| pace.p99),
+        Metric::P999 => row.pace.map(|pace| pace.p999),
     }
 }
 
@@ -170,14 +194,19 @@ fn label(metric: Metric) -> &'static str {
         Metric::Wire => "wire",
         Metric::Disk => "disk",
         Metric::RoundTrips => "round trips",
+        Metric::PerSecond => "per second",
+        Metric::P50 => "p50",
+        Metric::P99 => "p99",
+        Metric::P999 => "p99.9",
     }
 }
 
 fn show(metric: Metric, value: f64) -> String {
     match metric {
-        Metric::Wall | Metric::Report => stats::seconds(value),
+        Metric::Wall | Metric::Report | Metric::P50 | Metric::P99 | Metric::P999 => stats::seconds(value),
         Metric::Wire | Metric::Disk => stats::bytes(value),
         Metric::RoundTrips => format!("{value:.0}"),
+        Metric::PerSecond => stats::number(value),
     }
 }
 

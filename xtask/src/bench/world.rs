@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::measure::{self, Cmd, Outcome};
 use super::parse;
 use super::record::{OURS, Sample};
+use super::servers::{self, Server};
 use crate::run;
 
 /// The driver of the table peers, which runs in the Python environment.
@@ -50,6 +51,7 @@ pub(super) struct World {
     pub(super) without: Vec<String>,
     /// Versions of the peers that are there.
     pub(super) versions: BTreeMap<String, String>,
+    servers: BTreeMap<String, Server>,
     scratch: PathBuf,
     cache: PathBuf,
     /// Our binary, which is `syncline` in every line that is shown.
@@ -71,12 +73,14 @@ impl World {
                 .cloned()
                 .collect(),
             versions: BTreeMap::new(),
+            servers: BTreeMap::new(),
             scratch: scratch.to_owned(),
             cache,
             binary: binary.map(Path::to_owned),
         };
         world.find_programs(peers)?;
         world.install_packages(peers)?;
+        world.find_servers(peers)?;
         Ok(world)
     }
 
@@ -183,6 +187,27 @@ impl World {
     /// A program of the Python environment.
     pub(super) fn python_program(&self, name: &str) -> PathBuf {
         self.cache.join("venv/bin").join(name)
+    }
+
+    /// The server of a peer that takes part and is one.
+    pub(super) fn server(&self, peer: &str) -> Result<&Server> {
+        self.servers.get(peer).with_context(|| format!("{peer} is no server"))
+    }
+
+    /// The cache, which stays.
+    pub(super) fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    fn find_servers(&mut self, peers: &[&str]) -> Result<()> {
+        for peer in peers.iter().filter(|peer| !self.without.iter().any(|name| name == *peer)) {
+            if let Some(server) = servers::find(peer, &self.cache) {
+                let server = server.with_context(|| format!("peer {peer}; `--without {peer}` leaves it out"))?;
+                self.versions.insert((*peer).to_owned(), server.version.clone());
+                self.servers.insert((*peer).to_owned(), server);
+            }
+        }
+        Ok(())
     }
 
     fn find_programs(&mut self, peers: &[&str]) -> Result<()> {

@@ -184,8 +184,9 @@ impl Bench {
         let reading = tokio::spawn(async move {
             let mut took = Vec::new();
             while (took.len() as u64) < count {
-                let next = tokio::time::timeout(PATIENCE, lines.next()).await;
-                let Some(reply) = next.context("the reader does not see what was written")? else { break };
+                let Some(reply) = lines.next().await else {
+                    return Err(syncline_api::Error::Closed { peer }.into());
+                };
                 let reply = reply.map_err(|fault| status::from_grpc(&peer, &fault))?;
                 let now = since();
                 let marks = reply.lines.split(|byte| *byte == b'\n').filter_map(mark);
@@ -208,7 +209,9 @@ impl Bench {
         });
         let pace = pace.context("starting the thread that paces the writer")?;
         writer.drained(count).await?;
-        let took = reading.await.context("the reader failed")??;
+        // An idle watch is not silent, so it is the whole that is waited for.
+        let took = tokio::time::timeout(PATIENCE, reading).await.context("the reader does not see what was written")?;
+        let took = took.context("the reader failed")??;
         let time = begin.elapsed();
         if pace.join().is_err() {
             return Err(anyhow::anyhow!("the thread that paces the writer failed").into());
@@ -285,7 +288,9 @@ impl Writer {
     }
 
     async fn reply(&mut self) -> Result<u64> {
-        let Some(reply) = self.replies.next().await else { return Err(self.closed()) };
+        let next = tokio::time::timeout(PATIENCE, self.replies.next()).await;
+        let next = next.with_context(|| format!("{} does not make durable what was written", self.peer))?;
+        let Some(reply) = next else { return Err(self.closed()) };
         Ok(reply.map_err(|fault| status::from_grpc(&self.peer, &fault))?.durable)
     }
 }

@@ -37,3 +37,22 @@ fn commands_of_one_step_add_up() {
     assert!((both.wall - 1.5).abs() < 1e-9 && both.inside.is_some_and(|inside| (inside - 0.75).abs() < 1e-9));
     assert_eq!((both.rss, both.cpu), (Some(30), None));
 }
+
+#[test]
+fn above_one_we_are_ahead_of_rates_as_of_times() {
+    let pace = |per_second, p50| Sample {
+        wall: 9.0,
+        pace: Some(Pace { per_second, p50, p99: 0.2, p999: 0.3 }),
+        ..Sample::default()
+    };
+    let mut recorder = Recorder::default();
+    recorder.add("1 writer", OURS, "", pace(900.0, 0.1));
+    recorder.add("1 writer", OURS, "", pace(1_100.0, 0.1));
+    recorder.add("1 writer", "other", "", pace(500.0, 0.3));
+    let steps = recorder.finish();
+    let ours = steps[0].rows[0].pace.expect("ours has a pace");
+    assert_eq!((ours.per_second.median, ours.per_second.min, ours.per_second.max), (1_000.0, 900.0, 1_100.0));
+    let ratio = &steps[0].rows[1].ratio;
+    assert!((ratio["per_second"] - 2.0).abs() < 1e-9 && (ratio["p50"] - 3.0).abs() < 1e-9, "{ratio:?}");
+    assert!(!ratio.contains_key("wall"), "a given length is no result");
+}

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::super::machine::Machine;
 use super::super::memory::Memory;
-use super::super::record::{Recorder, Sample};
+use super::super::record::{Pace, Recorder, Sample};
 use super::super::targets::{self, Metric};
 use super::*;
 
@@ -95,4 +95,32 @@ fn memory_is_shown_beside_its_target() {
 #[test]
 fn the_head_says_how_often_it_ran() {
     assert!(page(&report(false)).contains("the median of 2 repetitions,"));
+}
+
+#[test]
+fn a_step_of_a_given_length_shows_rates_and_quantiles_and_no_wall_time() {
+    let pace = |per_second, p50| Sample {
+        wall: 9.0,
+        cpu: Some(2.0),
+        pace: Some(Pace { per_second, p50, p99: 0.001, p999: 0.002 }),
+        ..Sample::default()
+    };
+    let mut recorder = Recorder::default();
+    recorder.add("1 writer", OURS, "", pace(8_000.0, 0.000_1));
+    recorder.add("1 writer", "other", "two of them", pace(2_000.0, 0.000_3));
+    recorder.limit("1 writer", "the disk", "", Sample { cpu: None, ..pace(9_000.0, 0.000_09) });
+    let mut report = report(false);
+    report.steps = recorder.finish();
+    let page = page(&report);
+    let table: Vec<&str> = page.lines().skip_while(|line| *line != "## 1 writer").skip(2).take(5).collect();
+    assert_eq!(
+        table,
+        [
+            "|  | per second | × | p50 | × | p99 | × | p99.9 | × | CPU | memory | note |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|",
+            "| **syncline** | 8.00 k | 1 | 100 µs | 1 | 1.00 ms | 1 | 2.00 ms | 1 | 2.00 s | – |  |",
+            "| other | 2.00 k | 4.00× | 300 µs | 3.00× | 1.00 ms | 1.00× | 2.00 ms | 1.00× | 2.00 s | – | two of them |",
+            "| *the disk* | 9.00 k | 0.89× | 90 µs | 0.90× | 1.00 ms | 1.00× | 2.00 ms | 1.00× | – | – |  |",
+        ]
+    );
 }

@@ -1,4 +1,4 @@
-use super::super::record::{Recorder, Sample};
+use super::super::record::{Pace, Recorder, Sample};
 use super::*;
 
 fn steps() -> Vec<Step> {
@@ -57,4 +57,22 @@ fn a_time_is_judged_by_the_account_that_the_target_names_and_shows_the_other() {
     assert_eq!(verdicts[1].measured, "200 ms; 50.0 ms in the report");
     assert_eq!(verdicts[2].target, "≥ 1.00 M rows/s: whole process ≤ 100 ms");
     assert_eq!(verdicts[2].measured, "200 ms = 500 k rows/s; 50.0 ms in the report");
+}
+
+#[test]
+fn of_a_rate_more_is_better() {
+    let pace = |per_second| Sample {
+        pace: Some(Pace { per_second, p50: 0.0002, p99: 0.001, p999: 0.002 }),
+        ..Sample::default()
+    };
+    let mut recorder = Recorder::default();
+    recorder.add("1 writer", OURS, "", pace(8_000.0));
+    recorder.add("1 writer", "slow", "", pace(2_000.0));
+    let targets =
+        [at_least("1 writer", 7_500.0), at_least("1 writer", 9_000.0), at_most("1 writer", Metric::P99, 0.0007)];
+    let verdicts = judge(&targets, &recorder.finish());
+    assert_eq!(verdicts.iter().map(|verdict| verdict.met).collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
+    assert_eq!((verdicts[0].target.as_str(), verdicts[0].measured.as_str()), ("per second ≥ 7.50 k", "8.00 k"));
+    assert_eq!((verdicts[0].beside[0].measured.as_str(), verdicts[0].beside[0].ratio), ("2.00 k", Some(4.0)));
+    assert_eq!((verdicts[2].target.as_str(), verdicts[2].measured.as_str()), ("p99 ≤ 700 µs", "1.00 ms"));
 }
