@@ -324,7 +324,7 @@ pub async fn write(
     within(target, options, node.write(request)).await
 }
 
-/// A transaction's changes as messages of [`write`].
+/// A transaction's changes as messages of [`write()`].
 pub fn pieces(mut changes: Bytes) -> impl Iterator<Item = WriteRequest> {
     std::iter::from_fn(move || {
         let piece = changes.split_to(changes.len().min(PIECE));
