@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use syncline_api::v1::{WriteReply, WriteRequest};
-use syncline_node::live::engine::Committed;
+use syncline_node::live::engine::{Committed, Sequence};
 use syncline_node::live::{Engine, token};
 use syncline_node::ops::{apply, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -93,7 +93,7 @@ async fn take_in(
     room: &Arc<Semaphore>,
     tell: &mpsc::UnboundedSender<Told>,
 ) -> Result<(), Status> {
-    let (mut next, mut gathered) = (Some(first), Gathered::default());
+    let (mut next, mut gathered, sequence) = (Some(first), Gathered::default(), Sequence::default());
     while let Some(message) = next {
         if let Some(changes) = gathered.add(message)? {
             let permits = u32::try_from(1 + changes.len() / UNIT).unwrap_or(MOST_WAITING).min(MOST_WAITING);
@@ -102,7 +102,7 @@ async fn take_in(
             if tell.is_closed() {
                 return Ok(());
             }
-            submit(engine, request, changes, place, tell.clone()).await?;
+            submit(engine, &sequence, request, changes, place, tell.clone()).await?;
         }
         next = inbound.next().await.transpose()?;
     }
@@ -111,6 +111,7 @@ async fn take_in(
 
 async fn submit(
     engine: &Engine,
+    sequence: &Sequence,
     request: &apply::Request,
     changes: Bytes,
     place: OwnedSemaphorePermit,
@@ -125,10 +126,10 @@ async fn submit(
         drop(place);
     });
     if changes.len() < LARGE {
-        return Ok(apply::submit(engine, request, &changes, done)?);
+        return Ok(apply::submit(engine, sequence, request, &changes, done)?);
     }
-    let (engine, request) = (engine.clone(), request.clone());
-    let large = tokio::task::spawn_blocking(move || apply::submit(&engine, &request, &changes, done));
+    let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
+    let large = tokio::task::spawn_blocking(move || apply::submit(&engine, &sequence, &request, &changes, done));
     match large.await {
         Ok(submitted) => Ok(submitted?),
         Err(error) => Err(Error::Settings(format!("the transaction failed inside the node: {error}"))),

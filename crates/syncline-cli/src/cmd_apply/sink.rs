@@ -9,7 +9,7 @@ use syncline_api::client;
 use syncline_api::client::Streaming;
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
-use syncline_node::live::engine::Committed;
+use syncline_node::live::engine::{Committed, Sequence};
 use syncline_node::live::{Engine, token};
 use syncline_node::ops::apply::{self, Request};
 use syncline_node::{Error as NodeError, Replica};
@@ -36,6 +36,7 @@ enum Next {
 enum Way {
     Here {
         engine: Engine,
+        sequence: Sequence,
         request: Request,
         tell: mpsc::Sender<Told>,
         told: mpsc::Receiver<Told>,
@@ -72,7 +73,7 @@ impl Sink {
 
     fn here(replica: &Replica, request: &Request) -> syncline_node::Result<Way> {
         let (tell, told) = mpsc::channel();
-        Ok(Way::Here { engine: replica.live()?, request: request.clone(), tell, told })
+        Ok(Way::Here { engine: replica.live()?, sequence: Sequence::default(), request: request.clone(), tell, told })
     }
 
     fn node(context: &Context, url: &str, request: &Request) -> Result<Way> {
@@ -98,11 +99,11 @@ impl Sink {
         self.waiting.push_back((rows, changes.len()));
         self.bytes += changes.len();
         match &mut self.way {
-            Way::Here { engine, request, tell, .. } => {
+            Way::Here { engine, sequence, request, tell, .. } => {
                 let tell = tell.clone();
                 // Nobody reads it when another transaction has failed.
                 let done = Box::new(move |outcome| drop(tell.send(outcome)));
-                let submitted = apply::submit(engine, request, &changes, done);
+                let submitted = apply::submit(engine, sequence, request, &changes, done);
                 if submitted.is_err() {
                     self.waiting.pop_back();
                 }

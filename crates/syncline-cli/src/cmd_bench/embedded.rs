@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use syncline_node::live::Engine;
+use syncline_node::live::engine::Sequence;
 use syncline_node::ops::{apply, put};
 use syncline_node::{Location, Replica};
 
@@ -52,7 +53,7 @@ fn disk(local: &Local, sizes: &Sizes) -> Result<Step> {
 /// So many transactions wait at any time; for each that is durable the next one is written.
 fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Sizes) -> Result<Step> {
     let (tell, told) = mpsc::channel();
-    let (request, begin) = (apply::Request::default(), Moment::now());
+    let (sequence, request, begin) = (Sequence::default(), apply::Request::default(), Moment::now());
     let (mut next, mut waiting, mut took) = (0, 0, Vec::new());
     let mut free: Vec<usize> = (0..writers).collect();
     let mut began = vec![begin; writers];
@@ -65,7 +66,7 @@ fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Siz
                 let tell = tell.clone();
                 // Nobody reads it when the measurement has failed.
                 let done = Box::new(move |outcome| drop(tell.send((writer, outcome))));
-                apply::submit(engine, &request, text.as_bytes(), done)?;
+                apply::submit(engine, &sequence, &request, text.as_bytes(), done)?;
                 waiting += 1;
             }
         }

@@ -35,7 +35,7 @@ pub use self::note::{Claim, Link, Note, Parcel};
 pub use self::prove::Proofs;
 pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
-pub use self::submit::Done;
+pub use self::submit::{Done, Sequence};
 use super::home::{self, Home};
 use super::tables::Cache;
 use super::token;

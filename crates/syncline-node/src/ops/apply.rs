@@ -12,7 +12,7 @@ use syncline_sync::live::{Context, Node, RowKey, Write};
 
 use super::put::{self, Report, Seen};
 use crate::live::definition::Definition;
-use crate::live::engine::Done;
+use crate::live::engine::{Done, Sequence};
 use crate::live::rows::{Base, Existing};
 use crate::live::{Engine, token};
 use crate::replica::Replica;
@@ -106,15 +106,16 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     Ok(Report::new(&table, &committed, count, false, seconds))
 }
 
-/// As [`run`], but returns when the transaction has been taken; `done` is called when it is durable.
+/// As [`run`], but returns when the transaction has been taken; `done` is called when it is durable. Of a `sequence`, none is written after
+/// one that failed.
 ///
 /// # Errors
 /// As [`run`]; then `done` is not called.
-pub fn submit(engine: &Engine, request: &Request, text: &[u8], done: Done) -> Result<()> {
+pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &[u8], done: Done) -> Result<()> {
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let changes = Changes::read(engine, request.table.as_deref(), text)?;
     let mut seen = changes.look(engine, read.as_ref())?;
-    engine.submit(read.clone(), move |node| changes.writes(node, seen.take(), read.as_ref()), done)
+    engine.submit(sequence, read.clone(), move |node| changes.writes(node, seen.take(), read.as_ref()), done)
 }
 
 impl Changes {

@@ -3,18 +3,38 @@
 //! Owns nothing that is durable: who is to be told stands in the core. After a crash they are told nothing, and look.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use syncline_sync::live::{Context, Node, RowKey, Write};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{Committed, Engine};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Is told what became of a transaction. Called under the engine's lock: it must not block, and must not call the engine.
 pub type Done = Box<dyn FnOnce(Result<Committed>) + Send>;
 
 /// Makes what a transaction writes of what is there.
 type Make = Box<dyn FnMut(&Node) -> Result<Vec<Write>> + Send>;
+
+/// Transactions of one writer that does not wait for each: when one of them has failed, none behind it is written. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Sequence(Arc<AtomicBool>);
+
+impl Sequence {
+    // All of it happens under the engine's lock.
+    fn fail(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Error::conflict("writing a transaction", "one before it failed, so it was not written"));
+        }
+        Ok(())
+    }
+}
 
 /// Whether a transaction has begun.
 pub(super) enum Begun {
@@ -64,19 +84,31 @@ impl Flight {
 
 impl Engine {
     /// As [`Engine::commit_with`], but returns at once: `done` is called when the transaction is durable. Transactions that were submitted
-    /// one after another take effect in that order.
+    /// one after another take effect in that order. After one that failed, no other one of its `sequence` is written.
     ///
     /// # Errors
     /// As [`Engine::commit`]; then `done` is not called. What is found only later is told to `done`.
     pub fn submit(
         &self,
+        sequence: &Sequence,
         read: Option<Context>,
         mut write: impl FnMut(&Node) -> Result<Vec<Write>> + Send + 'static,
         done: Done,
     ) -> Result<()> {
+        let before = sequence.clone();
+        let mut write = move |node: &Node| before.check().and_then(|()| write(node));
+        let after = sequence.clone();
+        let done: Done = Box::new(move |outcome| {
+            if outcome.is_err() {
+                after.fail();
+            }
+            done(outcome);
+        });
         let mut core = self.lock()?;
         let begun = match core.held.is_empty() {
-            true => core.begin(self.shared.clock.now_ms(), read.as_ref(), &mut write)?,
+            true => {
+                core.begin(self.shared.clock.now_ms(), read.as_ref(), &mut write).inspect_err(|_| sequence.fail())?
+            }
             false => Begun::Waits,
         };
         match begun {
