@@ -82,6 +82,8 @@ pub struct Profile {
     pub stale: u64,
     /// Whether time passes for nodes at all. Where connections lose nothing nobody needs it.
     pub ticks: bool,
+    /// Whether rows go from memory to the disk.
+    pub folds: bool,
     acts: Vec<(Act, u64)>,
     total: u64,
 }
@@ -101,7 +103,8 @@ impl Profile {
         let reliable = !acts.iter().any(|(act, _)| *act == Act::Garble);
         // Looks at the next number without taking it.
         let ticks = !reliable || rng.clone().below(2) == 0;
-        Self { nodes, hubs, steps, clients, stale, ticks, acts, total }
+        let folds = rng.clone().below(4) < 2;
+        Self { nodes, hubs, steps, clients, stale, ticks, folds, acts, total }
     }
 
     /// What happens next.

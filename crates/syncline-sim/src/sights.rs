@@ -37,6 +37,10 @@ pub enum Sight {
     SecondStamp,
     /// A log began with a checkpoint.
     Checkpoint,
+    /// A log began with a checkpoint that stands on runs.
+    OnRuns,
+    /// Rows were written to a run, or runs merged.
+    Folded,
     /// A client built on what its node did not have, and was told to wait.
     Behind,
     /// A client was shown a row in conflict.
@@ -51,7 +55,7 @@ pub enum Sight {
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -69,6 +73,8 @@ impl Sight {
         Self::Joined,
         Self::SecondStamp,
         Self::Checkpoint,
+        Self::OnRuns,
+        Self::Folded,
         Self::Behind,
         Self::Conflict,
         Self::AsBytes,

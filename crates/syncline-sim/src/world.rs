@@ -105,6 +105,8 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct World {
     rng: Rng,
+    /// Chance of its own for rows on their way to a disk: what else a seed does is as it was before there was such a thing.
+    folds: Rng,
     profile: Profile,
     machines: Vec<Machine>,
     net: Net,
@@ -140,6 +142,7 @@ impl World {
             trace: Hasher::new(),
             sights: Sights::default(),
             told: tell.then(Vec::new),
+            folds: Rng::from_seed(seed ^ 0x666f_6c64),
             rng,
             profile,
         };
@@ -163,6 +166,9 @@ impl World {
             self.now_ms += self.rng.below(40);
             let act = self.profile.act(&mut self.rng);
             self.step(act)?;
+            if self.profile.folds && self.folds.below(8) == 0 {
+                self.fold_some()?;
+            }
         }
         let audit = self.heal()?;
         Ok(Summary { audit, sights: self.sights, trace: self.trace.finish() })
@@ -288,13 +294,34 @@ impl World {
             return Ok(());
         };
         self.tell(|| format!("{at} writes a checkpoint"));
+        let below = checkpoint.closing().below.is_some();
         match self.machines[at].disk.checkpoint(checkpoint.records()) {
             Ok(()) => {
                 self.sights.saw(Sight::Checkpoint);
+                if below {
+                    self.sights.saw(Sight::OnRuns);
+                }
+                self.machines[at].retire();
                 Ok(())
             }
             Err(_) => self.disk_failed(at),
         }
+    }
+
+    /// Rows go from memory to the disk; sometimes more happens between the beginning of that and its end.
+    fn fold_some(&mut self) -> Result<(), Failure> {
+        let at = self.folds.below(self.machines.len() as u64) as usize;
+        let machine = &mut self.machines[at];
+        let told = match self.folds.below(4) {
+            0 => machine.begin_merge()?.then_some("merges runs"),
+            1 => machine.end_merge().then_some("has merged runs"),
+            2 => machine.begin_fold()?.then_some("writes rows to a run"),
+            _ => machine.end_fold().then_some("has written rows to a run"),
+        };
+        let Some(told) = told else { return Ok(()) };
+        self.sights.saw(Sight::Folded);
+        self.tell(|| format!("{at} {told}"));
+        self.observe(at)
     }
 
     fn cut_log(&mut self, at: usize) -> Result<(), Failure> {

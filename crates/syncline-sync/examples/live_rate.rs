@@ -61,7 +61,7 @@ impl Side {
 }
 
 fn config(seed: u64) -> Config {
-    Config { key: [seed as u8; 32], rng: Rng::from_seed(seed), limits: Limits::default(), zoo: Zoo::none() }
+    Config { key: [seed as u8; 32], rng: Rng::from_seed(seed), limits: Limits::default(), runs: None, zoo: Zoo::none() }
 }
 
 fn settle(a: &mut Side, b: &mut Side) -> (usize, usize) {

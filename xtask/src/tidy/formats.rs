@@ -17,6 +17,7 @@ pub(super) const FORMATS: &[&str] = &[
     "pack",
     "records",
     "replication",
+    "run",
     "schema",
     "store",
     "tree",

@@ -108,7 +108,7 @@ async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::Unboun
     let mut rng = Rng::from_os();
     let mut key = [0; 32];
     rng.fill(&mut key);
-    let mut node = Node::create(Config { key, rng, limits: Limits::default(), zoo: Zoo::default() }, false);
+    let mut node = Node::create(Config { key, rng, limits: Limits::default(), runs: None, zoo: Zoo::default() }, false);
     settle(&mut node, &sender, seen);
     node.connected(HUB);
     let mut tell = Some(tell);

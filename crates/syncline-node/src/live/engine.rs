@@ -15,6 +15,7 @@ mod beats;
 mod beside;
 mod core;
 mod follow;
+mod keep;
 mod note;
 mod prove;
 mod status;
@@ -250,7 +251,9 @@ impl Engine {
     /// # Errors
     /// When the log cannot be opened again after the disk failed.
     pub fn read<R>(&self, look: impl FnOnce(&Node) -> R) -> Result<R> {
-        Ok(look(&self.lock()?.node))
+        let mut core = self.lock()?;
+        let seen = look(&core.node);
+        core.believe().map(|()| seen)
     }
 
     /// As [`Self::read`], once everything in `position` is here.
@@ -272,7 +275,8 @@ impl Engine {
             }
             core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(look(&core.node))
+        let seen = look(&core.node);
+        core.believe().map(|()| seen)
     }
 
     /// A number that grows with every change of what tables are, with `look`'s answer at that moment.
@@ -280,8 +284,9 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_tables<R>(&self, look: impl FnOnce(&Node, u64) -> R) -> Result<R> {
-        let core = self.lock()?;
-        Ok(look(&core.node, core.tables_version))
+        let mut core = self.lock()?;
+        let seen = look(&core.node, core.tables_version);
+        core.believe().map(|()| seen)
     }
 
     /// A connection to another replica is there: what it is to be sent goes to `outbox`, until [`Self::disconnect`], or until the disk
@@ -358,6 +363,17 @@ fn replica_of(home: &Home) -> String {
     home::hex(&Hash::of(&home.key()).as_bytes()[..16])
 }
 
+/// Whether what was seen of rows can be believed. To be asked after looking, before anybody is told.
+///
+/// # Errors
+/// `corrupt` when something could not be read.
+pub(crate) fn sound(trouble: Option<&str>) -> Result<()> {
+    match trouble {
+        None => Ok(()),
+        Some(why) => Err(Error::Corrupt { what: "rows of live tables".to_owned(), why: why.to_owned() }),
+    }
+}
+
 fn refused(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Behind => Error::conflict("writing a transaction", refusal.to_string()),
@@ -400,6 +416,9 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
     }
     core.tell_durable(shared.clock.monotonic());
     core.drain();
+    // Whoever waits is told that it is broken.
+    let _ = core.believe();
+    keep::house(shared, &mut core);
     core.release(shared.clock.now_ms());
     prove::kick(shared, &mut core);
     shared.durable.notify_all();
@@ -429,6 +448,9 @@ fn run(shared: &Shared) {
             core.tick(shared.clock.now_ms());
             core.tick_beside(now);
             core.drain();
+            keep::house(shared, &mut core);
+            core.release(shared.clock.now_ms());
+            shared.durable.notify_all();
             prove::kick(shared, &mut core);
             if core.unsynced() {
                 continue;
@@ -436,10 +458,10 @@ fn run(shared: &Shared) {
         }
         core = shared.work.wait_timeout(core, TICK).unwrap_or_else(PoisonError::into_inner).0;
     }
-    // A command that is over before time passes has its turn, too.
-    if let Err(error) = core.fold() {
-        tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
+    while core.keep.is_folding() && core.broken.is_none() {
+        core = shared.durable.wait(core).unwrap_or_else(PoisonError::into_inner);
     }
+    keep::at_the_end(shared, &mut core);
     // The end is marked, so that the next opening can tell damage from a crash. Without it nothing is lost.
     if core.broken.is_none()
         && let Err(error) = core.log.settle()

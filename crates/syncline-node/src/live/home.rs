@@ -1,6 +1,6 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
-//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `upstream`, `alarms.json` and `log/`. One process at a time has the lock; it
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `upstream`, `alarms.json`, `log/` and `rows/`. One process at a time has the lock; it
 //! writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
@@ -21,6 +21,7 @@ const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const UPSTREAM: &str = "upstream";
 const LOG: &str = "log";
+const ROWS: &str = "rows";
 const ALARMS: &str = "alarms.json";
 const FORMAT: &str = "live/1";
 
@@ -131,6 +132,12 @@ impl Home {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.join(LOG)
+    }
+
+    /// Where rows are that need not be in memory.
+    #[must_use]
+    pub fn rows(&self) -> PathBuf {
+        self.dir.join(ROWS)
     }
 
     /// Tells other processes where they can reach this one.

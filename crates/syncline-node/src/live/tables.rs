@@ -3,7 +3,6 @@
 //! Owns: definitions that were read before, for as long as no table has changed. Not here: what a definition is (`definition`), which sibling
 //! of a row is seen (`resolve`).
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,13 +84,12 @@ impl<'a> Look<'a> {
         self.rows().filter_map(|(key, row)| Some((key.key.clone(), self.seen(&key.key, &row)?.value)))
     }
 
-    fn rows(&self) -> Box<dyn Iterator<Item = (&RowKey, Cow<'_, Row>)> + '_> {
+    fn rows(&self) -> Box<dyn Iterator<Item = (RowKey, Arc<Row>)> + '_> {
         let from = self.table.row(Bytes::new());
         match self.held {
             Held::Node(node) => Box::new(node.rows_from(&from)),
             Held::Frozen(frozen) => {
-                let rows = frozen.rows_from(&from).take_while(move |(key, _)| key.table == from.table);
-                Box::new(rows.map(|(key, row)| (key, Cow::Borrowed(row))))
+                Box::new(frozen.rows_from(&from).take_while(move |(key, _)| key.table == from.table))
             }
         }
     }

@@ -140,23 +140,11 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
     let conflicts = super::live_conflicts::count(&engine)?;
     // Nobody waits while all rows are looked at.
     let frozen = engine.frozen()?;
-    let mut counts = std::collections::BTreeMap::<String, u64>::new();
-    let mut files = 0;
-    for (key, _) in frozen.rows() {
-        if key.table.starts_with('.') {
-            files += u64::from(&*key.table == files::TABLE);
-            continue;
-        }
-        match counts.get_mut(&*key.table) {
-            Some(count) => *count += 1,
-            None => {
-                counts.insert(key.table.to_string(), 1);
-            }
-        }
-    }
+    let count = |name: &str| frozen.counts().get(name).map_or(0, |count| count.rows);
+    let files = count(files::TABLE);
     let names = engine.table_names()?;
     let tables = names.into_iter().map(|name| {
-        let rows = counts.get(&name).copied().unwrap_or(0);
+        let rows = count(&name);
         (name, rows)
     });
     let (sync, proofs, alarms) = proved(proofs, transactions);

@@ -77,6 +77,7 @@ impl World {
         if self.machines[at].node.take().is_none() {
             return Ok(());
         }
+        (self.machines[at].folded, self.machines[at].merged) = (None, None);
         for other in 0..self.machines.len() {
             self.cut(at, other)?;
         }

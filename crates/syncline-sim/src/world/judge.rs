@@ -91,7 +91,7 @@ impl Judge {
         self.claim(node);
         self.rows.clear();
         for (key, row) in node.state().rows() {
-            push(&mut self.rows, u32::from(key.key[0]), row);
+            push(&mut self.rows, u32::from(key.key[0]), &row);
         }
         let claim = Claim { coverage: &self.coverage, pending: &self.pending };
         Ok(self.oracle.observe(at, claim, &self.rows)?)

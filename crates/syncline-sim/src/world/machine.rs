@@ -1,8 +1,10 @@
 //! A machine: a node when it runs, a disk, a clock that is wrong, and what is left in the cupboard.
 
+use std::sync::Arc;
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Config, Dot, Limits, Node, Origin, Zoo};
+
+use syncline_sync::live::{Config, Dot, Fold, Limits, Merge, Node, Origin, Run, Zoo};
 
 use super::disk::{Decoded, Disk, Image};
 
@@ -12,6 +14,11 @@ pub(super) struct Machine {
     /// `None` while it is down.
     pub(super) node: Option<Node>,
     pub(super) disk: Disk,
+    /// Rows that were written to a run, of which the node has not been told; and runs that were merged.
+    pub(super) folded: Option<(Fold, Arc<Run>)>,
+    pub(super) merged: Option<(Merge, Arc<Run>)>,
+    /// Runs that were merged, and that the last checkpoint may stand on.
+    replaced: Vec<Arc<Run>>,
     /// How far its wall clock is off.
     pub(super) skew_ms: i64,
     /// An older copy of the disk.
@@ -52,7 +59,10 @@ impl Machine {
         let key = *Hash::of(&[at as u8]).as_bytes();
         let mut machine = Self {
             node: None,
-            disk: Disk::new(&mut Rng::from_seed(!seed), &Image::new())?,
+            folded: None,
+            merged: None,
+            replaced: Vec::new(),
+            disk: Disk::new(&mut Rng::from_seed(!seed), &Image::default())?,
             skew_ms: 0,
             backup: None,
             names: Vec::new(),
@@ -75,7 +85,7 @@ impl Machine {
     pub(super) fn config(&mut self) -> Config {
         self.starts += 1;
         let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
-        Config { key: self.key, rng, limits: self.limits, zoo: self.zoo }
+        Config { key: self.key, rng, limits: self.limits, runs: Some(self.disk.place()), zoo: self.zoo }
     }
 
     /// It wrote a transaction.
@@ -92,6 +102,45 @@ impl Machine {
     /// A node that these records give.
     pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
         let config = self.config();
-        Node::open(config, decoded.of(image), moved)
+        let node = Node::open(config, decoded.of(image), moved)?;
+        // What a crash left behind of others.
+        self.disk.place().keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())?;
+        self.replaced.clear();
+        Ok(node)
+    }
+
+    /// Begins to write rows to a run. Whether there are some.
+    pub(super) fn begin_fold(&mut self) -> syncline_sync::Result<bool> {
+        let (Some(node), None) = (&mut self.node, &self.folded) else { return Ok(false) };
+        let Some(fold) = node.begin_fold() else { return Ok(false) };
+        let run = fold.write()?;
+        self.folded = Some((fold, run));
+        Ok(true)
+    }
+
+    pub(super) fn end_fold(&mut self) -> bool {
+        let (Some(node), Some((fold, run))) = (&mut self.node, self.folded.take()) else { return false };
+        node.folded(&fold, run);
+        true
+    }
+
+    /// Begins to merge runs. Whether there are some.
+    pub(super) fn begin_merge(&mut self) -> syncline_sync::Result<bool> {
+        let (Some(node), None) = (&mut self.node, &self.merged) else { return Ok(false) };
+        let Some(merge) = node.begin_merge() else { return Ok(false) };
+        let run = merge.write()?;
+        self.merged = Some((merge, run));
+        Ok(true)
+    }
+
+    pub(super) fn end_merge(&mut self) -> bool {
+        let (Some(node), Some((merge, run))) = (&mut self.node, self.merged.take()) else { return false };
+        self.replaced.extend(node.merged(&merge, &run));
+        true
+    }
+
+    /// A checkpoint is durable: the runs that it does not stand on are nobody's.
+    pub(super) fn retire(&mut self) {
+        self.replaced.drain(..).for_each(|run| run.retire());
     }
 }

@@ -13,7 +13,7 @@ use syncline_base::{Hash, Hasher};
 use super::context::Coverage;
 use super::row::Row;
 use super::state::{State, put_key};
-use super::table::Rows;
+use super::table::{Counts, Rows};
 use super::txn::RowKey;
 
 /// Rows and what they follow from, as they were. What was pending is not in it.
@@ -59,19 +59,31 @@ impl Frozen {
     }
 
     /// The rows that exist, by table and key.
-    pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
-        self.rows.iter().map(|(key, row)| (key, &**row))
+    pub fn rows(&self) -> impl Iterator<Item = (RowKey, Arc<Row>)> + '_ {
+        self.rows.iter()
     }
 
     /// Those from a key on.
-    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
-        self.rows.from(key).map(|(key, row)| (key, &**row))
+    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
+        self.rows.from(key)
     }
 
     /// The row under a key.
     #[must_use]
-    pub fn row(&self, key: &RowKey) -> Option<&Row> {
-        self.rows.get(key).map(|row| &**row)
+    pub fn row(&self, key: &RowKey) -> Option<Arc<Row>> {
+        self.rows.get(key)
+    }
+
+    /// How many rows there are of each table.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        self.rows.counts()
+    }
+
+    /// Why what is read here cannot be believed, if it cannot: to be asked after reading.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.rows.trouble()
     }
 
     /// What it hashes to. Reads every row.
@@ -96,7 +108,7 @@ impl Frozen {
                 }
             };
             *rows += 1;
-            put_key(&mut out, key);
+            put_key(&mut out, &key);
             row.put(&mut out);
         }
         flush(&mut out, &mut all, table.as_mut());

@@ -10,6 +10,7 @@
 
 mod coming;
 mod durable;
+mod fold;
 mod keep;
 mod kept;
 mod limits;
@@ -17,7 +18,6 @@ mod name;
 mod peers;
 mod pump;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -31,11 +31,13 @@ use super::message::Message;
 use super::pending::Pending;
 use super::record::{Record, Rewritten};
 use super::row::{Row, Sibling};
+use super::runs::{Place as RunPlace, Runs};
 use super::state::{Snapshot, State};
 use super::txn::{Body, Entry, RowKey, Txn, Write, too_long};
 use super::zoo::{Bug, Zoo};
 use crate::error::{Error, Result};
 use coming::Coming;
+pub use fold::{Fold, Merge};
 use kept::Kept;
 pub use limits::Limits;
 use peers::{Due, Peer};
@@ -124,6 +126,9 @@ pub struct Node {
     again: Option<Rewritten>,
     /// Another node's state, on its way here.
     coming: Option<Coming>,
+    /// Where runs of rows lie, if there is such a place; and those of the checkpoint that is being read.
+    runs: Option<RunPlace>,
+    below: Option<Arc<Runs>>,
     kept: Kept,
     peers: BTreeMap<PeerId, Peer>,
     /// How many connections there have been.
@@ -162,6 +167,8 @@ pub struct Config {
     pub rng: Rng,
     /// How much at once.
     pub limits: Limits,
+    /// Where rows lie that need not be in memory; without it all are.
+    pub runs: Option<RunPlace>,
     /// Mistakes to make.
     pub zoo: Zoo,
 }
@@ -177,7 +184,7 @@ impl Node {
     }
 
     fn blank(config: Config) -> Self {
-        let Config { key, rng, limits, zoo } = config;
+        let Config { key, rng, limits, runs, zoo } = config;
         Self {
             name: Origin::from_bytes([0; 16]),
             hub: false,
@@ -196,6 +203,8 @@ impl Node {
             rewriting: BTreeSet::new(),
             again: None,
             coming: None,
+            runs,
+            below: None,
             kept: Kept::default(),
             peers: BTreeMap::new(),
             connections: 0,
@@ -231,6 +240,11 @@ impl Node {
             let record = record?;
             match node.check(&record) {
                 Ok(()) => {}
+                // Its runs may have been given up since, for those of a checkpoint further on.
+                Err(error) if matches!(&record, Record::Checkpoint(checkpoint) if checkpoint.below.is_some()) => {
+                    (stands, cut) = (false, cut.or(Some(error)));
+                    continue;
+                }
                 Err(error) if !stands => {
                     cut = cut.or(Some(error));
                     continue;
@@ -245,6 +259,7 @@ impl Node {
             node.apply_queued();
             // It has been done.
             node.out.clear();
+            node.cut_log_to(node.limits.kept_bytes);
         }
         if let Some(error) = cut {
             return Err(error);
@@ -298,19 +313,19 @@ impl Node {
 
     /// The same, without a copy where nothing waits.
     #[must_use]
-    pub fn look(&self, key: &RowKey) -> Cow<'_, Row> {
+    pub fn look(&self, key: &RowKey) -> Arc<Row> {
         self.state.look(key, &self.chains)
     }
 
     /// Rows of one table as clients see them, by key, from a key on.
-    pub fn rows_from<'a>(&'a self, from: &RowKey) -> impl Iterator<Item = (&'a RowKey, Cow<'a, Row>)> + use<'a> {
+    pub fn rows_from<'a>(&'a self, from: &RowKey) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
         self.state.look_from(from, &self.chains)
     }
 
     /// At most `most` of them, to keep.
     #[must_use]
     pub fn view_from(&self, from: &RowKey, most: usize) -> Vec<(RowKey, Row)> {
-        self.rows_from(from).take(most).map(|(key, row)| (key.clone(), row.into_owned())).collect()
+        self.rows_from(from).take(most).map(|(key, row)| (key, Arc::unwrap_or_clone(row))).collect()
     }
 
     /// Whether a client who has read `read`, which is here, has read a sibling of a row that is here: a write of that client's would

@@ -101,6 +101,11 @@ impl Default for Past {
 }
 
 impl Past {
+    /// Of a list that this program wrote itself, and that is as it was: it may be of anything.
+    pub(super) fn of_own() -> Self {
+        Self { room: usize::MAX, ..Self::default() }
+    }
+
     pub(super) fn place(&self, origin: Origin) -> Option<usize> {
         let few = self.seats.iter().take(FEW).position(|seat| seat.origin == origin);
         few.or_else(|| if self.seats.len() > FEW { self.places.get(&origin).copied() } else { None })
@@ -358,12 +363,18 @@ impl Past {
         }
     }
 
-    /// Writes a row of a state.
-    pub(super) fn put_row(&mut self, out: &mut BytesMut, key: &RowKey, row: &Row) {
+    /// Writes where a row is.
+    pub(super) fn put_row_key(&mut self, out: &mut BytesMut, key: &RowKey) -> usize {
         let at = self.put_table(out, &key.table);
         put_key(out, &self.tables[at].key, &key.key);
         self.tables[at].key = key.key.clone();
         self.table = Some(at);
+        at
+    }
+
+    /// Writes a row of a state.
+    pub(super) fn put_row(&mut self, out: &mut BytesMut, key: &RowKey, row: &Row) {
+        let at = self.put_row_key(out, key);
         put_uint(out, row.siblings().len() as u64);
         for sibling in row.siblings() {
             self.put_dot(out, &sibling.dot);

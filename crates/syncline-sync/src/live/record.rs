@@ -11,10 +11,12 @@ use super::context::Coverage;
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
 use super::pack::{ENTRY, Past};
 use super::part::{Closing, Part, Teller};
+use super::runs::RunName;
 use super::state::Snapshot;
+use super::table::{Count, Counts};
 use super::txn::{Entry, Txn};
 use crate::error::{Error, Result};
-use crate::wire::fields::put_uint;
+use crate::wire::fields::{put_text, put_uint};
 use crate::wire::reader::Reader;
 
 /// What records and messages begin with. Those of version 1 began with their kind, which was less.
@@ -69,6 +71,17 @@ pub struct Checkpoint {
     pub clock: Hlc,
     /// What the rows follow from.
     pub coverage: Coverage,
+    /// Where the rows lie that are not in the parts, if they do not all lie there.
+    pub below: Option<Below>,
+}
+
+/// The runs that a checkpoint stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// How many rows there are, those in the parts included.
+    pub counts: Counts,
+    /// The oldest first.
+    pub runs: Vec<RunName>,
 }
 
 /// A node at one moment, to stand for all records before. It shares its rows with the node: it costs memory only as those change.
@@ -107,7 +120,8 @@ impl Moment {
 
     /// The records, to be appended one after the other with nothing in between. They are made as they are asked for.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let mut teller = Teller::new(0, self.room);
+        let above = self.closing.below.is_some();
+        let mut teller = if above { Teller::above_runs(self.room) } else { Teller::new(0, self.room) };
         let mut closed = false;
         let own = std::iter::from_fn(move || match teller.next(&self.snapshot, &self.waiting) {
             Some((part, _)) => Some(Record::Part(Arc::new(part))),
@@ -177,7 +191,7 @@ impl Record {
                 closing.put(out);
             }
             Self::Checkpoint(checkpoint) => {
-                out.put_u8(8);
+                out.put_u8(if checkpoint.below.is_some() { 9 } else { 8 });
                 checkpoint.put(out);
             }
         }
@@ -201,7 +215,7 @@ impl Record {
             }
             6 => Self::Part(Arc::new(Part::read(past, r)?)),
             7 => Self::Joined(Arc::new(Closing::read(r)?)),
-            8 => Self::Checkpoint(Arc::new(Checkpoint::read(r)?)),
+            kind @ (8 | 9) => Self::Checkpoint(Arc::new(Checkpoint::read(kind == 9, r)?)),
             first if first & ENTRY != 0 => Self::Entry(past.read_entry(first, r)?),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));
@@ -303,14 +317,48 @@ impl Checkpoint {
         self.own.1.put(out);
         put_uint(out, self.clock.as_u64());
         self.coverage.put(out);
+        if let Some(Below { counts, runs }) = &self.below {
+            put_uint(out, counts.len() as u64);
+            for (table, Count { rows, open }) in counts {
+                put_text(out, table);
+                put_uint(out, *rows);
+                put_uint(out, *open);
+            }
+            put_uint(out, runs.len() as u64);
+            runs.iter().for_each(|run| run.put(out));
+        }
     }
 
-    fn read(r: &mut Reader) -> Result<Self> {
+    fn read(below: bool, r: &mut Reader) -> Result<Self> {
         let parts = read_nth(r, "parts")?;
         let (name, hub, own) = (Origin::read(r)?, r.flag("role")?, (r.uint("seq")?, Tag::read(r)?));
         if own.0 > MAX_COUNT || (own.0 == 0) != (own.1 == Tag::NONE) {
             return Err(Error::protocol("checkpoint", "a place in its chain that cannot be"));
         }
-        Ok(Self { parts, name, hub, own, clock: Hlc::from_u64(r.uint("clock")?), coverage: Coverage::read(r)? })
+        let (clock, coverage) = (Hlc::from_u64(r.uint("clock")?), Coverage::read(r)?);
+        let below = if below { Some(Below::read(r)?) } else { None };
+        Ok(Self { parts, name, hub, own, clock, coverage, below })
+    }
+}
+
+impl Below {
+    fn read(r: &mut Reader) -> Result<Self> {
+        let (mut counts, mut runs) = (Counts::new(), Vec::new());
+        for _ in 0..r.uint("tables")? {
+            let table: Arc<str> = r.text("table")?.into();
+            let count = Count { rows: read_nth(r, "rows")?, open: r.uint("rows")? };
+            let ascends = counts.last_key_value().is_none_or(|(last, _)| *last < table);
+            if !ascends || count.open > count.rows {
+                return Err(Error::protocol("checkpoint", "tables out of order, or with more rows than they have"));
+            }
+            counts.insert(table, count);
+        }
+        for _ in 0..r.uint("runs")? {
+            runs.push(RunName::read(r)?);
+        }
+        if runs.is_empty() {
+            return Err(Error::protocol("checkpoint", "one on no runs"));
+        }
+        Ok(Self { counts, runs })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
@@ -28,6 +28,15 @@ pub struct RowKey {
     pub table: Arc<str>,
     /// Encoded so that the order of bytes is that of keys (`docs/format/key.md`).
     pub key: Bytes,
+}
+
+impl RowKey {
+    /// Before or at every other.
+    #[must_use]
+    pub fn first() -> Self {
+        static NO_TABLE: LazyLock<Arc<str>> = LazyLock::new(|| "".into());
+        Self { table: NO_TABLE.clone(), key: Bytes::new() }
+    }
 }
 
 impl fmt::Debug for RowKey {

@@ -305,12 +305,7 @@ impl Past {
 
     /// Reads a row of a state.
     pub(super) fn read_row(&mut self, r: &mut Reader) -> Result<(RowKey, Row)> {
-        let at = self.read_table(r)?;
-        // A copy, which does not keep all that it came with.
-        let key = Bytes::copy_from_slice(&read_key(r, &self.tables[at].key, self.room)?);
-        self.spend(key.len())?;
-        self.tables[at].key = key.clone();
-        self.table = Some(at);
+        let (at, key) = self.read_place(r)?;
         let mut siblings: Vec<Sibling> = Vec::new();
         for _ in 0..r.count("siblings", MAX_SIBLINGS)? {
             let dot = self.read_dot(r)?;
@@ -333,6 +328,23 @@ impl Past {
             siblings.push(Sibling { dot, stamps, time, value });
         }
         Ok((RowKey { table: self.tables[at].name.clone(), key }, Row::of(siblings)))
+    }
+
+    /// Reads where a row is.
+    pub(super) fn read_row_key(&mut self, r: &mut Reader) -> Result<RowKey> {
+        let (at, key) = self.read_place(r)?;
+        Ok(RowKey { table: self.tables[at].name.clone(), key })
+    }
+
+    /// The number of a table in the list, and a key of it.
+    fn read_place(&mut self, r: &mut Reader) -> Result<(usize, Bytes)> {
+        let at = self.read_table(r)?;
+        // A copy, which does not keep all that it came with.
+        let key = Bytes::copy_from_slice(&read_key(r, &self.tables[at].key, self.room)?);
+        self.spend(key.len())?;
+        self.tables[at].key = key.clone();
+        self.table = Some(at);
+        Ok((at, key))
     }
 }
 

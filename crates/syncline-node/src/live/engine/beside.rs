@@ -209,12 +209,4 @@ impl Engine {
     pub fn frozen(&self) -> Result<Frozen> {
         self.read(|node: &Node| node.state().frozen())
     }
-
-    /// Makes a checkpoint now, whatever the log has.
-    #[cfg(test)]
-    pub(crate) fn checkpoint(&self) -> Result<()> {
-        let mut core = self.lock()?;
-        (core.checkpoint_bytes, core.checkpoint) = (0, 0);
-        Ok(core.fold()?)
-    }
 }

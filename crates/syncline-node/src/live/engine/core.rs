@@ -13,20 +13,23 @@ use bytes::Bytes;
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
-use syncline_sync::live::{Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
+use syncline_sync::live::{
+    Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, RunPlace, Write, Zoo,
+};
 use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::files;
 use super::super::home::Home;
 use super::beside::Beside;
+use super::keep::Keep;
 use super::note::Parcel;
 use super::submit::{Begun, Done, Flight, Held};
-use super::{Committed, Outbox, Outcome, lost, refused};
+use super::{Committed, Outbox, Outcome, lost, refused, sound};
 use crate::segments::Directory;
 use crate::{Error, Result};
 
-/// Records are folded into a checkpoint when the log has grown by so many bytes since the last one, and by as much as that was.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Small segments: a checkpoint gives up whole ones, and what is left of the oldest is read again when the log is opened.
+const LOG: Options = Options { segment_bytes: 8 << 20, ..Options::DEFAULT };
 /// So many bytes of entries stay in memory for those who follow; who is further behind is sent the rows.
 const KEPT_BYTES: usize = 64 << 20;
 
@@ -76,10 +79,8 @@ pub(super) struct Core {
     pub(super) tables_version: u64,
     /// Such a change is on its way to the log.
     pub(super) tables_change: bool,
-    /// The bytes of the last checkpoint.
-    pub(super) checkpoint: u64,
-    /// A checkpoint is made when the log has grown by so many.
-    pub(super) checkpoint_bytes: u64,
+    /// What becomes of the log and of rows in memory.
+    pub(super) keep: Keep,
     /// What the core told about itself since the engine was opened, for status.
     pub(super) renamed: u64,
     /// For readers and proofs.
@@ -116,8 +117,7 @@ impl Core {
             next_peer: 1,
             tables_version: 0,
             tables_change: false,
-            checkpoint,
-            checkpoint_bytes: CHECKPOINT_BYTES,
+            keep: Keep::new(checkpoint),
             renamed: 0,
             beside,
         };
@@ -128,7 +128,7 @@ impl Core {
     /// Everything anew from the log, after the disk failed. Who waited for records that were not durable has been told.
     pub(super) fn reopen(&mut self) -> Result<()> {
         let (log, node, checkpoint) = open_log(&self.home)?;
-        self.checkpoint = checkpoint;
+        self.keep = Keep::new(checkpoint);
         self.told = log.next();
         (self.log, self.node) = (log, node);
         self.group = Group::default();
@@ -147,11 +147,24 @@ impl Core {
 
     pub(super) fn fail(&mut self, error: &SyncError) {
         tracing::error!(%error, "live replication stops until the disk can be written to again");
-        self.broken = Some(error.to_string());
+        self.stop(&error.to_string());
+    }
+
+    /// Whether what was seen of rows can be believed. When some could not be read, what this holds is not what it should be: nobody is to be
+    /// told of it, and the log is opened anew.
+    pub(super) fn believe(&mut self) -> Result<()> {
+        sound(self.node.trouble()).inspect_err(|error| {
+            tracing::error!(%error, "live replication stops until rows can be read again");
+            self.stop(&error.to_string());
+        })
+    }
+
+    fn stop(&mut self, why: &str) {
+        self.broken = Some(why.to_owned());
         self.led = false;
         // They come again; what they are owed is in the log or with them.
         self.peers.clear();
-        self.give_up(&error.to_string());
+        self.give_up(why);
     }
 
     /// Does what the core wants done.
@@ -203,6 +216,7 @@ impl Core {
         write: &mut dyn FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Begun> {
         let writes = write(&self.node)?;
+        self.believe()?;
         let rows = Flight::rows(&writes);
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
@@ -338,31 +352,6 @@ impl Core {
             self.drain();
         }
         self.node.cut_log_to(KEPT_BYTES);
-        if let Err(error) = self.fold() {
-            tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
-        }
-    }
-
-    /// Writes a checkpoint when the log has grown enough, and gives up the records before it.
-    pub(super) fn fold(&mut self) -> Result<(), SyncError> {
-        if self.led || self.broken.is_some() || self.unsynced() {
-            return Ok(());
-        }
-        let bytes: u64 = self.log.segments().map(|(_, bytes)| bytes).sum();
-        if bytes.saturating_sub(self.checkpoint) < self.checkpoint_bytes.max(self.checkpoint) {
-            return Ok(());
-        }
-        let Some(moment) = self.node.checkpoint() else { return Ok(()) };
-        let at = self.log.next();
-        for record in moment.records() {
-            self.log.append(&record.encode())?;
-        }
-        // The core has no part in these records: they say what it holds.
-        self.log.sync()?;
-        self.told = self.log.next();
-        self.log.truncate_before(at)?;
-        self.checkpoint = self.log.segments().map(|(_, bytes)| bytes).sum();
-        Ok(())
     }
 }
 
@@ -370,17 +359,25 @@ impl Core {
 fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     let path = home.log();
     let disk = Arc::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
-    let mut log = match Log::open(Arc::clone(&disk), None, Options::default()) {
+    let mut log = match Log::open(Arc::clone(&disk), None, LOG) {
         Ok((log, recovered)) => {
             if recovered.cut_bytes > 0 {
                 tracing::info!(bytes = recovered.cut_bytes, "the log ended in what a crash left half written");
             }
             log
         }
-        Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, Options::default())?,
+        Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, LOG)?,
         Err(error) => return Err(error.into()),
     };
-    let config = || Config { key: home.key(), rng: Rng::from_os(), limits: Limits::default(), zoo: Zoo::default() };
+    let path = home.rows();
+    let place = RunPlace::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
+    let config = || Config {
+        key: home.key(),
+        rng: Rng::from_os(),
+        limits: Limits { kept_bytes: KEPT_BYTES, ..Limits::default() },
+        runs: Some(place.clone()),
+        zoo: Zoo::default(),
+    };
     let (mut at, end) = (log.first(), log.next());
     if at == end {
         let hub = home.upstream()?.is_none();
@@ -422,6 +419,8 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
         Err(error) => vec![Err(error)],
     });
     let node = Node::open(config(), records, home.moved())?;
+    // What a crash left behind of others.
+    place.keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())?;
     Ok((log, node, checkpoint))
 }
 

@@ -37,6 +37,13 @@ fn work(shared: &Weak<Shared>, mut frozen: Frozen) {
         let Some(clock) = shared.upgrade().map(|shared| shared.clock.clone()) else { return };
         let (begun, coverage) = (clock.monotonic(), frozen.coverage().clone());
         let digest = frozen.digest();
+        if let Err(error) = super::sound(frozen.trouble()) {
+            tracing::error!(%error, "the replica root could not be computed");
+            if let Some(shared) = shared.upgrade() {
+                shared.lock().beside.audit.give_up();
+            }
+            return;
+        }
         // Rows that have changed since are held by nobody else.
         drop(frozen);
         let now = clock.monotonic();
@@ -62,6 +69,7 @@ impl Engine {
             return Ok(digest.root);
         }
         let digest = frozen.digest();
+        super::sound(frozen.trouble())?;
         let root = digest.root;
         self.lock()?.beside.audit.learn(frozen.coverage().clone(), digest);
         Ok(root)

@@ -10,6 +10,7 @@ use super::super::context::MAX_HUBS;
 use super::super::id::Dot;
 use super::super::part::{Closing, Collected, Part, Teller, What};
 use super::super::record::Record;
+use super::super::runs::Runs;
 use super::super::state::Snapshot;
 use super::super::zoo::Bug;
 use super::{Node, PeerId};
@@ -57,6 +58,17 @@ impl Node {
             Record::Checkpoint(checkpoint) if checkpoint.parts != parts => {
                 wrong("a checkpoint is not there in all its parts")
             }
+            Record::Checkpoint(checkpoint) => {
+                self.again = None;
+                let gone = coming.is_some_and(|parts| !parts.gone.is_empty());
+                self.below = match (&checkpoint.below, &self.runs) {
+                    (None, _) if gone => return wrong("rows are gone from runs that a checkpoint does not name"),
+                    (None, _) => None,
+                    (Some(below), Some(place)) => Some(Arc::new(Runs::open(place.clone(), &below.runs)?)),
+                    (Some(_), None) => return wrong("a checkpoint stands on runs, and there is no place for them"),
+                };
+                Ok(())
+            }
             Record::Rewritten(_) => Ok(()),
             // What a crash left of a rewriting has never happened.
             _ => {
@@ -68,8 +80,9 @@ impl Node {
 
     fn is_complete(&self, closing: &Closing) -> bool {
         let complete = |coming: &Coming| {
-            let Collected { waiting, .. } = &coming.collected;
-            coming.collected.id() == Some(closing.id) && coming.collected.len() == closing.parts && waiting.is_empty()
+            let Collected { waiting, gone, .. } = &coming.collected;
+            let alone = waiting.is_empty() && gone.is_empty();
+            coming.collected.id() == Some(closing.id) && coming.collected.len() == closing.parts && alone
         };
         self.coming.as_ref().is_some_and(complete)
     }
@@ -91,7 +104,7 @@ impl Node {
             if part.nth > has {
                 return self.ask_once(from);
             }
-            if matches!(part.what, What::Waiting(_)) || self.collect(Some(from), part).is_err() {
+            if matches!(part.what, What::Waiting(_) | What::Gone(_)) || self.collect(Some(from), part).is_err() {
                 // He would send the same again.
                 return self.hold_back(from);
             }
@@ -141,7 +154,7 @@ impl Node {
         // Half of the rows, then all: with both of them everything is as it should be, and a crash in between shows.
         let all = coming.collected.close(closing.coverage);
         let mut part = all.clone();
-        part.rows = all.rows.iter().take(all.rows.len() / 2).map(|(key, row)| (key.clone(), row.clone())).collect();
+        part.rows = all.rows.iter().take((all.rows.len() / 2) as usize).collect();
         part.chains.clear();
         if self.zoo.has(Bug::PartsInstalledApart) {
             part.coverage = self.coverage.clone();

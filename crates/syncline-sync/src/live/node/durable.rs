@@ -133,7 +133,12 @@ impl Node {
         self.taken = checkpoint.coverage.of(self.name);
         self.clock = self.clock.max(checkpoint.clock);
         let waiting = std::mem::take(&mut parts.waiting);
-        let mut joins = self.note_snapshot(parts.close(checkpoint.coverage.clone()), waiting);
+        let coverage = checkpoint.coverage.clone();
+        let snapshot = match (&checkpoint.below, self.below.take()) {
+            (Some(below), Some(runs)) => parts.close_over(coverage, runs, below.counts.clone()),
+            _ => parts.close(coverage),
+        };
+        let mut joins = self.note_snapshot(snapshot, waiting);
         joins.had = Chains::new();
         self.waiting = Pending::of(Pending::default(), joins.waiting.iter().cloned());
         Some(joins)
@@ -157,9 +162,9 @@ impl Node {
     /// Writes the visible value of rows in conflict, having read all. Only in the zoo.
     pub(super) fn write_back(&mut self) {
         let conflicts = self.state.rows().filter(|(_, row)| row.is_in_conflict());
-        let winner = |(key, row): (&RowKey, &Row)| {
+        let winner = |(key, row): (RowKey, Arc<Row>)| {
             let value = row.visible(self.zoo).map(|sibling| sibling.value.clone());
-            Write { row: key.clone(), value }
+            Write { row: key, value }
         };
         let writes: Vec<Write> = conflicts.map(winner).collect();
         if !writes.is_empty() {
@@ -203,7 +208,8 @@ impl Node {
             }
             Record::Checkpoint(checkpoint) => {
                 let Some(joins) = joins else { return };
-                self.joined(&joins);
+                self.state.adopt(&joins.snapshot);
+                self.kept.joined(&joins.snapshot.coverage);
                 let (seq, tag) = checkpoint.own;
                 self.newest = (seq > 0).then_some(Dot { origin: checkpoint.name, seq, tag });
                 self.state.pending = Pending::of(Pending::by_row(), joins.waiting.into_iter());

@@ -262,12 +262,20 @@ fn pieces() -> impl Strategy<Value = Vec<ChainPiece>> {
     })
 }
 
+fn rows_gone() -> impl Strategy<Value = Vec<RowKey>> {
+    rows().prop_map(|rows| {
+        let some = Some(RowKey::first()).filter(|_| rows.is_empty());
+        rows.into_iter().map(|(key, _)| key).chain(some).collect()
+    })
+}
+
 /// Often the next one of the same state.
 fn part() -> impl Strategy<Value = Part> {
     let id = prop_oneof![4 => 1..3u64, 1 => any::<u64>()];
     let nth = prop_oneof![4 => 0..3u64, 1 => any::<u64>()];
     let what = prop_oneof![
         rows().prop_map(What::Rows),
+        rows_gone().prop_map(What::Gone),
         pieces().prop_map(What::Chains),
         vec(txn(), 0..3).prop_map(What::Waiting)
     ];
@@ -281,8 +289,13 @@ fn closing() -> impl Strategy<Value = Closing> {
 
 fn checkpoint() -> impl Strategy<Value = Checkpoint> {
     let own = prop_oneof![Just((0, Tag::NONE)), (nth(), tag())];
-    (origin(), any::<bool>(), own, hlc(), nth(), coverage())
-        .prop_map(|(name, hub, own, clock, parts, coverage)| Checkpoint { parts, name, hub, own, clock, coverage })
+    let run = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(id, bytes, sum)| RunName { id, bytes, sum });
+    let count = (nth(), any::<u64>()).prop_map(|(rows, open)| Count { rows, open: open % rows });
+    let counts = btree_map("[a-c]{0,2}".prop_map(Arc::from), count, 0..3);
+    let below = (counts, vec(run, 1..3)).prop_map(|(counts, runs)| Below { counts, runs });
+    (origin(), any::<bool>(), own, hlc(), nth(), coverage(), prop::option::of(below)).prop_map(
+        |(name, hub, own, clock, parts, coverage, below)| Checkpoint { parts, name, hub, own, clock, coverage, below },
+    )
 }
 
 pub(super) fn record() -> impl Strategy<Value = Record> {

@@ -85,7 +85,16 @@ fn records() -> Vec<(&'static str, Record)> {
         own: (2, second.dot().tag),
         clock: Hlc::from_ms(1_700_000_000_900),
         coverage: snapshot().coverage,
+        below: None,
     };
+    let runs = vec![RunName { id: 0x0102_0304_0506_0708, bytes: 300, sum: 0x1112_1314_1516_1718 }];
+    let on_runs = Checkpoint {
+        parts: 1,
+        below: Some(Below { counts: [("fruit".into(), Count { rows: 7, open: 1 })].into(), runs }),
+        ..checkpoint.clone()
+    };
+    let gone = [write("fruit", b"apple", None), write("fruit", b"pear", None)].map(|write| write.row);
+    let gone = Part { id: 0, nth: 0, what: What::Gone(gone.to_vec()) };
     let closing = Closing { id: rows.id, parts: 2, coverage: snapshot().coverage };
     let rewritten = Rewritten { more: false, refused: vec![first.dot(), second.dot()], again: vec![first.clone()] };
     vec![
@@ -99,12 +108,15 @@ fn records() -> Vec<(&'static str, Record)> {
         ("part-waiting", Record::Part(waiting)),
         ("joined", Record::Joined(Arc::new(closing))),
         ("checkpoint", Record::Checkpoint(Arc::new(checkpoint))),
+        ("part-gone", Record::Part(Arc::new(gone))),
+        ("checkpoint-on-runs", Record::Checkpoint(Arc::new(on_runs))),
     ]
 }
 
 /// What one record of a log holds: all of them, and entries that follow on each other.
 fn group() -> (Bytes, Vec<Record>) {
-    let mut all: Vec<Record> = records().into_iter().map(|(_, record)| record).collect();
+    // Those of the first programs that wrote version 2.
+    let mut all: Vec<Record> = records().into_iter().map(|(_, record)| record).take(10).collect();
     let [first, second] = txns();
     for (nth, txn) in (301..).zip([&first, &second, &first]) {
         let deps = coverage(&[(HUB, nth - 1), (OTHER, nth - 299)]);

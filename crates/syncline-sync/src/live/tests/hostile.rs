@@ -13,7 +13,7 @@ use super::shell::alone;
 const PEER: PeerId = 7;
 
 fn config(seed: u64) -> Config {
-    Config { key: [1; 32], rng: Rng::from_seed(seed), limits: Limits::default(), zoo: Zoo::none() }
+    Config { key: [1; 32], rng: Rng::from_seed(seed), limits: Limits::default(), runs: None, zoo: Zoo::none() }
 }
 
 /// The message with the node's name in the place of one of those that the strategies like, if that is a message.

@@ -275,6 +275,6 @@ fn rows_are_read_by_key_as_clients_see_them() {
     let some: Vec<u8> = node.view_from(&write(3, 0).row, 2).iter().map(|(key, _)| key.key[3]).collect();
     assert_eq!(some, [4, 5]);
     for (key, row) in node.rows_from(&write(0, 0).row) {
-        assert_eq!(*row, node.view(key));
+        assert_eq!(*row, node.view(&key));
     }
 }

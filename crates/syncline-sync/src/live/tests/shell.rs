@@ -101,7 +101,7 @@ pub(super) fn config(seed: u8) -> Config {
 }
 
 pub(super) fn config_with(seed: u8, limits: Limits) -> Config {
-    Config { key: [seed; 32], rng: Rng::from_seed(u64::from(seed)), limits, zoo: Zoo::none() }
+    Config { key: [seed; 32], rng: Rng::from_seed(u64::from(seed)), limits, runs: None, zoo: Zoo::none() }
 }
 
 pub(super) fn records(log: &[Bytes]) -> impl Iterator<Item = Result<Record>> {
