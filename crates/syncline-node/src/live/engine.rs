@@ -37,7 +37,7 @@ pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 use super::home::{self, Home};
-use super::tables::Cache;
+use super::tables::{Cache, Version};
 use super::token;
 use crate::{Error, Result};
 
@@ -281,7 +281,12 @@ impl Engine {
     /// As [`Self::read`].
     pub fn read_tables<R>(&self, look: impl FnOnce(&Node, u64) -> R) -> Result<R> {
         let core = self.lock()?;
-        Ok(look(&core.node, core.tables_version))
+        Ok(look(&core.node, core.tables_version.now()))
+    }
+
+    /// See [`Self::read_tables`].
+    pub(crate) fn tables_version(&self) -> Result<Version> {
+        Ok(self.lock()?.tables_version.clone())
     }
 
     /// A connection to another replica is there: what it is to be sent goes to `outbox`, until [`Self::disconnect`], or until the disk
