@@ -1,5 +1,6 @@
 //! `apply`: changes as `watch` gives them, written as one transaction.
 
+pub mod arrow;
 mod quick;
 
 use std::borrow::Cow;
