@@ -5,6 +5,7 @@ mod faults;
 mod full;
 mod kills;
 mod live;
+mod live_client;
 mod live_conflicts;
 mod live_files;
 mod live_reads;

@@ -38,7 +38,7 @@ pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 use super::home::{self, Home};
-use super::tables::Cache;
+use super::tables::{Cache, Version};
 use super::token;
 use crate::{Error, Result};
 
@@ -285,8 +285,13 @@ impl Engine {
     /// As [`Self::read`].
     pub fn read_tables<R>(&self, look: impl FnOnce(&Node, u64) -> R) -> Result<R> {
         let mut core = self.lock()?;
-        let seen = look(&core.node, core.tables_version);
+        let seen = look(&core.node, core.tables_version.now());
         core.believe().map(|()| seen)
+    }
+
+    /// See [`Self::read_tables`].
+    pub(crate) fn tables_version(&self) -> Result<Version> {
+        Ok(self.lock()?.tables_version.clone())
     }
 
     /// A connection to another replica is there: what it is to be sent goes to `outbox`, until [`Self::disconnect`], or until the disk

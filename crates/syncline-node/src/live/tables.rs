@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -27,6 +28,20 @@ const EMPTY: &[u8] = &[super::cells::VERSION];
 /// Definitions by name, of a moment.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<(u64, BTreeMap<String, Arc<Definition>>)>);
+
+/// A number that grows with every change of what tables are. It changes under the engine's lock only; whoever has it can look at any time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Version(Arc<AtomicU64>);
+
+impl Version {
+    pub(super) fn grow(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// How readers see the rows of a table, at one moment.
 #[derive(Debug)]

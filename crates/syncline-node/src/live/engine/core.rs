@@ -20,6 +20,7 @@ use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::files;
 use super::super::home::Home;
+use super::super::tables::Version;
 use super::beside::Beside;
 use super::keep::Keep;
 use super::note::Parcel;
@@ -76,7 +77,7 @@ pub(super) struct Core {
     pub(super) peers: BTreeMap<PeerId, Outbox>,
     pub(super) next_peer: PeerId,
     /// Grows with every change of what tables are.
-    pub(super) tables_version: u64,
+    pub(super) tables_version: Version,
     /// Such a change is on its way to the log.
     pub(super) tables_change: bool,
     /// What becomes of the log and of rows in memory.
@@ -115,7 +116,7 @@ impl Core {
             held: VecDeque::new(),
             peers: BTreeMap::new(),
             next_peer: 1,
-            tables_version: 0,
+            tables_version: Version::default(),
             tables_change: false,
             keep: Keep::new(checkpoint),
             renamed: 0,
@@ -139,7 +140,7 @@ impl Core {
         self.peers.clear();
         self.beside.begin_anew();
         self.broken = None;
-        self.tables_version += 1;
+        self.tables_version.grow();
         self.drain();
         tracing::info!("the log of live replication was opened again");
         Ok(())
@@ -234,7 +235,7 @@ impl Core {
         }
         // Where the group that has it will end.
         let until = self.log.next() + u64::from(!self.group.is_empty());
-        self.flight.add(rows, until, self.told);
+        self.flight.add(&rows, until, self.told);
         Ok(Begun::Ticket(ticket))
     }
 
@@ -329,7 +330,7 @@ impl Core {
         }
         self.take_effect(fresh, now);
         if self.tables_change {
-            self.tables_version += 1;
+            self.tables_version.grow();
             self.tables_change = self.unsynced();
         }
     }
