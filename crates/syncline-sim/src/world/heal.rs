@@ -110,6 +110,7 @@ fn difference(node: &Node, again: &Node) -> Option<(&'static str, String)> {
         ("newest transactions", now.own == then.own),
         ("coverage", is.snapshot().coverage == was.snapshot().coverage),
         ("rows", is.snapshot().rows == was.snapshot().rows),
+        ("scopes", is.scope() == was.scope()),
         ("known transactions", is.snapshot().chains == was.snapshot().chains),
         ("waiting transactions", is.waiting() == was.waiting()),
     ];

@@ -15,6 +15,7 @@ use super::id::{Dot, Origin, read_nth};
 use super::pack::Past;
 use super::record::{put_txns, read_txns};
 use super::row::Row;
+use super::scope::{Scope, row_within};
 use super::state::Snapshot;
 use super::table::Rows;
 use super::txn::{RowKey, Txn};
@@ -157,12 +158,19 @@ pub(super) struct Teller {
     nth: u64,
     place: Place,
     room: usize,
+    /// What else there is, is left out.
+    scope: Option<Arc<dyn Scope>>,
 }
 
 impl Teller {
     /// Parts of not much more than `room` bytes, unless one sibling or one transaction has more.
     pub(super) const fn new(id: PartsId, room: usize) -> Self {
-        Self { id, nth: 0, place: Place::Rows(None), room }
+        Self { id, nth: 0, place: Place::Rows(None), room, scope: None }
+    }
+
+    /// Of what is inside a scope.
+    pub(super) fn within(self, scope: Option<Arc<dyn Scope>>) -> Self {
+        Self { scope, ..self }
     }
 
     pub(super) const fn id(&self) -> PartsId {
@@ -201,9 +209,13 @@ impl Teller {
             None => RowKey { table: "".into(), key: bytes::Bytes::new() },
         };
         for (key, row) in rows.from(&start) {
+            let Some(row) = row_within(self.scope.as_deref(), key, row) else { continue };
             let told = after.filter(|(last, _)| last == key).map(|(_, dot)| dot);
             let (row, of_row) = match told {
-                None => (Some(row.clone()), row.size()),
+                None => {
+                    let size = row.size();
+                    (Some(row), size)
+                }
                 Some(told) => row.after(told).map_or((None, 0), |row| {
                     let size = row.size();
                     (Some(Arc::new(row)), size)
