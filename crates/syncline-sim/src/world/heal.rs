@@ -33,8 +33,9 @@ impl World {
                 self.connect(at, other)?;
             }
         }
-        // Ticks make up for what connections lose: who lost nothing gets along without.
-        let ticks = self.net.is_unreliable();
+        // Ticks make up for what connections lose: who lost nothing gets along without. But for who holds a part and was put off by a hub that
+        // had less: it sends that nothing, so it does not hear when that has more.
+        let ticks = self.net.is_unreliable() || self.profile.scopes;
         let rounds = ROUNDS + self.profile.steps / STEPS_A_ROUND;
         for _ in 0..rounds {
             let mut messages = 0;

@@ -18,6 +18,7 @@ use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::files;
 use super::super::home::Home;
+use super::super::scopes::Named;
 use super::beside::Beside;
 use super::note::Parcel;
 use super::submit::{Begun, Done, Flight, Held};
@@ -84,6 +85,8 @@ pub(super) struct Core {
     pub(super) renamed: u64,
     /// For readers and proofs.
     pub(super) beside: Beside,
+    /// The scope that the node holds, as far as it can be read, and its bytes.
+    pub(super) scope: Option<(Option<Arc<Named>>, Bytes)>,
 }
 
 impl std::fmt::Debug for Core {
@@ -120,7 +123,9 @@ impl Core {
             checkpoint_bytes: CHECKPOINT_BYTES,
             renamed: 0,
             beside,
+            scope: None,
         };
+        core.settle_scope();
         core.drain();
         Ok(core)
     }
@@ -138,6 +143,7 @@ impl Core {
         self.give_up("the log was opened anew");
         self.peers.clear();
         self.beside.begin_anew();
+        self.settle_scope();
         self.broken = None;
         self.tables_version += 1;
         self.drain();
@@ -203,6 +209,7 @@ impl Core {
         write: &mut dyn FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Begun> {
         let writes = write(&self.node)?;
+        self.check_scope(&writes)?;
         let rows = Flight::rows(&writes);
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
@@ -317,6 +324,7 @@ impl Core {
         if self.tables_change {
             self.tables_version += 1;
             self.tables_change = self.unsynced();
+            self.recheck_served();
         }
     }
 
@@ -437,7 +445,7 @@ fn changes_tables(record: &Record) -> bool {
     match record {
         Record::Own(txn) => txn.body().writes.iter().any(defines),
         Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),
-        Record::Named(_) | Record::Hub(_) => false,
+        Record::Named(_) | Record::Hub(_) | Record::Scope(_) => false,
         _ => true,
     }
 }
