@@ -51,11 +51,17 @@ pub enum Sight {
     Role,
     /// A wall clock was more than a year off.
     YearOff,
+    /// A spoke held a part of the rows from its beginning on.
+    Scoped,
+    /// A spoke came to hold another part.
+    Rescoped,
+    /// A spoke got a part of a transaction.
+    Partial,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -80,6 +86,9 @@ impl Sight {
         Self::AsBytes,
         Self::Role,
         Self::YearOff,
+        Self::Scoped,
+        Self::Rescoped,
+        Self::Partial,
     ];
 }
 

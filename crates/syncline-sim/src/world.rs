@@ -12,6 +12,7 @@ mod heal;
 mod judge;
 mod machine;
 mod net;
+mod scopes;
 
 use std::fmt;
 
@@ -127,8 +128,22 @@ impl World {
     /// The world of a seed. `tell` keeps an account of what happens for people to read.
     #[must_use]
     pub fn new(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
+        Self::make(seed, nodes, steps, (zoo, true), tell)
+    }
+
+    /// The same, where everybody holds everything.
+    #[must_use]
+    pub fn without_scopes(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
+        Self::make(seed, nodes, steps, (zoo, false), tell)
+    }
+
+    fn make(seed: u64, nodes: usize, steps: usize, (zoo, scopes): (Zoo, bool), tell: bool) -> Self {
         let mut rng = Rng::from_seed(seed);
-        let profile = Profile::draw(&mut rng, nodes, steps);
+        let mut profile = Profile::draw(&mut rng, nodes, steps);
+        profile.scopes &= scopes;
+        if profile.scopes {
+            profile = profile.with_scopes();
+        }
         let mut world = Self {
             machines: Vec::new(),
             net: Net::new(nodes),
@@ -148,7 +163,11 @@ impl World {
         };
         for at in 0..nodes {
             let machine = Machine::create(world.rng.next_u64(), at, at < world.profile.hubs, zoo);
-            world.machines.push(machine.expect("a new disk in memory takes a new log"));
+            let mut machine = machine.expect("a new disk in memory takes a new log");
+            if world.profile.scopes && at >= world.profile.hubs {
+                machine.draw_scope();
+            }
+            world.machines.push(machine);
         }
         world
     }
@@ -220,6 +239,7 @@ impl World {
             Act::Role => self.change_role(at),
             Act::Checkpoint => self.checkpoint(at),
             Act::CutLog => self.cut_log(at),
+            Act::Scope => self.change_scope(at),
         }
     }
 
@@ -280,6 +300,9 @@ impl World {
 
     fn change_role(&mut self, at: usize) -> Result<(), Failure> {
         let now = self.now(at);
+        if self.machines[at].may_scope {
+            return Ok(());
+        }
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
         let hub = !node.is_hub();
         node.set_hub(now, hub);
@@ -352,6 +375,9 @@ impl World {
                 _ => return,
             },
             Output::Append(Record::Joined(_)) => Sight::Joined,
+            Output::Append(Record::Scope(_)) => Sight::Scoped,
+            Output::Append(Record::Rescoped(_)) => Sight::Rescoped,
+            Output::Append(Record::Entry(entry)) if !entry.txn.is_whole() => Sight::Partial,
             Output::Append(Record::Part(part)) if part.nth > 0 => Sight::Parts,
             Output::Renamed(_) => Sight::Renamed,
             Output::Rewritten(_) => Sight::Rewritten,

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use syncline_base::rng::Rng;
 use syncline_base::{Clock as _, SystemClock};
-use syncline_sync::live::{Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Write, Zoo};
+use syncline_sync::live::{
+    Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Within, Write, Zoo,
+};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -114,7 +116,14 @@ fn fan_out(clock: &SystemClock) {
     for peer in 0..peers {
         hub.node.connected(peer);
         let name = Origin::new(&[2; 32], u128::from(peer).to_be_bytes());
-        let hello = Message::Hello { name, hub: false, coverage: Coverage::new(), newest: None, parts: None };
+        let hello = Message::Hello {
+            name,
+            hub: false,
+            coverage: Coverage::new(),
+            newest: None,
+            parts: None,
+            within: Within::default(),
+        };
         hub.node.receive(NOW, peer, hello);
     }
     hub.sync();

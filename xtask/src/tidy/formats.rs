@@ -13,6 +13,7 @@ pub(super) const FORMATS: &[&str] = &[
     "leaf",
     "live-files",
     "live-row",
+    "live-scope",
     "log",
     "pack",
     "records",

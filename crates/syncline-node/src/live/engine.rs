@@ -18,6 +18,7 @@ mod follow;
 mod keep;
 mod note;
 mod prove;
+mod scoped;
 mod status;
 mod submit;
 
@@ -34,10 +35,12 @@ use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
 pub use self::note::{Claim, Link, Note, Parcel};
 pub use self::prove::Proofs;
+pub use self::scoped::Held;
 pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 use super::home::{self, Home};
+use super::scopes::Named;
 use super::tables::{Cache, Version};
 use super::token;
 use crate::{Error, Result};
@@ -300,11 +303,21 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn connect(&self, link: Link, outbox: Outbox) -> Result<PeerId> {
+        self.connect_within(link, None, outbox)
+    }
+
+    fn connect_within(&self, link: Link, scope: Option<Arc<Named>>, outbox: Outbox) -> Result<PeerId> {
         let mut core = self.lock()?;
         let peer = core.next_peer;
         core.next_peer += 1;
         core.peers.insert(peer, outbox);
-        core.node.connected(peer);
+        match scope {
+            Some(scope) => {
+                core.beside.served_within.insert(peer, Arc::clone(&scope));
+                core.node.connected_within(peer, scope);
+            }
+            None => core.node.connected(peer),
+        }
         core.drain();
         let upstream = link.upstream;
         core.beside.links.insert(peer, link);
@@ -332,6 +345,7 @@ impl Engine {
         if !core.peers.contains_key(&peer) {
             return Ok(false);
         }
+        core.check_hello(peer, &message)?;
         core.node.receive(self.shared.clock.now_ms(), peer, message);
         core.drain();
         if core.unsynced() {
@@ -346,6 +360,13 @@ impl Engine {
     /// The file system's and the log's.
     pub fn set_upstream(&self, url: Option<&str>) -> Result<()> {
         let mut core = self.lock()?;
+        if let (None, Some((Some(held), _))) = (url, &core.scope) {
+            let why = format!(
+                "it holds scope {:?} and nothing else, so it is no hub: follow an upstream with `--no-scope` first",
+                held.name()
+            );
+            return Err(Error::invalid("taking transactions in here", why));
+        }
         core.home.set_upstream(url)?;
         core.node.set_hub(self.shared.clock.now_ms(), url.is_none());
         core.drain();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::live::engine::{Alarm, Lag, Proofs, Status};
+use crate::live::engine::{Alarm, Held, Lag, Proofs, Status};
 use crate::live::{Engine, files, token};
 use crate::replica::Replica;
 
@@ -80,6 +80,12 @@ pub struct Report {
     /// The node that it takes its transactions to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// The scope that it follows there, if not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
+    /// The scope that it holds, if not everything, and its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Held>,
     /// What a reader here has read.
     pub position: String,
     /// How many transactions it has, of all hubs.
@@ -134,7 +140,21 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
     }
     let status = engine.status()?;
     let Status {
-        name, hub, upstream, position, coverage, pending, pending_bytes, peers, behind, log, lag, proofs, ..
+        name,
+        hub,
+        upstream,
+        position,
+        coverage,
+        pending,
+        pending_bytes,
+        peers,
+        behind,
+        log,
+        lag,
+        proofs,
+        follows,
+        held,
+        ..
     } = status;
     let transactions = coverage.iter().map(|(_, n)| n).sum();
     let conflicts = super::live_conflicts::count(&engine)?;
@@ -153,6 +173,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         id: engine.id()?,
         name,
         upstream,
+        follows,
+        scope: held,
         position,
         transactions,
         unsent: pending,

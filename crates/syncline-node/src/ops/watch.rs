@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Coverage, Entry, Frozen, Row, RowKey, Write};
+use syncline_sync::live::{Coverage, Entry, Frozen, Row, RowKey, Scope as _, Write};
 
 use super::live::Bounds;
 use crate::live::definition::Definition;
 use crate::live::engine::{Cursor, sound};
+use crate::live::scopes::Named;
 use crate::live::tables::Look;
 use crate::live::{Engine, token};
 use crate::replica::Replica;
@@ -249,7 +250,8 @@ impl Watch<'_> {
         let mut changes = 0;
         for name in self.engine.table_names()? {
             if self.wants(&name) {
-                changes += difference_of(&*self.engine.table(&name)?, before, now, lines)?;
+                let held = self.engine.held_scope()?;
+                changes += difference_of(&*self.engine.table(&name)?, held.as_deref(), (before, now), lines)?;
             }
         }
         sound(before.trouble()).and_then(|()| sound(now.trouble()))?;
@@ -260,7 +262,12 @@ impl Watch<'_> {
 }
 
 /// What differs in a table between two moments. How many rows.
-fn difference_of(table: &Definition, before: &Frozen, now: &Frozen, lines: &mut Lines<'_>) -> Result<u64> {
+fn difference_of(
+    table: &Definition,
+    held: Option<&Named>,
+    (before, now): (&Frozen, &Frozen),
+    lines: &mut Lines<'_>,
+) -> Result<u64> {
     let from = table.row(Bytes::new());
     let of_table = |(key, _): &(RowKey, Arc<Row>)| key.table == from.table;
     let mut old = before.rows_from(&from).take_while(of_table).peekable();
@@ -292,8 +299,10 @@ fn difference_of(table: &Definition, before: &Frozen, now: &Frozen, lines: &mut 
         match is.and_then(|is| is_seen.seen(&key.key, &is)) {
             Some(seen) => set(table, &key, &seen.value, true, lines)?,
             None => {
+                // What is not held any more is not gone for that.
+                let op = if held.is_none_or(|held| held.includes(&key)) { "delete" } else { "evict" };
                 let key = table.key_cells(&key.key)?;
-                lines.push(&Change { op: "delete", table: table.name(), key, row: None, state: true })?;
+                lines.push(&Change { op, table: table.name(), key, row: None, state: true })?;
             }
         }
     }

@@ -6,7 +6,7 @@ use syncline_sync::live::{Dot, Message, Node, Origin};
 
 use super::disk::{Disk, Image};
 use super::judge::{hub, id};
-use super::{Failure, World};
+use super::{Failure, World, scopes};
 use crate::oracle::{Loss, Violation};
 use crate::sights::Sight;
 
@@ -23,8 +23,12 @@ impl World {
         self.tell(|| format!("{a} and {b} are connected"));
         self.net.set(a, b, true);
         for (at, other) in [(a, b), (b, a)] {
+            let wants = self.machines[other].wants;
             if let Some(node) = &mut self.machines[at].node {
-                node.connected(other as u64);
+                match wants {
+                    Some(wants) => node.connected_within(other as u64, scopes::scope(wants)),
+                    None => node.connected(other as u64),
+                }
             }
             self.absorb(at, None)?;
         }
@@ -36,7 +40,7 @@ impl World {
         self.cut(a, b)
     }
 
-    fn cut(&mut self, a: usize, b: usize) -> Result<(), Failure> {
+    pub(super) fn cut(&mut self, a: usize, b: usize) -> Result<(), Failure> {
         if a == b || !self.net.is_up(a, b) {
             return Ok(());
         }
@@ -115,6 +119,7 @@ impl World {
         }
         machine.names.sort_by_key(|name| *name == node.name());
         machine.node = Some(node);
+        self.settle_role(at);
         self.tell(|| format!("{at} starts"));
         self.absorb(at, None)?;
         self.observe(at)
@@ -186,6 +191,9 @@ impl World {
 
     /// A disk is replaced by an older copy of itself.
     pub(super) fn restore(&mut self, at: usize) -> Result<(), Failure> {
+        if self.is_for_good(at) {
+            return Ok(());
+        }
         let Some(backup) = self.machines[at].backup.clone() else { return Ok(()) };
         self.tell(|| format!("{at} is restored from a backup"));
         self.sights.saw(Sight::Restored);
@@ -195,13 +203,18 @@ impl World {
     /// A disk is replaced by what another node's has now.
     pub(super) fn copy(&mut self, at: usize) -> Result<(), Failure> {
         let from = self.pick(self.machines.len());
-        if from == at {
+        if from == at || self.is_for_good(at) {
             return Ok(());
         }
         self.tell(|| format!("{at} becomes a copy of {from}"));
         self.sights.saw(Sight::Copied);
         let image = self.machines[from].disk.image()?;
         self.replace(at, image, from)
+    }
+
+    /// Whether what a machine has given out is not to be lost: parts of it could not be given back.
+    fn is_for_good(&self, at: usize) -> bool {
+        self.profile.scopes && !self.machines[at].may_scope
     }
 
     fn replace(&mut self, at: usize, records: Image, from: usize) -> Result<(), Failure> {
@@ -239,8 +252,9 @@ impl World {
             machine.names.push(name);
         }
         machine.names.sort_by_key(|is| *is == name);
-        let outputs = node.has_outputs();
         machine.node = Some(node);
+        self.settle_role(at);
+        let outputs = self.machines[at].node.as_ref().is_some_and(Node::has_outputs);
         if outputs {
             self.absorb(at, None)?;
         }

@@ -32,6 +32,9 @@ pub(super) struct Machine {
     pub(super) took: Vec<Origin>,
     /// Its disk is not the one on which its name was written down, and it notices.
     pub(super) moved: bool,
+    /// Whether it may hold a part of the rows, and which one it wants.
+    pub(super) may_scope: bool,
+    pub(super) wants: Option<usize>,
     seed: u64,
     starts: u64,
     key: [u8; 32],
@@ -70,6 +73,8 @@ impl Machine {
             ever: Vec::new(),
             took: Vec::new(),
             moved: false,
+            may_scope: false,
+            wants: None,
             seed,
             starts: 0,
             key,
@@ -79,6 +84,12 @@ impl Machine {
         let config = machine.config();
         machine.node = Some(Node::create(config, hub));
         Ok(machine)
+    }
+
+    /// Whether it may hold a part, in a world where spokes do, and which at first.
+    pub(super) fn draw_scope(&mut self) {
+        self.may_scope = self.seed >> 60 & 1 == 1;
+        self.wants = [None, Some(0), Some(1), Some(0)][(self.seed >> 61) as usize & 3].filter(|_| self.may_scope);
     }
 
     /// Names are drawn from the operating system at every start: no two starts draw the same.

@@ -12,6 +12,7 @@ use syncline_base::{Hash, Hasher};
 
 use super::context::Coverage;
 use super::row::Row;
+use super::scope::{Scope, row_within};
 use super::state::{State, put_key};
 use super::table::{Counts, Rows};
 use super::txn::RowKey;
@@ -89,6 +90,16 @@ impl Frozen {
     /// What it hashes to. Reads every row.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        self.digest_of(None)
+    }
+
+    /// What is inside a scope hashes to: what somebody's state does who holds that and covers the same.
+    #[must_use]
+    pub fn digest_within(&self, scope: &dyn Scope) -> Digest {
+        self.digest_of(Some(scope))
+    }
+
+    fn digest_of(&self, scope: Option<&dyn Scope>) -> Digest {
         let (mut all, mut tables) = (Hasher::new(), Vec::new());
         let mut out = BytesMut::with_capacity(1 << 16);
         self.coverage.put(&mut out);
@@ -97,6 +108,7 @@ impl Frozen {
         // The table at hand: its rows so far, and what they hash to.
         let mut table: Option<(Arc<str>, u64, Hasher)> = None;
         for (key, row) in self.rows.iter() {
+            let Some(row) = row_within(scope, &key, &row) else { continue };
             if table.as_ref().is_none_or(|(name, ..)| *name != key.table) || out.len() >= 1 << 15 {
                 flush(&mut out, &mut all, table.as_mut());
             }

@@ -9,6 +9,7 @@ use super::id::{Dot, Origin};
 use super::pack::Past;
 use super::part::{Closing, Part, PartsId};
 use super::record::{VERSION, put_txns, read_txns, read_version};
+use super::scope::Within;
 use super::txn::{Batch, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
@@ -29,6 +30,8 @@ pub enum Message {
         newest: Option<Dot>,
         /// The snapshot of which it has some parts, and how many.
         parts: Option<(PartsId, u64)>,
+        /// Inside which scope it sends.
+        within: Within,
     },
     /// Something that was sent does not seem to have come: what is there?
     Ask,
@@ -74,8 +77,12 @@ impl Message {
         let mut past = Past::default();
         out.put_u8(VERSION);
         match self {
-            Self::Hello { name, hub, coverage, newest, parts } => {
-                out.put_u8(1);
+            Self::Hello { name, hub, coverage, newest, parts, within } => {
+                let everything = *within == Within::default();
+                out.put_u8(if everything { 1 } else { 11 });
+                if !everything {
+                    within.put(&mut out);
+                }
                 name.put(&mut out);
                 out.put_u8(u8::from(*hub));
                 coverage.put(&mut out);
@@ -126,11 +133,12 @@ impl Message {
         let (mut r, mut past) = (Reader::new(bytes), Past::default());
         read_version("message", &mut r)?;
         let message = match r.u8("message")? {
-            1 => {
+            kind @ (1 | 11) => {
+                let within = if kind == 11 { Within::read(&mut r)? } else { Within::default() };
                 let (name, hub, coverage) = (Origin::read(&mut r)?, r.flag("role")?, Coverage::read(&mut r)?);
                 let newest = (0..r.count("newest", 1)?).map(|_| Dot::read(&mut r)).last().transpose()?;
                 let parts = (0..r.count("parts", 1)?).map(|_| read_parts(&mut r)).last().transpose()?;
-                Self::Hello { name, hub, coverage, newest, parts }
+                Self::Hello { name, hub, coverage, newest, parts, within }
             }
             2 => Self::Known(Dot::read(&mut r)?),
             3 => Self::Entries { through: r.uint("through")?, entries: Arc::new(Batch::read(&mut r)?) },

@@ -17,10 +17,12 @@ mod limits;
 mod name;
 mod peers;
 mod pump;
+mod scope;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use syncline_base::Hlc;
 use syncline_base::rng::Rng;
 
@@ -94,6 +96,8 @@ struct Joins {
     had: Chains,
     snapshot: Snapshot,
     waiting: Vec<Arc<Txn>>,
+    /// Whether it takes the place of what was there.
+    replaces: bool,
 }
 
 /// One replica.
@@ -124,6 +128,8 @@ pub struct Node {
     rewriting: BTreeSet<Dot>,
     /// What has been read or written of a rewriting that more records belong to.
     again: Option<Rewritten>,
+    /// What it holds is what is inside this, with what is queued; empty: everything.
+    scope: Bytes,
     /// Another node's state, on its way here.
     coming: Option<Coming>,
     /// Where runs of rows lie, if there is such a place; and those of the checkpoint that is being read.
@@ -135,8 +141,8 @@ pub struct Node {
     connections: u64,
     /// Whom to tell what, once so many records are durable.
     dues: VecDeque<Due>,
-    /// The entries that were made into a message last.
-    made: Option<Made>,
+    /// The entries that were made into messages last, one of each scope.
+    made: Vec<Made>,
     /// The state that is sent to those who cannot be brought up by entries.
     frozen: Option<Arc<Frozen>>,
     /// When that was last asked for.
@@ -202,6 +208,7 @@ impl Node {
             arriving: BTreeSet::new(),
             rewriting: BTreeSet::new(),
             again: None,
+            scope: Bytes::new(),
             coming: None,
             runs,
             below: None,
@@ -209,7 +216,7 @@ impl Node {
             peers: BTreeMap::new(),
             connections: 0,
             dues: VecDeque::new(),
-            made: None,
+            made: Vec::new(),
             frozen: None,
             frozen_ms: 0,
             limits,
@@ -438,10 +445,11 @@ impl Node {
         self.append(Record::Entry(Arc::new(entry)), ticket);
     }
 
-    /// Takes a hub's part from here on, or gives it up. What waited is taken in, once it is durable.
+    /// Takes a hub's part from here on, or gives it up. What waited is taken in, once it is durable. A node that does not hold everything
+    /// takes no hub's part.
     pub fn set_hub(&mut self, now_ms: u64, hub: bool) {
         self.now_ms = now_ms;
-        if hub == self.hub {
+        if hub == self.hub || (hub && !self.scope.is_empty()) {
             return;
         }
         // A copy of this node may be made a hub too: nobody counts stamps under a name that was written under before.

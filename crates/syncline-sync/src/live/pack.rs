@@ -25,6 +25,8 @@ const ROOM: usize = MAX_TXN_BYTES + (3 << 20);
 
 /// An item of a list that is an entry has this bit in its first byte; the others are its flags.
 pub(super) const ENTRY: u8 = 0x80;
+/// What comes before one of which something was left out, with its tag, which cannot be computed.
+pub(super) const PARTIAL: u8 = 9;
 /// The hub and the number follow on those of the entry before.
 pub(super) const FOLLOWS: u8 = 4;
 /// How `deps` is told.
@@ -81,6 +83,8 @@ pub(super) struct Past {
     pub(super) time: Hlc,
     /// How much may still come.
     pub(super) room: usize,
+    /// The tag of the next transaction, if something of it was left out.
+    pub(super) partial: Option<Tag>,
 }
 
 impl Default for Past {
@@ -96,6 +100,7 @@ impl Default for Past {
             table: None,
             time: Hlc::default(),
             room: ROOM,
+            partial: None,
         }
     }
 }
@@ -251,6 +256,10 @@ impl Past {
     /// Writes an entry.
     pub(super) fn put_entry(&mut self, out: &mut BytesMut, entry: &Arc<Entry>) {
         let (stamp, flags) = (entry.stamp, self.entry_flags(entry.stamp, &entry.deps));
+        if !entry.txn.is_whole() {
+            out.put_u8(PARTIAL);
+            entry.txn.dot().tag.put(out);
+        }
         out.put_u8(ENTRY | flags);
         let from = self.attested(stamp.hub);
         if flags & FOLLOWS == 0 {

@@ -16,6 +16,7 @@ use super::pack::Past;
 use super::record::{put_txns, read_txns};
 use super::row::Row;
 use super::runs::Runs;
+use super::scope::{Scope, row_within};
 use super::state::Snapshot;
 use super::table::{Counts, Rows};
 use super::txn::{RowKey, Txn};
@@ -91,7 +92,7 @@ impl Part {
                 put_txns(past, out, txns);
             }
             What::Gone(rows) => {
-                out.put_u8(4);
+                out.put_u8(5);
                 put_uint(out, rows.len() as u64);
                 rows.iter().for_each(|key| {
                     past.put_row_key(out, key);
@@ -116,7 +117,7 @@ impl Part {
                 What::Chains(pieces)
             }
             3 => What::Waiting(read_txns(past, r)?),
-            4 => What::Gone(read_gone(past, r)?),
+            5 => What::Gone(read_gone(past, r)?),
             other => {
                 return Err(Error::protocol("part", format!("kind {other} is not known to this program: update it")));
             }
@@ -184,17 +185,24 @@ pub(super) struct Teller {
     room: usize,
     /// Rows that lie in runs are left out, and said to be gone if they are.
     above: bool,
+    /// What else there is, is left out.
+    scope: Option<Arc<dyn Scope>>,
 }
 
 impl Teller {
     /// Parts of not much more than `room` bytes, unless one sibling or one transaction has more.
     pub(super) const fn new(id: PartsId, room: usize) -> Self {
-        Self { id, nth: 0, place: Place::Rows(None), room, above: false }
+        Self { id, nth: 0, place: Place::Rows(None), room, above: false, scope: None }
     }
 
     /// The same of what lies above the runs, for a checkpoint that names these.
     pub(super) fn above_runs(room: usize) -> Self {
         Self { above: true, ..Self::new(0, room) }
+    }
+
+    /// Of what is inside a scope.
+    pub(super) fn within(self, scope: Option<Arc<dyn Scope>>) -> Self {
+        Self { scope, ..self }
     }
 
     pub(super) const fn id(&self) -> PartsId {
@@ -240,6 +248,7 @@ impl Teller {
             &mut all
         };
         for (key, row) in rows {
+            let Some(row) = row_within(self.scope.as_deref(), &key, &row) else { continue };
             let told = after.filter(|(last, _)| *last == key).map(|(_, dot)| dot);
             let (row, of_row) = match told {
                 None => {

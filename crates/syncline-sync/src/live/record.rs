@@ -9,18 +9,21 @@ use syncline_base::Hlc;
 
 use super::context::Coverage;
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
-use super::pack::{ENTRY, Past};
+use super::pack::{ENTRY, PARTIAL, Past};
 use super::part::{Closing, Part, Teller};
 use super::runs::RunName;
+use super::scope::read_scope;
 use super::state::Snapshot;
 use super::table::{Count, Counts};
 use super::txn::{Entry, Txn};
 use crate::error::{Error, Result};
-use crate::wire::fields::{put_text, put_uint};
+use crate::wire::fields::{put_bytes, put_text, put_uint};
 use crate::wire::reader::Reader;
 
 /// What records and messages begin with. Those of version 1 began with their kind, which was less.
 pub(super) const VERSION: u8 = 0x20;
+/// The kind of a checkpoint that stands on runs.
+const ON_RUNS: u8 = 12;
 /// Records of about so many bytes lie in one record of a log, unless one has more.
 const GROUP_BYTES: usize = 1 << 20;
 
@@ -43,6 +46,19 @@ pub enum Record {
     Joined(Arc<Closing>),
     /// Everything before this but for what is in the parts before.
     Checkpoint(Arc<Checkpoint>),
+    /// What the node holds is what is inside this scope, and nothing if it holds nothing yet. Empty: everything.
+    Scope(Bytes),
+    /// Another node's rows, in the parts before, in the place of its own: those inside another scope.
+    Rescoped(Arc<Rescoped>),
+}
+
+/// What closes the parts of a state that takes the place of what was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescoped {
+    /// Which, and what they cover.
+    pub closing: Closing,
+    /// The scope that they are inside, by its bytes; empty if they are everything.
+    pub scope: Bytes,
 }
 
 /// Waiting transactions that are written again.
@@ -97,6 +113,8 @@ pub struct Moment {
     pub(super) coming: Vec<Arc<Part>>,
     /// About how long a part may be.
     pub(super) room: usize,
+    /// What all of it is inside of; empty if it is everything.
+    pub(super) scope: Bytes,
 }
 
 impl Moment {
@@ -110,6 +128,12 @@ impl Moment {
     #[must_use]
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The scope that it is inside, by its bytes; empty if it is everything.
+    #[must_use]
+    pub const fn scope(&self) -> &Bytes {
+        &self.scope
     }
 
     /// Its own transactions that it has no entry of.
@@ -131,7 +155,8 @@ impl Moment {
                 Some(Record::Checkpoint(Arc::new(Checkpoint { parts: teller.nth(), ..self.closing.clone() })))
             }
         });
-        own.chain(self.coming.iter().cloned().map(Record::Part))
+        let scope = (!self.scope.is_empty()).then(|| Record::Scope(self.scope.clone()));
+        own.chain(scope).chain(self.coming.iter().cloned().map(Record::Part))
     }
 }
 
@@ -191,8 +216,17 @@ impl Record {
                 closing.put(out);
             }
             Self::Checkpoint(checkpoint) => {
-                out.put_u8(if checkpoint.below.is_some() { 9 } else { 8 });
+                out.put_u8(if checkpoint.below.is_some() { ON_RUNS } else { 8 });
                 checkpoint.put(out);
+            }
+            Self::Scope(scope) => {
+                out.put_u8(10);
+                put_bytes(out, scope);
+            }
+            Self::Rescoped(rescoped) => {
+                out.put_u8(11);
+                rescoped.closing.put(out);
+                put_bytes(out, &rescoped.scope);
             }
         }
     }
@@ -215,7 +249,10 @@ impl Record {
             }
             6 => Self::Part(Arc::new(Part::read(past, r)?)),
             7 => Self::Joined(Arc::new(Closing::read(r)?)),
-            kind @ (8 | 9) => Self::Checkpoint(Arc::new(Checkpoint::read(kind == 9, r)?)),
+            kind @ (8 | ON_RUNS) => Self::Checkpoint(Arc::new(Checkpoint::read(kind == ON_RUNS, r)?)),
+            PARTIAL => Self::Entry(past.read_partial(r)?),
+            10 => Self::Scope(read_scope(r)?),
+            11 => Self::Rescoped(Arc::new(Rescoped { closing: Closing::read(r)?, scope: read_scope(r)? })),
             first if first & ENTRY != 0 => Self::Entry(past.read_entry(first, r)?),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));

@@ -23,6 +23,8 @@ pub struct State {
     pub(super) coverage: Coverage,
     pub(super) rows: Rows,
     pub(super) pending: Pending,
+    /// What the rows are inside of, by its bytes; empty: everything.
+    pub(super) scope: Bytes,
     pub(super) zoo: Zoo,
     /// Of the next transaction only the first row is there. Only in the zoo.
     pub(super) torn: bool,
@@ -123,6 +125,14 @@ impl State {
     pub(super) fn adopt(&mut self, snapshot: &Snapshot) {
         self.rows = snapshot.rows.clone();
         self.coverage = snapshot.coverage.clone();
+    }
+
+    /// Another node's rows in the place of its own; they follow from all that it covers, inside another scope. What was pending and is in
+    /// there is pending no more.
+    pub(super) fn replace(&mut self, snapshot: &Snapshot) {
+        self.rows = snapshot.rows.clone();
+        self.coverage.join(&snapshot.coverage);
+        self.pending.retain(|dot| !knows(&snapshot.chains, dot));
     }
 
     /// What clients of this node see of a row: what is covered, then what is pending.

@@ -10,4 +10,5 @@ mod nodes;
 mod overhead;
 mod parts;
 mod rows;
+mod scopes;
 mod shell;

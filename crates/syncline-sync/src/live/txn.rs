@@ -10,7 +10,7 @@ use syncline_base::Hlc;
 
 use super::context::{Context, Coverage};
 use super::id::{Dot, Origin, Stamp, Tag, read_nth};
-use super::pack::{ENTRY, Past};
+use super::pack::{ENTRY, PARTIAL, Past};
 use crate::error::{Error, Result};
 use crate::wire::MAX_TEXT;
 use crate::wire::fields::{put_bytes, put_text, put_uint};
@@ -98,6 +98,8 @@ pub struct Txn {
     body: Body,
     bytes: Bytes,
     tag: Tag,
+    /// Whether something was left out.
+    partial: bool,
 }
 
 impl Txn {
@@ -129,7 +131,12 @@ impl Txn {
         if bytes.len() > MAX_TXN_BYTES {
             return Err(Error::Invalid(too_long(bytes.len(), MAX_TXN_BYTES)));
         }
-        Ok(Self { tag: Tag::of(&bytes), bytes, body })
+        Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
+    }
+
+    /// What is left of one with this tag of which something was left out.
+    pub(super) fn partial(body: Body, tag: Tag) -> Self {
+        Self { tag, bytes: encode(&body), body, partial: true }
     }
 
     /// Reads a transaction.
@@ -148,13 +155,19 @@ impl Txn {
         }
         let body = decode(&mut r)?;
         r.end("transaction")?;
-        Ok(Self { tag: Tag::of(&bytes), bytes, body })
+        Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
     }
 
-    /// One whose parts and bytes say the same.
-    pub(super) fn assembled(body: Body, bytes: Bytes) -> Self {
+    /// One whose parts and bytes say the same; `partial` the tag of one of which something was left out.
+    pub(super) fn assembled(body: Body, bytes: Bytes, partial: Option<Tag>) -> Self {
         debug_assert_eq!(encode(&body), bytes, "bytes that are not those of the transaction");
-        Self { tag: Tag::of(&bytes), bytes, body }
+        Self { tag: partial.unwrap_or_else(|| Tag::of(&bytes)), bytes, body, partial: partial.is_some() }
+    }
+
+    /// Whether it is as its writer made it: nothing was left out that is not in the scope of whom it was sent to.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        !self.partial
     }
 
     /// Its identity.
@@ -169,7 +182,7 @@ impl Txn {
         &self.body
     }
 
-    /// Its bytes.
+    /// Its bytes; of one that is not whole, of what is left.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -302,6 +315,7 @@ impl Batch {
         for _ in 0..r.uint("entries")? {
             match r.u8("entry")? {
                 first if first & ENTRY != 0 => entries.push(past.read_entry(first, r)?),
+                PARTIAL => entries.push(past.read_partial(r)?),
                 _ => return Err(Error::protocol("entries", "something that is no entry")),
             }
         }

@@ -93,6 +93,15 @@ impl Past {
         Ok(hubs)
     }
 
+    /// Reads an entry of which something was left out.
+    pub(super) fn read_partial(&mut self, r: &mut Reader) -> Result<Arc<Entry>> {
+        self.partial = Some(Tag::read(r)?);
+        match r.u8("entry")? {
+            first if first & ENTRY != 0 => self.read_entry(first, r),
+            _ => wrong("entry", "something that is no entry"),
+        }
+    }
+
     /// Reads an entry whose first byte was `first`.
     pub(super) fn read_entry(&mut self, first: u8, r: &mut Reader) -> Result<Arc<Entry>> {
         let flags = first & !ENTRY;
@@ -280,7 +289,7 @@ impl Past {
             value: spot.value.map(|value| bytes.slice(value)),
         };
         body.writes = spots.into_iter().map(write).collect();
-        Ok(Txn::assembled(body, bytes))
+        Ok(Txn::assembled(body, bytes, self.partial.take()))
     }
 
     fn read_write(&mut self, r: &mut Reader, at: usize, out: &mut BytesMut) -> Result<Spot> {

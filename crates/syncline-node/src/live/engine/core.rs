@@ -20,6 +20,7 @@ use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::files;
 use super::super::home::Home;
+use super::super::scopes::Named;
 use super::super::tables::Version;
 use super::beside::Beside;
 use super::keep::Keep;
@@ -86,6 +87,8 @@ pub(super) struct Core {
     pub(super) renamed: u64,
     /// For readers and proofs.
     pub(super) beside: Beside,
+    /// The scope that the node holds, as far as it can be read, and its bytes.
+    pub(super) scope: Option<(Option<Arc<Named>>, Bytes)>,
 }
 
 impl std::fmt::Debug for Core {
@@ -121,7 +124,9 @@ impl Core {
             keep: Keep::new(checkpoint),
             renamed: 0,
             beside,
+            scope: None,
         };
+        core.settle_scope();
         core.drain();
         Ok(core)
     }
@@ -139,6 +144,7 @@ impl Core {
         self.give_up("the log was opened anew");
         self.peers.clear();
         self.beside.begin_anew();
+        self.settle_scope();
         self.broken = None;
         self.tables_version.grow();
         self.drain();
@@ -218,6 +224,7 @@ impl Core {
     ) -> Result<Begun> {
         let writes = write(&self.node)?;
         self.believe()?;
+        self.check_scope(&writes)?;
         let rows = Flight::rows(&writes);
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
@@ -332,6 +339,7 @@ impl Core {
         if self.tables_change {
             self.tables_version.grow();
             self.tables_change = self.unsynced();
+            self.recheck_served();
         }
     }
 
@@ -437,7 +445,7 @@ fn changes_tables(record: &Record) -> bool {
     match record {
         Record::Own(txn) => txn.body().writes.iter().any(defines),
         Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),
-        Record::Named(_) | Record::Hub(_) => false,
+        Record::Named(_) | Record::Hub(_) | Record::Scope(_) => false,
         _ => true,
     }
 }

@@ -64,7 +64,7 @@ impl Cable {
             })
         };
         // A hub is nobody's spoke.
-        let link = |of: &Engine| Link { url: None, upstream: !of.read(Node::is_hub).expect("a node") };
+        let link = |of: &Engine| Link { url: None, upstream: !of.read(Node::is_hub).expect("a node"), serves: None };
         let ends = vec![
             (a.clone(), a.connect(link(a), outbox(to_b)).expect("a node")),
             (b.clone(), b.connect(link(b), outbox(to_a)).expect("a node")),

@@ -28,6 +28,13 @@ pub(super) struct Coming {
     since_ms: u64,
 }
 
+impl Coming {
+    /// Whether some came from a peer since time last passed, or are about to.
+    pub(super) fn flows_from(&self, peer: PeerId) -> bool {
+        self.from == Some(peer) && self.stands == 0
+    }
+}
+
 impl Node {
     /// Takes a part before it goes to the log.
     pub(super) fn collect(&mut self, from: Option<PeerId>, part: &Arc<Part>) -> Result<()> {
@@ -53,6 +60,9 @@ impl Node {
         match record {
             Record::Part(part) => self.collect(None, part),
             Record::Joined(closing) if !self.is_complete(closing) => {
+                wrong("a state is closed that is not there in all its parts")
+            }
+            Record::Rescoped(rescoped) if !self.is_complete(&rescoped.closing) => {
                 wrong("a state is closed that is not there in all its parts")
             }
             Record::Checkpoint(checkpoint) if checkpoint.parts != parts => {
@@ -95,6 +105,9 @@ impl Node {
 
     /// A part from a peer.
     pub(super) fn part_came(&mut self, from: PeerId, through: u64, part: &Arc<Part>) {
+        if !self.sends_alike(from) && !self.wants_whole(from) {
+            return self.not_alike(from);
+        }
         if self.is_put_off(from) {
             return;
         }
@@ -117,6 +130,12 @@ impl Node {
 
     /// The parts of a peer's state are complete, it says.
     pub(super) fn close_came(&mut self, from: PeerId, through: u64, closing: Closing) {
+        if self.wants_whole(from) {
+            return self.close_of_whole_came(from, through, closing);
+        }
+        if !self.sends_alike(from) {
+            return self.not_alike(from);
+        }
         if !self.coverage.includes(&closing.coverage) {
             if self.is_put_off(from) {
                 return;
@@ -143,6 +162,33 @@ impl Node {
         self.owe(from, through);
         self.tell_durable();
         self.serve_waiting();
+    }
+
+    /// The same, of what is to take the place of all that is here.
+    fn close_of_whole_came(&mut self, from: PeerId, through: u64, closing: Closing) {
+        if self.is_put_off(from) {
+            return;
+        }
+        if !self.is_complete(&closing) || !closing.coverage.includes(&self.coverage) {
+            // Something has come meanwhile, or was lost: from the beginning, with more in it, once what has come is durable.
+            self.coming = None;
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.put_off = true;
+            }
+            if self.queue.is_empty() {
+                self.greet_put_off();
+            }
+            return;
+        }
+        self.stamped_elsewhere(&closing.coverage);
+        let chains = self.coming.as_ref().map(|coming| coming.collected.chains());
+        if let Some((seq, tag)) = chains.and_then(|chains| chains.get(&self.name)).and_then(Chain::head) {
+            self.known_elsewhere(Dot { origin: self.name, seq, tag });
+        }
+        self.rescope(from, closing);
+        self.followed(from);
+        self.owe(from, through);
+        self.tell_durable();
     }
 
     fn join(&mut self, closing: Closing) {

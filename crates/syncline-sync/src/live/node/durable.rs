@@ -39,6 +39,14 @@ impl Node {
             Record::Part(_) => {}
             Record::Joined(closing) => joins = self.note_joined(closing),
             Record::Checkpoint(checkpoint) => joins = self.note_checkpoint(checkpoint),
+            Record::Scope(scope) => self.scope = scope.clone(),
+            Record::Rescoped(rescoped) => {
+                self.scope = rescoped.scope.clone();
+                joins = self.note_joined(&rescoped.closing);
+                if let Some(joins) = &mut joins {
+                    joins.replaces = true;
+                }
+            }
         }
         self.records += 1;
         self.out.push(Output::Append(record.clone()));
@@ -108,7 +116,7 @@ impl Node {
             }
         }
         self.waiting.retain(|dot| !knows(&self.chains, dot));
-        Box::new(Joins { had, snapshot, waiting })
+        Box::new(Joins { had, snapshot, waiting, replaces: false })
     }
 
     fn note_joined(&mut self, closing: &Closing) -> Option<Box<Joins>> {
@@ -121,7 +129,8 @@ impl Node {
     pub(super) fn begin_anew(&mut self) {
         self.coverage = Coverage::new();
         self.chains = Chains::new();
-        self.state = State::new(self.zoo);
+        let scope = std::mem::take(&mut self.state.scope);
+        self.state = State { scope, ..State::new(self.zoo) };
         self.kept = Kept::default();
     }
 
@@ -151,6 +160,9 @@ impl Node {
         }
         self.tell_durable();
         self.serve_waiting();
+        if self.coming.is_none() && !self.hub {
+            self.greet_put_off();
+        }
         if records > 0 {
             self.pump_all();
         }
@@ -200,7 +212,11 @@ impl Node {
             }
             Record::Rewritten(_) => self.rewritten(again),
             Record::Part(_) => {}
-            Record::Joined(_) => {
+            Record::Scope(scope) => self.state.scope = scope,
+            Record::Joined(_) | Record::Rescoped(_) => {
+                if let Record::Rescoped(rescoped) = record {
+                    self.state.scope = rescoped.scope.clone();
+                }
                 if let Some(joins) = joins {
                     self.joined(&joins);
                 }
@@ -237,7 +253,11 @@ impl Node {
     }
 
     fn joined(&mut self, joins: &Joins) {
-        self.state.join(&joins.had, &joins.snapshot);
+        if joins.replaces {
+            self.state.replace(&joins.snapshot);
+        } else {
+            self.state.join(&joins.had, &joins.snapshot);
+        }
         self.kept.joined(&joins.snapshot.coverage);
         self.peers.values_mut().for_each(Peer::lose_place);
     }

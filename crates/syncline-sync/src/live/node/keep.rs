@@ -31,6 +31,7 @@ impl Node {
             waiting: self.state.pending.iter().cloned().collect(),
             coming: self.coming.as_ref().map(|coming| coming.collected.parts.clone()).unwrap_or_default(),
             room: self.limits.message_bytes,
+            scope: self.state.scope.clone(),
         })
     }
 

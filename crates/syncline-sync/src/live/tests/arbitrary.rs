@@ -70,7 +70,39 @@ pub(super) fn txn() -> impl Strategy<Value = Arc<Txn>> {
     })
 }
 
+/// Rows whose keys end in an even number, or have no end, and of their values the first two bytes.
+#[derive(Debug)]
+pub(super) struct Even(pub(super) Bytes);
+
+impl Scope for Even {
+    fn id(&self) -> &Bytes {
+        &self.0
+    }
+
+    fn includes(&self, row: &RowKey) -> bool {
+        row.key.last().is_none_or(|last| last % 2 == 0)
+    }
+
+    fn project(&self, _: &RowKey, value: &Bytes) -> Bytes {
+        value.slice(..value.len().min(2))
+    }
+}
+
+/// What is left of some entries inside a scope.
+fn inside(entry: Arc<Entry>, left: bool) -> Arc<Entry> {
+    let even = Even(Bytes::from_static(b"even"));
+    entry.within(&even).filter(|_| left).map_or(entry, Arc::new)
+}
+
+fn within() -> impl Strategy<Value = Within> {
+    (text(), any::<bool>()).prop_map(|(scope, whole)| Within { scope, whole })
+}
+
 pub(super) fn entry() -> impl Strategy<Value = Arc<Entry>> {
+    (whole_entry(), any::<bool>()).prop_map(|(entry, left)| inside(entry, left))
+}
+
+fn whole_entry() -> impl Strategy<Value = Arc<Entry>> {
     (origin(), coverage(), hlc(), txn()).prop_filter_map("the last of a hub", |(hub, deps, attested, txn)| {
         let stamp = Stamp { hub, n: deps.of(hub) + 1 };
         (stamp.n <= MAX_COUNT).then(|| Arc::new(Entry { stamp, deps, attested, txn }))
@@ -183,7 +215,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 pub(super) fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
     steps().prop_map(|steps| {
         steps.iter().fold(Vec::new(), |mut entries, step| {
-            entries.push(next_entry(&entries, step));
+            entries.push(inside(next_entry(&entries, step), step.1 % 3 == 0));
             entries
         })
     })
@@ -311,14 +343,22 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         part().prop_map(|part| Record::Part(Arc::new(part))),
         closing().prop_map(|closing| Record::Joined(Arc::new(closing))),
         checkpoint().prop_map(|checkpoint| Record::Checkpoint(Arc::new(checkpoint))),
+        text().prop_map(Record::Scope),
+        (closing(), text()).prop_map(|(closing, scope)| Record::Rescoped(Arc::new(Rescoped { closing, scope }))),
     ]
 }
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
     let parts = proptest::option::of((any::<u64>(), any::<u64>()));
-    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts);
-    let hello =
-        hello.prop_map(|(name, hub, coverage, newest, parts)| Message::Hello { name, hub, coverage, newest, parts });
+    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts, within());
+    let hello = hello.prop_map(|(name, hub, coverage, newest, parts, within)| Message::Hello {
+        name,
+        hub,
+        coverage,
+        newest,
+        parts,
+        within,
+    });
     prop_oneof![
         hello,
         Just(Message::Ask),

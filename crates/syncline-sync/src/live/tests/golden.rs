@@ -113,6 +113,37 @@ fn records() -> Vec<(&'static str, Record)> {
     ]
 }
 
+/// Of spokes that hold a part of the rows.
+fn records_within() -> Vec<(&'static str, Record)> {
+    let [first, second] = txns();
+    let scope = Bytes::from_static(b"fruit that is red");
+    let closing = Closing { id: 7, parts: 2, coverage: snapshot().coverage };
+    vec![
+        ("partial", Record::Entry(inside(&entry(&second)))),
+        ("partial-empty", Record::Entry(Arc::new(entry(&first).within(&Red(Bytes::new(), b"tools")).unwrap()))),
+        ("scope", Record::Scope(scope.clone())),
+        ("rescoped", Record::Rescoped(Arc::new(Rescoped { closing, scope }))),
+    ]
+}
+
+/// One table.
+#[derive(Debug)]
+struct Red(Bytes, &'static [u8]);
+
+impl Scope for Red {
+    fn id(&self) -> &Bytes {
+        &self.0
+    }
+
+    fn includes(&self, row: &RowKey) -> bool {
+        row.table.as_bytes() == self.1
+    }
+}
+
+fn inside(entry: &Arc<Entry>) -> Arc<Entry> {
+    Arc::new(entry.within(&Red(Bytes::new(), b"fruit")).unwrap())
+}
+
 /// What one record of a log holds: all of them, and entries that follow on each other.
 fn group() -> (Bytes, Vec<Record>) {
     // Those of the first programs that wrote version 2.
@@ -142,11 +173,33 @@ fn messages() -> Vec<(&'static str, Message)> {
     let coverage = coverage(&[(HUB, 300), (OTHER, 2)]);
     let entries = Arc::new(Batch::new(vec![entry(&first), entry(&second)]));
     let (id, newest) = (part.id, Some(second.dot()));
-    let hello = Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: Some((id, 1)) };
-    let new = Message::Hello { name: HUB, hub: true, coverage: Coverage::new(), newest: None, parts: None };
+    let hello = Message::Hello {
+        name: SPOKE,
+        hub: false,
+        coverage: coverage.clone(),
+        newest,
+        parts: Some((id, 1)),
+        within: Within::default(),
+    };
+    let within = Within { scope: Bytes::from_static(b"fruit that is red"), whole: false };
+    let scoped = Message::Hello { name: HUB, hub: true, coverage: coverage.clone(), newest: None, parts: None, within };
+    let within = Within { scope: Bytes::new(), whole: true };
+    let whole = Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: None, within };
+    let parts_of = Arc::new(Batch::new(vec![entry(&first), inside(&entry(&second))]));
+    let new = Message::Hello {
+        name: HUB,
+        hub: true,
+        coverage: Coverage::new(),
+        newest: None,
+        parts: None,
+        within: Within::default(),
+    };
     vec![
         ("hello", hello),
         ("hello-new", new),
+        ("hello-scoped", scoped),
+        ("hello-whole", whole),
+        ("entries-partial", Message::Entries { through: 304, entries: parts_of }),
         ("ask", Message::Ask),
         ("known", Message::Known(second.dot())),
         ("entries", Message::Entries { through: 302, entries }),
@@ -181,7 +234,7 @@ fn check(kind: &str, written: &BTreeMap<String, Bytes>) {
 
 #[test]
 fn records_are_those_of_the_format() {
-    let (records, (group, all)) = (records(), group());
+    let (records, (group, all)) = ([records(), records_within()].concat(), group());
     let alone = records.iter().map(|(name, record)| (format!("{name}.bin"), record.encode()));
     check("record", &alone.chain([("group.bin".to_owned(), group.clone())]).collect());
     assert_eq!(Record::decode(group).unwrap(), all);

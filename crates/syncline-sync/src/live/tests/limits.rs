@@ -76,7 +76,14 @@ fn thousands_of_peers_are_sent_the_same_bytes() {
     for peer in 1..=50 {
         shells[0].node.connected(peer);
         let (name, parts) = (Origin::from_bytes([peer as u8; 16]), None);
-        let hello = Message::Hello { name, hub: false, coverage: Coverage::new(), newest: None, parts };
+        let hello = Message::Hello {
+            name,
+            hub: false,
+            coverage: Coverage::new(),
+            newest: None,
+            parts,
+            within: Within::default(),
+        };
         shells[0].node.receive(1_000, peer, hello);
     }
     shells[0].sync();
