@@ -43,6 +43,22 @@ pub(super) struct Image {
     runs: BTreeMap<String, Vec<u8>>,
 }
 
+impl Image {
+    /// Its files of rows on a disk of their own.
+    pub(super) fn place(&self) -> Result<RunPlace> {
+        Ok(RunPlace::new(self.on_disk(0)?))
+    }
+
+    fn on_disk(&self, seed: u64) -> Result<MemoryDisk> {
+        let disk = MemoryDisk::new(Rng::from_seed(seed), UNIT);
+        for (name, bytes) in &self.runs {
+            let put = disk.create(name, 0).and_then(|()| disk.write(name, 0, bytes)).and_then(|()| disk.sync(name));
+            put.and_then(|()| disk.sync_names()).map_err(|error| Error::Invalid(error.to_string()))?;
+        }
+        Ok(disk)
+    }
+}
+
 impl Disk {
     /// A disk that is a copy of another one.
     pub(super) fn new(rng: &mut Rng, image: &Image) -> Result<Self> {
@@ -56,11 +72,7 @@ impl Disk {
         }
         log.sync()?;
         let most = [1, 1, 3, u64::MAX][(seed >> 32) as usize % 4];
-        let runs = MemoryDisk::new(Rng::from_seed(seed ^ 1), UNIT);
-        for (name, bytes) in &image.runs {
-            let put = runs.create(name, 0).and_then(|()| runs.write(name, 0, bytes)).and_then(|()| runs.sync(name));
-            put.and_then(|()| runs.sync_names()).map_err(|error| Error::Invalid(error.to_string()))?;
-        }
+        let runs = image.on_disk(seed ^ 1)?;
         Ok(Self { memory, runs, log: Some(log), ticket: None, group: Group::default(), most, groups: VecDeque::new() })
     }
 

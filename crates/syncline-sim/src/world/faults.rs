@@ -107,9 +107,8 @@ impl World {
 
     pub(super) fn start(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
-        let moved = machine.moved;
         let image = machine.disk.all()?;
-        let node = machine.node_of(&mut self.decoded, &image, moved)?;
+        let node = machine.start(&mut self.decoded, &image)?;
         // Of what it wrote last, some may not have come through: nobody may have heard of it.
         self.judge.oracle.restarted(at);
         self.forget(at, &node)?;
@@ -169,11 +168,11 @@ impl World {
         let mut all: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
             let (appended, durable) = (machine.disk.all()?, machine.disk.image()?);
-            all.push(machine.node_of(&mut self.decoded, &appended, false)?);
+            all.push(machine.node_of(&mut self.decoded, &appended)?);
             // What is being written again is not gone before that is durable.
-            all.push(machine.node_of(&mut self.decoded, &durable, false)?);
+            all.push(machine.node_of(&mut self.decoded, &durable)?);
             if let Some(backup) = machine.backup.clone() {
-                all.push(machine.node_of(&mut self.decoded, &backup, false)?);
+                all.push(machine.node_of(&mut self.decoded, &backup)?);
             }
         }
         Ok(all)
@@ -224,7 +223,7 @@ impl World {
         machine.disk = disk;
         machine.took.clear();
         let names = machine.names.clone();
-        let image = machine.node_of(&mut self.decoded, &records, false)?;
+        let image = machine.node_of(&mut self.decoded, &records)?;
         if at != from {
             self.machines[at].names = self.machines[from].names.clone();
             let ever = self.machines[from].ever.clone();
@@ -243,9 +242,8 @@ impl World {
 
     fn start_moved(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
-        let moved = machine.moved;
         let image = machine.disk.all()?;
-        let node = machine.node_of(&mut self.decoded, &image, moved)?;
+        let node = machine.start(&mut self.decoded, &image)?;
         machine.wrote = machine.ever.iter().copied().filter(|dot| node.has(dot)).collect();
         let name = node.name();
         if !node.has_outputs() && !machine.names.contains(&name) {
@@ -266,7 +264,7 @@ impl World {
         let mut disks: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
             let image = machine.disk.image()?;
-            disks.push(machine.node_of(&mut self.decoded, &image, false)?);
+            disks.push(machine.node_of(&mut self.decoded, &image)?);
         }
         let written: Vec<Dot> = self.judge.written_ever().map(|(dot, _)| dot).collect();
         for dot in written.iter().filter(|dot| !disks.iter().any(|node| node.has(dot))) {

@@ -91,7 +91,7 @@ impl World {
     fn reopen(&mut self) -> Result<(), Failure> {
         for (at, machine) in self.machines.iter_mut().enumerate() {
             let image = machine.disk.all()?;
-            let again = machine.node_of(&mut self.decoded, &image, false)?;
+            let again = machine.node_of(&mut self.decoded, &image)?;
             if let Some((what, both)) = machine.node.as_ref().and_then(|node| difference(node, &again)) {
                 return Err(Failure::Reopened(at, what, both));
             }

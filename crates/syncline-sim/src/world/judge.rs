@@ -90,6 +90,10 @@ impl Judge {
     }
 
     pub(super) fn observe(&mut self, at: usize, node: &Node) -> Result<(), Failure> {
+        // What is on these disks can be read.
+        if let Some(why) = node.trouble() {
+            return Err(Failure::Unreadable(why.to_owned()));
+        }
         self.claim(node);
         self.begin_rows(node);
         for (key, row) in node.state().rows() {

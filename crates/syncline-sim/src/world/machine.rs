@@ -110,14 +110,24 @@ impl Machine {
         Ok(())
     }
 
-    /// A node that these records give.
-    pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
-        let config = self.config();
+    /// The node that a disk's image gives, to be looked at.
+    pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image) -> syncline_sync::Result<Node> {
+        let config = Config { runs: Some(image.place()?), ..self.config() };
+        Node::open(config, decoded.of(image), false)
+    }
+
+    /// The node that its disk gives, of which this is the image: it runs from here on.
+    pub(super) fn start(&mut self, decoded: &mut Decoded, image: &Image) -> syncline_sync::Result<Node> {
+        let (config, moved) = (self.config(), self.moved);
         let node = Node::open(config, decoded.of(image), moved)?;
-        // What a crash left behind of others.
-        self.disk.place().keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())?;
-        self.replaced.clear();
+        self.tidy(&node)?;
         Ok(node)
+    }
+
+    /// It starts with this node: what a crash left behind of runs that nothing names is removed.
+    fn tidy(&mut self, node: &Node) -> syncline_sync::Result<()> {
+        self.replaced.clear();
+        self.disk.place().keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())
     }
 
     /// Begins to write rows to a run. Whether there are some.
