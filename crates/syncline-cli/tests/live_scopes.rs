@@ -23,7 +23,7 @@ fn rows(replica: &Replica) -> Vec<String> {
     }
     let all = run.json();
     let text = |row: &Value| {
-        format!("{}{}{}", row["region"].as_str().unwrap(), row["id"], row["name"].as_str().unwrap_or("-"))
+        format!("{}{}{}", row["region"].as_str().unwrap_or("-"), row["id"], row["name"].as_str().unwrap_or("-"))
     };
     all["rows"].as_array().expect("rows").iter().map(|row| text(&row["row"])).collect()
 }

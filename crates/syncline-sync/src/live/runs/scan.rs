@@ -9,6 +9,9 @@ use super::super::row::Row;
 use super::super::txn::RowKey;
 use super::file::Run;
 
+/// A row and where it is.
+type KeyedRow = (RowKey, Arc<Row>);
+
 /// About so many bytes are read at once.
 const AHEAD: usize = 256 << 10;
 
@@ -20,7 +23,7 @@ pub(in super::super) struct Scan {
     next: usize,
     /// Bytes that were read, which begin with that one.
     ahead: Bytes,
-    rows: IntoIter<(RowKey, Arc<Row>)>,
+    rows: IntoIter<KeyedRow>,
     /// Rows before this one are left out.
     from: Option<RowKey>,
 }
@@ -65,7 +68,7 @@ impl Scan {
 }
 
 impl Iterator for Scan {
-    type Item = (RowKey, Arc<Row>);
+    type Item = KeyedRow;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -83,7 +86,7 @@ impl Iterator for Scan {
 #[derive(Debug)]
 pub(in super::super) struct Merged {
     /// The oldest first, each with its next row.
-    runs: Vec<(Option<(RowKey, Arc<Row>)>, Scan)>,
+    runs: Vec<(Option<KeyedRow>, Scan)>,
     /// Whether rows that are gone are left out.
     exist: bool,
 }
@@ -94,7 +97,7 @@ impl Merged {
         Self { runs: runs.into_iter().map(next).collect(), exist }
     }
 
-    fn first(&mut self) -> Option<(RowKey, Arc<Row>)> {
+    fn first(&mut self) -> Option<KeyedRow> {
         let mut first: Option<usize> = None;
         for at in (0..self.runs.len()).rev() {
             let Some((key, _)) = &self.runs[at].0 else { continue };
@@ -113,14 +116,14 @@ impl Merged {
         Some(row)
     }
 
-    fn step(&mut self, at: usize) -> Option<(RowKey, Arc<Row>)> {
+    fn step(&mut self, at: usize) -> Option<KeyedRow> {
         let (next, scan) = &mut self.runs[at];
         std::mem::replace(next, scan.next())
     }
 }
 
 impl Iterator for Merged {
-    type Item = (RowKey, Arc<Row>);
+    type Item = KeyedRow;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
