@@ -7,6 +7,7 @@ mod kills;
 mod live;
 mod live_conflicts;
 mod live_files;
+mod live_keys;
 mod live_reads;
 mod live_write;
 #[cfg(target_os = "linux")]

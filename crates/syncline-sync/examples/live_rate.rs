@@ -3,8 +3,11 @@
 //! `cargo run --release -p syncline-sync --example live_rate`: everything crosses as bytes, records are encoded as for a log.
 #![expect(clippy::print_stdout, reason = "it tells what it measured")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use syncline_base::rng::Rng;
+use syncline_base::sign::KeyPair;
 use syncline_base::{Clock as _, SystemClock};
 use syncline_sync::live::{Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Write, Zoo};
 
@@ -61,7 +64,12 @@ impl Side {
 }
 
 fn config(seed: u64) -> Config {
-    Config { key: [seed as u8; 32], rng: Rng::from_seed(seed), limits: Limits::default(), zoo: Zoo::none() }
+    Config {
+        signer: Arc::new(KeyPair::of(&[seed as u8; 32])),
+        rng: Rng::from_seed(seed),
+        limits: Limits::default(),
+        zoo: Zoo::none(),
+    }
 }
 
 fn settle(a: &mut Side, b: &mut Side) -> (usize, usize) {
@@ -114,7 +122,7 @@ fn fan_out(clock: &SystemClock) {
     for peer in 0..peers {
         hub.node.connected(peer);
         let name = Origin::new(&[2; 32], u128::from(peer).to_be_bytes());
-        let hello = Message::Hello { name, hub: false, coverage: Coverage::new(), newest: None, parts: None };
+        let hello = Message::Hello { name, hub: false, coverage: Coverage::new(), newest: None, parts: None, heads: 0 };
         hub.node.receive(NOW, peer, hello);
     }
     hub.sync();

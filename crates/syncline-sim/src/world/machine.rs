@@ -1,10 +1,35 @@
 //! A machine: a node when it runs, a disk, a clock that is wrong, and what is left in the cupboard.
 
+use std::sync::Arc;
+
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Config, Dot, Limits, Node, Origin, Zoo};
+use syncline_sync::live::{Config, Dot, Limits, Node, Origin, Signer, Zoo};
 
 use super::disk::{Decoded, Disk, Image};
+
+/// Signatures that anybody could make, and that cost next to nothing: nobody forges any here.
+#[derive(Debug)]
+struct Cheap([u8; 32]);
+
+fn cheap(public: &[u8; 32], bytes: &[u8]) -> [u8; 64] {
+    let hash = Hash::of(&[&public[..], bytes].concat());
+    std::array::from_fn(|at| hash.as_bytes()[at % 32])
+}
+
+impl Signer for Cheap {
+    fn public(&self) -> [u8; 32] {
+        self.0
+    }
+
+    fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        cheap(&self.0, bytes)
+    }
+
+    fn verify(&self, public: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool {
+        cheap(public, bytes) == *signature
+    }
+}
 
 /// One machine.
 #[derive(Debug)]
@@ -27,7 +52,7 @@ pub(super) struct Machine {
     pub(super) moved: bool,
     seed: u64,
     starts: u64,
-    key: [u8; 32],
+    signer: Arc<Cheap>,
     limits: Limits,
     zoo: Zoo,
 }
@@ -49,7 +74,7 @@ fn limits(seed: u64) -> Limits {
 
 impl Machine {
     pub(super) fn create(seed: u64, at: usize, hub: bool, zoo: Zoo) -> syncline_sync::Result<Self> {
-        let key = *Hash::of(&[at as u8]).as_bytes();
+        let signer = Arc::new(Cheap(*Hash::of(&[at as u8]).as_bytes()));
         let mut machine = Self {
             node: None,
             disk: Disk::new(&mut Rng::from_seed(!seed), &Image::new())?,
@@ -62,7 +87,7 @@ impl Machine {
             moved: false,
             seed,
             starts: 0,
-            key,
+            signer,
             limits: limits(seed),
             zoo,
         };
@@ -75,7 +100,7 @@ impl Machine {
     pub(super) fn config(&mut self) -> Config {
         self.starts += 1;
         let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
-        Config { key: self.key, rng, limits: self.limits, zoo: self.zoo }
+        Config { signer: self.signer.clone(), rng, limits: self.limits, zoo: self.zoo }
     }
 
     /// It wrote a transaction.

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
 
 use super::context::Coverage;
+use super::head::Head;
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
 use super::pack::{ENTRY, Past};
 use super::part::{Closing, Part, Teller};
@@ -17,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
 
-/// What records and messages begin with. Those of version 1 began with their kind, which was less.
-pub(super) const VERSION: u8 = 0x20;
+/// What records begin with. Those of version 1 began with their kind, which was less.
+const VERSION: u8 = 0x20;
 /// Records of about so many bytes lie in one record of a log, unless one has more.
 const GROUP_BYTES: usize = 1 << 20;
 
@@ -41,6 +42,8 @@ pub enum Record {
     Joined(Arc<Closing>),
     /// Everything before this but for what is in the parts before.
     Checkpoint(Arc<Checkpoint>),
+    /// A signed head: the node's own, or one that fits the chain of its origin as it is here, or one that contradicts it.
+    Signed(Arc<Head>),
 }
 
 /// Waiting transactions that are written again.
@@ -80,6 +83,8 @@ pub struct Moment {
     pub(super) snapshot: Snapshot,
     /// Its own transactions that it has no entry of.
     pub(super) waiting: Vec<Arc<Txn>>,
+    /// Signed heads of its own names that it may write under or has something waiting under.
+    pub(super) heads: Vec<Arc<Head>>,
     /// What has come of a snapshot that is on its way: it is not to be sent again.
     pub(super) coming: Vec<Arc<Part>>,
     /// About how long a part may be.
@@ -117,7 +122,7 @@ impl Moment {
                 Some(Record::Checkpoint(Arc::new(Checkpoint { parts: teller.nth(), ..self.closing.clone() })))
             }
         });
-        own.chain(self.coming.iter().cloned().map(Record::Part))
+        own.chain(self.heads.iter().cloned().map(Record::Signed)).chain(self.coming.iter().cloned().map(Record::Part))
     }
 }
 
@@ -136,7 +141,7 @@ impl Record {
     /// `invalid` when the bytes are not one.
     pub fn decode(bytes: Bytes) -> Result<Vec<Self>> {
         let (mut r, mut past) = (Reader::new(bytes), Past::default());
-        read_version("record", &mut r)?;
+        read_version(&mut r)?;
         let mut records = Vec::new();
         loop {
             records.push(Self::read(&mut past, &mut r)?);
@@ -180,6 +185,10 @@ impl Record {
                 out.put_u8(8);
                 checkpoint.put(out);
             }
+            Self::Signed(head) => {
+                out.put_u8(9);
+                head.put(out);
+            }
         }
     }
 
@@ -202,6 +211,7 @@ impl Record {
             6 => Self::Part(Arc::new(Part::read(past, r)?)),
             7 => Self::Joined(Arc::new(Closing::read(r)?)),
             8 => Self::Checkpoint(Arc::new(Checkpoint::read(r)?)),
+            9 => Self::Signed(Arc::new(Head::read(r)?)),
             first if first & ENTRY != 0 => Self::Entry(past.read_entry(first, r)?),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));
@@ -214,6 +224,7 @@ impl Record {
         match self {
             Self::Own(txn) => txn.bytes().len(),
             Self::Entry(entry) => entry.size(),
+            Self::Signed(_) => Head::SIZE,
             // As long as a message; and others that are rare.
             _ => GROUP_BYTES,
         }
@@ -268,16 +279,16 @@ impl Group {
     }
 }
 
-/// Reads the version that records and messages begin with.
-pub(super) fn read_version(what: &'static str, r: &mut Reader) -> Result<()> {
-    match r.u8(what)? {
+/// Reads the version that records begin with.
+fn read_version(r: &mut Reader) -> Result<()> {
+    match r.u8("record")? {
         VERSION => Ok(()),
         old if old < VERSION => Err(Error::protocol(
-            what,
+            "record",
             "it is of version 1, which this program no longer reads: export the tables with the program that wrote it, and put them \
              into a replica of this one",
         )),
-        new => Err(Error::protocol(what, format!("version {new} is not known to this program: update it"))),
+        new => Err(Error::protocol("record", format!("version {new} is not known to this program: update it"))),
     }
 }
 

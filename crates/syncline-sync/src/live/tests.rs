@@ -11,3 +11,4 @@ mod overhead;
 mod parts;
 mod rows;
 mod shell;
+mod trust;

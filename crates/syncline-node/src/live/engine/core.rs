@@ -21,6 +21,7 @@ use super::super::home::Home;
 use super::beside::Beside;
 use super::note::Parcel;
 use super::submit::{Begun, Done, Flight, Held};
+use super::trust::Trusts;
 use super::{Committed, Outbox, Outcome, lost, refused};
 use crate::segments::Directory;
 use crate::{Error, Result};
@@ -84,6 +85,9 @@ pub(super) struct Core {
     pub(super) renamed: u64,
     /// For readers and proofs.
     pub(super) beside: Beside,
+    pub(super) trusts: Trusts,
+    /// The clock when a message last came or time last passed.
+    pub(super) now_ms: u64,
 }
 
 impl std::fmt::Debug for Core {
@@ -96,7 +100,7 @@ impl Core {
     pub(super) fn open(home: Home) -> Result<Self> {
         let (log, node, checkpoint) = open_log(&home)?;
         let told = log.next();
-        let beside = Beside::new(home.alarms());
+        let (beside, trusts) = (Beside::new(home.alarms()), Trusts::with(home.distrust()));
         let mut core = Self {
             home,
             node,
@@ -120,6 +124,8 @@ impl Core {
             checkpoint_bytes: CHECKPOINT_BYTES,
             renamed: 0,
             beside,
+            trusts,
+            now_ms: 0,
         };
         core.drain();
         Ok(core)
@@ -172,6 +178,9 @@ impl Core {
                     Output::Rewritten(txns) => {
                         tracing::info!(transactions = txns.len(), "waiting transactions were written again");
                     }
+                    Output::Denied(peer, dot, why) => self.denied(peer, dot, why),
+                    Output::Doubted(peer, dot, why) => self.doubted(peer, dot, why),
+                    Output::Contradicted(peer, head) => self.contradicted(peer, &head),
                 }
             }
         }
@@ -333,6 +342,9 @@ impl Core {
     }
 
     pub(super) fn tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.node.log_heads();
+        self.drain();
         if !self.peers.is_empty() {
             self.node.tick_peers(now_ms);
             self.drain();
@@ -380,11 +392,14 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
         Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, Options::default())?,
         Err(error) => return Err(error.into()),
     };
-    let config = || Config { key: home.key(), rng: Rng::from_os(), limits: Limits::default(), zoo: Zoo::default() };
+    let config =
+        || Config { signer: home.signer(), rng: Rng::from_os(), limits: Limits::default(), zoo: Zoo::default() };
     let (mut at, end) = (log.first(), log.next());
     if at == end {
         let hub = home.upstream()?.is_none();
-        return Ok((log, Node::create(config(), hub), 0));
+        let mut node = Node::create(config(), hub);
+        node.sign_elsewhere();
+        return Ok((log, node, 0));
     }
     let mut ready = VecDeque::new();
     // Of the last checkpoint, and of parts that may become one.
@@ -421,7 +436,8 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
         Ok(records) => records.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
     });
-    let node = Node::open(config(), records, home.moved())?;
+    let mut node = Node::open(config(), records, home.moved())?;
+    node.sign_elsewhere();
     Ok((log, node, checkpoint))
 }
 

@@ -31,6 +31,7 @@ impl Node {
                 self.wrote(txn);
                 if !knows(&self.chains, &txn.dot()) {
                     self.waiting.push(txn.clone());
+                    self.note_waiting(txn);
                 }
             }
             Record::Entry(entry) => new = self.note_entry(entry),
@@ -39,6 +40,9 @@ impl Node {
             Record::Part(_) => {}
             Record::Joined(closing) => joins = self.note_joined(closing),
             Record::Checkpoint(checkpoint) => joins = self.note_checkpoint(checkpoint),
+            Record::Signed(head) => {
+                self.keep_head(head);
+            }
         }
         self.records += 1;
         self.out.push(Output::Append(record.clone()));
@@ -50,6 +54,7 @@ impl Node {
         self.queue.push_back(Queued { record, new, joins, again, ticket });
         if self.zoo.has(Bug::SentBeforeDurable) {
             self.apply_queued();
+            self.sign();
             self.pump_all();
         }
     }
@@ -76,11 +81,15 @@ impl Node {
         let prev = entry.txn.body().prev;
         let chain = self.chains.entry(origin).or_default();
         let new = chain.place(seq, tag, prev) != Place::Known;
-        chain.add(seq, tag, prev);
+        chain.add_txn(&entry.txn);
         if new {
             self.arriving.insert(entry.txn.dot());
+            self.note_keys(&entry.txn.body().writes);
         }
-        self.waiting.remove(&entry.txn.dot());
+        if self.waiting.remove(&entry.txn.dot()) {
+            self.attest_own(&entry.txn.dot());
+            self.note_gone(&entry.txn.dot());
+        }
         new
     }
 
@@ -95,6 +104,8 @@ impl Node {
         let again = self.again.take()?;
         again.again.iter().for_each(|txn| self.wrote(txn));
         self.waiting.rewrite(&again.refused, &again.again);
+        again.refused.iter().for_each(|dot| self.note_gone(dot));
+        again.again.iter().for_each(|txn| self.note_waiting(txn));
         self.rewriting.extend(&again.refused);
         Some(again)
     }
@@ -144,6 +155,8 @@ impl Node {
         for _ in 0..records {
             self.apply_queued();
         }
+        self.relay_heads();
+        self.sign();
         self.tell_durable();
         self.serve_waiting();
         if records > 0 {
@@ -199,6 +212,7 @@ impl Node {
                 if let Some(joins) = joins {
                     self.joined(&joins);
                 }
+                self.trust_anew();
                 self.greet_put_off();
             }
             Record::Checkpoint(checkpoint) => {
@@ -207,7 +221,9 @@ impl Node {
                 let (seq, tag) = checkpoint.own;
                 self.newest = (seq > 0).then_some(Dot { origin: checkpoint.name, seq, tag });
                 self.state.pending = Pending::of(Pending::by_row(), joins.waiting.into_iter());
+                self.trust_anew();
             }
+            Record::Signed(head) => self.head_applied(&head),
         }
     }
 
@@ -234,5 +250,6 @@ impl Node {
         self.state.join(&joins.had, &joins.snapshot);
         self.kept.joined(&joins.snapshot.coverage);
         self.peers.values_mut().for_each(Peer::lose_place);
+        self.lose_heads();
     }
 }
