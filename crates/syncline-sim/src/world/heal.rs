@@ -10,7 +10,7 @@ use crate::oracle::Audit;
 
 /// Rounds in which a healed world must have become quiet, and for how many steps there is one more: windows may be small. In each
 /// everything arrives, every disk syncs, and time passes once: not at all when connections lost nothing.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 56;
 const STEPS_A_ROUND: usize = 2;
 /// The most messages in one round, in which nothing becomes durable.
 const MESSAGES: usize = 100_000;

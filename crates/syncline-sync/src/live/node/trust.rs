@@ -353,11 +353,10 @@ impl Node {
         let last: BTreeMap<Origin, Dot> = txns.iter().map(|txn| (txn.dot().origin, txn.dot())).collect();
         let head = |dot: &Dot| {
             let newest = self.trust.heads.get(&dot.origin)?;
-            if newest.seq() == dot.seq {
-                return Some(newest.clone());
-            }
-            // More waits than goes into one message.
-            Some(Arc::new(newest.next(dot.seq, self.sum_of(dot)?).sign(&*self.signer)))
+            let sum = self.sum_of(dot)?;
+            // Else more waits than goes into one message; or the newest is of a copy of this node, on another branch.
+            let is_it = newest.seq() == dot.seq && newest.sum() == sum;
+            Some(if is_it { newest.clone() } else { Arc::new(newest.next(dot.seq, sum).sign(&*self.signer)) })
         };
         last.values().filter_map(head).collect()
     }
