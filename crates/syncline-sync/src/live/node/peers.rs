@@ -131,6 +131,8 @@ impl Node {
         self.disconnected(peer);
         self.connections += 1;
         self.peers.insert(peer, Peer { connection: self.connections, ..Peer::default() });
+        // What a crash left unsigned waits for that.
+        self.sign();
         self.say_hello(peer);
     }
 

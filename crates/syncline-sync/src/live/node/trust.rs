@@ -269,6 +269,8 @@ impl Node {
             return;
         }
         if contradicts {
+            // The one that it contradicts is half of the evidence.
+            self.log_heads();
             self.append(Record::Signed(head.clone()), None);
             self.out.push(Output::Contradicted(from, head.clone()));
         } else {

@@ -140,7 +140,9 @@ fn what_stands_in_another_order_is_refused() {
     part(2, &[&[2], a, &chain, a, &chain]).unwrap_err();
     part(2, &[&[1], a, &[0, 0, 0]]).unwrap_err();
     part(2, &[&[1], a, &uint((1 << 62) + 1), &chain[1..]]).unwrap_err();
-    part(4, &[&[0]]).unwrap_err();
+    part(4, &[&[1], a, &[0]]).unwrap_err();
+    part(4, &[&[1], a, &[8]]).unwrap_err();
+    part(5, &[&[0]]).unwrap_err();
 
     let origin = Origin::from_bytes([1; 16]);
     let stamps = |ns: &[u64]| ns.iter().map(|n| Stamp { hub: origin, n: *n }).collect::<Vec<_>>();
