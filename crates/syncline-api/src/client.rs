@@ -247,6 +247,11 @@ impl Client {
         Settings { limits, clock, wrap: first_of(first), alive: M::default }
     }
 
+    /// Waits for something of this module that is for async code.
+    pub(crate) fn block_on<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime().block_on(what)
+    }
+
     fn runtime(&self) -> &Runtime {
         self.runtime.as_ref().expect("taken only by drop")
     }

@@ -1,4 +1,5 @@
-//! The network face as types: protobuf messages, the table from fault kind to status codes, and the Rust client.
+//! The network face as types: protobuf messages, the table from fault kind to status codes, and the Rust client: [`live`] for programs,
+//! [`client`] for nodes and the command line.
 //!
 //! Contains no behaviour of a dataset: what a session message means is known to `syncline-sync`, what a verb does to
 //! `syncline-node`. Here both are bytes.
@@ -8,12 +9,14 @@
 
 pub mod client;
 mod error;
+pub mod live;
 pub mod meter;
 pub mod pipe;
 pub mod status;
 pub mod target;
 
 pub use error::Error;
+pub use syncline_base::Kind;
 pub use target::Target;
 
 /// Generated messages and service; see `proto/syncline/v1/node.proto`.

@@ -13,8 +13,8 @@ use crate::fault::Outcome;
 use crate::{
     cmd_alter, cmd_apply, cmd_bench, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts,
     cmd_delete, cmd_diff, cmd_export, cmd_fetch, cmd_gc, cmd_get, cmd_history, cmd_import, cmd_init, cmd_key, cmd_log,
-    cmd_merge, cmd_pull, cmd_push, cmd_put, cmd_repair, cmd_resolve, cmd_rollback, cmd_root, cmd_show, cmd_status,
-    cmd_sync, cmd_table, cmd_tag, cmd_undo, cmd_up, cmd_verify, cmd_watch, units,
+    cmd_merge, cmd_pull, cmd_push, cmd_put, cmd_repair, cmd_resolve, cmd_rollback, cmd_root, cmd_scope, cmd_show,
+    cmd_status, cmd_sync, cmd_table, cmd_tag, cmd_undo, cmd_up, cmd_verify, cmd_watch, units,
 };
 
 /// Keeps datasets of tables and files identical, and proves it by one hash.
@@ -188,6 +188,8 @@ verbs! {
     History "history" => cmd_history,
     /// Make, change or show live tables
     Table "table" => cmd_table,
+    /// Make, show or remove scopes: parts of a dataset that a spoke can hold
+    Scope "scope" => cmd_scope,
     /// Write rows to a live table, as one transaction
     Put "put" => cmd_put,
     /// Delete rows of a live table, as one transaction

@@ -2,9 +2,10 @@
 
 mod sink;
 
-use std::io::BufRead;
+use std::io::{BufRead, BufReader};
 
 use anyhow::Context as _;
+use syncline_node::ops::apply::arrow::{Transaction, Transactions};
 use syncline_node::ops::apply::{self, Request};
 
 use self::sink::Sink;
@@ -20,12 +21,30 @@ use crate::units;
                         '{\"op\":\"delete\",\"table\":\"people\",\"key\":{\"id\":2}}' '{\"op\":\"commit\"}' | syncline apply\n\n\
                         Each line of standard input is a change: `set` with a row, `delete` with a key. `commit` ends a transaction; \
                         what comes after the last one is a transaction, too. Transactions are written as they end: after an error \
-                        those before it are there, nothing of the one that failed is."
+                        those before it are there, nothing of the one that failed is; lines in messages count from its beginning.\n\n\
+                        With --format arrow, standard input is an Arrow stream of rows of one table, columns by name: what pyarrow, \
+                        pandas and polars write of a table as it is. Each batch is a transaction, and one of more than 65,536 rows or \
+                        16 MiB is several. A column `_txn` groups rows instead: those that follow each other with the same cell are one \
+                        transaction, over the ends of batches, too. A column `_op` says `set` (so does null) or `delete`, for which the \
+                        columns of the key are enough. Lines in messages are rows of the transaction that failed."
 )]
 pub(crate) struct Args {
     /// The table of changes that name none
     #[arg(long, short = 't')]
+    #[arg(required_if_eq("format", "arrow"))]
     table: Option<String>,
+    /// What standard input is
+    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+    format: Format,
+}
+
+/// What changes come as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Lines of JSON
+    Ndjson,
+    /// An Arrow stream of a table's rows
+    Arrow,
 }
 
 /// What was applied.
@@ -43,33 +62,15 @@ struct Applied {
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let request = Request { read: None, table: args.table.clone() };
     let mut sink = Sink::open(context, &request)?;
-    let (mut input, mut lines, mut rows) = (std::io::stdin().lock(), Vec::new(), 0);
-    let fed = (|| -> Result<()> {
-        loop {
-            let from = lines.len();
-            let n = input.read_until(b'\n', &mut lines).context("reading standard input")?;
-            let ends = n > 0 && apply::is_end(&lines[from..]);
-            // The end of what was there whole says that what was not given is not there any more.
-            let whole = ends && apply::is_whole(&lines[from..]);
-            if ends && !whole {
-                lines.truncate(from);
-            } else if n > 0 && !ends {
-                rows += u64::from(!lines[from..].trim_ascii().is_empty());
-                continue;
-            }
-            if rows > 0 || whole {
-                sink.write(std::mem::take(&mut lines).into(), std::mem::take(&mut rows))?;
-            }
-            lines.clear();
-            if n == 0 {
-                return Ok(());
-            }
-        }
-    })();
+    let fed = match args.format {
+        Format::Ndjson => feed_lines(&mut sink),
+        Format::Arrow => feed_arrow(&mut sink),
+    };
     let (applied, ended) = sink.end();
     if let Err(fault) = fed.and(ended) {
         let before = units::counted(applied.transactions, "transaction", "transactions");
-        return Err(fault.after(&format!("{before} before it were applied")));
+        let rows = units::counted(applied.rows, "row", "rows");
+        return Err(fault.after(&format!("{before} before it were applied, {rows}")));
     }
     if applied.transactions == 0 {
         return Err(Fault::invalid("apply: standard input has no change"));
@@ -80,4 +81,42 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         page.line(format!("position {}", applied.position.as_deref().unwrap_or("0")));
     })?;
     Ok(None)
+}
+
+/// Cuts lines into transactions.
+fn feed_lines(sink: &mut Sink) -> Result<()> {
+    let (mut input, mut lines, mut rows) = (BufReader::with_capacity(BUFFER, std::io::stdin().lock()), Vec::new(), 0);
+    loop {
+        let from = lines.len();
+        let n = input.read_until(b'\n', &mut lines).context("reading standard input")?;
+        let ends = n > 0 && apply::is_end(&lines[from..]);
+        // The end of what was there whole says that what was not given is not there any more.
+        let whole = ends && apply::is_whole(&lines[from..]);
+        if ends && !whole {
+            lines.truncate(from);
+        } else if n > 0 && !ends {
+            rows += u64::from(!lines[from..].trim_ascii().is_empty());
+            continue;
+        }
+        if rows > 0 || whole {
+            // The next one is about as long.
+            let next = Vec::with_capacity(lines.len());
+            sink.write(std::mem::replace(&mut lines, next).into(), std::mem::take(&mut rows))?;
+        }
+        lines.clear();
+        if n == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// What is read of standard input at once.
+const BUFFER: usize = 1 << 18;
+
+fn feed_arrow(sink: &mut Sink) -> Result<()> {
+    for transaction in Transactions::new(Box::new(std::io::stdin()))? {
+        let Transaction { changes, rows } = transaction?;
+        sink.write(changes, rows)?;
+    }
+    Ok(())
 }

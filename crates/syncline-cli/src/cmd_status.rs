@@ -78,6 +78,17 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
         Some(upstream) => format!("live: {} of {upstream}", live.role),
         None => format!("live: {}", live.role),
     });
+    match (&live.follows, &live.scope) {
+        (follows, Some(held)) => {
+            page.line(format!("holds scope {:?}, version {}, and nothing else", held.name, held.version));
+            if follows.as_ref() != Some(&held.name) {
+                let next = follows.as_ref().map_or("everything".to_owned(), |name| format!("scope {name:?}"));
+                page.line(format!("follows {next}, which has not come yet"));
+            }
+        }
+        (Some(follows), None) => page.line(format!("follows scope {follows:?}, which has not come yet")),
+        (None, None) => {}
+    }
     let mut table = Table::new([("table", Align::Left), ("rows", Align::Right)]);
     for (name, rows) in &live.tables {
         table.row([name.clone(), units::count(*rows)]);
@@ -183,7 +194,8 @@ fn show_proofs(page: &mut Page, live: &live::Report) {
                 n => format!(" and {} more", n - 1),
             };
             let who = who(&proof.replica, proof.url.as_ref());
-            page.line(format!("in sync, proved at position {}{since}", proof.position));
+            let within = live.scope.as_ref().map_or_else(String::new, |held| format!(" with scope {}", held.name));
+            page.line(format!("in sync{within}, proved at position {}{since}", proof.position));
             page.line(format!("with {who}{others}, {} ago", units::seconds(age)));
         }
         None if live.alarms.is_empty() => page.line("not compared with another replica yet"),

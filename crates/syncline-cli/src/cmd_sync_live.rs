@@ -9,7 +9,7 @@ use syncline_api::Target;
 use syncline_node::live::files::worker::{self, Settings, Status};
 use syncline_node::{Location, Replica};
 use syncline_server::Hub;
-use syncline_server::live::{Role, Upstream};
+use syncline_server::live::{Follow, Role, Upstream};
 
 use crate::cmd_push::PeerArgs;
 use crate::context::Context;
@@ -101,7 +101,7 @@ fn upstream(context: &Context, replica: &Replica, named: Option<&str>) -> Result
             "sync --live with {url}: it names a node and no dataset; write {target}DATASET"
         )));
     }
-    Ok(Some(Upstream { target, options: context.options()? }))
+    Ok(Some(Upstream { target, options: context.options()?, scope: Follow::Remembered }))
 }
 
 /// One line whenever something has changed.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use syncline_api::Target;
 use syncline_node::Location;
-use syncline_server::live::{Role, Upstream};
+use syncline_server::live::{Follow, Role, Upstream};
 use syncline_server::{Hub, Settings, Tls};
 
 use crate::context::Context;
@@ -18,6 +18,7 @@ use crate::fault::{Fault, Outcome, Result};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  syncline up --data /srv/datasets\n  syncline up --data s3://bucket/datasets\n  \
                         syncline up -C edge --listen 127.0.0.1:0 --upstream http://hub:7070/shop\n  \
+                        syncline up -C edge --listen 127.0.0.1:0 --upstream http://hub:7070/shop --scope eu\n  \
                         SYNCLINE_TOKEN=… syncline up --listen 0.0.0.0:7070 --tls-cert node.pem --tls-key node.key\n\n\
                         Without a certificate, a key and a token it listens on this machine only. It runs until it is \
                         interrupted.")]
@@ -29,6 +30,12 @@ pub(crate) struct Args {
     /// gets later
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// Follow this scope of the upstream and hold nothing else; remembered until another one, or --no-scope, is given
+    #[arg(long, value_name = "NAME", requires = "upstream")]
+    scope: Option<String>,
+    /// Follow everything again
+    #[arg(long, requires = "upstream", conflicts_with = "scope")]
+    no_scope: bool,
     /// Keep live tables in step with those of another hub, which takes transactions in as this one does; may be given several times
     #[arg(long, value_name = "URL", conflicts_with = "upstream")]
     peer: Vec<String>,
@@ -125,7 +132,12 @@ fn upstream(context: &Context, args: &Args, url: &str) -> Result<Upstream> {
     let target = Target::parse(url)?;
     let mut options = context.options()?;
     options.token = args.upstream_token.clone().or(options.token);
-    Ok(Upstream { target, options })
+    let scope = match (&args.scope, args.no_scope) {
+        (Some(name), _) => Follow::Scope(name.clone()),
+        (None, true) => Follow::Everything,
+        (None, false) => Follow::Remembered,
+    };
+    Ok(Upstream { target, options, scope })
 }
 
 fn tls(args: &Args) -> Result<Option<Tls>> {

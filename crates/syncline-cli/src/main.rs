@@ -40,6 +40,7 @@ mod cmd_repair;
 mod cmd_resolve;
 mod cmd_rollback;
 mod cmd_root;
+mod cmd_scope;
 mod cmd_show;
 mod cmd_status;
 mod cmd_sync;

@@ -1,11 +1,12 @@
 //! Many transactions in a row, given without waiting for each, here and to a node; and what measures that.
 
 use std::fmt::Write as _;
+use std::fs::File;
 
 use serde_json::json;
 use syncline_base::task;
 
-use crate::support::{Dir, Replica, Server, fed, syncline};
+use crate::support::{Dir, Replica, Run, Server, fed, syncline};
 
 const FREE: &str = "127.0.0.1:0";
 
@@ -70,6 +71,46 @@ fn transactions_follow_each_other_to_a_node() {
     table(&replica);
     let _server = Server::of_one(&replica, FREE, &[]);
     many(&replica);
+}
+
+/// An Arrow stream of a table is written as it is, and one that does not fit is refused as a whole.
+fn arrow(dir: &Dir, to: &Replica) {
+    let from = dir.replica("from");
+    table(&from);
+    from.give(["apply"], &singles(0..500).replace("{\"op\":\"commit\"}\n", ""));
+    from.run(["commit", "-m", "rows"]).ok();
+    let file = dir.text("rows.arrows");
+    from.run(["export", "--table", "t", "-o", &file]).ok();
+    let apply = |table: &str, more: &[&str]| {
+        let mut command = to.command(["apply", "--format", "arrow", "--table", table]);
+        command.args(more);
+        command.stdin(File::open(&file).expect("a file"));
+        Run::of(command)
+    };
+    let applied = apply("t", &["--json"]).ok().json();
+    assert_eq!((&applied["transactions"], &applied["rows"]), (&json!(1), &json!(500)));
+    assert_eq!(rows(to), 500);
+    assert_eq!(to.json(["get", "--table", "t", "--key", "77"])["rows"][0]["row"], json!({"id": 77, "v": "77"}));
+    to.run(["table", "create", "u", "--key", "id:int64", "--column", "v:date32"]).ok();
+    let refused = apply("u", &[]).ends(2);
+    assert!(refused.stderr.contains("line 1: column `v`"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("0 transactions before it were applied"), "{}", refused.stderr);
+    assert_eq!(rows(to), 500);
+    let command = to.command(["apply", "--format", "arrow", "--table", "t"]);
+    assert!(fed(command, "{\"op\":\"set\"}\n").ends(2).stderr.contains("the Arrow stream"));
+}
+
+#[test]
+fn an_arrow_stream_is_applied_here_and_to_a_node() {
+    let dir = Dir::new();
+    let replica = dir.replica("here");
+    table(&replica);
+    arrow(&dir, &replica);
+    let dir = Dir::new();
+    let replica = dir.replica("there");
+    table(&replica);
+    let _server = Server::of_one(&replica, FREE, &[]);
+    arrow(&dir, &replica);
 }
 
 #[test]

@@ -5,10 +5,12 @@ mod faults;
 mod full;
 mod kills;
 mod live;
+mod live_client;
 mod live_conflicts;
 mod live_files;
 mod live_keys;
 mod live_reads;
+mod live_scopes;
 mod live_write;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -69,6 +69,7 @@ use syncline_tree::schema::{Field, Schema};
 pub(crate) use ahead::ahead;
 pub use declare::{parse_type, read_schema};
 pub use error::Error;
+pub(crate) use ipc::arrow_stream;
 #[cfg(any(test, fuzzing))]
 pub(crate) use parquet::read_footer as read_parquet_footer;
 pub use report::{BadRow, Duplicate, Place, Report};

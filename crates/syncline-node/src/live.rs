@@ -3,7 +3,7 @@
 //! [`engine`] drives the replication core of `syncline_sync::live` with a log on disk; [`home`] is the directory that both live in. Above them
 //! stand users' rows: a table's [`definition`] is rows of two reserved tables, so it is replicated as they are; [`tables`] reads
 //! them, [`cells`] is the layout of one row's value, [`marks`] what merging it takes, [`rows`] takes users' rows in and gives them out, [`resolve`]
-//! says which sibling readers see, [`fold`] makes a version's tables of live ones; [`files`] keeps a directory in step. [`token`] is a position as
+//! says which sibling readers see, [`fold`] makes a version's tables of live ones; [`files`] keeps a directory in step; [`scopes`] are the parts of all that that a spoke can hold. [`token`] is a position as
 //! text. Format of rows: `docs/format/live-row.md`.
 //!
 //! Not here: the rules of replication (`syncline_sync::live`), verbs (`crate::ops`), sockets.
@@ -17,6 +17,7 @@ pub mod home;
 pub mod marks;
 pub mod resolve;
 pub mod rows;
+pub mod scopes;
 pub mod tables;
 pub mod token;
 

@@ -179,8 +179,9 @@ impl Node for Service {
         let first = self.first(&peer, &mut inbound).await?;
         check_version(first.version).map_err(Error::from)?;
         let hub = Arc::clone(&self.hub);
+        let scope = Some(first.scope.clone()).filter(|scope| !scope.is_empty());
         let engine = blocking(move || hub.live(&first.dataset)).await?;
-        Ok(Response::new(Box::pin(live::serve(engine, peer, inbound, self.stopped.clone())?)))
+        Ok(Response::new(Box::pin(live::serve(engine, (peer, scope), inbound, self.stopped.clone())?)))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> std::result::Result<Response<Self::WatchStream>, Status> {

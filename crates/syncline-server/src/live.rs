@@ -54,12 +54,12 @@ fn outbox() -> (Outbox, UnboundedReceiverStream<Carried>) {
 /// Serves one replica that has connected. Ends with the connection.
 pub(crate) fn serve(
     engine: Engine,
-    peer: String,
+    (peer, scope): (String, Option<String>),
     inbound: Streaming<ClientMessage>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<impl tokio_stream::Stream<Item = Result<ServerMessage, Status>>> {
     let (outbox, outbound) = outbox();
-    let id = engine.connect(Link::default(), outbox)?;
+    let id = engine.serve(scope.as_deref(), outbox)?;
     tracing::info!(%peer, "a replica has connected");
     tokio::spawn(async move {
         let bodies = inbound.map(|message| message.map(|message| (message.body, message.note)));
@@ -117,6 +117,20 @@ pub struct Upstream {
     pub target: Target,
     /// How to connect.
     pub options: Options,
+    /// The scope that is followed there.
+    pub scope: Follow,
+}
+
+/// What of a dataset a spoke follows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Follow {
+    /// What it followed before, which is everything at first.
+    #[default]
+    Remembered,
+    /// Everything.
+    Everything,
+    /// What is in the scope of this name.
+    Scope(String),
 }
 
 impl Upstream {
@@ -157,9 +171,17 @@ async fn connect(engine: &Engine, upstream: &Upstream, role: Role) -> Result<Str
     let (outbox, outbound) = outbox();
     // The first message says which dataset is meant, and goes out before the node answers.
     let first = tokio_stream::once((Bytes::new(), None));
-    let messages = first.chain(outbound).map(|(body, note)| ClientMessage { body, note, ..ClientMessage::default() });
+    let mut scope = match role {
+        Role::Upstream => engine.scopes_here()?.0.unwrap_or_default(),
+        Role::Peer => String::new(),
+    };
+    let messages = first.chain(outbound).map(move |(body, note)| {
+        // In the first one.
+        let scope = std::mem::take(&mut scope);
+        ClientMessage { body, note, scope, ..ClientMessage::default() }
+    });
     let mut inbound = client::replicate(&upstream.target, &upstream.options, messages).await?;
-    let link = Link { url: Some(upstream.target.to_string()), upstream: role == Role::Upstream };
+    let link = Link { url: Some(upstream.target.to_string()), upstream: role == Role::Upstream, serves: None };
     let id = engine.connect(link, outbox)?;
     tracing::info!(peer = %upstream.target, "connected");
     let peer = upstream.target.peer();
@@ -270,8 +292,16 @@ pub(crate) fn prepare(hub: &Arc<Hub>, name: &str, upstream: &Upstream, role: Rol
         }
     }
     let engine = hub.live(name)?;
-    if role == Role::Upstream {
-        engine.set_upstream(Some(&upstream.target.to_string()))?;
+    match (role, &upstream.scope) {
+        (Role::Upstream, scope) => {
+            match scope {
+                Follow::Remembered => {}
+                Follow::Everything => engine.follow_scope(None)?,
+                Follow::Scope(name) => engine.follow_scope(Some(name))?,
+            }
+            engine.set_upstream(Some(&upstream.target.to_string()))?;
+        }
+        (Role::Peer, _) => engine.check_whole("standing beside another hub")?,
     }
     Ok(engine)
 }

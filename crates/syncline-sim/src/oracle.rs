@@ -42,8 +42,8 @@ use watch::Node;
 pub struct Oracle {
     ledger: Ledger,
     nodes: Vec<Node>,
-    /// The root that was seen with a coverage (a number for each hub, without zeros at the end).
-    roots: BTreeMap<Box<[u64]>, [u8; 32]>,
+    /// The root that was seen inside a scope with a coverage (a number for each hub, without zeros at the end).
+    roots: BTreeMap<(u64, Box<[u64]>), [u8; 32]>,
     /// A coverage as a number for each hub, for the call that is being made.
     dense: Vec<u64>,
 }

@@ -45,6 +45,8 @@ pub enum Act {
     Checkpoint,
     /// The entries that can be served are cut.
     CutLog,
+    /// A spoke wants another part of the rows.
+    Scope,
     /// A disk fails some calls from now on.
     Fail,
 }
@@ -82,6 +84,10 @@ pub struct Profile {
     pub stale: u64,
     /// Whether time passes for nodes at all. Where connections lose nothing nobody needs it.
     pub ticks: bool,
+    /// Whether rows go from memory to the disk.
+    pub folds: bool,
+    /// Whether some spokes may hold a part of the rows only. Drawn of each of them.
+    pub scopes: bool,
     acts: Vec<(Act, u64)>,
     total: u64,
 }
@@ -100,8 +106,19 @@ impl Profile {
         let (clients, stale) = (1 + rng.below(4) as usize, rng.below(7));
         let reliable = !acts.iter().any(|(act, _)| *act == Act::Garble);
         // Looks at the next number without taking it.
-        let ticks = !reliable || rng.clone().below(2) == 0;
-        Self { nodes, hubs, steps, clients, stale, ticks, acts, total }
+        let mut ahead = rng.clone();
+        let ticks = !reliable || ahead.below(2) == 0;
+        let scopes = ahead.below(8) == 0;
+        let folds = ahead.below(2) == 0;
+        Self { nodes, hubs, steps, clients, stale, ticks, folds, scopes, acts, total }
+    }
+
+    /// The same with spokes that change the part of the rows that they hold.
+    #[must_use]
+    pub fn with_scopes(mut self) -> Self {
+        self.acts.push((Act::Scope, 3));
+        self.total += 3;
+        self
     }
 
     /// What happens next.

@@ -37,6 +37,10 @@ pub enum Sight {
     SecondStamp,
     /// A log began with a checkpoint.
     Checkpoint,
+    /// A log began with a checkpoint that stands on runs.
+    OnRuns,
+    /// Rows were written to a run, or runs merged.
+    Folded,
     /// A client built on what its node did not have, and was told to wait.
     Behind,
     /// A client was shown a row in conflict.
@@ -47,11 +51,17 @@ pub enum Sight {
     Role,
     /// A wall clock was more than a year off.
     YearOff,
+    /// A spoke held a part of the rows from its beginning on.
+    Scoped,
+    /// A spoke came to hold another part.
+    Rescoped,
+    /// A spoke got a part of a transaction.
+    Partial,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -69,11 +79,16 @@ impl Sight {
         Self::Joined,
         Self::SecondStamp,
         Self::Checkpoint,
+        Self::OnRuns,
+        Self::Folded,
         Self::Behind,
         Self::Conflict,
         Self::AsBytes,
         Self::Role,
         Self::YearOff,
+        Self::Scoped,
+        Self::Rescoped,
+        Self::Partial,
     ];
 }
 

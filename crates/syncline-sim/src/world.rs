@@ -12,6 +12,7 @@ mod heal;
 mod judge;
 mod machine;
 mod net;
+mod scopes;
 
 use std::fmt;
 
@@ -108,6 +109,8 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct World {
     rng: Rng,
+    /// Chance of its own for rows on their way to a disk: what else a seed does is as it was before there was such a thing.
+    folds: Rng,
     profile: Profile,
     machines: Vec<Machine>,
     net: Net,
@@ -128,8 +131,22 @@ impl World {
     /// The world of a seed. `tell` keeps an account of what happens for people to read.
     #[must_use]
     pub fn new(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
+        Self::make(seed, nodes, steps, (zoo, true), tell)
+    }
+
+    /// The same, where everybody holds everything.
+    #[must_use]
+    pub fn without_scopes(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
+        Self::make(seed, nodes, steps, (zoo, false), tell)
+    }
+
+    fn make(seed: u64, nodes: usize, steps: usize, (zoo, scopes): (Zoo, bool), tell: bool) -> Self {
         let mut rng = Rng::from_seed(seed);
-        let profile = Profile::draw(&mut rng, nodes, steps);
+        let mut profile = Profile::draw(&mut rng, nodes, steps);
+        profile.scopes &= scopes;
+        if profile.scopes {
+            profile = profile.with_scopes();
+        }
         let mut world = Self {
             machines: Vec::new(),
             net: Net::new(nodes),
@@ -143,12 +160,17 @@ impl World {
             trace: Hasher::new(),
             sights: Sights::default(),
             told: tell.then(Vec::new),
+            folds: Rng::from_seed(seed ^ 0x666f_6c64),
             rng,
             profile,
         };
         for at in 0..nodes {
             let machine = Machine::create(world.rng.next_u64(), at, at < world.profile.hubs, zoo);
-            world.machines.push(machine.expect("a new disk in memory takes a new log"));
+            let mut machine = machine.expect("a new disk in memory takes a new log");
+            if world.profile.scopes && at >= world.profile.hubs {
+                machine.draw_scope();
+            }
+            world.machines.push(machine);
         }
         world
     }
@@ -166,6 +188,9 @@ impl World {
             self.now_ms += self.rng.below(40);
             let act = self.profile.act(&mut self.rng);
             self.step(act)?;
+            if self.profile.folds && self.folds.below(8) == 0 {
+                self.fold_some()?;
+            }
         }
         let audit = self.heal()?;
         Ok(Summary { audit, sights: self.sights, trace: self.trace.finish() })
@@ -217,6 +242,7 @@ impl World {
             Act::Role => self.change_role(at),
             Act::Checkpoint => self.checkpoint(at),
             Act::CutLog => self.cut_log(at),
+            Act::Scope => self.change_scope(at),
         }
     }
 
@@ -277,6 +303,9 @@ impl World {
 
     fn change_role(&mut self, at: usize) -> Result<(), Failure> {
         let now = self.now(at);
+        if self.machines[at].may_scope {
+            return Ok(());
+        }
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
         let hub = !node.is_hub();
         node.set_hub(now, hub);
@@ -291,13 +320,34 @@ impl World {
             return Ok(());
         };
         self.tell(|| format!("{at} writes a checkpoint"));
+        let below = checkpoint.closing().below.is_some();
         match self.machines[at].disk.checkpoint(checkpoint.records()) {
             Ok(()) => {
                 self.sights.saw(Sight::Checkpoint);
+                if below {
+                    self.sights.saw(Sight::OnRuns);
+                }
+                self.machines[at].retire();
                 Ok(())
             }
             Err(_) => self.disk_failed(at),
         }
+    }
+
+    /// Rows go from memory to the disk; sometimes more happens between the beginning of that and its end.
+    fn fold_some(&mut self) -> Result<(), Failure> {
+        let at = self.folds.below(self.machines.len() as u64) as usize;
+        let machine = &mut self.machines[at];
+        let told = match self.folds.below(4) {
+            0 => machine.begin_merge()?.then_some("merges runs"),
+            1 => machine.end_merge().then_some("has merged runs"),
+            2 => machine.begin_fold()?.then_some("writes rows to a run"),
+            _ => machine.end_fold().then_some("has written rows to a run"),
+        };
+        let Some(told) = told else { return Ok(()) };
+        self.sights.saw(Sight::Folded);
+        self.tell(|| format!("{at} {told}"));
+        self.observe(at)
     }
 
     fn cut_log(&mut self, at: usize) -> Result<(), Failure> {
@@ -328,6 +378,9 @@ impl World {
                 _ => return,
             },
             Output::Append(Record::Joined(_)) => Sight::Joined,
+            Output::Append(Record::Scope(_)) => Sight::Scoped,
+            Output::Append(Record::Rescoped(_)) => Sight::Rescoped,
+            Output::Append(Record::Entry(entry)) if !entry.txn.is_whole() => Sight::Partial,
             Output::Append(Record::Part(part)) if part.nth > 0 => Sight::Parts,
             Output::Renamed(_) => Sight::Renamed,
             Output::Rewritten(_) => Sight::Rewritten,

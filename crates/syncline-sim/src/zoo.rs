@@ -36,7 +36,7 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
     match failure {
         Failure::Violation(violation) => violates(bug, violation),
         Failure::ClockWentBack(_) => matches!(bug, Bug::ClockNotKept | Bug::ClockCounterReset),
-        Failure::WrittenByMachine(_) => bug == Bug::ResolutionsWrittenBack,
+        Failure::WrittenByMachine(_) => matches!(bug, Bug::ResolutionsWrittenBack | Bug::EvictedIsDeleted),
         Failure::NeverQuiet { unfinished: Unfinished::Waiting, .. } => {
             matches!(bug, Bug::SkewRefused | Bug::DotWithoutTag | Bug::SentOnce | Bug::SameNameAfterRestore)
         }
@@ -50,6 +50,8 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
 /// The rules that each bug breaks.
 fn violates(bug: Bug, violation: &Violation) -> bool {
     match bug {
+        Bug::ScopeSkipsTorn | Bug::ServedWithinScope => is_gone(violation),
+        Bug::ScopeNotFilled => is_gone(violation) || matches!(violation, Violation::OutsideScope { .. }),
         Bug::CommitTimeContext | Bug::DeleteWins | Bug::LoserDropped | Bug::SiblingsCapped => is_gone(violation),
         Bug::CoverageAfterPartOfRepair | Bug::RepairNamesMoreThanItHas => is_gone(violation),
         Bug::UnionRepair | Bug::AppliedTwice | Bug::OwnWritesNotRead | Bug::DeleteLoses => is_back(violation),
@@ -75,6 +77,7 @@ fn violates(bug: Bug, violation: &Violation) -> bool {
         Bug::ClockNotKept
         | Bug::ClockCounterReset
         | Bug::ResolutionsWrittenBack
+        | Bug::EvictedIsDeleted
         | Bug::SkewRefused
         | Bug::DotWithoutTag
         | Bug::SameNameAfterRestore

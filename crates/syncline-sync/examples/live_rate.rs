@@ -9,7 +9,9 @@ use bytes::Bytes;
 use syncline_base::rng::Rng;
 use syncline_base::sign::KeyPair;
 use syncline_base::{Clock as _, SystemClock};
-use syncline_sync::live::{Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Write, Zoo};
+use syncline_sync::live::{
+    Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Within, Write, Zoo,
+};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -68,6 +70,7 @@ fn config(seed: u64) -> Config {
         signer: Arc::new(KeyPair::of(&[seed as u8; 32])),
         rng: Rng::from_seed(seed),
         limits: Limits::default(),
+        runs: None,
         zoo: Zoo::none(),
     }
 }
@@ -122,7 +125,15 @@ fn fan_out(clock: &SystemClock) {
     for peer in 0..peers {
         hub.node.connected(peer);
         let name = Origin::new(&[2; 32], u128::from(peer).to_be_bytes());
-        let hello = Message::Hello { name, hub: false, coverage: Coverage::new(), newest: None, parts: None, heads: 0 };
+        let hello = Message::Hello {
+            name,
+            hub: false,
+            coverage: Coverage::new(),
+            newest: None,
+            parts: None,
+            within: Within::default(),
+            heads: 0,
+        };
         hub.node.receive(NOW, peer, hello);
     }
     hub.sync();

@@ -87,6 +87,17 @@ pub enum Error {
         /// What is wrong there.
         why: String,
     },
+    /// Rows of live tables that were durable are missing or changed.
+    #[error(
+        "the rows of live tables in {file} are damaged: {why}; nothing was changed: verify the disk, then begin this replica anew \
+             from the others"
+    )]
+    RowsDamaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Whoever holds the replica refused or failed.
     #[error("{message}")]
     Local {
@@ -108,13 +119,18 @@ impl Error {
         match self {
             Self::Transport { kind, .. } | Self::Peer { kind, .. } | Self::Local { kind, .. } => *kind,
             Self::Protocol { .. } | Self::Invalid(_) => Kind::Invalid,
-            Self::Damaged { .. } | Self::LogDamaged { .. } => Kind::Corrupt,
+            Self::Damaged { .. } | Self::LogDamaged { .. } | Self::RowsDamaged { .. } => Kind::Corrupt,
             Self::Lacking { .. } => Kind::Unavailable,
             Self::Moved { .. } => Kind::Conflict,
             Self::NotFound(_) => Kind::NotFound,
             Self::Store(error) => error.kind(),
             Self::Tree(error) => error.kind(),
         }
+    }
+
+    /// The disk failed.
+    pub(crate) fn disk(what: &str, on: &str, error: &std::io::Error) -> Self {
+        Self::Local { kind: Kind::Unavailable, message: format!("{what} {on}: {error}") }
     }
 
     pub(crate) fn protocol(what: &'static str, why: impl Into<String>) -> Self {

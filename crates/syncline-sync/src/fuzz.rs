@@ -18,6 +18,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("log_segment", log_segment),
     ("live_record", live_record),
     ("live_message", live_message),
+    ("live_run", live_run),
 ];
 
 /// Messages mean the same once they are written again.
@@ -57,6 +58,11 @@ pub fn live_record(data: &[u8]) {
 /// A message has one form.
 pub fn live_message(data: &[u8]) {
     crate::live::fuzz::message(data);
+}
+
+/// Blocks and the index of a run of rows are read, or refused.
+pub fn live_run(data: &[u8]) {
+    crate::live::fuzz::run(data);
 }
 
 #[cfg(test)]

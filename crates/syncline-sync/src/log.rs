@@ -62,11 +62,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, buffer_bytes: 1 << 20, max_record: format::MAX_RECORD }
+        Self::DEFAULT
     }
 }
 
 impl Options {
+    /// What it is unless somebody says otherwise.
+    pub const DEFAULT: Self = Self { segment_bytes: 64 << 20, buffer_bytes: 1 << 20, max_record: format::MAX_RECORD };
+
     /// Room that every segment keeps for marks, so that a full disk can still be told what to remove.
     fn reserve(&self) -> u64 {
         (self.segment_bytes / 16).min(1 << 10)

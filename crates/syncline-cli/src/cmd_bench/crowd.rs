@@ -110,7 +110,8 @@ async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::Unboun
     let mut secret = [0; 32];
     rng.fill(&mut secret);
     let signer = Arc::new(KeyPair::of(&secret));
-    let mut node = Node::create(Config { signer, rng, limits: Limits::default(), zoo: Zoo::default() }, false);
+    let config = Config { signer, rng, limits: Limits::default(), runs: None, zoo: Zoo::default() };
+    let mut node = Node::create(config, false);
     settle(&mut node, &sender, seen);
     node.connected(HUB);
     let mut tell = Some(tell);

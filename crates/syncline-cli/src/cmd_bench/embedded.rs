@@ -66,7 +66,7 @@ fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Siz
                 let tell = tell.clone();
                 // Nobody reads it when the measurement has failed.
                 let done = Box::new(move |outcome| drop(tell.send((writer, outcome))));
-                apply::submit(engine, &sequence, &request, text.as_bytes(), done)?;
+                apply::submit(engine, &sequence, &request, &text.into(), done)?;
                 waiting += 1;
             }
         }

@@ -74,6 +74,18 @@ fn stream_reader(
     guarded(name, || StreamReader::try_new(BufReader::with_capacity(BUFFER, frames), columns))
 }
 
+/// The schema and the batches of a stream that comes as it is, as they come.
+///
+/// # Errors
+/// When it does not begin as a stream does. What is wrong further on is told instead of a batch, and ends it.
+pub(crate) fn arrow_stream(
+    name: &str,
+    reader: Box<dyn Read + Send>,
+) -> Result<(SchemaRef, impl Iterator<Item = Result<RecordBatch>> + Send + use<>)> {
+    let reader = stream_reader(name, reader, None, None)?;
+    Ok((reader.schema(), guard::Batches::new(name, reader)))
+}
+
 /// The stream of a file that can be opened again.
 fn open_again(source: &mut Source, counter: &Counter, columns: Option<&[usize]>) -> Result<Stream> {
     let name = source.name.clone();

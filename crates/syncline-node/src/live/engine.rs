@@ -15,8 +15,10 @@ mod beats;
 mod beside;
 mod core;
 mod follow;
+mod keep;
 mod note;
 mod prove;
+mod scoped;
 mod status;
 mod submit;
 mod trust;
@@ -34,12 +36,14 @@ use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
 pub use self::note::{Claim, Link, Note, Parcel};
 pub use self::prove::Proofs;
+pub use self::scoped::Held;
 pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 pub use self::trust::{Denied, Distrust, Evidence, OriginTrust, TrustStatus};
 use super::home::{self, Home};
-use super::tables::Cache;
+use super::scopes::Named;
+use super::tables::{Cache, Version};
 use super::token;
 use crate::{Error, Result};
 
@@ -252,7 +256,9 @@ impl Engine {
     /// # Errors
     /// When the log cannot be opened again after the disk failed.
     pub fn read<R>(&self, look: impl FnOnce(&Node) -> R) -> Result<R> {
-        Ok(look(&self.lock()?.node))
+        let mut core = self.lock()?;
+        let seen = look(&core.node);
+        core.believe().map(|()| seen)
     }
 
     /// As [`Self::read`], once everything in `position` is here.
@@ -274,7 +280,8 @@ impl Engine {
             }
             core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(look(&core.node))
+        let seen = look(&core.node);
+        core.believe().map(|()| seen)
     }
 
     /// A number that grows with every change of what tables are, with `look`'s answer at that moment.
@@ -282,8 +289,14 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_tables<R>(&self, look: impl FnOnce(&Node, u64) -> R) -> Result<R> {
-        let core = self.lock()?;
-        Ok(look(&core.node, core.tables_version))
+        let mut core = self.lock()?;
+        let seen = look(&core.node, core.tables_version.now());
+        core.believe().map(|()| seen)
+    }
+
+    /// See [`Self::read_tables`].
+    pub(crate) fn tables_version(&self) -> Result<Version> {
+        Ok(self.lock()?.tables_version.clone())
     }
 
     /// A connection to another replica is there: what it is to be sent goes to `outbox`, until [`Self::disconnect`], or until the disk
@@ -292,11 +305,21 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn connect(&self, link: Link, outbox: Outbox) -> Result<PeerId> {
+        self.connect_within(link, None, outbox)
+    }
+
+    fn connect_within(&self, link: Link, scope: Option<Arc<Named>>, outbox: Outbox) -> Result<PeerId> {
         let mut core = self.lock()?;
         let peer = core.next_peer;
         core.next_peer += 1;
         core.peers.insert(peer, outbox);
-        core.node.connected(peer);
+        match scope {
+            Some(scope) => {
+                core.beside.served_within.insert(peer, Arc::clone(&scope));
+                core.node.connected_within(peer, scope);
+            }
+            None => core.node.connected(peer),
+        }
         core.drain();
         let upstream = link.upstream;
         core.beside.links.insert(peer, link);
@@ -325,6 +348,7 @@ impl Engine {
         if !core.peers.contains_key(&peer) {
             return Ok(false);
         }
+        core.check_hello(peer, &message)?;
         core.now_ms = self.shared.clock.now_ms();
         let now_ms = core.now_ms;
         core.node.receive(now_ms, peer, message);
@@ -341,6 +365,13 @@ impl Engine {
     /// The file system's and the log's.
     pub fn set_upstream(&self, url: Option<&str>) -> Result<()> {
         let mut core = self.lock()?;
+        if let (None, Some((Some(held), _))) = (url, &core.scope) {
+            let why = format!(
+                "it holds scope {:?} and nothing else, so it is no hub: follow an upstream with `--no-scope` first",
+                held.name()
+            );
+            return Err(Error::invalid("taking transactions in here", why));
+        }
         core.home.set_upstream(url)?;
         core.node.set_hub(self.shared.clock.now_ms(), url.is_none());
         core.drain();
@@ -361,6 +392,17 @@ impl Engine {
 /// Who a replica is.
 fn replica_of(home: &Home) -> String {
     home::hex(&Hash::of(&home.key()).as_bytes()[..16])
+}
+
+/// Whether what was seen of rows can be believed. To be asked after looking, before anybody is told.
+///
+/// # Errors
+/// `corrupt` when something could not be read.
+pub(crate) fn sound(trouble: Option<&str>) -> Result<()> {
+    match trouble {
+        None => Ok(()),
+        Some(why) => Err(Error::Corrupt { what: "rows of live tables".to_owned(), why: why.to_owned() }),
+    }
 }
 
 fn refused(refusal: Refusal) -> Error {
@@ -406,6 +448,9 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
     }
     core.tell_durable(shared.clock.monotonic());
     core.drain();
+    // Whoever waits is told that it is broken.
+    let _ = core.believe();
+    keep::house(shared, &mut core);
     core.release(shared.clock.now_ms());
     prove::kick(shared, &mut core);
     shared.durable.notify_all();
@@ -440,6 +485,9 @@ fn run(shared: &Shared) {
             core.tick(shared.clock.now_ms());
             core.tick_beside(now);
             core.drain();
+            keep::house(shared, &mut core);
+            core.release(shared.clock.now_ms());
+            shared.durable.notify_all();
             prove::kick(shared, &mut core);
             if core.unsynced() {
                 continue;
@@ -447,10 +495,10 @@ fn run(shared: &Shared) {
         }
         core = shared.work.wait_timeout(core, TICK).unwrap_or_else(PoisonError::into_inner).0;
     }
-    // A command that is over before time passes has its turn, too.
-    if let Err(error) = core.fold() {
-        tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
+    while core.keep.is_folding() && core.broken.is_none() {
+        core = shared.durable.wait(core).unwrap_or_else(PoisonError::into_inner);
     }
+    keep::at_the_end(shared, &mut core);
     // The end is marked, so that the next opening can tell damage from a crash. Without it nothing is lost.
     if core.broken.is_none()
         && let Err(error) = core.log.settle()

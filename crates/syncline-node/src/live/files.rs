@@ -50,5 +50,5 @@ pub(crate) fn paths_of(writes: &[Write]) -> impl Iterator<Item = &str> {
 /// All paths that have a row, in order.
 pub(crate) fn paths(node: &Node) -> Vec<String> {
     let from = RowKey { table: TABLE.into(), key: Bytes::new() };
-    node.rows_from(&from).filter_map(|(key, _)| path_of(key).map(ToOwned::to_owned)).collect()
+    node.rows_from(&from).filter_map(|(key, _)| path_of(&key).map(ToOwned::to_owned)).collect()
 }

@@ -11,6 +11,7 @@ use syncline_store::Store;
 use syncline_tree::{Changes, Table, TableRef};
 
 use super::definition::Definition;
+use super::engine::sound;
 use super::tables::Look;
 use super::{Engine, token};
 use crate::{Error, Result};
@@ -37,6 +38,7 @@ pub fn fold(engine: &Engine, store: &Store) -> Result<Folded> {
     for table in &definitions {
         tables.insert(table.name().to_owned(), store_table(table, Look::of(table, &frozen).all(), store)?);
     }
+    sound(frozen.trouble())?;
     Ok(Folded { tables, position: token::of_coverage(frozen.coverage()) })
 }
 

@@ -1,6 +1,7 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
-//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `alarms.json`, `distrust.json` and `log/`. One process at a time has the lock; it
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`, `log/` and `rows/`. One
+//! process at a time has the lock; it
 //! writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
@@ -24,7 +25,9 @@ use crate::{Error, Result};
 const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const UPSTREAM: &str = "upstream";
+const SCOPE: &str = "scope";
 const LOG: &str = "log";
+const ROWS: &str = "rows";
 const ALARMS: &str = "alarms.json";
 const DISTRUST: &str = "distrust.json";
 const KEY: &str = "key";
@@ -155,6 +158,12 @@ impl Home {
         self.dir.join(LOG)
     }
 
+    /// Where rows are that need not be in memory.
+    #[must_use]
+    pub fn rows(&self) -> PathBuf {
+        self.dir.join(ROWS)
+    }
+
     /// Tells other processes where they can reach this one.
     ///
     /// # Errors
@@ -174,7 +183,19 @@ impl Home {
     /// # Errors
     /// The file system's.
     pub fn upstream(&self) -> Result<Option<String>> {
-        let path = self.dir.join(UPSTREAM);
+        self.read_line(UPSTREAM)
+    }
+
+    /// The name of the scope that it follows there, if not everything.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn scope(&self) -> Result<Option<String>> {
+        self.read_line(SCOPE)
+    }
+
+    fn read_line(&self, name: &str) -> Result<Option<String>> {
+        let path = self.dir.join(name);
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned()).filter(|url| !url.is_empty())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -187,12 +208,24 @@ impl Home {
     /// # Errors
     /// The file system's.
     pub fn set_upstream(&self, url: Option<&str>) -> Result<()> {
-        if self.upstream()?.as_deref() == url {
+        self.write_line(UPSTREAM, self.upstream()?, url)
+    }
+
+    /// Remembers the scope that it follows there.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn set_scope(&self, name: Option<&str>) -> Result<()> {
+        self.write_line(SCOPE, self.scope()?, name)
+    }
+
+    fn write_line(&self, name: &str, was: Option<String>, line: Option<&str>) -> Result<()> {
+        if was.as_deref() == line {
             return Ok(());
         }
-        let path = self.dir.join(UPSTREAM);
-        match url {
-            Some(url) => self.write(UPSTREAM, format!("{url}\n").as_bytes()),
+        let path = self.dir.join(name);
+        match line {
+            Some(line) => self.write(name, format!("{line}\n").as_bytes()),
             None => std::fs::remove_file(&path).map_err(Error::io("removing", &path)),
         }
     }

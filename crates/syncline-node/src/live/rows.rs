@@ -7,6 +7,8 @@
 mod add;
 mod base;
 mod fold;
+pub(crate) mod quick;
+pub(crate) mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -42,6 +44,7 @@ pub struct Layout {
     values: Vec<Value>,
     /// Numbers of columns that were dropped, ascending.
     dropped: Vec<CellId>,
+    plan: quick::Plan,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,8 @@ impl Layout {
         let gone = all.iter().filter(|column| !column.is_there() && !cells.contains(&column.cell));
         let mut dropped: Vec<CellId> = gone.map(|column| column.cell).collect();
         dropped.sort_unstable();
-        Ok(Self { direct, values, dropped })
+        let plan = quick::Plan::new(schema, values.iter().map(|value| (value.cell, value.position)).collect());
+        Ok(Self { direct, values, dropped, plan })
     }
 }
 

@@ -3,9 +3,9 @@
 //! Owns: definitions that were read before, for as long as no table has changed. Not here: what a definition is (`definition`), which sibling
 //! of a row is seen (`resolve`).
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -28,6 +28,20 @@ const EMPTY: &[u8] = &[super::cells::VERSION];
 /// Definitions by name, of a moment.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<(u64, BTreeMap<String, Arc<Definition>>)>);
+
+/// A number that grows with every change of what tables are. It changes under the engine's lock only; whoever has it can look at any time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Version(Arc<AtomicU64>);
+
+impl Version {
+    pub(super) fn grow(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// How readers see the rows of a table, at one moment.
 #[derive(Debug)]
@@ -85,13 +99,12 @@ impl<'a> Look<'a> {
         self.rows().filter_map(|(key, row)| Some((key.key.clone(), self.seen(&key.key, &row)?.value)))
     }
 
-    fn rows(&self) -> Box<dyn Iterator<Item = (&RowKey, Cow<'_, Row>)> + '_> {
+    fn rows(&self) -> Box<dyn Iterator<Item = (RowKey, Arc<Row>)> + '_> {
         let from = self.table.row(Bytes::new());
         match self.held {
             Held::Node(node) => Box::new(node.rows_from(&from)),
             Held::Frozen(frozen) => {
-                let rows = frozen.rows_from(&from).take_while(move |(key, _)| key.table == from.table);
-                Box::new(rows.map(|(key, row)| (key, Cow::Borrowed(row))))
+                Box::new(frozen.rows_from(&from).take_while(move |(key, _)| key.table == from.table))
             }
         }
     }

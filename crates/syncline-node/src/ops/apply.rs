@@ -1,7 +1,10 @@
 //! `apply`: changes as `watch` gives them, written as one transaction.
 
+pub mod arrow;
+mod quick;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -13,7 +16,9 @@ use syncline_sync::live::{Context, Node, RowKey, Write};
 use super::put::{self, Report, Seen};
 use crate::live::definition::Definition;
 use crate::live::engine::{Done, Sequence};
+use crate::live::rows::quick::Writes;
 use crate::live::rows::{Base, Existing};
+use crate::live::tables::Version;
 use crate::live::{Engine, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
@@ -60,7 +65,11 @@ pub fn is_end(line: &[u8]) -> bool {
     struct Op<'a> {
         op: &'a str,
     }
-    // Most lines do not even have the word.
+    // Most lines begin as programs write a change, and most of the others do not even have the word.
+    let changes: [&[u8]; 2] = [b"{\"op\":\"set\",", b"{\"op\":\"delete\","];
+    if changes.iter().any(|change| line.starts_with(change)) {
+        return false;
+    }
     let words: [&[u8]; 3] = [b"commit", b"snapshot", b"begin"];
     words.iter().any(|word| memchr::memmem::find(line, word).is_some())
         && serde_json::from_slice::<Op<'_>>(line).is_ok_and(|line| matches!(line.op, "commit" | "snapshot" | "begin"))
@@ -91,18 +100,17 @@ struct Changes {
 pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result<Report> {
     let started = replica.clock().monotonic();
     let engine = replica.live()?;
-    let text = put::read_all(input)?;
+    let text = Bytes::from(put::read_all(input)?);
     let read = request.read.as_deref().map(token::parse).transpose()?;
-    let changes = Changes::read(&engine, request.table.as_deref(), &text)?;
-    let mut seen = changes.look(&engine, read.as_ref())?;
+    let mut work = Work::read(&engine, request.table.as_deref(), &text, read.as_ref())?;
     let mut count = 0;
     let committed = engine.commit_with(read.clone(), |node| {
-        let writes = changes.writes(node, seen.take(), read.as_ref())?;
+        let writes = work.writes(node, read.as_ref())?;
         count = writes.len();
         Ok(writes)
     })?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    let table = changes.tables.keys().cloned().collect::<Vec<_>>().join(",");
+    let table = work.tables().into_iter().collect::<Vec<_>>().join(",");
     Ok(Report::new(&table, &committed, count, false, seconds))
 }
 
@@ -111,22 +119,88 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 ///
 /// # Errors
 /// As [`run`]; then `done` is not called.
-pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &[u8], done: Done) -> Result<()> {
+pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &Bytes, done: Done) -> Result<()> {
     let read = request.read.as_deref().map(token::parse).transpose()?;
-    let changes = Changes::read(engine, request.table.as_deref(), text)?;
-    let mut seen = changes.look(engine, read.as_ref())?;
-    engine.submit(sequence, read.clone(), move |node| changes.writes(node, seen.take(), read.as_ref()), done)
+    let mut work = Work::read(engine, request.table.as_deref(), text, read.as_ref())?;
+    engine.submit(sequence, read.clone(), move |node| work.writes(node, read.as_ref()), done)
+}
+
+/// A transaction that was read, and what it writes as of before everybody waits.
+enum Work {
+    /// Whole rows. They are read once more when something is there that has to be looked at.
+    Quick(Quick),
+    Looked {
+        changes: Changes,
+        looked: Option<(Vec<Write>, Seen)>,
+    },
+}
+
+struct Quick {
+    rows: Option<Writes>,
+    tables: Vec<Arc<Definition>>,
+    /// What tables were like when they were looked up.
+    version: (Version, u64),
+    text: Bytes,
+    default: Option<String>,
+}
+
+impl Quick {
+    fn writes(&mut self, node: &Node, read: Option<&Context>) -> Result<Vec<Write>> {
+        let Self { rows, tables, version: (version, looked_up), text, default } = self;
+        let find = |name: &str| tables.iter().find(|table| table.name() == name).cloned();
+        let rows = rows.take().or_else(|| quick::read(text, default.as_deref(), &mut { find }));
+        if let Some(rows) = rows.filter(|rows| rows.hold(node, version.now() == *looked_up)) {
+            return Ok(rows.writes);
+        }
+        let find =
+            |name: &str| find(name).ok_or_else(|| Error::not_found(format!("live table {name:?}"), "it is gone"));
+        Changes::read(text, default.as_deref(), &mut { find })?.writes(node, None, read)
+    }
+}
+
+impl Work {
+    fn read(engine: &Engine, default: Option<&str>, text: &Bytes, read: Option<&Context>) -> Result<Self> {
+        let mut find = |name: &str| {
+            let table = engine.find_table(name).ok()??;
+            put::check_writer(engine, &table).ok().map(|()| table)
+        };
+        let version = engine.tables_version()?;
+        let version = (version.clone(), version.now());
+        if let Some(rows) = quick::read(text, default, &mut find) {
+            let (text, default) = (text.clone(), default.map(str::to_owned));
+            return Ok(Self::Quick(Quick { tables: rows.tables.clone(), rows: Some(rows), version, text, default }));
+        }
+        let changes = Changes::read(text, default, &mut |name| {
+            let table = engine.table(name)?;
+            put::check_writer(engine, &table).map(|()| table)
+        })?;
+        let looked = changes.look(engine, read)?;
+        Ok(Self::Looked { changes, looked })
+    }
+
+    fn tables(&self) -> BTreeSet<&str> {
+        match self {
+            Self::Quick(quick) => quick.tables.iter().map(|table| table.name()).collect(),
+            Self::Looked { changes, .. } => changes.tables.keys().map(|name| &name[..]).collect(),
+        }
+    }
+
+    /// What it writes as of that moment. Everybody waits for it.
+    fn writes(&mut self, node: &Node, read: Option<&Context>) -> Result<Vec<Write>> {
+        match self {
+            Self::Looked { changes, looked } => changes.writes(node, looked.take(), read),
+            Self::Quick(quick) => quick.writes(node, read),
+        }
+    }
 }
 
 impl Changes {
-    fn read(engine: &Engine, default: Option<&str>, text: &[u8]) -> Result<Self> {
+    fn read(text: &[u8], default: Option<&str>, find: &mut dyn FnMut(&str) -> Result<Arc<Definition>>) -> Result<Self> {
         let (runs, whole) = runs(text, default)?;
         let mut tables: BTreeMap<String, Arc<Definition>> = BTreeMap::new();
         for name in runs.iter().map(|run| &run.table).chain(&whole) {
             if !tables.contains_key(name) {
-                let table = engine.table(name)?;
-                put::check_writer(engine, &table)?;
-                tables.insert(name.clone(), table);
+                tables.insert(name.clone(), find(name)?);
             }
         }
         Ok(Self { runs, whole, tables })

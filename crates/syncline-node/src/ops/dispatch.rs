@@ -12,7 +12,7 @@ use syncline_tree::content::ContentRef;
 
 use super::{
     alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, key, live, live_conflicts, log,
-    merge, put, repair, rollback, root, show, status, table, verify,
+    merge, put, repair, rollback, root, scope, show, status, table, verify,
 };
 use crate::export::Target;
 use crate::live::files::contents;
@@ -49,6 +49,7 @@ pub const VERBS: [&str; 33] = [
     "resolve",
     "rollback",
     "root",
+    "scope",
     "show",
     "status",
     "table",
@@ -85,6 +86,7 @@ pub fn run(
         "delete" => report(put::delete(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "get" => report(get::run(replica, &read(verb, request)?)?),
         "key" => report(key::run(replica, &read(verb, request)?)?),
+        "scope" => report(scope::run(replica, &read(verb, request)?)?),
         "table" => report(table::run(replica, &read(verb, request)?)?),
         "live" => {
             let asked: Option<live::Request> = read(verb, request)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::live::engine::{Alarm, Denied, Distrust, Lag, OriginTrust, Proofs, Status, TrustStatus};
+use crate::live::engine::{Alarm, Denied, Distrust, Held, Lag, OriginTrust, Proofs, Status, TrustStatus};
 use crate::live::{Engine, files, token};
 use crate::replica::Replica;
 
@@ -122,6 +122,12 @@ pub struct Report {
     /// The node that it takes its transactions to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// The scope that it follows there, if not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
+    /// The scope that it holds, if not everything, and its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Held>,
     /// What a reader here has read.
     pub position: String,
     /// How many transactions it has, of all hubs.
@@ -179,29 +185,31 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
     }
     let status = engine.status()?;
     let Status {
-        name, hub, upstream, position, coverage, pending, pending_bytes, peers, behind, log, lag, proofs, ..
+        name,
+        hub,
+        upstream,
+        position,
+        coverage,
+        pending,
+        pending_bytes,
+        peers,
+        behind,
+        log,
+        lag,
+        proofs,
+        follows,
+        held,
+        ..
     } = status;
     let transactions = coverage.iter().map(|(_, n)| n).sum();
     let conflicts = super::live_conflicts::count(&engine)?;
     // Nobody waits while all rows are looked at.
     let frozen = engine.frozen()?;
-    let mut counts = std::collections::BTreeMap::<String, u64>::new();
-    let mut files = 0;
-    for (key, _) in frozen.rows() {
-        if key.table.starts_with('.') {
-            files += u64::from(&*key.table == files::TABLE);
-            continue;
-        }
-        match counts.get_mut(&*key.table) {
-            Some(count) => *count += 1,
-            None => {
-                counts.insert(key.table.to_string(), 1);
-            }
-        }
-    }
+    let count = |name: &str| frozen.counts().get(name).map_or(0, |count| count.rows);
+    let files = count(files::TABLE);
     let names = engine.table_names()?;
     let tables = names.into_iter().map(|name| {
-        let rows = counts.get(&name).copied().unwrap_or(0);
+        let rows = count(&name);
         (name, rows)
     });
     let (sync, proofs, alarms) = proved(proofs, transactions);
@@ -210,6 +218,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         id: engine.id()?,
         name,
         upstream,
+        follows,
+        scope: held,
         position,
         transactions,
         unsent: pending,

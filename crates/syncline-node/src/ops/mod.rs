@@ -29,6 +29,7 @@ pub mod put;
 pub mod repair;
 pub mod rollback;
 pub mod root;
+pub mod scope;
 pub mod show;
 pub mod status;
 pub mod table;

@@ -10,6 +10,7 @@ use syncline_sync::live::{Context, Node, Row, RowKey, Write};
 use crate::live::definition::{Definition, Scope, Settings, Writers};
 use crate::live::engine::Committed;
 use crate::live::rows::Base;
+use crate::live::rows::quick::Writes;
 use crate::live::tables::Look;
 use crate::live::{Engine, rows, token};
 use crate::replica::Replica;
@@ -94,7 +95,8 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
     check_writer(&engine, &table)?;
     let created = !new.is_empty();
     let read = request.read.as_deref().map(token::parse).transpose()?;
-    let (committed, count) = write(&engine, &table, read, new, |existing| table.writes(&text, existing))?;
+    let quick = table.quick_writes(&text);
+    let (committed, count) = write(&engine, &table, read, new, quick, |existing| table.writes(&text, existing))?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(Report::new(&request.table, &committed, count, created, seconds))
 }
@@ -127,22 +129,36 @@ fn write(
     table: &Definition,
     read: Option<Context>,
     new: Vec<Write>,
+    mut quick: Option<Writes>,
     make: impl Fn(rows::Existing<'_>) -> Result<Vec<Write>>,
 ) -> Result<(Committed, usize)> {
+    let commit = |writes: &mut dyn FnMut(&Node) -> Result<Vec<Write>>| {
+        let mut count = 0;
+        let committed = engine.commit_with(read.clone(), |node| {
+            let made = writes(node)?;
+            count = made.len();
+            Ok(new.iter().cloned().chain(made).collect())
+        })?;
+        Ok((committed, count))
+    };
+    let anew = |node: &Node| make(&|row| base(table, node, row, read.as_ref()));
+    if quick.is_some() {
+        // All that there is to see is whether it may be written over.
+        return commit(&mut |node| match quick.take().filter(|quick| quick.hold(node, false)) {
+            Some(quick) => Ok(quick.writes),
+            None => anew(node),
+        });
+    }
     let seen = Seen::default();
     let made = make(&|row| seen.base(engine, table, row, read.as_ref()))?;
     let mut writes = Some(made).filter(|writes| !writes.is_empty());
-    let Some(count) = writes.as_ref().map(Vec::len) else {
+    if writes.is_none() {
         return Err(Error::invalid(format!("putting rows into table {:?}", table.name()), "no row was given"));
-    };
-    let committed = engine.commit_with(read.clone(), |node| {
-        let made = match writes.take().filter(|_| seen.holds(node, &|_| Some(table))) {
-            Some(made) => made,
-            None => make(&|row| base(table, node, row, read.as_ref()))?,
-        };
-        Ok(new.iter().cloned().chain(made).collect())
-    })?;
-    Ok((committed, count))
+    }
+    commit(&mut |node| match writes.take().filter(|_| seen.holds(node, &|_| Some(table))) {
+        Some(made) => Ok(made),
+        None => anew(node),
+    })
 }
 
 /// Rows that were looked at while nobody waited.

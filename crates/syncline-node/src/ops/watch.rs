@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Coverage, Entry, Frozen, Row, RowKey, Write};
+use syncline_sync::live::{Coverage, Entry, Frozen, Row, RowKey, Scope as _, Write};
 
 use super::live::Bounds;
 use crate::live::definition::Definition;
-use crate::live::engine::Cursor;
+use crate::live::engine::{Cursor, sound};
+use crate::live::scopes::Named;
 use crate::live::tables::Look;
 use crate::live::{Engine, token};
 use crate::replica::Replica;
@@ -237,6 +238,7 @@ impl Watch<'_> {
                 changes += 1;
             }
         }
+        sound(now.trouble())?;
         let position = token::of_coverage(now.coverage());
         let tables = caught_up.then_some(names);
         lines.push(&End { op: "snapshot", position: &position, changes, caught_up, tables, ..End::default() })?;
@@ -248,9 +250,11 @@ impl Watch<'_> {
         let mut changes = 0;
         for name in self.engine.table_names()? {
             if self.wants(&name) {
-                changes += difference_of(&*self.engine.table(&name)?, before, now, lines)?;
+                let held = self.engine.held_scope()?;
+                changes += difference_of(&*self.engine.table(&name)?, held.as_deref(), (before, now), lines)?;
             }
         }
+        sound(before.trouble()).and_then(|()| sound(now.trouble()))?;
         let position = token::of_coverage(now.coverage());
         lines.push(&End { op: "commit", position: &position, changes, caught_up: true, ..End::default() })?;
         Ok(now.coverage().clone())
@@ -258,26 +262,32 @@ impl Watch<'_> {
 }
 
 /// What differs in a table between two moments. How many rows.
-fn difference_of(table: &Definition, before: &Frozen, now: &Frozen, lines: &mut Lines<'_>) -> Result<u64> {
+fn difference_of(
+    table: &Definition,
+    held: Option<&Named>,
+    (before, now): (&Frozen, &Frozen),
+    lines: &mut Lines<'_>,
+) -> Result<u64> {
     let from = table.row(Bytes::new());
-    let of_table = |(key, _): &(&RowKey, &Row)| key.table == from.table;
+    let of_table = |(key, _): &(RowKey, Arc<Row>)| key.table == from.table;
     let mut old = before.rows_from(&from).take_while(of_table).peekable();
     let mut new = now.rows_from(&from).take_while(of_table).peekable();
     let (was_seen, is_seen) = (Look::of(table, before), Look::of(table, now));
     let mut changes = 0;
     while lines.read {
         let key = match (old.peek(), new.peek()) {
-            (Some((a, _)), Some((b, _))) => (*a).min(*b).clone(),
-            (Some((key, _)), None) | (None, Some((key, _))) => (*key).clone(),
+            (Some((a, _)), Some((b, _))) => a.min(b),
+            (Some((key, _)), None) | (None, Some((key, _))) => key,
             (None, None) => break,
-        };
-        let was = old.next_if(|(at, _)| **at == key).map(|(_, row)| row);
-        let is = new.next_if(|(at, _)| **at == key).map(|(_, row)| row);
-        let same = match (was, is) {
+        }
+        .clone();
+        let was = old.next_if(|(at, _)| *at == key).map(|(_, row)| row);
+        let is = new.next_if(|(at, _)| *at == key).map(|(_, row)| row);
+        let same = match (was, &is) {
             // What is seen of a row may depend on others.
             (Some(was), Some(is)) if table.is_by_txn() => {
                 let value = |look: &Look<'_>, row| look.seen(&key.key, row).map(|seen| seen.value);
-                value(&was_seen, was) == value(&is_seen, is)
+                value(&was_seen, &was) == value(&is_seen, is)
             }
             (Some(was), Some(is)) => was.siblings().iter().map(|s| s.dot).eq(is.siblings().iter().map(|s| s.dot)),
             _ => false,
@@ -286,11 +296,13 @@ fn difference_of(table: &Definition, before: &Frozen, now: &Frozen, lines: &mut 
             continue;
         }
         changes += 1;
-        match is.and_then(|is| is_seen.seen(&key.key, is)) {
+        match is.and_then(|is| is_seen.seen(&key.key, &is)) {
             Some(seen) => set(table, &key, &seen.value, true, lines)?,
             None => {
+                // What is not held any more is not gone for that.
+                let op = if held.is_none_or(|held| held.includes(&key)) { "delete" } else { "evict" };
                 let key = table.key_cells(&key.key)?;
-                lines.push(&Change { op: "delete", table: table.name(), key, row: None, state: true })?;
+                lines.push(&Change { op, table: table.name(), key, row: None, state: true })?;
             }
         }
     }

@@ -65,6 +65,9 @@ impl Oracle {
                 continue;
             }
             for (node, (_, rows)) in nodes.iter().enumerate() {
+                if rows.leaves_out(key) {
+                    continue;
+                }
                 let row = rows.of(key);
                 let visible = row.iter().max_by_key(|s| (s.time, s.id)).is_some_and(|s| s.id == id);
                 let sibling = row.iter().any(|s| s.id == id);

@@ -78,6 +78,13 @@ impl Ledger {
                 return Err(self.never_written(&rest[0]));
             }
             let (row, after) = rest.split_at(here);
+            if rows.leaves_out(key.key) {
+                if let Some(sibling) = row.first() {
+                    return Err(Violation::OutsideScope { key: key.key, id: sibling.id });
+                }
+                rest = after;
+                continue;
+            }
             let gone = gone.as_mut().map(|(node, gone)| (*node, &mut gone[key.slot]));
             let found = self.find_row(key, row, gone, held)?;
             self.judge_row(key, (held, &found), coverage, (row, rows))?;

@@ -110,6 +110,8 @@ pub struct Winner {
 pub struct Rows {
     siblings: Vec<Sibling>,
     stamps: Vec<Stamp>,
+    /// The only ones that the node is to hold, if it is not to hold all.
+    only: Option<Vec<u32>>,
 }
 
 impl Rows {
@@ -123,6 +125,17 @@ impl Rows {
     pub fn clear(&mut self) {
         self.siblings.clear();
         self.stamps.clear();
+        self.only = None;
+    }
+
+    /// The node holds the rows under these keys and no others.
+    pub fn only(&mut self, keys: impl IntoIterator<Item = u32>) {
+        self.only = Some(keys.into_iter().collect());
+    }
+
+    /// Whether the row under a key is none that the node is to hold.
+    pub(super) fn leaves_out(&self, key: u32) -> bool {
+        self.only.as_ref().is_some_and(|only| !only.contains(&key))
     }
 
     /// Adds a sibling of a row, with the stamps that the node knows of it.

@@ -40,7 +40,7 @@ impl Oracle {
                 self.ledger.txns[entry.txn as usize].stamps.retain(|(hub, n)| *hub != at || *n <= kept);
             }
         }
-        self.roots.retain(|coverage, _| coverage.get(at).is_none_or(|n| *n <= kept));
+        self.roots.retain(|(_, coverage), _| coverage.get(at).is_none_or(|n| *n <= kept));
         Ok(())
     }
 

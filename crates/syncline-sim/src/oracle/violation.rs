@@ -10,6 +10,15 @@ use super::facts::{Stamp, TxnId};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
+    // Scopes.
+    /// A node has a row that is not in what it is to hold.
+    #[error("row {key} is outside of the scope of the node, which has {id} of it")]
+    OutsideScope {
+        /// The row.
+        key: u32,
+        /// One of its siblings.
+        id: TxnId,
+    },
     // Claims.
     /// Somebody names a stamp that no hub has given, or that its hub has lost since.
     #[error("stamp {stamp} was never given: its hub stands at {last}")]

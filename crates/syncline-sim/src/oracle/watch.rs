@@ -71,11 +71,21 @@ impl Oracle {
     ///
     /// `RootDiffers`, `UnknownStamp`.
     pub fn root(&mut self, coverage: &[(u128, u64)], root: [u8; 32]) -> Result<(), Violation> {
+        self.root_within(coverage, 0, root)
+    }
+
+    /// The same of what is inside a scope, by a number of the world's choice that is not 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn root_within(&mut self, coverage: &[(u128, u64)], scope: u64, root: [u8; 32]) -> Result<(), Violation> {
         self.ledger.resolve(coverage, &mut self.dense)?;
         while self.dense.last() == Some(&0) {
             self.dense.pop();
         }
-        match self.roots.get(self.dense.as_slice()) {
+        let at = (scope, self.dense.as_slice().into());
+        match self.roots.get(&at) {
             Some(was) if *was == root => Ok(()),
             Some(was) => {
                 let coverage = coverage.iter().map(|(hub, n)| Stamp { hub: *hub, n: *n }.to_string());
@@ -83,7 +93,7 @@ impl Oracle {
                 Err(Violation::RootDiffers { coverage, was, now })
             }
             None => {
-                self.roots.insert(self.dense.as_slice().into(), root);
+                self.roots.insert(at, root);
                 Ok(())
             }
         }

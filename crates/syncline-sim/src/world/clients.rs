@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use syncline_sync::live::{Context, RowKey, Write};
 
-use super::{Failure, World};
+use super::{Failure, World, scopes};
 use crate::oracle::Snapshot;
 use crate::profile::KEYS;
 use crate::sights::Sight;
@@ -49,7 +49,8 @@ impl World {
             1 => self.judge.root(node)?,
             _ => {
                 let key = self.rng.below(u64::from(KEYS)) as u8;
-                if self.judge.winner(node, key, self.zoo)? {
+                let inside = scopes::held(node).is_none_or(|keys| keys.contains(&key));
+                if inside && self.judge.winner(node, key, self.zoo)? {
                     self.sights.saw(Sight::Conflict);
                 }
             }
@@ -69,10 +70,17 @@ impl World {
                 None => return Ok(()),
             },
         };
-        let writes = self.draw_writes();
+        let mut writes = self.draw_writes();
         let now = self.now(at);
         let ticket = self.next_value;
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        // What is outside of what it holds, nobody writes there.
+        if let Some(held) = scopes::held(node) {
+            writes.retain(|write| held.contains(&write.row.key[0]));
+            if writes.is_empty() {
+                return Ok(());
+            }
+        }
         let (context, read) = session;
         // Whoever read something elsewhere that is not here has to wait; here it gives up.
         if let Ok(dot) = node.commit(now, ticket, context.clone(), writes) {

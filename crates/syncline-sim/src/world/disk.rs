@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Group, Record};
+use syncline_sync::live::{Group, Record, RunPlace};
 use syncline_sync::log::memory::{Failure, MemoryDisk};
 use syncline_sync::log::{Disk as _, Log, Options, Position, Ticket};
 use syncline_sync::{Error, Result};
@@ -20,6 +20,8 @@ const UNIT: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Disk {
     memory: MemoryDisk,
+    /// Where rows lie. It does not fail, and loses at a crash what it was not told to keep.
+    runs: MemoryDisk,
     /// `None` once it has failed, until it is opened again.
     log: Option<Log<MemoryDisk>>,
     /// A sync that is under way.
@@ -32,23 +34,51 @@ pub(super) struct Disk {
     groups: VecDeque<(Position, u64)>,
 }
 
-/// What a log had that was durable when its disk was copied.
-pub(super) type Image = Vec<Bytes>;
+/// What a disk had that was durable when it was copied.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Image {
+    /// The log's records.
+    records: Vec<Bytes>,
+    /// Files of rows.
+    runs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Image {
+    /// Its files of rows on a disk of their own.
+    pub(super) fn place(&self) -> Result<RunPlace> {
+        Ok(RunPlace::new(self.on_disk(0)?))
+    }
+
+    fn on_disk(&self, seed: u64) -> Result<MemoryDisk> {
+        let disk = MemoryDisk::new(Rng::from_seed(seed), UNIT);
+        for (name, bytes) in &self.runs {
+            let put = disk.create(name, 0).and_then(|()| disk.write(name, 0, bytes)).and_then(|()| disk.sync(name));
+            put.and_then(|()| disk.sync_names()).map_err(|error| Error::Invalid(error.to_string()))?;
+        }
+        Ok(disk)
+    }
+}
 
 impl Disk {
-    /// A disk with a log of these records.
-    pub(super) fn new(rng: &mut Rng, records: &Image) -> Result<Self> {
+    /// A disk that is a copy of another one.
+    pub(super) fn new(rng: &mut Rng, image: &Image) -> Result<Self> {
         let seed = rng.next_u64();
         let memory = MemoryDisk::new(Rng::from_seed(seed), UNIT);
         let mut id = [0; 16];
         rng.fill(&mut id);
         let mut log = Log::create(memory.clone(), id, 0, OPTIONS)?;
-        for record in records {
+        for record in &image.records {
             log.append(record)?;
         }
         log.sync()?;
         let most = [1, 1, 3, u64::MAX][(seed >> 32) as usize % 4];
-        Ok(Self { memory, log: Some(log), ticket: None, group: Group::default(), most, groups: VecDeque::new() })
+        let runs = image.on_disk(seed ^ 1)?;
+        Ok(Self { memory, runs, log: Some(log), ticket: None, group: Group::default(), most, groups: VecDeque::new() })
+    }
+
+    /// Where rows lie.
+    pub(super) fn place(&self) -> RunPlace {
+        RunPlace::new(self.runs.clone())
     }
 
     fn log(&mut self) -> Result<&mut Log<MemoryDisk>> {
@@ -144,6 +174,7 @@ impl Disk {
     pub(super) fn crash(&mut self) -> Result<u64> {
         (self.log, self.ticket) = (None, None);
         self.memory.crash();
+        self.runs.crash();
         let (log, recovered) = Log::open(self.memory.clone(), None, OPTIONS)?;
         self.log = Some(log);
         let in_memory = std::mem::take(&mut self.group).len();
@@ -175,13 +206,13 @@ impl Disk {
         // Who looks at a disk from outside is not hindered.
         self.memory.heal();
         let log = self.log()?;
-        let (mut at, mut records) = (log.first(), Image::new());
+        let (mut at, mut records) = (log.first(), Vec::new());
         while at < to {
             let some = log.read(at..to, 1 << 20)?;
             records.extend(some.iter().map(|(_, bytes)| bytes));
             at = log.first() + records.len() as u64;
         }
-        Ok(records)
+        Ok(Image { records, runs: self.runs.contents() })
     }
 }
 
@@ -194,7 +225,7 @@ pub(super) struct Decoded {
 impl Decoded {
     /// Records, for a node to start from.
     pub(super) fn of<'a>(&'a mut self, image: &'a Image) -> impl Iterator<Item = Result<Record>> + 'a {
-        image.iter().flat_map(|bytes| {
+        image.records.iter().flat_map(|bytes| {
             let (records, error) = match self.one(bytes) {
                 Ok(records) => (records, None),
                 Err(error) => (Arc::from([]), Some(Err(error))),

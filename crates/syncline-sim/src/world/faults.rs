@@ -6,7 +6,7 @@ use syncline_sync::live::{Dot, Message, Node, Origin};
 
 use super::disk::{Disk, Image};
 use super::judge::{hub, id};
-use super::{Failure, World};
+use super::{Failure, World, scopes};
 use crate::oracle::{Loss, Violation};
 use crate::sights::Sight;
 
@@ -23,8 +23,12 @@ impl World {
         self.tell(|| format!("{a} and {b} are connected"));
         self.net.set(a, b, true);
         for (at, other) in [(a, b), (b, a)] {
+            let wants = self.machines[other].wants;
             if let Some(node) = &mut self.machines[at].node {
-                node.connected(other as u64);
+                match wants {
+                    Some(wants) => node.connected_within(other as u64, scopes::scope(wants)),
+                    None => node.connected(other as u64),
+                }
             }
             self.absorb(at, None)?;
         }
@@ -36,7 +40,7 @@ impl World {
         self.cut(a, b)
     }
 
-    fn cut(&mut self, a: usize, b: usize) -> Result<(), Failure> {
+    pub(super) fn cut(&mut self, a: usize, b: usize) -> Result<(), Failure> {
         if a == b || !self.net.is_up(a, b) {
             return Ok(());
         }
@@ -77,6 +81,7 @@ impl World {
         if self.machines[at].node.take().is_none() {
             return Ok(());
         }
+        (self.machines[at].folded, self.machines[at].merged) = (None, None);
         for other in 0..self.machines.len() {
             self.cut(at, other)?;
         }
@@ -102,9 +107,8 @@ impl World {
 
     pub(super) fn start(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
-        let moved = machine.moved;
         let image = machine.disk.all()?;
-        let node = machine.node_of(&mut self.decoded, &image, moved)?;
+        let node = machine.start(&mut self.decoded, &image)?;
         // Of what it wrote last, some may not have come through: nobody may have heard of it.
         self.judge.oracle.restarted(at);
         self.forget(at, &node)?;
@@ -114,6 +118,7 @@ impl World {
         }
         machine.names.sort_by_key(|name| *name == node.name());
         machine.node = Some(node);
+        self.settle_role(at);
         self.tell(|| format!("{at} starts"));
         self.absorb(at, None)?;
         self.observe(at)
@@ -163,11 +168,11 @@ impl World {
         let mut all: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
             let (appended, durable) = (machine.disk.all()?, machine.disk.image()?);
-            all.push(machine.node_of(&mut self.decoded, &appended, false)?);
+            all.push(machine.node_of(&mut self.decoded, &appended)?);
             // What is being written again is not gone before that is durable.
-            all.push(machine.node_of(&mut self.decoded, &durable, false)?);
+            all.push(machine.node_of(&mut self.decoded, &durable)?);
             if let Some(backup) = machine.backup.clone() {
-                all.push(machine.node_of(&mut self.decoded, &backup, false)?);
+                all.push(machine.node_of(&mut self.decoded, &backup)?);
             }
         }
         Ok(all)
@@ -185,6 +190,9 @@ impl World {
 
     /// A disk is replaced by an older copy of itself.
     pub(super) fn restore(&mut self, at: usize) -> Result<(), Failure> {
+        if self.is_for_good(at) {
+            return Ok(());
+        }
         let Some(backup) = self.machines[at].backup.clone() else { return Ok(()) };
         self.tell(|| format!("{at} is restored from a backup"));
         self.sights.saw(Sight::Restored);
@@ -194,13 +202,18 @@ impl World {
     /// A disk is replaced by what another node's has now.
     pub(super) fn copy(&mut self, at: usize) -> Result<(), Failure> {
         let from = self.pick(self.machines.len());
-        if from == at {
+        if from == at || self.is_for_good(at) {
             return Ok(());
         }
         self.tell(|| format!("{at} becomes a copy of {from}"));
         self.sights.saw(Sight::Copied);
         let image = self.machines[from].disk.image()?;
         self.replace(at, image, from)
+    }
+
+    /// Whether what a machine has given out is not to be lost: parts of it could not be given back.
+    fn is_for_good(&self, at: usize) -> bool {
+        self.profile.scopes && !self.machines[at].may_scope
     }
 
     fn replace(&mut self, at: usize, records: Image, from: usize) -> Result<(), Failure> {
@@ -210,7 +223,7 @@ impl World {
         machine.disk = disk;
         machine.took.clear();
         let names = machine.names.clone();
-        let image = machine.node_of(&mut self.decoded, &records, false)?;
+        let image = machine.node_of(&mut self.decoded, &records)?;
         if at != from {
             self.machines[at].names = self.machines[from].names.clone();
             let ever = self.machines[from].ever.clone();
@@ -229,17 +242,17 @@ impl World {
 
     fn start_moved(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
-        let moved = machine.moved;
         let image = machine.disk.all()?;
-        let node = machine.node_of(&mut self.decoded, &image, moved)?;
+        let node = machine.start(&mut self.decoded, &image)?;
         machine.wrote = machine.ever.iter().copied().filter(|dot| node.has(dot)).collect();
         let name = node.name();
         if !node.has_outputs() && !machine.names.contains(&name) {
             machine.names.push(name);
         }
         machine.names.sort_by_key(|is| *is == name);
-        let outputs = node.has_outputs();
         machine.node = Some(node);
+        self.settle_role(at);
+        let outputs = self.machines[at].node.as_ref().is_some_and(Node::has_outputs);
         if outputs {
             self.absorb(at, None)?;
         }
@@ -251,7 +264,7 @@ impl World {
         let mut disks: Vec<Node> = Vec::new();
         for machine in &mut self.machines {
             let image = machine.disk.image()?;
-            disks.push(machine.node_of(&mut self.decoded, &image, false)?);
+            disks.push(machine.node_of(&mut self.decoded, &image)?);
         }
         let written: Vec<Dot> = self.judge.written_ever().map(|(dot, _)| dot).collect();
         for dot in written.iter().filter(|dot| !disks.iter().any(|node| node.has(dot))) {

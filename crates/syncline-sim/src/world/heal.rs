@@ -33,8 +33,9 @@ impl World {
                 self.connect(at, other)?;
             }
         }
-        // Ticks make up for what connections lose: who lost nothing gets along without.
-        let ticks = self.net.is_unreliable();
+        // Ticks make up for what connections lose: who lost nothing gets along without. But for who holds a part and was put off by a hub that
+        // had less: it sends that nothing, so it does not hear when that has more.
+        let ticks = self.net.is_unreliable() || self.profile.scopes;
         let rounds = ROUNDS + self.profile.steps / STEPS_A_ROUND;
         for _ in 0..rounds {
             let mut messages = 0;
@@ -90,7 +91,7 @@ impl World {
     fn reopen(&mut self) -> Result<(), Failure> {
         for (at, machine) in self.machines.iter_mut().enumerate() {
             let image = machine.disk.all()?;
-            let again = machine.node_of(&mut self.decoded, &image, false)?;
+            let again = machine.node_of(&mut self.decoded, &image)?;
             if let Some((what, both)) = machine.node.as_ref().and_then(|node| difference(node, &again)) {
                 return Err(Failure::Reopened(at, what, both));
             }
@@ -110,6 +111,7 @@ fn difference(node: &Node, again: &Node) -> Option<(&'static str, String)> {
         ("newest transactions", now.own == then.own),
         ("coverage", is.snapshot().coverage == was.snapshot().coverage),
         ("rows", is.snapshot().rows == was.snapshot().rows),
+        ("scopes", is.scope() == was.scope()),
         ("known transactions", is.snapshot().chains == was.snapshot().chains),
         ("waiting transactions", is.waiting() == was.waiting()),
     ];

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use syncline_base::Hash;
 use syncline_sync::live::{Coverage, Dot, Entry, Message, Node, Output, Record, Row, Tag, Txn, Zoo};
 
 use super::clients::{Asked, row};
+use super::scopes::held;
 use super::{Failure, World};
 use crate::oracle::{Audit, Claim, Oracle, Rows, Snapshot, Stamp, TxnId, Winner, Written};
 use crate::profile::KEYS;
@@ -88,10 +90,14 @@ impl Judge {
     }
 
     pub(super) fn observe(&mut self, at: usize, node: &Node) -> Result<(), Failure> {
+        // What is on these disks can be read.
+        if let Some(why) = node.trouble() {
+            return Err(Failure::Unreadable(why.to_owned()));
+        }
         self.claim(node);
-        self.rows.clear();
+        self.begin_rows(node);
         for (key, row) in node.state().rows() {
-            push(&mut self.rows, u32::from(key.key[0]), row);
+            push(&mut self.rows, u32::from(key.key[0]), &row);
         }
         let claim = Claim { coverage: &self.coverage, pending: &self.pending };
         Ok(self.oracle.observe(at, claim, &self.rows)?)
@@ -99,8 +105,8 @@ impl Judge {
 
     pub(super) fn view(&mut self, node: &Node) -> Result<(), Failure> {
         self.claim(node);
-        self.rows.clear();
-        for key in 0..KEYS {
+        self.begin_rows(node);
+        for key in held(node).unwrap_or_else(|| (0..KEYS).collect()) {
             push(&mut self.rows, u32::from(key), &node.view(row(key)));
         }
         Ok(self.oracle.check_view(Claim { coverage: &self.coverage, pending: &self.pending }, &self.rows)?)
@@ -121,9 +127,22 @@ impl Judge {
         Ok(view.is_in_conflict())
     }
 
+    fn begin_rows(&mut self, node: &Node) {
+        self.rows.clear();
+        if let Some(held) = held(node) {
+            self.rows.only(held.into_iter().map(u32::from));
+        }
+    }
+
     pub(super) fn root(&mut self, node: &Node) -> Result<(), Failure> {
+        let scope = held(node).and_then(|held| held.first().copied()).map_or(0, |first| 1 + u64::from(first));
+        self.root_within(node, scope, node.state().root())
+    }
+
+    /// What a node holds inside a scope, by number, hashes to this; 0 is everything.
+    pub(super) fn root_within(&mut self, node: &Node, scope: u64, root: Hash) -> Result<(), Failure> {
         of_coverage(node.state().coverage(), &mut self.coverage);
-        Ok(self.oracle.root(&self.coverage, *node.state().root().as_bytes())?)
+        Ok(self.oracle.root_within(&self.coverage, scope, *root.as_bytes())?)
     }
 
     /// What a node builds on when it writes: what is on its way to the log, too, as it comes before in there.
@@ -286,7 +305,9 @@ impl World {
             self.judge.observe(at, node)?;
             self.judge.view(node)?;
             self.judge.root(node)?;
-            for key in 0..KEYS {
+            self.judge_parts(at)?;
+            let Some(node) = &self.machines[at].node else { continue };
+            for key in held(node).unwrap_or_else(|| (0..KEYS).collect()) {
                 self.judge.winner(node, key, self.zoo)?;
             }
             self.judge.observe(at, node)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Config, Dot, Limits, Node, Origin, Signer, Zoo};
+use syncline_sync::live::{Config, Dot, Fold, Limits, Merge, Node, Origin, Run, Signer, Zoo};
 
 use super::disk::{Decoded, Disk, Image};
 
@@ -37,6 +37,11 @@ pub(super) struct Machine {
     /// `None` while it is down.
     pub(super) node: Option<Node>,
     pub(super) disk: Disk,
+    /// Rows that were written to a run, of which the node has not been told; and runs that were merged.
+    pub(super) folded: Option<(Fold, Arc<Run>)>,
+    pub(super) merged: Option<(Merge, Arc<Run>)>,
+    /// Runs that were merged, and that the last checkpoint may stand on.
+    replaced: Vec<Arc<Run>>,
     /// How far its wall clock is off.
     pub(super) skew_ms: i64,
     /// An older copy of the disk.
@@ -50,6 +55,9 @@ pub(super) struct Machine {
     pub(super) took: Vec<Origin>,
     /// Its disk is not the one on which its name was written down, and it notices.
     pub(super) moved: bool,
+    /// Whether it may hold a part of the rows, and which one it wants.
+    pub(super) may_scope: bool,
+    pub(super) wants: Option<usize>,
     seed: u64,
     starts: u64,
     signer: Arc<Cheap>,
@@ -77,7 +85,10 @@ impl Machine {
         let signer = Arc::new(Cheap(*Hash::of(&[at as u8]).as_bytes()));
         let mut machine = Self {
             node: None,
-            disk: Disk::new(&mut Rng::from_seed(!seed), &Image::new())?,
+            folded: None,
+            merged: None,
+            replaced: Vec::new(),
+            disk: Disk::new(&mut Rng::from_seed(!seed), &Image::default())?,
             skew_ms: 0,
             backup: None,
             names: Vec::new(),
@@ -85,6 +96,8 @@ impl Machine {
             ever: Vec::new(),
             took: Vec::new(),
             moved: false,
+            may_scope: false,
+            wants: None,
             seed,
             starts: 0,
             signer,
@@ -96,11 +109,18 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Whether it may hold a part, in a world where spokes do, and which at first.
+    pub(super) fn draw_scope(&mut self) {
+        self.may_scope = self.seed >> 60 & 1 == 1;
+        self.wants = [None, Some(0), Some(1), Some(0)][(self.seed >> 61) as usize & 3].filter(|_| self.may_scope);
+    }
+
     /// Names are drawn from the operating system at every start: no two starts draw the same.
     pub(super) fn config(&mut self) -> Config {
         self.starts += 1;
         let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
-        Config { signer: self.signer.clone(), rng, limits: self.limits, zoo: self.zoo }
+        let (limits, runs) = (self.limits, Some(self.disk.place()));
+        Config { signer: self.signer.clone(), rng, limits, runs, zoo: self.zoo }
     }
 
     /// It wrote a transaction.
@@ -114,9 +134,58 @@ impl Machine {
         Ok(())
     }
 
-    /// A node that these records give.
-    pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image, moved: bool) -> syncline_sync::Result<Node> {
-        let config = self.config();
-        Node::open(config, decoded.of(image), moved)
+    /// The node that a disk's image gives, to be looked at.
+    pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image) -> syncline_sync::Result<Node> {
+        let config = Config { runs: Some(image.place()?), ..self.config() };
+        Node::open(config, decoded.of(image), false)
+    }
+
+    /// The node that its disk gives, of which this is the image: it runs from here on.
+    pub(super) fn start(&mut self, decoded: &mut Decoded, image: &Image) -> syncline_sync::Result<Node> {
+        let (config, moved) = (self.config(), self.moved);
+        let node = Node::open(config, decoded.of(image), moved)?;
+        self.tidy(&node)?;
+        Ok(node)
+    }
+
+    /// It starts with this node: what a crash left behind of runs that nothing names is removed.
+    fn tidy(&mut self, node: &Node) -> syncline_sync::Result<()> {
+        self.replaced.clear();
+        self.disk.place().keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())
+    }
+
+    /// Begins to write rows to a run. Whether there are some.
+    pub(super) fn begin_fold(&mut self) -> syncline_sync::Result<bool> {
+        let (Some(node), None) = (&mut self.node, &self.folded) else { return Ok(false) };
+        let Some(fold) = node.begin_fold() else { return Ok(false) };
+        let run = fold.write()?;
+        self.folded = Some((fold, run));
+        Ok(true)
+    }
+
+    pub(super) fn end_fold(&mut self) -> bool {
+        let (Some(node), Some((fold, run))) = (&mut self.node, self.folded.take()) else { return false };
+        node.folded(&fold, run);
+        true
+    }
+
+    /// Begins to merge runs. Whether there are some.
+    pub(super) fn begin_merge(&mut self) -> syncline_sync::Result<bool> {
+        let (Some(node), None) = (&mut self.node, &self.merged) else { return Ok(false) };
+        let Some(merge) = node.begin_merge() else { return Ok(false) };
+        let run = merge.write()?;
+        self.merged = Some((merge, run));
+        Ok(true)
+    }
+
+    pub(super) fn end_merge(&mut self) -> bool {
+        let (Some(node), Some((merge, run))) = (&mut self.node, self.merged.take()) else { return false };
+        self.replaced.extend(node.merged(&merge, &run));
+        true
+    }
+
+    /// A checkpoint is durable: the runs that it does not stand on are nobody's.
+    pub(super) fn retire(&mut self) {
+        self.replaced.drain(..).for_each(|run| run.retire());
     }
 }

@@ -269,7 +269,12 @@ impl Chain {
         let (Dot { seq, tag, .. }, prev) = (txn.dot(), txn.body().prev);
         if self.place(seq, tag, prev) == Place::Next {
             self.tags.push(tag);
-            self.sums.push(txn.bytes());
+            // Of one that was sent within a scope the bytes are not known that its tag was made of.
+            if txn.is_whole() {
+                self.sums.push(txn.bytes());
+            } else {
+                self.sums.push_unknown();
+            }
         } else {
             self.add(seq, tag, prev);
         }

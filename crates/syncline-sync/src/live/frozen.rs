@@ -12,8 +12,9 @@ use syncline_base::{Hash, Hasher};
 
 use super::context::Coverage;
 use super::row::Row;
+use super::scope::{Scope, row_within};
 use super::state::{State, put_key};
-use super::table::Rows;
+use super::table::{Counts, Rows};
 use super::txn::RowKey;
 
 /// Rows and what they follow from, as they were. What was pending is not in it.
@@ -59,24 +60,46 @@ impl Frozen {
     }
 
     /// The rows that exist, by table and key.
-    pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
-        self.rows.iter().map(|(key, row)| (key, &**row))
+    pub fn rows(&self) -> impl Iterator<Item = (RowKey, Arc<Row>)> + '_ {
+        self.rows.iter()
     }
 
     /// Those from a key on.
-    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
-        self.rows.from(key).map(|(key, row)| (key, &**row))
+    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
+        self.rows.from(key)
     }
 
     /// The row under a key.
     #[must_use]
-    pub fn row(&self, key: &RowKey) -> Option<&Row> {
-        self.rows.get(key).map(|row| &**row)
+    pub fn row(&self, key: &RowKey) -> Option<Arc<Row>> {
+        self.rows.get(key)
+    }
+
+    /// How many rows there are of each table.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        self.rows.counts()
+    }
+
+    /// Why what is read here cannot be believed, if it cannot: to be asked after reading.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.rows.trouble()
     }
 
     /// What it hashes to. Reads every row.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        self.digest_of(None)
+    }
+
+    /// What is inside a scope hashes to: what somebody's state does who holds that and covers the same.
+    #[must_use]
+    pub fn digest_within(&self, scope: &dyn Scope) -> Digest {
+        self.digest_of(Some(scope))
+    }
+
+    fn digest_of(&self, scope: Option<&dyn Scope>) -> Digest {
         let (mut all, mut tables) = (Hasher::new(), Vec::new());
         let mut out = BytesMut::with_capacity(1 << 16);
         self.coverage.put(&mut out);
@@ -85,6 +108,7 @@ impl Frozen {
         // The table at hand: its rows so far, and what they hash to.
         let mut table: Option<(Arc<str>, u64, Hasher)> = None;
         for (key, row) in self.rows.iter() {
+            let Some(row) = row_within(scope, &key, &row) else { continue };
             if table.as_ref().is_none_or(|(name, ..)| *name != key.table) || out.len() >= 1 << 15 {
                 flush(&mut out, &mut all, table.as_mut());
             }
@@ -96,7 +120,7 @@ impl Frozen {
                 }
             };
             *rows += 1;
-            put_key(&mut out, key);
+            put_key(&mut out, &key);
             row.put(&mut out);
         }
         flush(&mut out, &mut all, table.as_mut());

@@ -1,5 +1,5 @@
-//! What has to hold of any bytes that lie in a log or come from a peer: the work of the fuzz targets `live_record` and
-//! `live_message`.
+//! What has to hold of any bytes that lie in a log or come from a peer: the work of the fuzz targets `live_record`,
+//! `live_message` and `live_run`.
 
 use bytes::Bytes;
 
@@ -21,4 +21,9 @@ pub(crate) fn message(data: &[u8]) {
     if let Ok(message) = Message::decode(Bytes::copy_from_slice(data)) {
         assert_eq!(message.encode(), data, "{message:?} has two forms");
     }
+}
+
+/// Bytes that may stand in a run are rows by key, or nothing.
+pub(crate) fn run(data: &[u8]) {
+    super::runs::any_bytes(&Bytes::copy_from_slice(data));
 }

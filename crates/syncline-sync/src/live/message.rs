@@ -10,6 +10,7 @@ use super::id::{Dot, Origin};
 use super::pack::Past;
 use super::part::{Attested, Closing, Part, PartsId, What};
 use super::record::{put_txns, read_txns};
+use super::scope::Within;
 use super::txn::{Batch, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
@@ -46,6 +47,8 @@ pub enum Message {
         parts: Option<(PartsId, u64)>,
         /// Which signed heads it has: the sum of what their hashes begin with. Who has others sends them.
         heads: u64,
+        /// Inside which scope it sends.
+        within: Within,
     },
     /// Something that was sent does not seem to have come: what is there?
     Ask,
@@ -95,8 +98,12 @@ impl Message {
         let mut past = Past::default();
         out.put_u8(VERSION);
         match self {
-            Self::Hello { name, hub, coverage, newest, parts, heads } => {
-                out.put_u8(1);
+            Self::Hello { name, hub, coverage, newest, parts, within, heads } => {
+                let everything = *within == Within::default();
+                out.put_u8(if everything { 1 } else { 13 });
+                if !everything {
+                    within.put(&mut out);
+                }
                 name.put(&mut out);
                 out.put_u8(u8::from(*hub));
                 coverage.put(&mut out);
@@ -157,12 +164,13 @@ impl Message {
         let (mut r, mut past) = (Reader::new(bytes), Past::default());
         read_version(&mut r)?;
         let message = match r.u8("message")? {
-            1 => {
+            kind @ (1 | 13) => {
+                let within = if kind == 13 { Within::read(&mut r)? } else { Within::default() };
                 let (name, hub, coverage) = (Origin::read(&mut r)?, r.flag("role")?, Coverage::read(&mut r)?);
                 let newest = (0..r.count("newest", 1)?).map(|_| Dot::read(&mut r)).last().transpose()?;
                 let parts = (0..r.count("parts", 1)?).map(|_| read_parts(&mut r)).last().transpose()?;
                 let heads = u64::from_le_bytes(r.array("heads")?);
-                Self::Hello { name, hub, coverage, newest, parts, heads }
+                Self::Hello { name, hub, coverage, newest, parts, within, heads }
             }
             2 => Self::Known(Dot::read(&mut r)?),
             3 => Self::Entries { through: r.uint("through")?, entries: Arc::new(Batch::read(&mut r)?) },

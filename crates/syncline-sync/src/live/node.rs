@@ -10,18 +10,20 @@
 
 mod coming;
 mod durable;
+mod fold;
 mod keep;
 mod kept;
 mod limits;
 mod name;
 mod peers;
 mod pump;
+mod scope;
 mod trust;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use syncline_base::Hlc;
 use syncline_base::rng::Rng;
 
@@ -33,11 +35,13 @@ use super::message::{Denial, Message};
 use super::pending::Pending;
 use super::record::{Record, Rewritten};
 use super::row::{Row, Sibling};
+use super::runs::{Place as RunPlace, Runs};
 use super::state::{Snapshot, State};
 use super::txn::{Body, Entry, RowKey, Txn, Write, too_long};
 use super::zoo::{Bug, Zoo};
 use crate::error::{Error, Result};
 use coming::Coming;
+pub use fold::{Fold, Merge};
 use kept::Kept;
 pub use limits::Limits;
 use peers::{Due, Peer};
@@ -108,6 +112,8 @@ struct Joins {
     had: Chains,
     snapshot: Snapshot,
     waiting: Vec<Arc<Txn>>,
+    /// Whether it takes the place of what was there.
+    replaces: bool,
 }
 
 /// One replica.
@@ -138,16 +144,21 @@ pub struct Node {
     rewriting: BTreeSet<Dot>,
     /// What has been read or written of a rewriting that more records belong to.
     again: Option<Rewritten>,
+    /// What it holds is what is inside this, with what is queued; empty: everything.
+    scope: Bytes,
     /// Another node's state, on its way here.
     coming: Option<Coming>,
+    /// Where runs of rows lie, if there is such a place; and those of the checkpoint that is being read.
+    runs: Option<RunPlace>,
+    below: Option<Arc<Runs>>,
     kept: Kept,
     peers: BTreeMap<PeerId, Peer>,
     /// How many connections there have been.
     connections: u64,
     /// Whom to tell what, once so many records are durable.
     dues: VecDeque<Due>,
-    /// The entries that were made into a message last.
-    made: Option<Made>,
+    /// The entries that were made into messages last, one of each scope.
+    made: Vec<Made>,
     /// The state that is sent to those who cannot be brought up by entries.
     frozen: Option<Arc<Frozen>>,
     /// When that was last asked for.
@@ -179,6 +190,8 @@ pub struct Config {
     pub rng: Rng,
     /// How much at once.
     pub limits: Limits,
+    /// Where rows lie that need not be in memory; without it all are.
+    pub runs: Option<RunPlace>,
     /// Mistakes to make.
     pub zoo: Zoo,
 }
@@ -194,7 +207,7 @@ impl Node {
     }
 
     fn blank(config: Config) -> Self {
-        let Config { signer, rng, limits, zoo } = config;
+        let Config { signer, rng, limits, runs, zoo } = config;
         Self {
             name: Origin::from_bytes([0; 16]),
             hub: false,
@@ -212,12 +225,15 @@ impl Node {
             arriving: BTreeSet::new(),
             rewriting: BTreeSet::new(),
             again: None,
+            scope: Bytes::new(),
             coming: None,
+            runs,
+            below: None,
             kept: Kept::default(),
             peers: BTreeMap::new(),
             connections: 0,
             dues: VecDeque::new(),
-            made: None,
+            made: Vec::new(),
             frozen: None,
             frozen_ms: 0,
             limits,
@@ -249,6 +265,11 @@ impl Node {
             let record = record?;
             match node.check(&record) {
                 Ok(()) => {}
+                // Its runs may have been given up since, for those of a checkpoint further on.
+                Err(error) if matches!(&record, Record::Checkpoint(checkpoint) if checkpoint.below.is_some()) => {
+                    (stands, cut) = (false, cut.or(Some(error)));
+                    continue;
+                }
                 Err(error) if !stands => {
                     cut = cut.or(Some(error));
                     continue;
@@ -263,6 +284,7 @@ impl Node {
             node.apply_queued();
             // It has been done.
             node.out.clear();
+            node.cut_log_to(node.limits.kept_bytes);
         }
         if let Some(error) = cut {
             return Err(error);
@@ -321,19 +343,19 @@ impl Node {
 
     /// The same, without a copy where nothing waits.
     #[must_use]
-    pub fn look(&self, key: &RowKey) -> Cow<'_, Row> {
+    pub fn look(&self, key: &RowKey) -> Arc<Row> {
         self.state.look(key, &self.chains)
     }
 
     /// Rows of one table as clients see them, by key, from a key on.
-    pub fn rows_from<'a>(&'a self, from: &RowKey) -> impl Iterator<Item = (&'a RowKey, Cow<'a, Row>)> + use<'a> {
+    pub fn rows_from<'a>(&'a self, from: &RowKey) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
         self.state.look_from(from, &self.chains)
     }
 
     /// At most `most` of them, to keep.
     #[must_use]
     pub fn view_from(&self, from: &RowKey, most: usize) -> Vec<(RowKey, Row)> {
-        self.rows_from(from).take(most).map(|(key, row)| (key.clone(), row.into_owned())).collect()
+        self.rows_from(from).take(most).map(|(key, row)| (key, Arc::unwrap_or_clone(row))).collect()
     }
 
     /// Whether a client who has read `read`, which is here, has read a sibling of a row that is here: a write of that client's would
@@ -449,10 +471,11 @@ impl Node {
         self.append(Record::Entry(Arc::new(entry)), ticket);
     }
 
-    /// Takes a hub's part from here on, or gives it up. What waited is taken in, once it is durable.
+    /// Takes a hub's part from here on, or gives it up. What waited is taken in, once it is durable. A node that does not hold everything
+    /// takes no hub's part.
     pub fn set_hub(&mut self, now_ms: u64, hub: bool) {
         self.now_ms = now_ms;
-        if hub == self.hub {
+        if hub == self.hub || (hub && !self.scope.is_empty()) {
             return;
         }
         // A copy of this node may be made a hub too: nobody counts stamps under a name that was written under before.

@@ -25,6 +25,8 @@ const ROOM: usize = MAX_TXN_BYTES + (3 << 20);
 
 /// An item of a list that is an entry has this bit in its first byte; the others are its flags.
 pub(super) const ENTRY: u8 = 0x80;
+/// What comes before one of which something was left out, with its tag, which cannot be computed.
+pub(super) const PARTIAL: u8 = 9;
 /// The hub and the number follow on those of the entry before.
 pub(super) const FOLLOWS: u8 = 4;
 /// How `deps` is told.
@@ -81,6 +83,8 @@ pub(super) struct Past {
     pub(super) time: Hlc,
     /// How much may still come.
     pub(super) room: usize,
+    /// The tag of the next transaction, if something of it was left out.
+    pub(super) partial: Option<Tag>,
 }
 
 impl Default for Past {
@@ -96,11 +100,17 @@ impl Default for Past {
             table: None,
             time: Hlc::default(),
             room: ROOM,
+            partial: None,
         }
     }
 }
 
 impl Past {
+    /// Of a list that this program wrote itself, and that is as it was: it may be of anything.
+    pub(super) fn of_own() -> Self {
+        Self { room: usize::MAX, ..Self::default() }
+    }
+
     pub(super) fn place(&self, origin: Origin) -> Option<usize> {
         let few = self.seats.iter().take(FEW).position(|seat| seat.origin == origin);
         few.or_else(|| if self.seats.len() > FEW { self.places.get(&origin).copied() } else { None })
@@ -246,6 +256,10 @@ impl Past {
     /// Writes an entry.
     pub(super) fn put_entry(&mut self, out: &mut BytesMut, entry: &Arc<Entry>) {
         let (stamp, flags) = (entry.stamp, self.entry_flags(entry.stamp, &entry.deps));
+        if !entry.txn.is_whole() {
+            out.put_u8(PARTIAL);
+            entry.txn.dot().tag.put(out);
+        }
         out.put_u8(ENTRY | flags);
         let from = self.attested(stamp.hub);
         if flags & FOLLOWS == 0 {
@@ -358,12 +372,18 @@ impl Past {
         }
     }
 
-    /// Writes a row of a state.
-    pub(super) fn put_row(&mut self, out: &mut BytesMut, key: &RowKey, row: &Row) {
+    /// Writes where a row is.
+    pub(super) fn put_row_key(&mut self, out: &mut BytesMut, key: &RowKey) -> usize {
         let at = self.put_table(out, &key.table);
         put_key(out, &self.tables[at].key, &key.key);
         self.tables[at].key = key.key.clone();
         self.table = Some(at);
+        at
+    }
+
+    /// Writes a row of a state.
+    pub(super) fn put_row(&mut self, out: &mut BytesMut, key: &RowKey, row: &Row) {
+        let at = self.put_row_key(out, key);
         put_uint(out, row.siblings().len() as u64);
         for sibling in row.siblings() {
             self.put_dot(out, &sibling.dot);

@@ -18,8 +18,10 @@ use super::id::{Dot, Origin, read_nth};
 use super::pack::Past;
 use super::record::{put_txns, read_txns};
 use super::row::Row;
+use super::runs::Runs;
+use super::scope::{Scope, row_within};
 use super::state::Snapshot;
-use super::table::Rows;
+use super::table::{Counts, Rows};
 use super::txn::{RowKey, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
@@ -44,6 +46,8 @@ pub struct Part {
 pub enum What {
     /// Rows by key. The first may be the last of the part before, with further siblings.
     Rows(Vec<(RowKey, Arc<Row>)>),
+    /// Rows of the runs that are gone since, by key. Only in checkpoints.
+    Gone(Vec<RowKey>),
     /// Chains by origin. The first may go on with the last of the part before.
     Chains(Vec<ChainPiece>),
     /// Transactions that wait. Only in checkpoints.
@@ -121,7 +125,7 @@ impl Part {
     #[must_use]
     pub fn names(&self, dot: &Dot) -> bool {
         match &self.what {
-            What::Rows(_) => false,
+            What::Rows(_) | What::Gone(_) => false,
             What::Chains(pieces) => pieces.iter().any(|piece| piece.names(dot)),
             What::Waiting(txns) => txns.iter().any(|txn| txn.dot() == *dot),
             What::Attested(_) => false,
@@ -150,6 +154,13 @@ impl Part {
                 out.put_u8(4);
                 put_uint(out, attested.len() as u64);
                 attested.iter().for_each(|attested| attested.put(out));
+            }
+            What::Gone(rows) => {
+                out.put_u8(5);
+                put_uint(out, rows.len() as u64);
+                rows.iter().for_each(|key| {
+                    past.put_row_key(out, key);
+                });
             }
         }
     }
@@ -181,6 +192,7 @@ impl Part {
                 }
                 What::Attested(all)
             }
+            5 => What::Gone(read_gone(past, r)?),
             other => {
                 return Err(Error::protocol("part", format!("kind {other} is not known to this program: update it")));
             }
@@ -201,6 +213,18 @@ fn read_rows(past: &mut Past, r: &mut Reader) -> Result<Vec<(RowKey, Arc<Row>)>>
     Ok(rows)
 }
 
+fn read_gone(past: &mut Past, r: &mut Reader) -> Result<Vec<RowKey>> {
+    let mut rows: Vec<RowKey> = Vec::new();
+    for _ in 0..r.uint("rows")? {
+        let key = past.read_row_key(r)?;
+        if rows.last().is_some_and(|last| *last >= key) {
+            return Err(Error::protocol("part", "rows out of order"));
+        }
+        rows.push(key);
+    }
+    if rows.is_empty() { Err(Error::protocol("part", "of nothing that is gone")) } else { Ok(rows) }
+}
+
 impl Closing {
     pub(super) fn put(&self, out: &mut BytesMut) {
         out.put_u64_le(self.id);
@@ -219,6 +243,8 @@ impl Closing {
 enum Place {
     /// The last row, and the last of its siblings.
     Rows(Option<(RowKey, Dot)>),
+    /// The last row that is gone.
+    Gone(Option<RowKey>),
     /// The last chain, and how many of it.
     Chains(Option<(Origin, (usize, usize))>),
     /// The last origin of which it was told what is signed.
@@ -234,12 +260,26 @@ pub(super) struct Teller {
     nth: u64,
     place: Place,
     room: usize,
+    /// Rows that lie in runs are left out, and said to be gone if they are.
+    above: bool,
+    /// What else there is, is left out.
+    scope: Option<Arc<dyn Scope>>,
 }
 
 impl Teller {
     /// Parts of not much more than `room` bytes, unless one sibling or one transaction has more.
     pub(super) const fn new(id: PartsId, room: usize) -> Self {
-        Self { id, nth: 0, place: Place::Rows(None), room }
+        Self { id, nth: 0, place: Place::Rows(None), room, above: false, scope: None }
+    }
+
+    /// The same of what lies above the runs, for a checkpoint that names these.
+    pub(super) fn above_runs(room: usize) -> Self {
+        Self { above: true, ..Self::new(0, room) }
+    }
+
+    /// Of what is inside a scope.
+    pub(super) fn within(self, scope: Option<Arc<dyn Scope>>) -> Self {
+        Self { scope, ..self }
     }
 
     pub(super) const fn id(&self) -> PartsId {
@@ -256,6 +296,7 @@ impl Teller {
         loop {
             let (what, size, place) = match &self.place {
                 Place::Rows(after) => self.rows(&of.rows, after.as_ref()),
+                Place::Gone(after) => self.gone(&of.rows, after.as_ref()),
                 Place::Chains(after) => self.chains(&of.chains, after.as_ref()),
                 Place::Attested(after) => self.attested(&of.chains, *after),
                 Place::Waiting(from) => self.waiting(waiting, *from),
@@ -274,14 +315,24 @@ impl Teller {
     fn rows(&self, rows: &Rows, after: Option<&(RowKey, Dot)>) -> (What, usize, Place) {
         let mut part: Vec<(RowKey, Arc<Row>)> = Vec::new();
         let (mut size, mut last) = (0, None);
-        let start = match after {
-            Some((key, _)) => key.clone(),
-            None => RowKey { table: "".into(), key: bytes::Bytes::new() },
+        let start = after.map_or_else(RowKey::first, |(key, _)| key.clone());
+        let (mut all, mut above);
+        let rows: &mut dyn Iterator<Item = _> = if self.above {
+            let exist = rows.over_from(&start).filter(|(_, row)| !row.is_empty());
+            above = exist.map(|(key, row)| (key.clone(), row.clone()));
+            &mut above
+        } else {
+            all = rows.from(&start);
+            &mut all
         };
-        for (key, row) in rows.from(&start) {
-            let told = after.filter(|(last, _)| last == key).map(|(_, dot)| dot);
+        for (key, row) in rows {
+            let Some(row) = row_within(self.scope.as_deref(), &key, &row) else { continue };
+            let told = after.filter(|(last, _)| *last == key).map(|(_, dot)| dot);
             let (row, of_row) = match told {
-                None => (Some(row.clone()), row.size()),
+                None => {
+                    let size = row.size();
+                    (Some(row), size)
+                }
                 Some(told) => row.after(told).map_or((None, 0), |row| {
                     let size = row.size();
                     (Some(Arc::new(row)), size)
@@ -300,13 +351,29 @@ impl Teller {
                 row = Arc::new(piece);
             }
             last = row.siblings().last().map(|sibling| (key.clone(), sibling.dot));
-            part.push((key.clone(), row));
+            part.push((key, row));
             if size >= self.room {
                 break;
             }
         }
-        let place = last.map_or(Place::Chains(None), |last| Place::Rows(Some(last)));
+        let next = if self.above { Place::Gone(None) } else { Place::Chains(None) };
+        let place = last.map_or(next, |last| Place::Rows(Some(last)));
         (What::Rows(part), size, place)
+    }
+
+    fn gone(&self, rows: &Rows, after: Option<&RowKey>) -> (What, usize, Place) {
+        let (mut part, mut size): (Vec<RowKey>, usize) = (Vec::new(), 0);
+        let start = after.cloned().unwrap_or_else(RowKey::first);
+        let gone = rows.over_from(&start).filter(|(key, row)| row.is_empty() && after != Some(key));
+        for (key, _) in gone {
+            if size > 0 && size >= self.room {
+                break;
+            }
+            size += 12 + key.table.len() + key.key.len();
+            part.push(key.clone());
+        }
+        let place = part.last().map_or(Place::Chains(None), |last| Place::Gone(Some(last.clone())));
+        (What::Gone(part), size, place)
     }
 
     fn chains(&self, chains: &Chains, after: Option<&(Origin, (usize, usize))>) -> (What, usize, Place) {
@@ -372,6 +439,7 @@ pub(super) struct Collected {
     /// As they came.
     pub(super) parts: Vec<Arc<Part>>,
     rows: Vec<(RowKey, Arc<Row>)>,
+    pub(super) gone: Vec<RowKey>,
     chains: Chains,
     /// The last origin of which came what is signed.
     attested: Option<Origin>,
@@ -414,6 +482,11 @@ impl Collected {
                     }
                 })
             }
+            What::Gone(rows) => {
+                let ascends = self.gone.last() < rows.first();
+                self.gone.extend(rows.iter().cloned());
+                ascends
+            }
             What::Chains(_) if self.attested.is_some() => false,
             What::Chains(pieces) => pieces.iter().all(|piece| {
                 let ascends = self.chains.last_key_value().is_none_or(|(last, _)| *last <= piece.origin);
@@ -438,5 +511,14 @@ impl Collected {
     /// The state, once it is closed.
     pub(super) fn close(self, coverage: Coverage) -> Snapshot {
         Snapshot { coverage, rows: self.rows.into_iter().collect(), chains: self.chains }
+    }
+
+    /// The state of a checkpoint whose other rows lie in runs; so many there are with these.
+    pub(super) fn close_over(self, coverage: Coverage, runs: Arc<Runs>, counts: Counts) -> Snapshot {
+        Snapshot {
+            coverage,
+            rows: Rows::over_runs(runs, counts, self.rows, self.gone.into_iter()),
+            chains: self.chains,
+        }
     }
 }

@@ -10,16 +10,23 @@ use syncline_base::Hlc;
 use super::context::Coverage;
 use super::head::Head;
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
-use super::pack::{ENTRY, Past};
+use super::pack::{ENTRY, PARTIAL, Past};
 use super::part::{Closing, Part, Teller};
+use super::runs::RunName;
+use super::scope::read_scope;
 use super::state::Snapshot;
+use super::table::{Count, Counts};
 use super::txn::{Entry, Txn};
 use crate::error::{Error, Result};
-use crate::wire::fields::put_uint;
+use crate::wire::fields::{put_bytes, put_text, put_uint};
 use crate::wire::reader::Reader;
 
 /// What records begin with. Those of version 1 began with their kind, which was less.
 const VERSION: u8 = 0x20;
+/// The kind of a checkpoint that stands on runs.
+const ON_RUNS: u8 = 12;
+/// The kind of a signed head.
+const SIGNED: u8 = 13;
 /// Records of about so many bytes lie in one record of a log, unless one has more.
 const GROUP_BYTES: usize = 1 << 20;
 
@@ -44,6 +51,19 @@ pub enum Record {
     Checkpoint(Arc<Checkpoint>),
     /// A signed head: the node's own, or one that fits the chain of its origin as it is here, or one that contradicts it.
     Signed(Arc<Head>),
+    /// What the node holds is what is inside this scope, and nothing if it holds nothing yet. Empty: everything.
+    Scope(Bytes),
+    /// Another node's rows, in the parts before, in the place of its own: those inside another scope.
+    Rescoped(Arc<Rescoped>),
+}
+
+/// What closes the parts of a state that takes the place of what was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescoped {
+    /// Which, and what they cover.
+    pub closing: Closing,
+    /// The scope that they are inside, by its bytes; empty if they are everything.
+    pub scope: Bytes,
 }
 
 /// Waiting transactions that are written again.
@@ -72,6 +92,17 @@ pub struct Checkpoint {
     pub clock: Hlc,
     /// What the rows follow from.
     pub coverage: Coverage,
+    /// Where the rows lie that are not in the parts, if they do not all lie there.
+    pub below: Option<Below>,
+}
+
+/// The runs that a checkpoint stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// How many rows there are, those in the parts included.
+    pub counts: Counts,
+    /// The oldest first.
+    pub runs: Vec<RunName>,
 }
 
 /// A node at one moment, to stand for all records before. It shares its rows with the node: it costs memory only as those change.
@@ -89,6 +120,8 @@ pub struct Moment {
     pub(super) coming: Vec<Arc<Part>>,
     /// About how long a part may be.
     pub(super) room: usize,
+    /// What all of it is inside of; empty if it is everything.
+    pub(super) scope: Bytes,
 }
 
 impl Moment {
@@ -104,6 +137,12 @@ impl Moment {
         &self.snapshot
     }
 
+    /// The scope that it is inside, by its bytes; empty if it is everything.
+    #[must_use]
+    pub const fn scope(&self) -> &Bytes {
+        &self.scope
+    }
+
     /// Its own transactions that it has no entry of.
     #[must_use]
     pub fn waiting(&self) -> &[Arc<Txn>] {
@@ -112,7 +151,8 @@ impl Moment {
 
     /// The records, to be appended one after the other with nothing in between. They are made as they are asked for.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let mut teller = Teller::new(0, self.room);
+        let above = self.closing.below.is_some();
+        let mut teller = if above { Teller::above_runs(self.room) } else { Teller::new(0, self.room) };
         let mut closed = false;
         let own = std::iter::from_fn(move || match teller.next(&self.snapshot, &self.waiting) {
             Some((part, _)) => Some(Record::Part(Arc::new(part))),
@@ -122,7 +162,9 @@ impl Moment {
                 Some(Record::Checkpoint(Arc::new(Checkpoint { parts: teller.nth(), ..self.closing.clone() })))
             }
         });
-        own.chain(self.heads.iter().cloned().map(Record::Signed)).chain(self.coming.iter().cloned().map(Record::Part))
+        let scope = (!self.scope.is_empty()).then(|| Record::Scope(self.scope.clone()));
+        let heads = self.heads.iter().cloned().map(Record::Signed);
+        own.chain(scope).chain(heads).chain(self.coming.iter().cloned().map(Record::Part))
     }
 }
 
@@ -182,12 +224,21 @@ impl Record {
                 closing.put(out);
             }
             Self::Checkpoint(checkpoint) => {
-                out.put_u8(8);
+                out.put_u8(if checkpoint.below.is_some() { ON_RUNS } else { 8 });
                 checkpoint.put(out);
             }
             Self::Signed(head) => {
-                out.put_u8(9);
+                out.put_u8(SIGNED);
                 head.put(out);
+            }
+            Self::Scope(scope) => {
+                out.put_u8(10);
+                put_bytes(out, scope);
+            }
+            Self::Rescoped(rescoped) => {
+                out.put_u8(11);
+                rescoped.closing.put(out);
+                put_bytes(out, &rescoped.scope);
             }
         }
     }
@@ -210,8 +261,11 @@ impl Record {
             }
             6 => Self::Part(Arc::new(Part::read(past, r)?)),
             7 => Self::Joined(Arc::new(Closing::read(r)?)),
-            8 => Self::Checkpoint(Arc::new(Checkpoint::read(r)?)),
-            9 => Self::Signed(Arc::new(Head::read(r)?)),
+            kind @ (8 | ON_RUNS) => Self::Checkpoint(Arc::new(Checkpoint::read(kind == ON_RUNS, r)?)),
+            PARTIAL => Self::Entry(past.read_partial(r)?),
+            10 => Self::Scope(read_scope(r)?),
+            11 => Self::Rescoped(Arc::new(Rescoped { closing: Closing::read(r)?, scope: read_scope(r)? })),
+            SIGNED => Self::Signed(Arc::new(Head::read(r)?)),
             first if first & ENTRY != 0 => Self::Entry(past.read_entry(first, r)?),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));
@@ -314,14 +368,48 @@ impl Checkpoint {
         self.own.1.put(out);
         put_uint(out, self.clock.as_u64());
         self.coverage.put(out);
+        if let Some(Below { counts, runs }) = &self.below {
+            put_uint(out, counts.len() as u64);
+            for (table, Count { rows, open }) in counts {
+                put_text(out, table);
+                put_uint(out, *rows);
+                put_uint(out, *open);
+            }
+            put_uint(out, runs.len() as u64);
+            runs.iter().for_each(|run| run.put(out));
+        }
     }
 
-    fn read(r: &mut Reader) -> Result<Self> {
+    fn read(below: bool, r: &mut Reader) -> Result<Self> {
         let parts = read_nth(r, "parts")?;
         let (name, hub, own) = (Origin::read(r)?, r.flag("role")?, (r.uint("seq")?, Tag::read(r)?));
         if own.0 > MAX_COUNT || (own.0 == 0) != (own.1 == Tag::NONE) {
             return Err(Error::protocol("checkpoint", "a place in its chain that cannot be"));
         }
-        Ok(Self { parts, name, hub, own, clock: Hlc::from_u64(r.uint("clock")?), coverage: Coverage::read(r)? })
+        let (clock, coverage) = (Hlc::from_u64(r.uint("clock")?), Coverage::read(r)?);
+        let below = if below { Some(Below::read(r)?) } else { None };
+        Ok(Self { parts, name, hub, own, clock, coverage, below })
+    }
+}
+
+impl Below {
+    fn read(r: &mut Reader) -> Result<Self> {
+        let (mut counts, mut runs) = (Counts::new(), Vec::new());
+        for _ in 0..r.uint("tables")? {
+            let table: Arc<str> = r.text("table")?.into();
+            let count = Count { rows: read_nth(r, "rows")?, open: r.uint("rows")? };
+            let ascends = counts.last_key_value().is_none_or(|(last, _)| *last < table);
+            if !ascends || count.open > count.rows {
+                return Err(Error::protocol("checkpoint", "tables out of order, or with more rows than they have"));
+            }
+            counts.insert(table, count);
+        }
+        for _ in 0..r.uint("runs")? {
+            runs.push(RunName::read(r)?);
+        }
+        if runs.is_empty() {
+            return Err(Error::protocol("checkpoint", "one on no runs"));
+        }
+        Ok(Self { counts, runs })
     }
 }

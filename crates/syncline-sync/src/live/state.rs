@@ -3,7 +3,6 @@
 //! Everything in here is durable on this node; what is appended to its log and not durable yet is kept by [`super::node`] and
 //! shown to nobody. Equal coverage is equal rows, whatever the order in which entries came: `docs/format/replication.md`.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -24,6 +23,8 @@ pub struct State {
     pub(super) coverage: Coverage,
     pub(super) rows: Rows,
     pub(super) pending: Pending,
+    /// What the rows are inside of, by its bytes; empty: everything.
+    pub(super) scope: Bytes,
     pub(super) zoo: Zoo,
     /// Of the next transaction only the first row is there. Only in the zoo.
     pub(super) torn: bool,
@@ -86,47 +87,73 @@ impl State {
     pub(super) fn join(&mut self, had: &Chains, snapshot: &Snapshot) {
         let theirs = &snapshot.chains;
         let nothing = Row::default();
-        let mine = std::mem::take(&mut self.rows);
-        let (mut mine, mut brought) = (mine.iter().peekable(), snapshot.rows.iter().peekable());
+        // What is here stays where it is; only rows that come to differ are touched.
+        let here = self.rows.clone();
+        let (mut mine, mut brought) = (here.iter().peekable(), snapshot.rows.iter().peekable());
         let joined = std::iter::from_fn(|| {
             // The next key of both.
             let first = match (mine.peek(), brought.peek()) {
-                (Some((a, _)), Some((b, _))) => (*a).min(*b),
+                (Some((a, _)), Some((b, _))) => a.min(b),
                 (Some((key, _)), None) | (None, Some((key, _))) => key,
                 (None, None) => return None,
             }
             .clone();
-            let ours = mine.next_if(|(key, _)| **key == first).map(|(_, row)| row);
-            let new = brought.next_if(|(key, _)| **key == first).map(|(_, row)| row);
-            let row = match (ours, new) {
-                // Nobody to differ from.
-                (Some(row), Some(new)) if row == new => row.clone(),
-                (ours, new) => {
-                    let (ours, new) = (ours.map_or(&nothing, |row| row), new.map_or(&nothing, |row| row));
-                    Arc::new(ours.join(had, new, theirs, self.zoo))
-                }
-            };
-            Some((first, row))
+            let ours = mine.next_if(|(key, _)| *key == first).map(|(_, row)| row);
+            let new = brought.next_if(|(key, _)| *key == first).map(|(_, row)| row);
+            Some((first, ours, new))
         });
-        self.rows = joined.filter(|(_, row)| !row.is_empty()).collect();
+        let changed = joined.filter_map(|(key, ours, new)| {
+            // Nobody to differ from.
+            if ours == new {
+                return None;
+            }
+            let (mine, brought) = (ours.as_deref().unwrap_or(&nothing), new.as_deref().unwrap_or(&nothing));
+            let row = mine.join(had, brought, theirs, self.zoo);
+            let row = if row == *brought { new.unwrap_or_default() } else { Arc::new(row) };
+            (*mine != *row).then_some((key, row))
+        });
+        if here.is_empty() && here.runs().is_none() {
+            self.rows = changed.collect();
+        } else {
+            changed.for_each(|(key, row)| self.rows.set(&key, row));
+        }
         self.coverage.join(&snapshot.coverage);
         self.pending.retain(|dot| !knows(theirs, dot));
+    }
+
+    /// Holds what a checkpoint says, and nothing else.
+    pub(super) fn adopt(&mut self, snapshot: &Snapshot) {
+        self.rows = snapshot.rows.clone();
+        self.coverage = snapshot.coverage.clone();
+    }
+
+    /// Another node's rows in the place of its own; they follow from all that it covers, inside another scope. What was pending and is in
+    /// there is pending no more.
+    pub(super) fn replace(&mut self, snapshot: &Snapshot) {
+        self.rows = snapshot.rows.clone();
+        self.coverage.join(&snapshot.coverage);
+        self.pending.retain(|dot| !knows(&snapshot.chains, dot));
     }
 
     /// What clients of this node see of a row: what is covered, then what is pending.
     #[must_use]
     pub fn view(&self, key: &RowKey, chains: &Chains) -> Row {
-        self.look(key, chains).into_owned()
+        Arc::unwrap_or_clone(self.look(key, chains))
     }
 
     /// The same, without a copy where nothing is pending.
-    pub(super) fn look(&self, key: &RowKey, chains: &Chains) -> Cow<'_, Row> {
-        let durable = self.rows.get(key);
+    pub(super) fn look(&self, key: &RowKey, chains: &Chains) -> Arc<Row> {
+        self.look_at(key, self.rows.get(key), chains)
+    }
+
+    /// What clients see of a row of which this is covered.
+    fn look_at(&self, key: &RowKey, durable: Option<Arc<Row>>, chains: &Chains) -> Arc<Row> {
+        let mut row = durable.unwrap_or_default();
         let mut pending = self.pending.of_row(key).peekable();
         if pending.peek().is_none() {
-            return durable.map_or_else(|| Cow::Owned(Row::default()), |row| Cow::Borrowed(&**row));
+            return row;
         }
-        let mut row = durable.map(|row| (**row).clone()).unwrap_or_default();
+        let changed = Arc::make_mut(&mut row);
         let own = self.with_pending(chains);
         for txn in pending {
             let body = txn.body();
@@ -140,10 +167,10 @@ impl State {
                 zoo: self.zoo,
             };
             for write in body.writes.iter().filter(|write| write.row == *key) {
-                row.write(writer, write.value.as_ref());
+                changed.write(writer, write.value.as_ref());
             }
         }
-        Cow::Owned(row)
+        row
     }
 
     /// Rows of one table as clients of this node see them, from a key on.
@@ -151,20 +178,26 @@ impl State {
         &'a self,
         from: &RowKey,
         chains: &'a Chains,
-    ) -> impl Iterator<Item = (&'a RowKey, Cow<'a, Row>)> + use<'a> {
+    ) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
         let table = from.table.clone();
         let (mut rows, mut pending) = (self.rows.from(from).peekable(), self.pending.rows_from(from).peekable());
         let keys = std::iter::from_fn(move || {
             let first = match (rows.peek(), pending.peek()) {
-                (Some((a, _)), Some(b)) => (*a).min(*b),
-                (Some((key, _)), None) | (None, Some(key)) => *key,
+                (Some((a, _)), Some(b)) => a.min(b),
+                (Some((key, _)), None) => key,
+                (None, Some(key)) => *key,
                 (None, None) => return None,
-            };
-            rows.next_if(|(key, _)| *key == first);
-            pending.next_if(|key| *key == first);
-            Some(first)
+            }
+            .clone();
+            let durable = rows.next_if(|(key, _)| *key == first).map(|(_, row)| row);
+            pending.next_if(|key| **key == first);
+            Some((first, durable))
         });
-        let looked = keys.take_while(move |key| key.table == table).map(move |key| (key, self.look(key, chains)));
+        let of_table = keys.take_while(move |(key, _)| key.table == table);
+        let looked = of_table.map(move |(key, durable)| {
+            let row = self.look_at(&key, durable, chains);
+            (key, row)
+        });
         looked.filter(|(_, row)| !row.is_empty())
     }
 
@@ -201,13 +234,19 @@ impl State {
     }
 
     /// Rows that exist, pending transactions left out.
-    pub fn rows(&self) -> impl Iterator<Item = (&RowKey, &Row)> {
-        self.rows.iter().map(|(key, row)| (key, &**row))
+    pub fn rows(&self) -> impl Iterator<Item = (RowKey, Arc<Row>)> + '_ {
+        self.rows.iter()
     }
 
     /// Those from a key on.
-    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
-        self.rows.from(key).map(|(key, row)| (key, &**row))
+    pub fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
+        self.rows.from(key)
+    }
+
+    /// The rows themselves.
+    #[must_use]
+    pub const fn held(&self) -> &Rows {
+        &self.rows
     }
 
     /// One hash over coverage and rows: equal on all nodes that cover the same.
@@ -218,7 +257,7 @@ impl State {
         let mut out = BytesMut::with_capacity(1 << 12);
         self.coverage.put(&mut out);
         for (key, row) in self.rows.iter() {
-            put_key(&mut out, key);
+            put_key(&mut out, &key);
             row.put(&mut out);
             if out.len() >= 1 << 15 {
                 hasher.update(&out);

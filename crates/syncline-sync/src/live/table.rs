@@ -1,15 +1,17 @@
 //! Rows by key, of which a copy costs little: it shares what neither side has changed since.
 //!
-//! Rows lie in leaves of some hundred. A copy counts leaves; a write after that copies the one leaf that it falls into, once. So a
-//! snapshot for a slow peer, or a checkpoint, is taken at once and is consistent, and costs memory only for what changes meanwhile.
+//! Rows that have changed lately are in memory, in leaves of some hundred; the others lie in [runs](super::runs), if there are some. A copy
+//! counts leaves; a write after that copies the one leaf that it falls into, once. So a snapshot for a slow peer, or a checkpoint, is taken at
+//! once and is consistent, and costs memory only for what changes meanwhile.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
 use super::row::Row;
+use super::runs::{Merged, Run, Runs};
 use super::txn::RowKey;
 
 /// A leaf that would have more rows is cut in two.
@@ -17,47 +19,213 @@ const MOST: usize = 128;
 
 type Leaf = Vec<(RowKey, Arc<Row>)>;
 
+/// A row that does not exist.
+static NONE: LazyLock<Arc<Row>> = LazyLock::new(Arc::default);
+
 /// Rows by key.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
+    /// Those that are not in the runs, or not as they are there. One without siblings is gone.
+    over: Over,
+    runs: Option<Arc<Runs>>,
+    counts: Counts,
+    /// Rows that are gone are to be remembered in any case: a run is being written that may have them.
+    folds: bool,
+}
+
+/// How many rows there are of each table that has some.
+pub type Counts = BTreeMap<Arc<str>, Count>;
+
+/// How many rows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// All.
+    pub rows: u64,
+    /// Those with more than one sibling.
+    pub open: u64,
+}
+
+impl Count {
+    fn of(row: &Row) -> Self {
+        Self { rows: u64::from(!row.is_empty()), open: u64::from(row.siblings().len() > 1) }
+    }
+}
+
+/// Rows in memory.
+#[derive(Debug, Clone, Default)]
+struct Over {
     /// By a key that is after all of the leaf before and not after the first of theirs. None is empty.
     leaves: BTreeMap<RowKey, Arc<Leaf>>,
     len: usize,
 }
 
 impl Rows {
+    /// Those of some runs, with others that are not there, or not as they are there, and without some. All come by key.
+    pub(super) fn over_runs(
+        runs: Arc<Runs>,
+        counts: Counts,
+        rows: Vec<(RowKey, Arc<Row>)>,
+        gone: impl Iterator<Item = RowKey>,
+    ) -> Self {
+        let (mut rows, mut gone) = (rows.into_iter().peekable(), gone.peekable());
+        let both = std::iter::from_fn(|| match (rows.peek(), gone.peek()) {
+            (Some((key, _)), Some(is)) if key < is => rows.next(),
+            (_, Some(_)) => gone.next().map(|key| (key, NONE.clone())),
+            (_, None) => rows.next(),
+        });
+        Self { over: both.collect(), runs: Some(runs), counts, folds: false }
+    }
+
     /// How many there are.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> u64 {
+        self.counts.values().map(|count| count.rows).sum()
+    }
+
+    /// How many there are of each table.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Whether there are none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
     }
 
+    /// How many are in memory, those that are gone from the runs included.
+    #[must_use]
+    pub const fn in_memory(&self) -> usize {
+        self.over.len
+    }
+
+    /// Where the others lie.
+    #[must_use]
+    pub const fn runs(&self) -> Option<&Arc<Runs>> {
+        self.runs.as_ref()
+    }
+
+    /// Why what is read here cannot be believed, if it cannot.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.runs.as_ref().and_then(|runs| runs.trouble())
+    }
+
+    /// The row under a key.
+    #[must_use]
+    pub fn get(&self, key: &RowKey) -> Option<Arc<Row>> {
+        match self.over.get(key) {
+            Some(row) => Some(row.clone()).filter(|row| !row.is_empty()),
+            None => self.runs.as_ref().and_then(|runs| runs.get(key)),
+        }
+    }
+
+    /// The rows, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (RowKey, Arc<Row>)> + '_ {
+        self.from(&RowKey::first())
+    }
+
+    /// The rows from a key on.
+    pub fn from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (RowKey, Arc<Row>)> + use<'a> {
+        let runs = self.runs.as_ref().map(|runs| runs.scan(key));
+        Both { over: self.over.from(key).peekable(), runs: runs.map(Iterator::peekable) }
+    }
+
+    /// Those in memory, from a key on. One without siblings is gone from the runs.
+    pub(super) fn over_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Arc<Row>)> + use<'a> {
+        self.over.from(key)
+    }
+
+    /// Changes the row under a key, which is an empty one until then if there is none. An empty one is none.
+    pub(super) fn change(&mut self, key: &RowKey, change: impl FnOnce(&mut Row)) {
+        let below = |runs: &Option<Arc<Runs>>| runs.as_ref().and_then(|runs| runs.get(key));
+        let (runs, folds) = (&self.runs, self.folds);
+        let (mut was, mut is) = (Count::default(), Count::default());
+        let change = |row: Option<&mut Arc<Row>>| match row {
+            Some(row) => {
+                was = Count::of(row);
+                let changed = Arc::make_mut(row);
+                change(changed);
+                is = Count::of(changed);
+                (was.rows > 0, is.rows > 0, None)
+            }
+            None => {
+                let mut row = below(runs).unwrap_or_default();
+                was = Count::of(&row);
+                change(Arc::make_mut(&mut row));
+                is = Count::of(&row);
+                (was.rows > 0, is.rows > 0, Some(row))
+            }
+        };
+        self.over.change(key, change, || folds || below(runs).is_some());
+        if was != is {
+            self.count(&key.table, was, is);
+        }
+    }
+
+    fn count(&mut self, table: &Arc<str>, was: Count, is: Count) {
+        if !self.counts.contains_key(table) {
+            self.counts.insert(table.clone(), Count::default());
+        }
+        if let Some(count) = self.counts.get_mut(table) {
+            // What is below cannot be read any more when this would be less than nothing.
+            count.rows = (count.rows + is.rows).saturating_sub(was.rows);
+            count.open = (count.open + is.open).saturating_sub(was.open);
+            if count.rows == 0 {
+                self.counts.remove(table);
+            }
+        }
+    }
+
+    /// Puts a row there, as it is to be. One without siblings is none.
+    pub(super) fn set(&mut self, key: &RowKey, row: Arc<Row>) {
+        self.change(key, |is| *is = Arc::unwrap_or_clone(row));
+    }
+
+    /// A run will be made of what is here now.
+    pub(super) const fn begin_fold(&mut self) {
+        self.folds = true;
+    }
+
+    /// The same rows on other runs, in which those are that were in memory in `since`, which these have come of: they need not be in memory
+    /// any more, if they have not changed since.
+    #[must_use]
+    pub(super) fn on(&self, runs: Arc<Runs>, since: &Self) -> Self {
+        Self { over: self.over.without(&since.over), runs: Some(runs), counts: self.counts.clone(), folds: false }
+    }
+
+    /// The same rows, some of whose runs have been merged into one.
+    #[must_use]
+    pub(super) fn on_merged(&self, runs: Arc<Runs>) -> Self {
+        Self { runs: Some(runs), ..self.clone() }
+    }
+
+    /// Writes those that are in memory to a run. It is durable then, and nothing names it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn write(&self, runs: &Runs, id: u64) -> crate::error::Result<Arc<Run>> {
+        // What nothing is below of need not be said to be gone.
+        let hides = !runs.is_empty();
+        let rows = self.over.from(&RowKey::first()).filter(|(_, row)| hides || !row.is_empty());
+        runs.write(id, rows.map(|(key, row)| (key.clone(), row.clone())))
+    }
+}
+
+impl Over {
     /// The leaf in which a key is, if it is.
     fn leaf(&self, key: &RowKey) -> Option<&Arc<Leaf>> {
         self.leaves.range(..=key).next_back().map(|(_, leaf)| leaf)
     }
 
-    /// The row under a key.
-    #[must_use]
-    pub fn get(&self, key: &RowKey) -> Option<&Arc<Row>> {
+    fn get(&self, key: &RowKey) -> Option<&Arc<Row>> {
         let leaf = self.leaf(key)?;
         let at = leaf.binary_search_by(|(is, _)| is.cmp(key)).ok()?;
         Some(&leaf[at].1)
     }
 
-    /// The rows, by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&RowKey, &Arc<Row>)> {
-        self.leaves.values().flat_map(|leaf| leaf.iter()).map(|(key, row)| (key, row))
-    }
-
-    /// The rows from a key on.
-    pub fn from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Arc<Row>)> + use<'a> {
+    fn from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Arc<Row>)> + use<'a> {
         let first = self.leaves.range(..=key).next_back();
         let skip = first.map_or(0, |(_, leaf)| leaf.partition_point(|(is, _)| is < key));
         let after = self.leaves.range((Bound::Excluded(key.clone()), Bound::Unbounded)).map(|(_, leaf)| leaf);
@@ -65,29 +233,34 @@ impl Rows {
         rows.chain(after.flat_map(|leaf| leaf.iter())).map(|(key, row)| (key, row))
     }
 
-    /// Changes the row under a key, which is an empty one until then if there is none. An empty one is none.
-    pub(super) fn change(&mut self, key: &RowKey, change: impl FnOnce(&mut Row)) {
+    /// Changes a row that is here, or puts the one here that `change` makes. It says whether there was one and whether there is, and an empty
+    /// one stays if it hides one below.
+    fn change(
+        &mut self,
+        key: &RowKey,
+        change: impl FnOnce(Option<&mut Arc<Row>>) -> (bool, bool, Option<Arc<Row>>),
+        below: impl FnOnce() -> bool,
+    ) {
         let Some((first, leaf)) = self.leaves.range_mut(..=key).next_back() else {
-            let mut row = Row::default();
-            change(&mut row);
-            if !row.is_empty() {
+            let (was, is, row) = change(None);
+            if is || was {
                 // A key before all others: the first leaf begins with it now.
                 let mut leaf = self.leaves.pop_first().map_or_else(Arc::default, |(_, leaf)| leaf);
                 let key = kept(key, leaf.first());
-                Arc::make_mut(&mut leaf).insert(0, (key.clone(), Arc::new(row)));
+                Arc::make_mut(&mut leaf).insert(0, (key.clone(), row.filter(|_| is).unwrap_or_else(|| NONE.clone())));
                 self.leaves.insert(key.clone(), leaf);
                 self.len += 1;
                 self.split(&key);
             }
             return;
         };
-        let found = leaf.binary_search_by(|(is, _)| is.cmp(key));
-        match found {
+        match leaf.binary_search_by(|(is, _)| is.cmp(key)) {
             Ok(at) => {
                 let leaf = Arc::make_mut(leaf);
-                let row = Arc::make_mut(&mut leaf[at].1);
-                change(row);
-                if row.is_empty() {
+                let (_, is, _) = change(Some(&mut leaf[at].1));
+                if !is && below() {
+                    leaf[at].1 = NONE.clone();
+                } else if !is {
                     leaf.remove(at);
                     self.len -= 1;
                     if leaf.is_empty() {
@@ -97,18 +270,16 @@ impl Rows {
                 }
             }
             Err(at) => {
-                let mut row = Row::default();
-                change(&mut row);
-                if row.is_empty() {
-                    return;
-                }
-                let leaf = Arc::make_mut(leaf);
-                let key = kept(key, leaf.get(at.saturating_sub(1)));
-                leaf.insert(at, (key, Arc::new(row)));
-                self.len += 1;
-                if leaf.len() > MOST {
-                    let first = first.clone();
-                    self.split(&first);
+                let (was, is, row) = change(None);
+                if is || was {
+                    let leaf = Arc::make_mut(leaf);
+                    let key = kept(key, leaf.get(at.saturating_sub(1)));
+                    leaf.insert(at, (key, row.filter(|_| is).unwrap_or_else(|| NONE.clone())));
+                    self.len += 1;
+                    if leaf.len() > MOST {
+                        let first = first.clone();
+                        self.split(&first);
+                    }
                 }
             }
         }
@@ -121,6 +292,47 @@ impl Rows {
         let upper = Arc::make_mut(leaf).split_off(MOST * 3 / 4);
         self.leaves.insert(upper[0].0.clone(), Arc::new(upper));
     }
+
+    /// What is not as it is in `other`, which this has come of.
+    fn without(&self, other: &Self) -> Self {
+        let new = |(first, leaf): (&RowKey, &Arc<Leaf>)| {
+            // Most leaves nobody has touched since.
+            if other.leaves.get(first).is_some_and(|is| Arc::ptr_eq(is, leaf)) {
+                return Vec::new();
+            }
+            let same = |(key, row): &&(RowKey, Arc<Row>)| other.get(key).is_some_and(|is| Arc::ptr_eq(is, row));
+            leaf.iter().filter(|row| !same(row)).cloned().collect()
+        };
+        self.leaves.iter().flat_map(new).collect()
+    }
+}
+
+/// What is in memory and what is in runs, by key.
+struct Both<'a, O: Iterator<Item = (&'a RowKey, &'a Arc<Row>)>> {
+    over: std::iter::Peekable<O>,
+    runs: Option<std::iter::Peekable<Merged>>,
+}
+
+impl<'a, O: Iterator<Item = (&'a RowKey, &'a Arc<Row>)>> Iterator for Both<'a, O> {
+    type Item = (RowKey, Arc<Row>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let below = self.runs.as_mut().and_then(|runs| runs.peek());
+            match (self.over.peek(), below) {
+                (Some((key, _)), Some((below, _))) if *key > below => return self.runs.as_mut()?.next(),
+                (Some((key, _)), Some((below, _))) if *key == below => {
+                    self.runs.as_mut()?.next();
+                }
+                (Some(_), _) => {}
+                (None, _) => return self.runs.as_mut()?.next(),
+            }
+            let (key, row) = self.over.next()?;
+            if !row.is_empty() {
+                return Some((key.clone(), row.clone()));
+            }
+        }
+    }
 }
 
 /// A copy of a key, to keep: what is given is a piece of a transaction or of a message, which would stay in memory with it. The name of its
@@ -132,14 +344,14 @@ fn kept(key: &RowKey, beside: Option<&(RowKey, Arc<Row>)>) -> RowKey {
 
 impl PartialEq for Rows {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.counts == other.counts && self.iter().eq(other.iter())
     }
 }
 
 impl Eq for Rows {}
 
 /// Rows that come by key, none twice.
-impl FromIterator<(RowKey, Arc<Row>)> for Rows {
+impl FromIterator<(RowKey, Arc<Row>)> for Over {
     fn from_iter<T: IntoIterator<Item = (RowKey, Arc<Row>)>>(rows: T) -> Self {
         let mut all = Self::default();
         let mut leaf = Leaf::new();
@@ -157,6 +369,25 @@ impl FromIterator<(RowKey, Arc<Row>)> for Rows {
         }
         close(leaf);
         all
+    }
+}
+
+/// Rows that exist and come by key, none twice. All of them are in memory.
+impl FromIterator<(RowKey, Arc<Row>)> for Rows {
+    fn from_iter<T: IntoIterator<Item = (RowKey, Arc<Row>)>>(rows: T) -> Self {
+        let mut all = Self::default();
+        // Those of one table follow each other.
+        let mut last: Option<(Arc<str>, Count)> = None;
+        let over = rows.into_iter().inspect(|(key, row)| {
+            let (is, count) = (Count::of(row), last.take_if(|(table, _)| *table != key.table));
+            all.counts.extend(count);
+            let (_, count) = last.get_or_insert_with(|| (key.table.clone(), Count::default()));
+            count.rows += is.rows;
+            count.open += is.open;
+        });
+        let over = over.collect();
+        all.counts.extend(last);
+        Self { over, ..all }
     }
 }
 

@@ -10,5 +10,6 @@ mod nodes;
 mod overhead;
 mod parts;
 mod rows;
+mod scopes;
 mod shell;
 mod trust;

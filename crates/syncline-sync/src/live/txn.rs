@@ -1,15 +1,16 @@
 //! Transactions, and the entries that hubs make of them. Bytes: `docs/format/replication.md`; those of lists are in `pack`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
 
 use super::context::{Context, Coverage};
 use super::id::{Dot, Origin, Stamp, Tag, read_nth};
-use super::pack::{ENTRY, Past};
+use super::pack::{ENTRY, PARTIAL, Past};
 use crate::error::{Error, Result};
 use crate::wire::MAX_TEXT;
 use crate::wire::fields::{put_bytes, put_text, put_uint};
@@ -21,13 +22,42 @@ pub const MAX_WRITES: usize = 1 << 20;
 /// The most bytes that one transaction has: with all that is said of it, it fits into a record of a log.
 pub const MAX_TXN_BYTES: usize = 63 << 20;
 
-/// Where a row is: its table and its encoded key.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Where a row is: its table and its encoded key. Ordered by table, then key.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RowKey {
     /// Name of the table.
     pub table: Arc<str>,
     /// Encoded so that the order of bytes is that of keys (`docs/format/key.md`).
     pub key: Bytes,
+}
+
+impl RowKey {
+    /// Before or at every other.
+    #[must_use]
+    pub fn first() -> Self {
+        static NO_TABLE: LazyLock<Arc<str>> = LazyLock::new(|| "".into());
+        Self { table: NO_TABLE.clone(), key: Bytes::new() }
+    }
+}
+
+// Finding a row is little but comparing such: names that lie in one place are equal, and most keys differ in their first bytes.
+impl Ord for RowKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let same = Arc::ptr_eq(&self.table, &other.table);
+        let tables = if same { Ordering::Equal } else { self.table.cmp(&other.table) };
+        tables.then_with(|| match (self.key.split_first_chunk::<8>(), other.key.split_first_chunk::<8>()) {
+            (Some((a, more)), Some((b, other))) => {
+                u64::from_be_bytes(*a).cmp(&u64::from_be_bytes(*b)).then_with(|| more.cmp(other))
+            }
+            _ => self.key.cmp(&other.key),
+        })
+    }
+}
+
+impl PartialOrd for RowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Debug for RowKey {
@@ -68,6 +98,8 @@ pub struct Txn {
     body: Body,
     bytes: Bytes,
     tag: Tag,
+    /// Whether something was left out.
+    partial: bool,
 }
 
 impl Txn {
@@ -77,8 +109,13 @@ impl Txn {
     /// `invalid` when a row is written twice, when too many are, or when a table's name, what was read or all of it is too long.
     pub fn new(mut body: Body) -> Result<Self> {
         body.read.settle().map_err(Error::Invalid)?;
-        body.writes.sort_by(|a, b| a.row.cmp(&b.row));
-        if let Some(twice) = body.writes.windows(2).find(|pair| pair[0].row == pair[1].row) {
+        // They come by row from those who write many.
+        if !body.writes.is_sorted_by(|a, b| a.row < b.row) {
+            body.writes.sort_by(|a, b| a.row.cmp(&b.row));
+        }
+        if let Some(twice) =
+            body.writes.windows(2).find(|pair| pair[0].row.key == pair[1].row.key && pair[0].row == pair[1].row)
+        {
             let text = format!("a transaction writes the row {:?} twice; keep the last of the writes", twice[0].row);
             return Err(Error::Invalid(text));
         }
@@ -94,7 +131,12 @@ impl Txn {
         if bytes.len() > MAX_TXN_BYTES {
             return Err(Error::Invalid(too_long(bytes.len(), MAX_TXN_BYTES)));
         }
-        Ok(Self { tag: Tag::of(&bytes), bytes, body })
+        Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
+    }
+
+    /// What is left of one with this tag of which something was left out.
+    pub(super) fn partial(body: Body, tag: Tag) -> Self {
+        Self { tag, bytes: encode(&body), body, partial: true }
     }
 
     /// Reads a transaction.
@@ -113,13 +155,19 @@ impl Txn {
         }
         let body = decode(&mut r)?;
         r.end("transaction")?;
-        Ok(Self { tag: Tag::of(&bytes), bytes, body })
+        Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
     }
 
-    /// One whose parts and bytes say the same.
-    pub(super) fn assembled(body: Body, bytes: Bytes) -> Self {
+    /// One whose parts and bytes say the same; `partial` the tag of one of which something was left out.
+    pub(super) fn assembled(body: Body, bytes: Bytes, partial: Option<Tag>) -> Self {
         debug_assert_eq!(encode(&body), bytes, "bytes that are not those of the transaction");
-        Self { tag: Tag::of(&bytes), bytes, body }
+        Self { tag: partial.unwrap_or_else(|| Tag::of(&bytes)), bytes, body, partial: partial.is_some() }
+    }
+
+    /// Whether it is as its writer made it: nothing was left out that is not in the scope of whom it was sent to.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        !self.partial
     }
 
     /// Its identity.
@@ -134,7 +182,7 @@ impl Txn {
         &self.body
     }
 
-    /// Its bytes.
+    /// Its bytes; of one that is not whole, of what is left.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -267,6 +315,7 @@ impl Batch {
         for _ in 0..r.uint("entries")? {
             match r.u8("entry")? {
                 first if first & ENTRY != 0 => entries.push(past.read_entry(first, r)?),
+                PARTIAL => entries.push(past.read_partial(r)?),
                 _ => return Err(Error::protocol("entries", "something that is no entry")),
             }
         }

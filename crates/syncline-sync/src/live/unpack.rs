@@ -93,6 +93,15 @@ impl Past {
         Ok(hubs)
     }
 
+    /// Reads an entry of which something was left out.
+    pub(super) fn read_partial(&mut self, r: &mut Reader) -> Result<Arc<Entry>> {
+        self.partial = Some(Tag::read(r)?);
+        match r.u8("entry")? {
+            first if first & ENTRY != 0 => self.read_entry(first, r),
+            _ => wrong("entry", "something that is no entry"),
+        }
+    }
+
     /// Reads an entry whose first byte was `first`.
     pub(super) fn read_entry(&mut self, first: u8, r: &mut Reader) -> Result<Arc<Entry>> {
         let flags = first & !ENTRY;
@@ -280,7 +289,7 @@ impl Past {
             value: spot.value.map(|value| bytes.slice(value)),
         };
         body.writes = spots.into_iter().map(write).collect();
-        Ok(Txn::assembled(body, bytes))
+        Ok(Txn::assembled(body, bytes, self.partial.take()))
     }
 
     fn read_write(&mut self, r: &mut Reader, at: usize, out: &mut BytesMut) -> Result<Spot> {
@@ -305,12 +314,7 @@ impl Past {
 
     /// Reads a row of a state.
     pub(super) fn read_row(&mut self, r: &mut Reader) -> Result<(RowKey, Row)> {
-        let at = self.read_table(r)?;
-        // A copy, which does not keep all that it came with.
-        let key = Bytes::copy_from_slice(&read_key(r, &self.tables[at].key, self.room)?);
-        self.spend(key.len())?;
-        self.tables[at].key = key.clone();
-        self.table = Some(at);
+        let (at, key) = self.read_place(r)?;
         let mut siblings: Vec<Sibling> = Vec::new();
         for _ in 0..r.count("siblings", MAX_SIBLINGS)? {
             let dot = self.read_dot(r)?;
@@ -333,6 +337,23 @@ impl Past {
             siblings.push(Sibling { dot, stamps, time, value });
         }
         Ok((RowKey { table: self.tables[at].name.clone(), key }, Row::of(siblings)))
+    }
+
+    /// Reads where a row is.
+    pub(super) fn read_row_key(&mut self, r: &mut Reader) -> Result<RowKey> {
+        let (at, key) = self.read_place(r)?;
+        Ok(RowKey { table: self.tables[at].name.clone(), key })
+    }
+
+    /// The number of a table in the list, and a key of it.
+    fn read_place(&mut self, r: &mut Reader) -> Result<(usize, Bytes)> {
+        let at = self.read_table(r)?;
+        // A copy, which does not keep all that it came with.
+        let key = Bytes::copy_from_slice(&read_key(r, &self.tables[at].key, self.room)?);
+        self.spend(key.len())?;
+        self.tables[at].key = key.clone();
+        self.table = Some(at);
+        Ok((at, key))
     }
 }
 

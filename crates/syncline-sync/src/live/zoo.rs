@@ -72,11 +72,19 @@ pub enum Bug {
     RepairNamesMoreThanItHas,
     /// A node that was repaired does not know which transactions it has thereby: what is sent to it again is taken in again.
     RepairForgetsNames,
+    /// What leaves a scope is deleted, for everybody.
+    EvictedIsDeleted,
+    /// A transaction that is in a scope in part is left out of it, and counts as covered there.
+    ScopeSkipsTorn,
+    /// A scope is changed without what comes into it: coverage stays what it was in the old one.
+    ScopeNotFilled,
+    /// Who holds a part of the rows serves others as if it were all.
+    ServedWithinScope,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::CommitTimeContext,
         Self::UnionRepair,
         Self::CoverageAfterPartOfRepair,
@@ -109,6 +117,10 @@ impl Bug {
         Self::SentIsCovered,
         Self::RepairNamesMoreThanItHas,
         Self::RepairForgetsNames,
+        Self::EvictedIsDeleted,
+        Self::ScopeSkipsTorn,
+        Self::ScopeNotFilled,
+        Self::ServedWithinScope,
     ];
 }
 

@@ -139,7 +139,7 @@ impl Resolver {
     }
 
     /// Whether version 1 has no rules for it.
-    pub(super) const fn is_merge(&self) -> bool {
+    pub(in crate::live) const fn is_merge(&self) -> bool {
         matches!(self, Self::Union { .. } | Self::Counter { .. } | Self::Columns | Self::Expression { .. })
     }
 

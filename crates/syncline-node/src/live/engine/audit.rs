@@ -10,12 +10,15 @@
 //! Not here: who computes (`prove`), and mending what differs.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::Hash;
-use syncline_sync::live::{Coverage, Digest, Frozen, PeerId, TableDigest};
+use syncline_sync::live::{Coverage, Digest, Frozen, PeerId, Scope as _, TableDigest};
 
+use super::super::scopes::Named;
 use super::super::token;
 use super::core::Core;
 use super::note::{Claim, Note};
@@ -84,6 +87,39 @@ pub struct Differs {
 struct Known {
     coverage: Coverage,
     digest: Digest,
+    /// What is inside scopes that connections are served within, by the scopes' bytes.
+    parts: BTreeMap<Bytes, Digest>,
+}
+
+/// A state to be hashed.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) frozen: Frozen,
+    /// Inside these scopes, too.
+    pub(super) scopes: Vec<Arc<Named>>,
+    /// Before the replica came to hold something else.
+    era: u64,
+}
+
+/// What a state was hashed to.
+#[derive(Debug)]
+pub(super) struct Hashed {
+    coverage: Coverage,
+    digest: Digest,
+    parts: BTreeMap<Bytes, Digest>,
+    era: u64,
+}
+
+impl Job {
+    /// Hashes it. Reads every row, once for each scope and once more.
+    pub(super) fn run(self) -> crate::Result<Hashed> {
+        let Self { frozen, scopes, era } = self;
+        let parts = scopes.iter().map(|scope| (scope.id().clone(), frozen.digest_within(&**scope)));
+        let parts = parts.collect();
+        let (coverage, digest) = (frozen.coverage().clone(), frozen.digest());
+        super::sound(frozen.trouble())?;
+        Ok(Hashed { coverage, digest, parts, era })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +133,8 @@ pub(super) struct Audit {
     /// And at which each was last found equal.
     proved: BTreeMap<PeerId, Coverage>,
     known: VecDeque<Known>,
-    jobs: VecDeque<Frozen>,
+    jobs: VecDeque<Job>,
+    era: u64,
     /// What is being hashed.
     busy: Option<Coverage>,
     /// Not before this another state is looked at: because this replica would, or because another one does.
@@ -128,24 +165,38 @@ impl Audit {
             if self.known.len() == KNOWN {
                 self.known.pop_front();
             }
-            self.known.push_back(Known { coverage, digest });
+            self.known.push_back(Known { coverage, digest, parts: BTreeMap::new() });
         }
     }
 
     fn is_looked_at(&self, coverage: &Coverage) -> bool {
         self.known(coverage).is_some()
             || self.busy.as_ref() == Some(coverage)
-            || self.jobs.iter().any(|job| job.coverage() == coverage)
+            || self.jobs.iter().any(|job| job.frozen.coverage() == coverage)
+    }
+
+    fn is_underway(&self, coverage: &Coverage) -> bool {
+        self.busy.as_ref() == Some(coverage) || self.jobs.iter().any(|job| job.frozen.coverage() == coverage)
     }
 
     /// The next state to hash, if nobody is at one.
-    pub(super) fn begin(&mut self) -> Option<Frozen> {
+    pub(super) fn begin(&mut self) -> Option<Job> {
         if self.busy.is_some() {
             return None;
         }
         let job = self.jobs.pop_front()?;
-        self.busy = Some(job.coverage().clone());
+        self.busy = Some(job.frozen.coverage().clone());
         Some(job)
+    }
+
+    fn job(&self, frozen: Frozen, scopes: Vec<Arc<Named>>) -> Job {
+        Job { frozen, scopes, era: self.era }
+    }
+
+    /// The replica holds another part of the rows: what states of it hashed to says nothing any more.
+    pub(super) fn begin_anew(&mut self) {
+        let alarms = std::mem::take(&mut self.alarms);
+        *self = Self { alarms, era: self.era + 1, ..Self::default() };
     }
 
     /// Nobody is at it after all.
@@ -186,7 +237,8 @@ impl Core {
         audit.marks.retain(|_, mark| mark != here && mark.includes(here));
         let may = now >= audit.rest && audit.jobs.len() < JOBS;
         if is_there && may && !audit.is_looked_at(here) {
-            audit.jobs.push_back(self.node.state().frozen());
+            let job = audit.job(self.node.state().frozen(), Vec::new());
+            audit.jobs.push_back(job);
         }
     }
 
@@ -237,16 +289,26 @@ impl Core {
         if here.is_empty() {
             return;
         }
-        if self.beside.audit.known(&here).is_some() {
+        let scopes = self.scopes_unknown(&here);
+        let known = self.beside.audit.known(&here).is_some();
+        if known {
+            self.tell_root(&here);
+        }
+        if known && scopes.is_empty() {
             self.beside.audit.wanted = false;
-            return self.tell_root(&here);
+            return;
         }
         let audit = &mut self.beside.audit;
-        if audit.is_looked_at(&here) || audit.jobs.len() == JOBS || (now < audit.next && !audit.wanted) {
+        if (!known && audit.is_looked_at(&here))
+            || (known && audit.is_underway(&here))
+            || audit.jobs.len() == JOBS
+            || (now < audit.next && !audit.wanted)
+        {
             return;
         }
         audit.wanted = false;
-        audit.jobs.push_back(self.node.state().frozen());
+        let job = audit.job(self.node.state().frozen(), scopes);
+        audit.jobs.push_back(job);
         for peer in self.peers.keys().copied().collect::<Vec<_>>() {
             self.say(peer, Note::Mark(here.clone()));
         }
@@ -262,20 +324,50 @@ impl Core {
     }
 
     fn tell_root_to(&mut self, peer: PeerId, coverage: &Coverage) {
-        let Some(digest) = self.beside.audit.digest_at(coverage).cloned() else { return };
+        let Some(digest) = self.digest_for(peer, coverage).cloned() else { return };
         self.beside.audit.told.insert(peer, coverage.clone());
         let replica = super::replica_of(&self.home);
         self.say(peer, Note::Root(Claim { replica, coverage: coverage.clone(), digest }));
     }
 
+    /// What the other end of a connection has to hold at a coverage hashes to, if that is known.
+    fn digest_for(&self, peer: PeerId, coverage: &Coverage) -> Option<&Digest> {
+        let known = self.beside.audit.known(coverage)?;
+        match self.beside.served_within.get(&peer) {
+            Some(scope) => known.parts.get(scope.id()),
+            None => Some(&known.digest),
+        }
+    }
+
+    /// The scopes that connections are served within, and of which it is not known what a state is inside of them.
+    fn scopes_unknown(&self, coverage: &Coverage) -> Vec<Arc<Named>> {
+        let known = self.beside.audit.known(coverage);
+        let has = |scope: &Named| known.is_some_and(|known| known.parts.contains_key(scope.id()));
+        let mut all: Vec<Arc<Named>> = Vec::new();
+        for scope in self.beside.served_within.values() {
+            if !has(scope) && all.iter().all(|known| known.id() != scope.id()) {
+                all.push(Arc::clone(scope));
+            }
+        }
+        all
+    }
+
     /// A state has been hashed, which took a while.
-    pub(super) fn hashed(&mut self, coverage: &Coverage, digest: Digest, took: Duration, now: Duration, now_ms: u64) {
+    pub(super) fn hashed(&mut self, hashed: Hashed, took: Duration, now: Duration, now_ms: u64) {
+        let Hashed { coverage, digest, parts, era } = hashed;
         let audit = &mut self.beside.audit;
+        if era != audit.era {
+            return;
+        }
+        let coverage = &coverage;
         audit.busy = None;
         audit.next = now + EVERY.max(took * SHARE);
         // What takes no time is done as often as others ask for it.
         audit.rest = if took < QUICK { now } else { now + took * (SHARE / 2) };
         audit.learn(coverage.clone(), digest);
+        if let Some(known) = audit.known.iter_mut().find(|known| known.coverage == *coverage) {
+            known.parts.extend(parts);
+        }
         if self.node.is_hub() {
             self.tell_root(coverage);
         }
@@ -284,14 +376,11 @@ impl Core {
 
     /// Compares what others say with what is known here.
     fn compare(&mut self, now_ms: u64) {
-        let here = self.node.state().coverage();
-        let audit = &mut self.beside.audit;
-        let ready: Vec<PeerId> = audit
-            .claims
-            .iter()
-            .filter(|(_, claim)| audit.known(&claim.coverage).is_some())
-            .map(|(peer, _)| *peer)
-            .collect();
+        let known = |peer, coverage: &Coverage| self.digest_for(peer, coverage).is_some();
+        let audit = &self.beside.audit;
+        let ready: Vec<PeerId> =
+            audit.claims.iter().filter(|(peer, claim)| known(**peer, &claim.coverage)).map(|(peer, _)| *peer).collect();
+        let (here, audit) = (self.node.state().coverage(), &mut self.beside.audit);
         let claims: Vec<_> = ready.iter().filter_map(|peer| Some((*peer, audit.claims.remove(peer)?))).collect();
         // What cannot be come to any more is not waited for.
         let mut gone = std::mem::take(&mut audit.claims);
@@ -306,7 +395,7 @@ impl Core {
     }
 
     fn judge(&mut self, peer: PeerId, claim: &Claim, now_ms: u64) {
-        let Some(mine) = self.beside.audit.digest_at(&claim.coverage).cloned() else { return };
+        let Some(mine) = self.digest_for(peer, &claim.coverage).cloned() else { return };
         let url = self.beside.links.get(&peer).and_then(|link| link.url.clone());
         let audit = &mut self.beside.audit;
         if mine.root == claim.digest.root {

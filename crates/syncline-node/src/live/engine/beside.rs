@@ -3,10 +3,12 @@
 //! After a crash: alarms are read again, the rest begins anew.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_sync::live::{Context, Coverage, Dot, Frozen, Node, Origin, PeerId, Record, Stamp};
 
+use super::super::scopes::Named;
 use super::Engine;
 use super::audit::{Alarm, Audit};
 use super::beats::Beats;
@@ -21,6 +23,8 @@ const BEFORE: Duration = Duration::from_secs(60);
 pub(super) struct Beside {
     /// What connections are.
     pub(super) links: BTreeMap<PeerId, Link>,
+    /// Inside which scopes connections are sent what they are sent.
+    pub(super) served_within: BTreeMap<PeerId, Arc<Named>>,
     pub(super) audit: Audit,
     pub(super) beats: Beats,
     /// Whether this process serves the replica.
@@ -43,6 +47,7 @@ impl Beside {
     /// The log has been opened anew: what was told of connections and places in it is over.
     pub(super) fn begin_anew(&mut self) {
         self.links.clear();
+        self.served_within.clear();
         self.joins.clear();
         (self.before, self.own) = (None, None);
     }
@@ -64,7 +69,7 @@ impl Beside {
                 }
             }
             Record::Own(txn) => self.own = Some((txn.dot(), Vec::new())),
-            Record::Joined(_) => self.joins.push_back(at),
+            Record::Joined(_) | Record::Rescoped(_) => self.joins.push_back(at),
             _ => {}
         }
     }
@@ -130,6 +135,7 @@ impl Core {
         if left > 0 || fresh == 0 {
             self.node.synced(left);
         }
+        self.settle_scope();
         self.pass_marks(now);
         self.beside.beats.reach(self.node.state().coverage());
     }
@@ -162,6 +168,7 @@ impl Core {
     pub(super) fn tick_beside(&mut self, now: Duration) {
         let peers = &self.peers;
         self.beside.links.retain(|peer, _| peers.contains_key(peer));
+        self.beside.served_within.retain(|peer, _| peers.contains_key(peer));
         if self.beside.before.as_ref().is_some_and(|(_, at)| now.saturating_sub(*at) > BEFORE) {
             self.beside.before = None;
         }
@@ -208,13 +215,5 @@ impl Engine {
     /// As [`Self::read`].
     pub fn frozen(&self) -> Result<Frozen> {
         self.read(|node: &Node| node.state().frozen())
-    }
-
-    /// Makes a checkpoint now, whatever the log has.
-    #[cfg(test)]
-    pub(crate) fn checkpoint(&self) -> Result<()> {
-        let mut core = self.lock()?;
-        (core.checkpoint_bytes, core.checkpoint) = (0, 0);
-        Ok(core.fold()?)
     }
 }

@@ -13,21 +13,26 @@ use bytes::Bytes;
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
-use syncline_sync::live::{Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, Write, Zoo};
+use syncline_sync::live::{
+    Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, RunPlace, Write, Zoo,
+};
 use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
 use super::super::files;
 use super::super::home::Home;
+use super::super::scopes::Named;
+use super::super::tables::Version;
 use super::beside::Beside;
+use super::keep::Keep;
 use super::note::Parcel;
 use super::submit::{Begun, Done, Flight, Held};
 use super::trust::Trusts;
-use super::{Committed, Outbox, Outcome, lost, refused};
+use super::{Committed, Outbox, Outcome, lost, refused, sound};
 use crate::segments::Directory;
 use crate::{Error, Result};
 
-/// Records are folded into a checkpoint when the log has grown by so many bytes since the last one, and by as much as that was.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Small segments: a checkpoint gives up whole ones, and what is left of the oldest is read again when the log is opened.
+const LOG: Options = Options { segment_bytes: 8 << 20, ..Options::DEFAULT };
 /// So many bytes of entries stay in memory for those who follow; who is further behind is sent the rows.
 const KEPT_BYTES: usize = 64 << 20;
 
@@ -74,13 +79,11 @@ pub(super) struct Core {
     pub(super) peers: BTreeMap<PeerId, Outbox>,
     pub(super) next_peer: PeerId,
     /// Grows with every change of what tables are.
-    pub(super) tables_version: u64,
+    pub(super) tables_version: Version,
     /// Such a change is on its way to the log.
     pub(super) tables_change: bool,
-    /// The bytes of the last checkpoint.
-    pub(super) checkpoint: u64,
-    /// A checkpoint is made when the log has grown by so many.
-    pub(super) checkpoint_bytes: u64,
+    /// What becomes of the log and of rows in memory.
+    pub(super) keep: Keep,
     /// What the core told about itself since the engine was opened, for status.
     pub(super) renamed: u64,
     /// For readers and proofs.
@@ -88,6 +91,8 @@ pub(super) struct Core {
     pub(super) trusts: Trusts,
     /// The clock when a message last came or time last passed.
     pub(super) now_ms: u64,
+    /// The scope that the node holds, as far as it can be read, and its bytes.
+    pub(super) scope: Option<(Option<Arc<Named>>, Bytes)>,
 }
 
 impl std::fmt::Debug for Core {
@@ -118,15 +123,16 @@ impl Core {
             held: VecDeque::new(),
             peers: BTreeMap::new(),
             next_peer: 1,
-            tables_version: 0,
+            tables_version: Version::default(),
             tables_change: false,
-            checkpoint,
-            checkpoint_bytes: CHECKPOINT_BYTES,
+            keep: Keep::new(checkpoint),
             renamed: 0,
             beside,
             trusts,
             now_ms: 0,
+            scope: None,
         };
+        core.settle_scope();
         core.drain();
         Ok(core)
     }
@@ -134,7 +140,7 @@ impl Core {
     /// Everything anew from the log, after the disk failed. Who waited for records that were not durable has been told.
     pub(super) fn reopen(&mut self) -> Result<()> {
         let (log, node, checkpoint) = open_log(&self.home)?;
-        self.checkpoint = checkpoint;
+        self.keep = Keep::new(checkpoint);
         self.told = log.next();
         (self.log, self.node) = (log, node);
         self.group = Group::default();
@@ -144,8 +150,9 @@ impl Core {
         self.give_up("the log was opened anew");
         self.peers.clear();
         self.beside.begin_anew();
+        self.settle_scope();
         self.broken = None;
-        self.tables_version += 1;
+        self.tables_version.grow();
         self.drain();
         tracing::info!("the log of live replication was opened again");
         Ok(())
@@ -153,11 +160,24 @@ impl Core {
 
     pub(super) fn fail(&mut self, error: &SyncError) {
         tracing::error!(%error, "live replication stops until the disk can be written to again");
-        self.broken = Some(error.to_string());
+        self.stop(&error.to_string());
+    }
+
+    /// Whether what was seen of rows can be believed. When some could not be read, what this holds is not what it should be: nobody is to be
+    /// told of it, and the log is opened anew.
+    pub(super) fn believe(&mut self) -> Result<()> {
+        sound(self.node.trouble()).inspect_err(|error| {
+            tracing::error!(%error, "live replication stops until rows can be read again");
+            self.stop(&error.to_string());
+        })
+    }
+
+    fn stop(&mut self, why: &str) {
+        self.broken = Some(why.to_owned());
         self.led = false;
         // They come again; what they are owed is in the log or with them.
         self.peers.clear();
-        self.give_up(&error.to_string());
+        self.give_up(why);
     }
 
     /// Does what the core wants done.
@@ -212,6 +232,8 @@ impl Core {
         write: &mut dyn FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Begun> {
         let writes = write(&self.node)?;
+        self.believe()?;
+        self.check_scope(&writes)?;
         let rows = Flight::rows(&writes);
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
@@ -229,7 +251,7 @@ impl Core {
         }
         // Where the group that has it will end.
         let until = self.log.next() + u64::from(!self.group.is_empty());
-        self.flight.add(rows, until, self.told);
+        self.flight.add(&rows, until, self.told);
         Ok(Begun::Ticket(ticket))
     }
 
@@ -324,8 +346,9 @@ impl Core {
         }
         self.take_effect(fresh, now);
         if self.tables_change {
-            self.tables_version += 1;
+            self.tables_version.grow();
             self.tables_change = self.unsynced();
+            self.recheck_served();
         }
     }
 
@@ -350,31 +373,6 @@ impl Core {
             self.drain();
         }
         self.node.cut_log_to(KEPT_BYTES);
-        if let Err(error) = self.fold() {
-            tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
-        }
-    }
-
-    /// Writes a checkpoint when the log has grown enough, and gives up the records before it.
-    pub(super) fn fold(&mut self) -> Result<(), SyncError> {
-        if self.led || self.broken.is_some() || self.unsynced() {
-            return Ok(());
-        }
-        let bytes: u64 = self.log.segments().map(|(_, bytes)| bytes).sum();
-        if bytes.saturating_sub(self.checkpoint) < self.checkpoint_bytes.max(self.checkpoint) {
-            return Ok(());
-        }
-        let Some(moment) = self.node.checkpoint() else { return Ok(()) };
-        let at = self.log.next();
-        for record in moment.records() {
-            self.log.append(&record.encode())?;
-        }
-        // The core has no part in these records: they say what it holds.
-        self.log.sync()?;
-        self.told = self.log.next();
-        self.log.truncate_before(at)?;
-        self.checkpoint = self.log.segments().map(|(_, bytes)| bytes).sum();
-        Ok(())
     }
 }
 
@@ -382,18 +380,25 @@ impl Core {
 fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     let path = home.log();
     let disk = Arc::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
-    let mut log = match Log::open(Arc::clone(&disk), None, Options::default()) {
+    let mut log = match Log::open(Arc::clone(&disk), None, LOG) {
         Ok((log, recovered)) => {
             if recovered.cut_bytes > 0 {
                 tracing::info!(bytes = recovered.cut_bytes, "the log ended in what a crash left half written");
             }
             log
         }
-        Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, Options::default())?,
+        Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, LOG)?,
         Err(error) => return Err(error.into()),
     };
-    let config =
-        || Config { signer: home.signer(), rng: Rng::from_os(), limits: Limits::default(), zoo: Zoo::default() };
+    let path = home.rows();
+    let place = RunPlace::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
+    let config = || Config {
+        signer: home.signer(),
+        rng: Rng::from_os(),
+        limits: Limits { kept_bytes: KEPT_BYTES, ..Limits::default() },
+        runs: Some(place.clone()),
+        zoo: Zoo::default(),
+    };
     let (mut at, end) = (log.first(), log.next());
     if at == end {
         let hub = home.upstream()?.is_none();
@@ -438,6 +443,8 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     });
     let mut node = Node::open(config(), records, home.moved())?;
     node.sign_elsewhere();
+    // What a crash left behind of others.
+    place.keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())?;
     Ok((log, node, checkpoint))
 }
 
@@ -453,7 +460,7 @@ fn changes_tables(record: &Record) -> bool {
     match record {
         Record::Own(txn) => txn.body().writes.iter().any(defines),
         Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),
-        Record::Named(_) | Record::Hub(_) => false,
+        Record::Named(_) | Record::Hub(_) | Record::Scope(_) => false,
         _ => true,
     }
 }

@@ -56,4 +56,6 @@ pub struct Link {
     pub url: Option<String>,
     /// Whether this replica's transactions are taken there.
     pub upstream: bool,
+    /// The scope inside which this end sends to the other one, by name; everything if there is none.
+    pub serves: Option<String>,
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use syncline_base::{Hash, task};
 use syncline_sync::live::Frozen;
 
+use super::audit::Job;
 use super::core::Core;
 use super::{Alarm, Engine, Proof, Shared};
 use crate::{Error, Result};
@@ -24,29 +25,37 @@ pub struct Proofs {
 
 /// Begins to hash what waits for it.
 pub(super) fn kick(shared: &Shared, core: &mut Core) {
-    let Some(frozen) = core.beside.audit.begin() else { return };
+    let Some(job) = core.beside.audit.begin() else { return };
     let weak = shared.me.clone();
-    if let Err(error) = task::spawn("syncline-root", move || work(&weak, frozen)) {
+    if let Err(error) = task::spawn("syncline-root", move || work(&weak, job)) {
         core.beside.audit.give_up();
         tracing::warn!(%error, "the replica root could not be computed");
     }
 }
 
-fn work(shared: &Weak<Shared>, mut frozen: Frozen) {
+fn work(shared: &Weak<Shared>, mut job: Job) {
     loop {
         let Some(clock) = shared.upgrade().map(|shared| shared.clock.clone()) else { return };
-        let (begun, coverage) = (clock.monotonic(), frozen.coverage().clone());
-        let digest = frozen.digest();
-        // Rows that have changed since are held by nobody else.
-        drop(frozen);
+        let begun = clock.monotonic();
+        // Rows that have changed since are held by nobody else: it goes with this.
+        let hashed = match job.run() {
+            Ok(hashed) => hashed,
+            Err(error) => {
+                tracing::error!(%error, "the replica root could not be computed");
+                if let Some(shared) = shared.upgrade() {
+                    shared.lock().beside.audit.give_up();
+                }
+                return;
+            }
+        };
         let now = clock.monotonic();
         let Some(shared) = shared.upgrade() else { return };
         let mut core = shared.lock();
-        core.hashed(&coverage, digest, now.saturating_sub(begun), now, clock.now_ms());
+        core.hashed(hashed, now.saturating_sub(begun), now, clock.now_ms());
         core.drain();
         shared.news.notify_all();
         match core.beside.audit.begin() {
-            Some(next) => frozen = next,
+            Some(next) => job = next,
             None => return,
         }
     }
@@ -62,6 +71,7 @@ impl Engine {
             return Ok(digest.root);
         }
         let digest = frozen.digest();
+        super::sound(frozen.trouble())?;
         let root = digest.root;
         self.lock()?.beside.audit.learn(frozen.coverage().clone(), digest);
         Ok(root)

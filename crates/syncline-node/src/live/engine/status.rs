@@ -3,7 +3,7 @@
 use syncline_sync::live::Coverage;
 
 use super::super::token;
-use super::{Engine, Lag, Proofs};
+use super::{Engine, Held, Lag, Proofs};
 use crate::Result;
 
 /// How a replica's live part is.
@@ -35,6 +35,10 @@ pub struct Status {
     pub lag: Option<Lag>,
     /// Whether others hold the same.
     pub proofs: Proofs,
+    /// The scope that it follows at its upstream, if not everything.
+    pub follows: Option<String>,
+    /// The scope that it holds, if not everything.
+    pub held: Option<Held>,
 }
 
 /// A log's extent.
@@ -54,6 +58,7 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn status(&self) -> Result<Status> {
+        let (follows, held) = self.scopes_here()?;
         let core = self.lock()?;
         let bytes = core.log.segments().map(|(_, bytes)| bytes).sum();
         Ok(Status {
@@ -73,6 +78,8 @@ impl Engine {
                 proofs: core.beside.audit.proofs().cloned().collect(),
                 alarms: core.beside.audit.alarms().to_vec(),
             },
+            follows,
+            held,
         })
     }
 }

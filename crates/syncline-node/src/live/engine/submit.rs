@@ -2,11 +2,10 @@
 //!
 //! Owns nothing that is durable: who is to be told stands in the core. After a crash they are told nothing, and look.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use syncline_sync::live::{Context, Node, RowKey, Write};
+use syncline_sync::live::{Context, Node, Write};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{Committed, Engine};
@@ -51,33 +50,66 @@ pub(super) struct Held {
     pub(super) done: Done,
 }
 
-/// So many rows are remembered before those that are durable are forgotten.
-const ROWS: usize = 1 << 16;
-
 /// The rows that are on their way to the disk, by hash: two of one hash wait for each other in vain, which costs time and nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    /// The position in the log after the transaction that wrote it last.
-    until: BTreeMap<u64, u64>,
+    /// A hash table with open addressing, a power of two of slots or none: a row, and the position in the log after the transaction that
+    /// wrote it last. Zero is none.
+    slots: Vec<(u64, u64)>,
+    used: usize,
 }
 
 impl Flight {
     /// What stands for the rows of a transaction.
-    pub(super) fn rows(writes: &[Write]) -> Vec<u64> {
-        let hash = |RowKey { table, key }: &RowKey| xxh3_64_with_seed(key, xxh3_64(table.as_bytes()));
-        writes.iter().map(|write| hash(&write.row)).collect()
+    pub(super) fn rows<'w>(writes: &'w [Write]) -> Vec<u64> {
+        let (mut table, mut seed) = ("", xxh3_64(b""));
+        let hash = |Write { row, .. }: &'w Write| {
+            if *row.table != *table {
+                (table, seed) = (&row.table, xxh3_64(row.table.as_bytes()));
+            }
+            xxh3_64_with_seed(&row.key, seed)
+        };
+        writes.iter().map(hash).collect()
+    }
+
+    /// The slot of a row, or the one where it would be.
+    fn slot(&self, row: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = row as usize & mask;
+        // Some are free.
+        while self.slots[at].1 != 0 && self.slots[at].0 != row {
+            at = (at + 1) & mask;
+        }
+        at
     }
 
     /// Whether one of them is not durable, when the log is to before `durable`.
     pub(super) fn has_any(&self, rows: &[u64], durable: u64) -> bool {
-        rows.iter().any(|row| self.until.get(row).is_some_and(|until| *until > durable))
+        !self.slots.is_empty() && rows.iter().any(|row| self.slots[self.slot(*row)].1 > durable)
     }
 
-    /// They are durable when the log is to before `until`.
-    pub(super) fn add(&mut self, rows: Vec<u64>, until: u64, durable: u64) {
-        self.until.extend(rows.into_iter().map(|row| (row, until)));
-        if self.until.len() >= ROWS {
-            self.until.retain(|_, until| *until > durable);
+    /// They are durable when the log is to before `until`, which is not zero.
+    pub(super) fn add(&mut self, rows: &[u64], until: u64, durable: u64) {
+        if (self.used + rows.len()) * 2 > self.slots.len() {
+            self.forget(rows.len(), durable);
+        }
+        for row in rows {
+            let at = self.slot(*row);
+            self.used += usize::from(self.slots[at].1 == 0);
+            self.slots[at] = (*row, until);
+        }
+    }
+
+    /// Gives up those that are durable, and makes room for so many more.
+    fn forget(&mut self, more: usize, durable: u64) {
+        let mut all = std::mem::take(&mut self.slots);
+        all.retain(|(_, until)| *until > durable);
+        // A quarter of it is in use then: it is long until the next time.
+        self.slots = vec![(0, 0); ((all.len() + more) * 4).next_power_of_two().max(1 << 10)];
+        self.used = all.len();
+        for row in all {
+            let at = self.slot(row.0);
+            self.slots[at] = row;
         }
     }
 }
@@ -121,3 +153,6 @@ impl Engine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

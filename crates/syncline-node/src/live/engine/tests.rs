@@ -8,6 +8,7 @@ use syncline_sync::live::RowKey;
 use super::super::home::Taken;
 use super::*;
 
+mod keep;
 mod reads;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -63,7 +64,7 @@ impl Cable {
             })
         };
         // A hub is nobody's spoke.
-        let link = |of: &Engine| Link { url: None, upstream: !of.read(Node::is_hub).expect("a node") };
+        let link = |of: &Engine| Link { url: None, upstream: !of.read(Node::is_hub).expect("a node"), serves: None };
         let ends = vec![
             (a.clone(), a.connect(link(a), outbox(to_b)).expect("a node")),
             (b.clone(), b.connect(link(b), outbox(to_a)).expect("a node")),
@@ -209,13 +210,12 @@ fn a_checkpoint_stands_for_the_log_before_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (at, edge) = (dir.path().join("hub"), spoke(&dir.path().join("edge")));
     let engine = open(&at);
-    engine.shared.lock().checkpoint_bytes = 1 << 10;
     let root = |engine: &Engine| engine.read(|node| node.state().root()).expect("a node");
     for n in 0..50 {
         engine.commit(None, set(&n.to_string(), &"x".repeat(100))).expect("committed");
     }
-    engine.shared.lock().fold().expect("a disk");
-    assert!(engine.shared.lock().checkpoint > 5_000, "one was made");
+    engine.checkpoint().expect("a disk");
+    assert_eq!(engine.read(|node| node.state().held().in_memory()).expect("a node"), 0);
     engine.commit(None, set("after", "1")).expect("committed");
     let before = (root(&engine), engine.status().expect("a node").name);
     drop(engine);

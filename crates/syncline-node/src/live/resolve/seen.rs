@@ -102,7 +102,7 @@ impl Definition {
     }
 
     /// Whether columns are each for itself.
-    pub(in crate::live) fn is_by_column(&self) -> bool {
+    pub(crate) fn is_by_column(&self) -> bool {
         self.settings().granularity == Granularity::Column
     }
 

@@ -2,6 +2,7 @@ mod bytes;
 mod fold;
 mod hostile;
 mod merging;
+mod quick;
 mod typed;
 
 use std::collections::BTreeMap;

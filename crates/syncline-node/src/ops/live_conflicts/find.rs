@@ -49,16 +49,17 @@ pub(super) fn in_conflict(node: &Node, tables: &Tables, only: Option<&str>) -> V
         look.may_conflict(row).then(|| look.seen(&key.key, row)).flatten().filter(|seen| seen.conflict).map(Some)
     };
     let mut found: BTreeMap<RowKey, (Row, Option<Seen>)> = BTreeMap::new();
-    let mut look = |(key, row): (&RowKey, &Row)| {
-        if let Some(seen) = asked(key).then(|| conflict(key, row)).flatten() {
-            found.insert(key.clone(), (row.clone(), seen));
-        }
-    };
-    match only {
-        None => state.rows().for_each(&mut look),
-        Some(name) => {
-            let from = RowKey { table: name.into(), key: Bytes::new() };
-            state.rows_from(&from).take_while(|(key, _)| *key.table == *name).for_each(&mut look);
+    // Where no row has two siblings there is nothing to look for, unless its columns have.
+    let by_column = |name: &str| matches!(tables.get(name), Some(Ok(table)) if table.is_by_column());
+    let counts = state.held().counts().iter();
+    let some =
+        counts.filter(|(name, count)| only.is_none_or(|only| only == &***name) && (count.open > 0 || by_column(name)));
+    for (name, _) in some {
+        let from = RowKey { table: name.clone(), key: Bytes::new() };
+        for (key, row) in state.rows_from(&from).take_while(|(key, _)| key.table == *name) {
+            if let Some(seen) = asked(&key).then(|| conflict(&key, &row)).flatten() {
+                found.insert(key, (Arc::unwrap_or_clone(row), seen));
+            }
         }
     }
     // What waits for a hub may have decided some, and be in conflict itself.
@@ -109,7 +110,7 @@ pub(super) fn torn(node: &Node, tables: &Tables, found: &[Found]) -> BTreeSet<Do
             won.insert(one.dot);
         }
     };
-    node.state().rows().for_each(|(_, row)| alone(row));
+    node.state().rows().for_each(|(_, row)| alone(&row));
     waiting(node).collect::<BTreeSet<_>>().into_iter().for_each(|key| alone(&node.view(key)));
     lost.retain(|dot| won.contains(dot));
     lost

@@ -26,7 +26,7 @@ variants! {
     StampGap, StampReused, TakenTwice, ForkTaken, ForkedOriginTaken, ChainGap, ReadNotCovered, SeenNotCovered,
     ForgotStamp, ForgotTransaction, NotInChain, WentBack, PendingDropped, Resurrected,
     UnexpectedSibling, MissingSibling, RepeatedSibling, WrongValue, WrongTime, StrangeStamp, MissingStamp,
-    WrongWinner, WrongConflict, RootDiffers, NotQuiet, Unequal, Missing, Vanished,
+    WrongWinner, WrongConflict, RootDiffers, NotQuiet, Unequal, Missing, Vanished, OutsideScope,
 }
 
 const A1: Line<'static> = (1, id(A, 1), 5001, 10, &[at(H, 1)]);
@@ -258,6 +258,11 @@ const ROWS: &[(Violation, Story)] = &[
         case.oracle.check(NOTHING, &rows(&[A1]))
     }),
     (Violation::MissingSibling { key: 1, id: id(A, 1) }, |case| case.oracle.observe(0, H1, &Rows::new())),
+    (Violation::OutsideScope { key: 1, id: id(A, 1) }, |case| {
+        let mut outside = rows(&[A1]);
+        outside.only([2]);
+        case.oracle.check(H1, &outside)
+    }),
     (Violation::RepeatedSibling { key: 1, id: id(A, 1) }, |case| case.oracle.check(H1, &rows(&[A1, A1]))),
     (Violation::WrongValue { key: 1, id: id(A, 1), expected: 10, found: 12 }, |case| {
         case.oracle.check(H1, &rows(&[(1, id(A, 1), 5001, 12, &[at(H, 1)])]))

@@ -10,6 +10,7 @@ use super::super::context::MAX_HUBS;
 use super::super::id::Dot;
 use super::super::part::{Attested, Closing, Collected, Part, Teller, What};
 use super::super::record::Record;
+use super::super::runs::Runs;
 use super::super::state::Snapshot;
 use super::super::zoo::Bug;
 use super::{Node, PeerId};
@@ -25,6 +26,13 @@ pub(super) struct Coming {
     last: u64,
     stands: u32,
     since_ms: u64,
+}
+
+impl Coming {
+    /// Whether some came from a peer since time last passed, or are about to.
+    pub(super) fn flows_from(&self, peer: PeerId) -> bool {
+        self.from == Some(peer) && self.stands == 0
+    }
 }
 
 impl Node {
@@ -54,8 +62,22 @@ impl Node {
             Record::Joined(closing) if !self.is_complete(closing) => {
                 wrong("a state is closed that is not there in all its parts")
             }
+            Record::Rescoped(rescoped) if !self.is_complete(&rescoped.closing) => {
+                wrong("a state is closed that is not there in all its parts")
+            }
             Record::Checkpoint(checkpoint) if checkpoint.parts != parts => {
                 wrong("a checkpoint is not there in all its parts")
+            }
+            Record::Checkpoint(checkpoint) => {
+                self.again = None;
+                let gone = coming.is_some_and(|parts| !parts.gone.is_empty());
+                self.below = match (&checkpoint.below, &self.runs) {
+                    (None, _) if gone => return wrong("rows are gone from runs that a checkpoint does not name"),
+                    (None, _) => None,
+                    (Some(below), Some(place)) => Some(Arc::new(Runs::open(place.clone(), &below.runs)?)),
+                    (Some(_), None) => return wrong("a checkpoint stands on runs, and there is no place for them"),
+                };
+                Ok(())
             }
             Record::Rewritten(_) => Ok(()),
             // What a crash left of a rewriting has never happened.
@@ -68,8 +90,9 @@ impl Node {
 
     fn is_complete(&self, closing: &Closing) -> bool {
         let complete = |coming: &Coming| {
-            let Collected { waiting, .. } = &coming.collected;
-            coming.collected.id() == Some(closing.id) && coming.collected.len() == closing.parts && waiting.is_empty()
+            let Collected { waiting, gone, .. } = &coming.collected;
+            let alone = waiting.is_empty() && gone.is_empty();
+            coming.collected.id() == Some(closing.id) && coming.collected.len() == closing.parts && alone
         };
         self.coming.as_ref().is_some_and(complete)
     }
@@ -82,6 +105,9 @@ impl Node {
 
     /// A part from a peer.
     pub(super) fn part_came(&mut self, from: PeerId, through: u64, part: &Arc<Part>) {
+        if !self.sends_alike(from) && !self.wants_whole(from) {
+            return self.not_alike(from);
+        }
         if self.is_put_off(from) {
             return;
         }
@@ -92,7 +118,7 @@ impl Node {
                 return self.ask_once(from);
             }
             let valid = match &part.what {
-                What::Waiting(_) => false,
+                What::Waiting(_) | What::Gone(_) => false,
                 What::Attested(all) => all.iter().flat_map(Attested::heads).all(|head| head.is_valid(&*self.signer)),
                 What::Rows(_) | What::Chains(_) => true,
             };
@@ -109,6 +135,12 @@ impl Node {
 
     /// The parts of a peer's state are complete, it says.
     pub(super) fn close_came(&mut self, from: PeerId, through: u64, closing: Closing) {
+        if self.wants_whole(from) {
+            return self.close_of_whole_came(from, through, closing);
+        }
+        if !self.sends_alike(from) {
+            return self.not_alike(from);
+        }
         if !self.coverage.includes(&closing.coverage) {
             if self.is_put_off(from) {
                 return;
@@ -137,6 +169,33 @@ impl Node {
         self.serve_waiting();
     }
 
+    /// The same, of what is to take the place of all that is here.
+    fn close_of_whole_came(&mut self, from: PeerId, through: u64, closing: Closing) {
+        if self.is_put_off(from) {
+            return;
+        }
+        if !self.is_complete(&closing) || !closing.coverage.includes(&self.coverage) {
+            // Something has come meanwhile, or was lost: from the beginning, with more in it, once what has come is durable.
+            self.coming = None;
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.put_off = true;
+            }
+            if self.queue.is_empty() {
+                self.greet_put_off();
+            }
+            return;
+        }
+        self.stamped_elsewhere(&closing.coverage);
+        let chains = self.coming.as_ref().map(|coming| coming.collected.chains());
+        if let Some((seq, tag)) = chains.and_then(|chains| chains.get(&self.name)).and_then(Chain::head) {
+            self.known_elsewhere(Dot { origin: self.name, seq, tag });
+        }
+        self.rescope(from, closing);
+        self.followed(from);
+        self.owe(from, through);
+        self.tell_durable();
+    }
+
     fn join(&mut self, closing: Closing) {
         if !self.zoo.has(Bug::PartsInstalledApart) && !self.zoo.has(Bug::CoverageAfterPartOfRepair) {
             self.append(Record::Joined(Arc::new(closing)), None);
@@ -146,7 +205,7 @@ impl Node {
         // Half of the rows, then all: with both of them everything is as it should be, and a crash in between shows.
         let all = coming.collected.close(closing.coverage);
         let mut part = all.clone();
-        part.rows = all.rows.iter().take(all.rows.len() / 2).map(|(key, row)| (key.clone(), row.clone())).collect();
+        part.rows = all.rows.iter().take((all.rows.len() / 2) as usize).collect();
         part.chains.clear();
         if self.zoo.has(Bug::PartsInstalledApart) {
             part.coverage = self.coverage.clone();

@@ -43,6 +43,14 @@ impl Node {
             Record::Signed(head) => {
                 self.keep_head(head);
             }
+            Record::Scope(scope) => self.scope = scope.clone(),
+            Record::Rescoped(rescoped) => {
+                self.scope = rescoped.scope.clone();
+                joins = self.note_joined(&rescoped.closing);
+                if let Some(joins) = &mut joins {
+                    joins.replaces = true;
+                }
+            }
         }
         self.records += 1;
         self.out.push(Output::Append(record.clone()));
@@ -119,7 +127,7 @@ impl Node {
             }
         }
         self.waiting.retain(|dot| !knows(&self.chains, dot));
-        Box::new(Joins { had, snapshot, waiting })
+        Box::new(Joins { had, snapshot, waiting, replaces: false })
     }
 
     fn note_joined(&mut self, closing: &Closing) -> Option<Box<Joins>> {
@@ -132,7 +140,8 @@ impl Node {
     pub(super) fn begin_anew(&mut self) {
         self.coverage = Coverage::new();
         self.chains = Chains::new();
-        self.state = State::new(self.zoo);
+        let scope = std::mem::take(&mut self.state.scope);
+        self.state = State { scope, ..State::new(self.zoo) };
         self.kept = Kept::default();
     }
 
@@ -144,7 +153,12 @@ impl Node {
         self.taken = checkpoint.coverage.of(self.name);
         self.clock = self.clock.max(checkpoint.clock);
         let waiting = std::mem::take(&mut parts.waiting);
-        let mut joins = self.note_snapshot(parts.close(checkpoint.coverage.clone()), waiting);
+        let coverage = checkpoint.coverage.clone();
+        let snapshot = match (&checkpoint.below, self.below.take()) {
+            (Some(below), Some(runs)) => parts.close_over(coverage, runs, below.counts.clone()),
+            _ => parts.close(coverage),
+        };
+        let mut joins = self.note_snapshot(snapshot, waiting);
         joins.had = Chains::new();
         self.waiting = Pending::of(Pending::default(), joins.waiting.iter().cloned());
         Some(joins)
@@ -159,6 +173,9 @@ impl Node {
         self.sign();
         self.tell_durable();
         self.serve_waiting();
+        if self.coming.is_none() && !self.hub {
+            self.greet_put_off();
+        }
         if records > 0 {
             self.pump_all();
         }
@@ -170,9 +187,9 @@ impl Node {
     /// Writes the visible value of rows in conflict, having read all. Only in the zoo.
     pub(super) fn write_back(&mut self) {
         let conflicts = self.state.rows().filter(|(_, row)| row.is_in_conflict());
-        let winner = |(key, row): (&RowKey, &Row)| {
+        let winner = |(key, row): (RowKey, Arc<Row>)| {
             let value = row.visible(self.zoo).map(|sibling| sibling.value.clone());
-            Write { row: key.clone(), value }
+            Write { row: key, value }
         };
         let writes: Vec<Write> = conflicts.map(winner).collect();
         if !writes.is_empty() {
@@ -208,7 +225,11 @@ impl Node {
             }
             Record::Rewritten(_) => self.rewritten(again),
             Record::Part(_) => {}
-            Record::Joined(_) => {
+            Record::Scope(scope) => self.state.scope = scope,
+            Record::Joined(_) | Record::Rescoped(_) => {
+                if let Record::Rescoped(rescoped) = record {
+                    self.state.scope = rescoped.scope.clone();
+                }
                 if let Some(joins) = joins {
                     self.joined(&joins);
                 }
@@ -217,7 +238,8 @@ impl Node {
             }
             Record::Checkpoint(checkpoint) => {
                 let Some(joins) = joins else { return };
-                self.joined(&joins);
+                self.state.adopt(&joins.snapshot);
+                self.kept.joined(&joins.snapshot.coverage);
                 let (seq, tag) = checkpoint.own;
                 self.newest = (seq > 0).then_some(Dot { origin: checkpoint.name, seq, tag });
                 self.state.pending = Pending::of(Pending::by_row(), joins.waiting.into_iter());
@@ -247,7 +269,11 @@ impl Node {
     }
 
     fn joined(&mut self, joins: &Joins) {
-        self.state.join(&joins.had, &joins.snapshot);
+        if joins.replaces {
+            self.state.replace(&joins.snapshot);
+        } else {
+            self.state.join(&joins.had, &joins.snapshot);
+        }
         self.kept.joined(&joins.snapshot.coverage);
         self.peers.values_mut().for_each(Peer::lose_place);
         self.lose_heads();

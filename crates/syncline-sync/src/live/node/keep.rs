@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::chain::Chains;
 use super::super::context::Coverage;
-use super::super::record::{Checkpoint, Moment, Record};
+use super::super::record::{Below, Checkpoint, Moment, Record};
 use super::super::state::Snapshot;
 use super::super::txn::Entry;
 use super::super::zoo::Bug;
@@ -23,13 +23,16 @@ impl Node {
         let snapshot = self.snapshot();
         let coverage = snapshot.coverage.clone();
         let (name, hub, own, clock) = (self.name, self.hub, self.own, self.clock);
+        let runs = snapshot.rows.runs().filter(|runs| !runs.is_empty());
+        let below = runs.map(|runs| Below { counts: snapshot.rows.counts().clone(), runs: runs.names() });
         Some(Moment {
-            closing: Checkpoint { parts: 0, name, hub, own, clock, coverage },
+            closing: Checkpoint { parts: 0, name, hub, own, clock, coverage, below },
             snapshot,
             waiting: self.state.pending.iter().cloned().collect(),
             heads: self.own_heads(),
             coming: self.coming.as_ref().map(|coming| coming.collected.parts.clone()).unwrap_or_default(),
             room: self.limits.message_bytes,
+            scope: self.state.scope.clone(),
         })
     }
 

@@ -18,6 +18,8 @@ pub struct Limits {
     /// With many peers what comes while one waits for an answer goes out in one message with what comes after it: each message costs
     /// a system call and more on both ends, whatever is in it.
     pub window_messages: usize,
+    /// About so many bytes of entries stay in memory while a log is read, to be sent to others.
+    pub kept_bytes: usize,
     /// The largest transaction that is taken from a client, in bytes.
     pub txn_bytes: usize,
     /// After so many ticks in which a peer did not get on, it is asked what it has.
@@ -34,6 +36,7 @@ impl Default for Limits {
             window_bytes: 8 << 20,
             window_entries: 8192,
             window_messages: 256,
+            kept_bytes: usize::MAX,
             // What is written again under another name may name more of what was read.
             txn_bytes: MAX_TXN_BYTES - (64 << 10),
             patience: 3,

@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::super::chain::{Chain, Place};
 use super::super::context::Coverage;
 use super::super::head::Head;
@@ -16,6 +18,7 @@ use super::super::id::Dot;
 use super::super::message::Message;
 use super::super::part::PartsId;
 use super::super::record::Record;
+use super::super::scope::Scope;
 use super::super::txn::{Entry, Txn};
 use super::super::zoo::Bug;
 use super::name::Answer;
@@ -60,6 +63,14 @@ pub(super) struct Peer {
     pub(super) all_heads: bool,
     /// Whether its state was not taken, because another was on its way.
     pub(super) put_off: bool,
+    /// What it is sent is what is inside this; `None`: everything.
+    pub(super) scope: Option<Arc<dyn Scope>>,
+    /// Inside which scope it sends, by its words; `None` before it has said hello.
+    pub(super) told: Option<Bytes>,
+    /// Whether that is another one than the node's, and all of it is wanted.
+    pub(super) wants_whole: bool,
+    /// Whether the other end wants all of what it is sent, whatever it has.
+    pub(super) whole: bool,
 }
 
 /// Once so many records are durable here, a peer is told what of the things that it sent is.
@@ -128,9 +139,13 @@ impl Peer {
 impl Node {
     /// A connection is there.
     pub fn connected(&mut self, peer: PeerId) {
+        self.connect(peer, None);
+    }
+
+    pub(super) fn connect(&mut self, peer: PeerId, scope: Option<Arc<dyn Scope>>) {
         self.disconnected(peer);
         self.connections += 1;
-        self.peers.insert(peer, Peer { connection: self.connections, ..Peer::default() });
+        self.peers.insert(peer, Peer { connection: self.connections, scope, ..Peer::default() });
         // What a crash left unsigned waits for that.
         self.sign();
         self.say_hello(peer);
@@ -156,8 +171,8 @@ impl Node {
         // Only what is durable: a peer may throw away what it is told that others have.
         let coverage = self.state.coverage.clone();
         let (name, hub, newest, parts) = (self.name, self.hub, self.newest, self.has_parts());
-        let heads = self.heads_digest();
-        self.send(peer, Message::Hello { name, hub, coverage, newest, parts, heads });
+        let (within, heads) = (self.within(peer), self.heads_digest());
+        self.send(peer, Message::Hello { name, hub, coverage, newest, parts, within, heads });
     }
 
     /// The node's part has changed.
@@ -174,7 +189,7 @@ impl Node {
             return;
         }
         match message {
-            Message::Hello { name, hub, coverage, newest, parts, heads } => {
+            Message::Hello { name, hub, coverage, newest, parts, within, heads } => {
                 self.stamped_elsewhere(&coverage);
                 if let Some(head) = self.chains.get(&name).and_then(Chain::head) {
                     let known = Dot { origin: name, seq: head.0, tag: head.1 };
@@ -182,7 +197,11 @@ impl Node {
                         self.send(from, Message::Known(known));
                     }
                 }
-                self.met(from, hub, coverage, parts, heads);
+                let wants = self.told_scope(from, hub, &within.scope);
+                self.met(from, (hub, within.whole), coverage, parts, heads);
+                if wants {
+                    self.say_hello(from);
+                }
             }
             Message::Known(dot) => self.known_elsewhere(dot),
             Message::Entries { through, entries } => self.entries_came(from, through, &entries),
@@ -223,10 +242,19 @@ impl Node {
         self.state.pending.contains(dot)
     }
 
-    fn met(&mut self, from: PeerId, hub: bool, coverage: Coverage, parts: Option<(PartsId, u64)>, heads: u64) {
-        let brought_up = coverage.includes(&self.kept.base);
+    fn met(
+        &mut self,
+        from: PeerId,
+        (hub, whole): (bool, bool),
+        coverage: Coverage,
+        parts: Option<(PartsId, u64)>,
+        heads: u64,
+    ) {
+        let brought_up = !whole && coverage.includes(&self.kept.base);
         let differ = heads != self.heads_digest();
-        let sending = if brought_up { None } else { self.resume(parts) };
+        let scope = self.peers.get(&from).and_then(|peer| peer.scope.clone());
+        let sending = if brought_up { None } else { self.resume(parts, scope) };
+        let sending = sending.filter(|sending| !whole || sending.has(&coverage));
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let coverage = match self.remembered.get(&from) {
             Some(sent) if self.zoo.has(Bug::SentIsCovered) => sent.clone(),
@@ -235,6 +263,7 @@ impl Node {
         let given_up = peer.sending.take().filter(|_| brought_up).and_then(|sending| sending.gives_up());
         peer.heads = self.kept.heads_after(self.kept.lacks(&coverage));
         peer.all_heads = differ;
+        peer.whole = whole && sending.is_none();
         peer.meets(hub, coverage, sending);
         if let Some(closing) = given_up {
             let through = peer.sends(1, 32);
@@ -272,7 +301,17 @@ impl Node {
         }
     }
 
+    /// A peer sends what cannot be taken in among what is held: it is asked anew, if it has not said what it sends.
+    pub(super) fn not_alike(&mut self, from: PeerId) {
+        if self.peers.get(&from).is_some_and(|peer| !peer.met) {
+            self.ask_once(from);
+        }
+    }
+
     fn entries_came(&mut self, from: PeerId, through: u64, entries: &[Arc<Entry>]) {
+        if !self.sends_alike(from) {
+            return self.not_alike(from);
+        }
         for entry in entries {
             if let Some(peer) = self.peers.get_mut(&from) {
                 peer.coverage.raise(entry.stamp.hub, entry.stamp.n);
@@ -368,7 +407,8 @@ impl Node {
         self.now_ms = now_ms;
         let (first, waits) = (self.state.pending.begin().0, !self.state.pending.is_empty());
         let patience = self.limits.patience;
-        let mut ask = Vec::new();
+        let (mut ask, mut want) = (Vec::new(), Vec::new());
+        let flows = |peer| self.coming.as_ref().is_some_and(|coming| coming.flows_from(peer));
         for (id, peer) in &mut self.peers {
             peer.wait = false;
             peer.asked = false;
@@ -379,6 +419,9 @@ impl Node {
             if !peer.met || (stands && (peer.durable < peer.sent || waits)) {
                 ask.push(*id);
             }
+            if stands && peer.wants_whole && !flows(*id) {
+                want.push(*id);
+            }
             if stands {
                 (peer.pushed, peer.stands) = (0, 0);
             }
@@ -387,6 +430,7 @@ impl Node {
             self.send(peer, Message::Ask);
         }
         self.log_heads();
+        want.into_iter().for_each(|peer| self.say_hello(peer));
         self.tick_coming();
         self.thaw();
         self.serve_waiting();

@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use syncline_base::Hash;
+
 use super::super::context::Coverage;
 use super::super::head::Head;
 use super::super::id::Origin;
 use super::super::message::Message;
 use super::super::part::{Closing, PartsId, Teller};
+use super::super::scope::Scope;
 use super::super::state::Snapshot;
 use super::super::txn::{Batch, Entry, Txn};
 use super::super::zoo::Bug;
@@ -23,6 +26,12 @@ pub(super) struct Frozen {
     snapshot: Snapshot,
 }
 
+impl Frozen {
+    fn covers(&self, coverage: &Coverage) -> bool {
+        self.snapshot.coverage.includes(coverage)
+    }
+}
+
 /// A peer's place in it.
 #[derive(Debug)]
 pub(super) struct Sending {
@@ -31,6 +40,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    /// Whether it covers so much.
+    pub(super) fn has(&self, coverage: &Coverage) -> bool {
+        self.of.covers(coverage)
+    }
+
     /// What tells the peer, which needs no state any more, that the parts it was sent go no further: others may send it theirs.
     pub(super) fn gives_up(&self) -> Option<Closing> {
         let (id, parts) = (self.teller.id(), self.teller.nth());
@@ -41,9 +55,18 @@ impl Sending {
 /// Entries from a position to before another one, all of them.
 #[derive(Debug)]
 pub(super) struct Made {
+    scope: Option<Arc<dyn Scope>>,
     from: u64,
     to: u64,
     batch: Arc<Batch>,
+}
+
+/// So many scopes are told in the same messages to all who are in them.
+const SCOPES: usize = 64;
+
+/// The name of a state, as it is told inside a scope: who changes scopes does not go on where he was.
+fn within(id: PartsId, scope: Option<&Arc<dyn Scope>>) -> PartsId {
+    scope.map_or(id, |scope| (id ^ Hash::of(scope.id()).prefix_u64()) | 1)
 }
 
 impl Node {
@@ -71,12 +94,20 @@ impl Node {
         if !peer.met {
             return;
         }
+        // Nobody else could tell what is missing in what it has.
+        if !self.scope.is_empty() && !self.zoo.has(Bug::ServedWithinScope) {
+            return self.pump_waiting(to, peer);
+        }
+        // What would take the place of more than is in it waits until it has that.
+        if peer.whole && !self.state.coverage.includes(&peer.coverage) {
+            return self.pump_waiting(to, peer);
+        }
         // More than one when the log is cut while a state is sent.
-        while peer.sending.is_some() || self.needs_state(peer) {
+        while peer.sending.is_some() || peer.whole || self.needs_state(peer) {
             if peer.sending.is_none() {
-                let of = self.freeze();
-                let teller = Teller::new(of.id, self.limits.message_bytes);
-                peer.sending = Some(Sending { of, teller });
+                let of = self.freeze(peer.whole.then_some(&peer.coverage));
+                peer.sending = Some(self.sending(of, peer.scope.clone()));
+                peer.whole = false;
             }
             self.pump_parts(to, peer);
             if peer.sending.is_some() {
@@ -126,11 +157,16 @@ impl Node {
         !reached && !peer.coverage.includes(&self.kept.base)
     }
 
-    /// A state to send: the one that others are sent, as long as the log goes on from there.
-    fn freeze(&mut self) -> Arc<Frozen> {
+    fn sending(&self, of: Arc<Frozen>, scope: Option<Arc<dyn Scope>>) -> Sending {
+        let teller = Teller::new(within(of.id, scope.as_ref()), self.limits.message_bytes).within(scope);
+        Sending { of, teller }
+    }
+
+    /// A state to send: the one that others are sent, as long as the log goes on from there, and it has what he has who wants all of it.
+    fn freeze(&mut self, had: Option<&Coverage>) -> Arc<Frozen> {
         self.frozen_ms = self.now_ms;
         let frozen = match self.frozen.take() {
-            Some(frozen) if frozen.snapshot.coverage.includes(&self.kept.base) => frozen,
+            Some(frozen) if [Some(&self.kept.base), had].into_iter().flatten().all(|had| frozen.covers(had)) => frozen,
             _ => Arc::new(Frozen { id: self.rng.next_u64() | 1, snapshot: self.snapshot() }),
         };
         self.frozen = Some(frozen.clone());
@@ -148,14 +184,14 @@ impl Node {
     }
 
     /// What a peer needs that has so many parts of a state: to go on there, if that state is still known.
-    pub(super) fn resume(&self, parts: Option<(PartsId, u64)>) -> Option<Sending> {
+    pub(super) fn resume(&self, parts: Option<(PartsId, u64)>, scope: Option<Arc<dyn Scope>>) -> Option<Sending> {
         let (id, parts) = parts?;
-        let of = self.frozen.clone().filter(|frozen| frozen.id == id)?;
-        let mut teller = Teller::new(id, self.limits.message_bytes);
-        while teller.nth() < parts {
-            teller.next(&of.snapshot, &[])?;
+        let of = self.frozen.clone().filter(|frozen| within(frozen.id, scope.as_ref()) == id)?;
+        let mut sending = self.sending(of, scope);
+        while sending.teller.nth() < parts {
+            sending.teller.next(&sending.of.snapshot, &[])?;
         }
-        Some(Sending { of, teller })
+        Some(sending)
     }
 
     fn pump_parts(&mut self, to: PeerId, peer: &mut Peer) {
@@ -218,16 +254,40 @@ impl Node {
     /// The entries that a peer lacks from a position to before another: for most peers the same.
     fn batch(&mut self, from: u64, to: u64, count: u64, peer: &Peer) -> Arc<Batch> {
         let all = to - from == count;
-        if let Some(made) = self.made.as_ref().filter(|made| all && (made.from, made.to) == (from, to)) {
+        let scope = peer.scope.as_ref();
+        let alike = |made: &Made| match (made.scope.as_ref(), scope) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.id() == other.id(),
+            _ => false,
+        };
+        let made = self.made.iter().find(|made| all && alike(made) && (made.from, made.to) == (from, to));
+        if let Some(made) = made {
             return made.batch.clone();
         }
         let lacks = |entry: &&Arc<Entry>| !peer.coverage.has(entry.stamp);
-        let entries = (from..to).filter_map(|at| self.kept.get(at)).filter(lacks).cloned().collect();
+        let entries = (from..to).filter_map(|at| self.kept.get(at)).filter(lacks);
+        let entries = entries.map(|entry| self.inside(entry, peer)).collect();
         let batch = Arc::new(Batch::new(entries));
         if all {
-            self.made = Some(Made { from, to, batch: batch.clone() });
+            self.made.retain(|made| !alike(made));
+            if self.made.len() >= SCOPES {
+                self.made.clear();
+            }
+            self.made.push(Made { scope: scope.cloned(), from, to, batch: batch.clone() });
         }
         batch
+    }
+
+    /// What a peer is sent of an entry.
+    fn inside(&self, entry: &Arc<Entry>, peer: &Peer) -> Arc<Entry> {
+        let Some(scope) = &peer.scope else { return entry.clone() };
+        let inside = entry.within(&**scope);
+        if let Some(inside) = &inside
+            && self.zoo.has(Bug::ScopeSkipsTorn)
+        {
+            return Arc::new(inside.emptied());
+        }
+        inside.map_or_else(|| entry.clone(), Arc::new)
     }
 
     fn pump_waiting(&mut self, to: PeerId, peer: &mut Peer) {

@@ -72,7 +72,39 @@ pub(super) fn txn() -> impl Strategy<Value = Arc<Txn>> {
     })
 }
 
+/// Rows whose keys end in an even number, or have no end, and of their values the first two bytes.
+#[derive(Debug)]
+pub(super) struct Even(pub(super) Bytes);
+
+impl Scope for Even {
+    fn id(&self) -> &Bytes {
+        &self.0
+    }
+
+    fn includes(&self, row: &RowKey) -> bool {
+        row.key.last().is_none_or(|last| last % 2 == 0)
+    }
+
+    fn project(&self, _: &RowKey, value: &Bytes) -> Bytes {
+        value.slice(..value.len().min(2))
+    }
+}
+
+/// What is left of some entries inside a scope.
+fn inside(entry: Arc<Entry>, left: bool) -> Arc<Entry> {
+    let even = Even(Bytes::from_static(b"even"));
+    entry.within(&even).filter(|_| left).map_or(entry, Arc::new)
+}
+
+fn within() -> impl Strategy<Value = Within> {
+    (text(), any::<bool>()).prop_map(|(scope, whole)| Within { scope, whole })
+}
+
 pub(super) fn entry() -> impl Strategy<Value = Arc<Entry>> {
+    (whole_entry(), any::<bool>()).prop_map(|(entry, left)| inside(entry, left))
+}
+
+fn whole_entry() -> impl Strategy<Value = Arc<Entry>> {
     (origin(), coverage(), hlc(), txn()).prop_filter_map("the last of a hub", |(hub, deps, attested, txn)| {
         let stamp = Stamp { hub, n: deps.of(hub) + 1 };
         (stamp.n <= MAX_COUNT).then(|| Arc::new(Entry { stamp, deps, attested, txn }))
@@ -185,7 +217,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 pub(super) fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
     steps().prop_map(|steps| {
         steps.iter().fold(Vec::new(), |mut entries, step| {
-            entries.push(next_entry(&entries, step));
+            entries.push(inside(next_entry(&entries, step), step.1 % 3 == 0));
             entries
         })
     })
@@ -264,12 +296,20 @@ fn pieces() -> impl Strategy<Value = Vec<ChainPiece>> {
     })
 }
 
+fn rows_gone() -> impl Strategy<Value = Vec<RowKey>> {
+    rows().prop_map(|rows| {
+        let some = Some(RowKey::first()).filter(|_| rows.is_empty());
+        rows.into_iter().map(|(key, _)| key).chain(some).collect()
+    })
+}
+
 /// Often the next one of the same state.
 fn part() -> impl Strategy<Value = Part> {
     let id = prop_oneof![4 => 1..3u64, 1 => any::<u64>()];
     let nth = prop_oneof![4 => 0..3u64, 1 => any::<u64>()];
     let what = prop_oneof![
         rows().prop_map(What::Rows),
+        rows_gone().prop_map(What::Gone),
         pieces().prop_map(What::Chains),
         vec(txn(), 0..3).prop_map(What::Waiting),
         attested().prop_map(What::Attested),
@@ -303,8 +343,13 @@ fn closing() -> impl Strategy<Value = Closing> {
 
 fn checkpoint() -> impl Strategy<Value = Checkpoint> {
     let own = prop_oneof![Just((0, Tag::NONE)), (nth(), tag())];
-    (origin(), any::<bool>(), own, hlc(), nth(), coverage())
-        .prop_map(|(name, hub, own, clock, parts, coverage)| Checkpoint { parts, name, hub, own, clock, coverage })
+    let run = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(id, bytes, sum)| RunName { id, bytes, sum });
+    let count = (nth(), any::<u64>()).prop_map(|(rows, open)| Count { rows, open: open % rows });
+    let counts = btree_map("[a-c]{0,2}".prop_map(Arc::from), count, 0..3);
+    let below = (counts, vec(run, 1..3)).prop_map(|(counts, runs)| Below { counts, runs });
+    (origin(), any::<bool>(), own, hlc(), nth(), coverage(), prop::option::of(below)).prop_map(
+        |(name, hub, own, clock, parts, coverage, below)| Checkpoint { parts, name, hub, own, clock, coverage, below },
+    )
 }
 
 pub(super) fn record() -> impl Strategy<Value = Record> {
@@ -321,18 +366,21 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         closing().prop_map(|closing| Record::Joined(Arc::new(closing))),
         checkpoint().prop_map(|checkpoint| Record::Checkpoint(Arc::new(checkpoint))),
         head().prop_map(Record::Signed),
+        text().prop_map(Record::Scope),
+        (closing(), text()).prop_map(|(closing, scope)| Record::Rescoped(Arc::new(Rescoped { closing, scope }))),
     ]
 }
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
     let parts = proptest::option::of((any::<u64>(), any::<u64>()));
-    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts, any::<u64>());
-    let hello = hello.prop_map(|(name, hub, coverage, newest, parts, heads)| Message::Hello {
+    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts, within(), any::<u64>());
+    let hello = hello.prop_map(|(name, hub, coverage, newest, parts, within, heads)| Message::Hello {
         name,
         hub,
         coverage,
         newest,
         parts,
+        within,
         heads,
     });
     let denial = prop_oneof![Just(Denial::Unsigned), Just(Denial::Forged), Just(Denial::Revoked)];

@@ -95,9 +95,9 @@ fn the_strategies_make_every_kind() {
         entry if entry >= 128 => 4,
         kind => kind,
     });
-    assert_eq!(records, (1..=9).collect());
+    assert_eq!(records, (1..=13).collect());
     let messages = arbitrary::kinds(arbitrary::message(), |message| message.encode()[1]);
-    assert_eq!(messages, (1..=12).collect());
+    assert_eq!(messages, (1..=13).collect());
 }
 
 /// Puts bytes together.
@@ -243,9 +243,9 @@ fn what_is_newer_is_refused_with_what_to_do() {
     txn.put_u8(2);
     for error in [
         Txn::decode(txn.freeze()).unwrap_err(),
-        Record::decode(Bytes::from_static(&[0x20, 10])).unwrap_err(),
+        Record::decode(Bytes::from_static(&[0x20, 14])).unwrap_err(),
         Record::decode(Bytes::from_static(&[0x21])).unwrap_err(),
-        Message::decode(Bytes::from_static(&[0x21, 13])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[0x21, 14])).unwrap_err(),
         Message::decode(Bytes::from_static(&[0x22])).unwrap_err(),
     ] {
         assert!(error.to_string().contains("update it"), "{error}");

@@ -105,7 +105,16 @@ fn records() -> Vec<(&'static str, Record)> {
         own: (2, second.dot().tag),
         clock: Hlc::from_ms(1_700_000_000_900),
         coverage: snapshot().coverage,
+        below: None,
     };
+    let runs = vec![RunName { id: 0x0102_0304_0506_0708, bytes: 300, sum: 0x1112_1314_1516_1718 }];
+    let on_runs = Checkpoint {
+        parts: 1,
+        below: Some(Below { counts: [("fruit".into(), Count { rows: 7, open: 1 })].into(), runs }),
+        ..checkpoint.clone()
+    };
+    let gone = [write("fruit", b"apple", None), write("fruit", b"pear", None)].map(|write| write.row);
+    let gone = Part { id: 0, nth: 0, what: What::Gone(gone.to_vec()) };
     let closing = Closing { id: rows.id, parts: 2, coverage: snapshot().coverage };
     let rewritten = Rewritten { more: false, refused: vec![first.dot(), second.dot()], again: vec![first.clone()] };
     vec![
@@ -121,16 +130,48 @@ fn records() -> Vec<(&'static str, Record)> {
         ("joined", Record::Joined(Arc::new(closing))),
         ("checkpoint", Record::Checkpoint(Arc::new(checkpoint))),
         ("signed", Record::Signed(head(1))),
+        ("part-gone", Record::Part(Arc::new(gone))),
+        ("checkpoint-on-runs", Record::Checkpoint(Arc::new(on_runs))),
     ]
+}
+
+/// Of spokes that hold a part of the rows.
+fn records_within() -> Vec<(&'static str, Record)> {
+    let [first, second] = txns();
+    let scope = Bytes::from_static(b"fruit that is red");
+    let closing = Closing { id: 7, parts: 2, coverage: snapshot().coverage };
+    vec![
+        ("partial", Record::Entry(inside(&entry(&second)))),
+        ("partial-empty", Record::Entry(Arc::new(entry(&first).within(&Red(Bytes::new(), b"tools")).unwrap()))),
+        ("scope", Record::Scope(scope.clone())),
+        ("rescoped", Record::Rescoped(Arc::new(Rescoped { closing, scope }))),
+    ]
+}
+
+/// One table.
+#[derive(Debug)]
+struct Red(Bytes, &'static [u8]);
+
+impl Scope for Red {
+    fn id(&self) -> &Bytes {
+        &self.0
+    }
+
+    fn includes(&self, row: &RowKey) -> bool {
+        row.table.as_bytes() == self.1
+    }
+}
+
+fn inside(entry: &Arc<Entry>) -> Arc<Entry> {
+    Arc::new(entry.within(&Red(Bytes::new(), b"fruit")).unwrap())
 }
 
 /// What one record of a log holds: all of them, and entries that follow on each other.
 fn group() -> (Bytes, Vec<Record>) {
-    // As they were before anything was signed.
-    let signed =
-        |record: &Record| matches!(record, Record::Signed(_)) || matches!(record, Record::Part(part) if part.id == 0);
+    // Those of the first programs that wrote version 2: before anything was signed, or lay in runs.
+    let new = |name: &str| ["part-attested", "signed", "part-gone", "checkpoint-on-runs"].contains(&name);
     let mut all: Vec<Record> =
-        records().into_iter().map(|(_, record)| record).filter(|record| !signed(record)).collect();
+        records().into_iter().filter(|(name, _)| !new(name)).map(|(_, record)| record).collect();
     let [first, second] = txns();
     for (nth, txn) in (301..).zip([&first, &second, &first]) {
         let deps = coverage(&[(HUB, nth - 1), (OTHER, nth - 299)]);
@@ -156,12 +197,38 @@ fn messages() -> Vec<(&'static str, Message)> {
     let coverage = coverage(&[(HUB, 300), (OTHER, 2)]);
     let entries = Arc::new(Batch::new(vec![entry(&first), entry(&second)]));
     let (id, newest) = (part.id, Some(second.dot()));
-    let hello =
-        Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: Some((id, 1)), heads: 77 };
-    let new = Message::Hello { name: HUB, hub: true, coverage: Coverage::new(), newest: None, parts: None, heads: 0 };
+    let hello = Message::Hello {
+        name: SPOKE,
+        hub: false,
+        coverage: coverage.clone(),
+        newest,
+        parts: Some((id, 1)),
+        within: Within::default(),
+        heads: 77,
+    };
+    let within = Within { scope: Bytes::from_static(b"fruit that is red"), whole: false };
+    let (none, coverage_here) = (None, coverage.clone());
+    let scoped =
+        Message::Hello { name: HUB, hub: true, coverage: coverage_here, newest: None, parts: none, within, heads: 1 };
+    let within = Within { scope: Bytes::new(), whole: true };
+    let whole =
+        Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: None, within, heads: 0 };
+    let parts_of = Arc::new(Batch::new(vec![entry(&first), inside(&entry(&second))]));
+    let new = Message::Hello {
+        name: HUB,
+        hub: true,
+        coverage: Coverage::new(),
+        newest: None,
+        parts: None,
+        within: Within::default(),
+        heads: 0,
+    };
     vec![
         ("hello", hello),
         ("hello-new", new),
+        ("hello-scoped", scoped),
+        ("hello-whole", whole),
+        ("entries-partial", Message::Entries { through: 304, entries: parts_of }),
         ("ask", Message::Ask),
         ("known", Message::Known(second.dot())),
         ("entries", Message::Entries { through: 302, entries }),
@@ -198,7 +265,7 @@ fn check(version: u8, kind: &str, written: &BTreeMap<String, Bytes>) {
 
 #[test]
 fn records_are_those_of_the_format() {
-    let (records, (group, all)) = (records(), group());
+    let (records, (group, all)) = ([records(), records_within()].concat(), group());
     let alone = records.iter().map(|(name, record)| (format!("{name}.bin"), record.encode()));
     check(2, "record", &alone.chain([("group.bin".to_owned(), group.clone())]).collect());
     assert_eq!(Record::decode(group).unwrap(), all);

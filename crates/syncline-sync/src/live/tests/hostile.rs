@@ -18,6 +18,7 @@ fn config(seed: u64) -> Config {
         signer: Arc::new(KeyPair::of(&[1; 32])),
         rng: Rng::from_seed(seed),
         limits: Limits::default(),
+        runs: None,
         zoo: Zoo::none(),
     }
 }

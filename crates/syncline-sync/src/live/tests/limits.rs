@@ -76,7 +76,15 @@ fn thousands_of_peers_are_sent_the_same_bytes() {
     for peer in 1..=50 {
         shells[0].node.connected(peer);
         let (name, parts) = (Origin::from_bytes([peer as u8; 16]), None);
-        let hello = Message::Hello { name, hub: false, coverage: Coverage::new(), newest: None, parts, heads: 0 };
+        let hello = Message::Hello {
+            name,
+            hub: false,
+            coverage: Coverage::new(),
+            newest: None,
+            parts,
+            within: Within::default(),
+            heads: 0,
+        };
         shells[0].node.receive(1_000, peer, hello);
     }
     shells[0].sync();
@@ -283,6 +291,6 @@ fn rows_are_read_by_key_as_clients_see_them() {
     let some: Vec<u8> = node.view_from(&write(3, 0).row, 2).iter().map(|(key, _)| key.key[3]).collect();
     assert_eq!(some, [4, 5]);
     for (key, row) in node.rows_from(&write(0, 0).row) {
-        assert_eq!(*row, node.view(key));
+        assert_eq!(*row, node.view(&key));
     }
 }

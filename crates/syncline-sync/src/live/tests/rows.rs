@@ -306,3 +306,20 @@ fn the_worlds_are_not_dull() {
     }
     assert!(conflicts > 20 && twice > 20 && forks > 5 && covered > 300, "{conflicts} {twice} {forks} {covered}");
 }
+
+/// The order of rows is that of their bytes, however that is found out.
+#[test]
+fn keys_are_ordered_as_their_bytes_are() {
+    let mut rng = Rng::from_seed(3);
+    let names: [Arc<str>; 3] = ["a".into(), "a".into(), "ab".into()];
+    let mut draw = |below: u64| usize::try_from(rng.below(below)).expect("small");
+    let keys: Vec<RowKey> = (0..300)
+        .map(|_| {
+            let key: Vec<u8> = (0..draw(12)).map(|at| if at < 6 { 7 } else { [0, 1, 0x7f, 0xff][draw(4)] }).collect();
+            RowKey { table: names[draw(3)].clone(), key: key.into() }
+        })
+        .collect();
+    for (a, b) in keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b))) {
+        assert_eq!(a.cmp(b), (&*a.table, &a.key[..]).cmp(&(&*b.table, &b.key[..])), "{a:?} {b:?}");
+    }
+}

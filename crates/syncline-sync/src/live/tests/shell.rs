@@ -121,6 +121,7 @@ pub(super) fn config_with(seed: u8, limits: Limits) -> Config {
         signer: Arc::new(KeyPair::of(&[seed; 32])),
         rng: Rng::from_seed(u64::from(seed)),
         limits,
+        runs: None,
         zoo: Zoo::none(),
     }
 }

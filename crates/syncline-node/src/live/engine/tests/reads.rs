@@ -85,7 +85,7 @@ fn a_root_that_differs_is_an_alarm_that_stays() {
     let hub = open(dir.path());
     hub.commit(None, set("a", "1")).expect("committed");
     let (to, told) = mpsc::channel();
-    let link = Link { url: Some("http://other".into()), upstream: false };
+    let link = Link { url: Some("http://other".into()), upstream: false, serves: None };
     let peer = hub
         .connect(link, Box::new(move |parcel| if to.send(parcel).is_ok() { Outcome::Sent } else { Outcome::Gone }))
         .expect("a node");

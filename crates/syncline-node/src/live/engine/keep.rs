@@ -1,0 +1,241 @@
+//! What keeps a replica's live part small: rows go from memory to the disk, and a checkpoint takes the place of the log before it.
+//!
+//! Both happen when the log has grown enough. Rows are written to runs, and runs merged, by threads that have neither the engine nor its
+//! lock meanwhile: writers go on, and an engine that is closed is closed. Then a checkpoint is written that names the runs and says what
+//! has changed meanwhile, which is little.
+//!
+//! Owns: which of this is going on. After a crash: the last checkpoint and the log after it say everything; runs that it does not name are
+//! removed.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use syncline_base::task;
+use syncline_sync::Error as SyncError;
+use syncline_sync::live::{Fold, Merge, Run};
+
+use super::Shared;
+use super::core::Core;
+#[cfg(test)]
+use {super::Engine, crate::Result};
+
+/// A checkpoint is made when the log has grown by so many bytes since the last one, and by as much as that took.
+const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// So many rows may be in memory then; more go to the disk before.
+const ROWS: usize = 10_000;
+/// What failed is tried again after so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is going on, and when it is to go on.
+#[derive(Debug)]
+pub(super) struct Keep {
+    /// The log's bytes after the last checkpoint.
+    checkpoint: u64,
+    /// A checkpoint is made when it has grown by so many.
+    bytes: u64,
+    rows: usize,
+    folding: bool,
+    merging: bool,
+    /// Rows have gone to the disk, and no checkpoint says so yet.
+    due: bool,
+    /// Nothing is begun before that.
+    not_before: Duration,
+    /// Runs that were merged, and that the last checkpoint may name.
+    replaced: Vec<Arc<Run>>,
+    /// How many checkpoints were made since the log was opened.
+    made: u64,
+}
+
+impl Keep {
+    /// With a log whose last checkpoint has so many bytes.
+    pub(super) const fn new(checkpoint: u64) -> Self {
+        Self {
+            checkpoint,
+            bytes: CHECKPOINT_BYTES,
+            rows: ROWS,
+            folding: false,
+            merging: false,
+            due: false,
+            not_before: Duration::ZERO,
+            replaced: Vec::new(),
+            made: 0,
+        }
+    }
+
+    /// Whether rows are being written.
+    pub(super) const fn is_folding(&self) -> bool {
+        self.folding
+    }
+}
+
+impl Core {
+    fn log_bytes(&self) -> u64 {
+        self.log.segments().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn has_grown(&self) -> bool {
+        self.log_bytes().saturating_sub(self.keep.checkpoint) >= self.keep.bytes.max(self.keep.checkpoint)
+    }
+
+    /// What is to be written to a run, if something is.
+    fn begin_fold(&mut self) -> Option<Fold> {
+        let many = self.node.state().held().in_memory() > self.keep.rows;
+        let fold = if many && !self.keep.due && !self.keep.folding { self.node.begin_fold() } else { None };
+        self.keep.folding |= fold.is_some();
+        fold
+    }
+
+    /// Rows were written to a run, or could not be.
+    fn end_fold(&mut self, fold: &Fold, run: std::result::Result<Arc<Run>, SyncError>, now: Duration) {
+        self.keep.folding = false;
+        match run {
+            Ok(run) => {
+                self.node.folded(fold, run);
+                self.keep.due = true;
+            }
+            Err(error) => {
+                self.keep.not_before = now + PATIENCE;
+                tracing::warn!(%error, "rows stay in memory until they can be written");
+            }
+        }
+    }
+
+    fn end_merge(&mut self, merge: &Merge, run: std::result::Result<Arc<Run>, SyncError>, now: Duration) {
+        self.keep.merging = false;
+        match run {
+            Ok(run) => self.keep.replaced.extend(self.node.merged(merge, &run)),
+            Err(error) => {
+                self.keep.not_before = now + PATIENCE;
+                tracing::warn!(%error, "runs of rows could not be merged; they stay as they are");
+            }
+        }
+    }
+
+    /// Writes a checkpoint, and gives up the records before it.
+    fn checkpoint(&mut self, now: Duration) -> std::result::Result<(), SyncError> {
+        // While others write something is always on its way to the disk; nobody else gets in between here.
+        for _ in 0..8 {
+            if !self.unsynced() {
+                break;
+            }
+            self.appended();
+            self.log.sync()?;
+            self.tell_durable(now);
+            self.drain();
+        }
+        let Some(moment) = self.node.checkpoint().filter(|_| self.broken.is_none() && !self.unsynced()) else {
+            return Ok(());
+        };
+        let at = self.log.next();
+        for record in moment.records() {
+            self.log.append(&record.encode())?;
+        }
+        // The core has no part in these records: they say what it holds.
+        self.log.sync()?;
+        self.told = self.log.next();
+        self.log.truncate_before(at)?;
+        self.keep.checkpoint = self.log_bytes();
+        self.keep.due = false;
+        self.keep.made += 1;
+        self.keep.replaced.drain(..).for_each(|run| run.retire());
+        Ok(())
+    }
+
+    fn try_checkpoint(&mut self, now: Duration) {
+        if let Err(error) = self.checkpoint(now) {
+            self.keep.not_before = now + PATIENCE;
+            tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
+        }
+    }
+}
+
+/// Begins what is to be done, if something is. Nobody syncs the log.
+pub(super) fn house(shared: &Shared, core: &mut Core) {
+    let now = shared.clock.monotonic();
+    if core.led || core.broken.is_some() || core.closing || now < core.keep.not_before {
+        return;
+    }
+    if core.keep.due || (!core.keep.folding && core.has_grown()) {
+        match core.begin_fold() {
+            Some(fold) => {
+                let (weak, epoch) = (shared.me.clone(), core.epoch);
+                spawn(core, "syncline-rows", move || {
+                    let run = fold.write();
+                    with(&weak, epoch, |shared, core| core.end_fold(&fold, run, shared.clock.monotonic()));
+                });
+            }
+            None => core.try_checkpoint(now),
+        }
+    }
+    if !core.keep.merging
+        && let Some(merge) = core.node.begin_merge()
+    {
+        core.keep.merging = true;
+        let (weak, epoch) = (shared.me.clone(), core.epoch);
+        spawn(core, "syncline-merge", move || {
+            let run = merge.write();
+            with(&weak, epoch, |shared, core| core.end_merge(&merge, run, shared.clock.monotonic()));
+        });
+    }
+}
+
+fn spawn(core: &mut Core, name: &str, work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = task::spawn(name, work) {
+        // Until the log is opened anew.
+        tracing::warn!(%error, "rows of live tables stay as they are");
+        core.keep.not_before = Duration::MAX;
+    }
+}
+
+/// Tells an engine that is still the one for which something was done.
+fn with(shared: &Weak<Shared>, epoch: u64, tell: impl FnOnce(&Shared, &mut Core)) {
+    let Some(shared) = shared.upgrade() else { return };
+    let mut core = shared.lock();
+    if core.epoch == epoch {
+        tell(&shared, &mut core);
+    }
+    drop(core);
+    shared.work.notify_one();
+    shared.durable.notify_all();
+}
+
+/// A command that is over before time passes has its turn, too.
+pub(super) fn at_the_end(shared: &Shared, core: &mut Core) {
+    let now = shared.clock.monotonic();
+    if core.led || core.broken.is_some() || core.unsynced() || !(core.keep.due || core.has_grown()) {
+        return;
+    }
+    if let Some(fold) = core.begin_fold() {
+        let run = fold.write();
+        core.end_fold(&fold, run, now);
+    }
+    core.try_checkpoint(now);
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Has rows written to the disk and a checkpoint made, whatever the log has; waits until that is done, and runs are merged.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.keep_little(0, 0)?;
+        let mut core = self.lock()?;
+        core.keep.checkpoint = 0;
+        let made = core.keep.made;
+        loop {
+            house(&self.shared, &mut core);
+            let busy = core.keep.folding || core.keep.merging || core.keep.due;
+            if (!busy && core.keep.made > made) || core.broken.is_some() {
+                (core.keep.rows, core.keep.bytes) = (ROWS, CHECKPOINT_BYTES);
+                return Ok(());
+            }
+            let waited = self.shared.durable.wait_timeout(core, Duration::from_millis(20));
+            core = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+    }
+
+    /// Has that done by itself whenever there are so many rows in memory, and the log has grown by so many bytes.
+    pub(crate) fn keep_little(&self, rows: usize, bytes: u64) -> Result<()> {
+        let mut core = self.lock()?;
+        (core.keep.rows, core.keep.bytes) = (rows, bytes);
+        Ok(())
+    }
+}

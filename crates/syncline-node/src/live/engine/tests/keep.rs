@@ -1,0 +1,114 @@
+//! Rows go to the disk, and come back from there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::*;
+
+type Model = BTreeMap<String, String>;
+
+fn delete(name: &str) -> Vec<Write> {
+    vec![Write { row: key(name), value: None }]
+}
+
+fn in_memory(engine: &Engine) -> usize {
+    engine.read(|node| node.state().held().in_memory()).expect("a node")
+}
+
+fn files(at: &Path) -> Vec<PathBuf> {
+    let dir = std::fs::read_dir(at.join("live/rows")).expect("a directory");
+    dir.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+fn all(engine: &Engine) -> Model {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let rows = |node: &Node| {
+        let rows = node.rows_from(&key(""));
+        rows.map(|(key, row)| (text(&key.key), text(&row.siblings()[0].value))).collect::<Model>()
+    };
+    engine.read(rows).expect("a node")
+}
+
+fn change(engine: &Engine, model: &mut Model, n: u64) {
+    let name = format!("{:03}", n * 7919 % 300);
+    if n % 4 == 3 {
+        engine.commit(None, delete(&name)).expect("committed");
+        model.remove(&name);
+    } else {
+        engine.commit(None, set(&name, &n.to_string())).expect("committed");
+        model.insert(name, n.to_string());
+    }
+}
+
+#[test]
+fn rows_go_to_the_disk_while_they_change_and_nobody_sees_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge) = (dir.path().join("hub"), spoke(&dir.path().join("edge")));
+    let (mut engine, mut model) = (open(&at), Model::new());
+    for n in 0..1500 {
+        // Again and again, with runs that are written and merged meanwhile.
+        engine.keep_little(20, 2_000).expect("a node");
+        change(&engine, &mut model, n);
+        if n % 400 == 399 {
+            assert_eq!(all(&engine), model);
+            drop(engine);
+            engine = open(&at);
+            assert_eq!(all(&engine), model);
+        }
+    }
+    engine.checkpoint().expect("a disk");
+    assert_eq!((in_memory(&engine), all(&engine)), (0, model.clone()));
+    let count = |node: &Node| node.state().held().counts().get("t").map(|count| count.rows);
+    assert_eq!(engine.read(count).expect("a node"), Some(model.len() as u64));
+    assert!(files(&at).len() <= 4, "{:?}", files(&at));
+    // A state is sent from there, too.
+    let _cable = Cable::between(&engine, &edge);
+    let here = engine.commit(None, set("000", "last")).expect("committed");
+    edge.read_at(&here.position, SOON, |_| ()).expect("it comes");
+    model.insert("000".into(), "last".into());
+    assert_eq!(all(&edge), model);
+    edge.checkpoint().expect("a disk");
+    assert_eq!((in_memory(&edge), all(&edge)), (0, model));
+    let root = |engine: &Engine| engine.frozen().expect("a node").digest().root;
+    assert_eq!(root(&edge), root(&engine));
+}
+
+#[test]
+fn what_is_damaged_on_the_disk_is_an_error_and_never_a_row() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = dir.path().join("hub");
+    let engine = open(&at);
+    for n in 0..300 {
+        engine.commit(None, set(&format!("{n:03}"), &"x".repeat(200))).expect("committed");
+    }
+    engine.checkpoint().expect("a disk");
+    drop(engine);
+    let path = files(&at).pop().expect("a run");
+    let sound = std::fs::read(&path).expect("a run");
+    let mut bytes = sound.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).expect("a file");
+
+    let engine = open(&at);
+    let look = |engine: &Engine, name: &str| engine.read(|node| node.view(&key(name)).siblings().len());
+    assert_eq!(look(&engine, "000").expect("what is not damaged is there"), 1);
+    let scan = |engine: &Engine| engine.read(|node| node.rows_from(&key("")).count());
+    assert_eq!(scan(&engine).expect_err("damage").kind(), Kind::Corrupt);
+    assert_eq!(look(&engine, "299").expect("what is not damaged is there again"), 1);
+    let damaged = (0..300).filter(|n| look(&engine, &format!("{n:03}")).is_err()).count();
+    assert!((1..80).contains(&damaged), "{damaged}");
+    let name = (0..300).map(|n| format!("{n:03}")).find(|name| look(&engine, name).is_err()).expect("some");
+    let read = |node: &Node| {
+        Ok(vec![Write { row: key(&name), value: node.view(&key(&name)).siblings().first().map(|s| s.value.clone()) }])
+    };
+    assert_eq!(engine.commit_with(None, read).expect_err("damage").kind(), Kind::Corrupt, "nothing follows from it");
+    drop(engine);
+    // Nothing was changed: with the bytes as they were all is well.
+    std::fs::write(&path, &sound).expect("a file");
+    assert_eq!(scan(&open(&at)).expect("all rows"), 300);
+    std::fs::remove_file(&path).expect("a file less");
+    let Taken::Ours(home) = Home::take(&at).expect("a directory") else { panic!("taken") };
+    let error = Engine::open(home, Arc::new(SystemClock)).expect_err("a run is missing");
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+}

@@ -1,0 +1,110 @@
+//! Rows on their way from memory to the disk.
+//!
+//! Writing a run takes a while, and needs nothing of the node: the node says what is to be written, whoever drives it has that written, without
+//! the node, and says that it was. Two such jobs may go on at once: one that writes what is in memory, and one that merges runs.
+//!
+//! After a crash: a run that no checkpoint names has never been. So what a node was told to be written counts in its next checkpoint only, and
+//! the files of runs that were merged are removed when that checkpoint is durable.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::super::runs::{Run, RunName, Runs};
+use super::super::table::Rows;
+use super::Node;
+use crate::error::Result;
+
+/// Rows that are to be written to a run.
+#[derive(Debug)]
+pub struct Fold {
+    rows: Rows,
+    runs: Runs,
+    id: u64,
+}
+
+impl Fold {
+    /// Writes them.
+    ///
+    /// # Errors
+    /// The disk's. Nothing has happened then.
+    pub fn write(&self) -> Result<Arc<Run>> {
+        self.rows.write(&self.runs, self.id)
+    }
+}
+
+/// Runs that are to become one.
+#[derive(Debug)]
+pub struct Merge {
+    runs: Arc<Runs>,
+    of: Range<usize>,
+    id: u64,
+}
+
+impl Merge {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The disk's; that one of them cannot be read. Nothing has happened then.
+    pub fn write(&self) -> Result<Arc<Run>> {
+        self.runs.merge(self.id, &self.of)
+    }
+
+    fn names(&self) -> Vec<RunName> {
+        self.runs.names()[self.of.clone()].to_vec()
+    }
+}
+
+impl Node {
+    /// Why what is shown here cannot be believed, if it cannot: rows could not be read. To be asked after each look, before anybody is told
+    /// what was seen, and before a transaction that follows from it is made. The node has to be opened again then.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.state.rows.trouble()
+    }
+
+    /// The rows that are in memory, to be written to a run: [`Fold::write`], then [`Self::folded`]. `None` when there are none, or no place
+    /// for runs. There is to be one such job at a time.
+    pub fn begin_fold(&mut self) -> Option<Fold> {
+        let rows = &mut self.state.rows;
+        if rows.in_memory() == 0 {
+            return None;
+        }
+        let runs = rows.runs().map(|runs| Runs::clone(runs)).or_else(|| self.runs.clone().map(Runs::none))?;
+        rows.begin_fold();
+        Some(Fold { rows: rows.clone(), runs, id: self.rng.next_u64() })
+    }
+
+    /// They were written. What has not changed since is not in memory any more.
+    pub fn folded(&mut self, fold: &Fold, run: Arc<Run>) {
+        let rows = &self.state.rows;
+        // As they are now: some may have been merged meanwhile.
+        let runs = rows.runs().map_or(&fold.runs, |runs| runs).with(run);
+        self.state.rows = rows.on(Arc::new(runs), &fold.rows);
+    }
+
+    /// Runs that are to be merged: [`Merge::write`], then [`Self::merged`]. `None` when they are few enough. There is to be one such job at
+    /// a time.
+    pub fn begin_merge(&mut self) -> Option<Merge> {
+        let runs = self.state.rows.runs()?;
+        let of = runs.due()?;
+        Some(Merge { runs: runs.clone(), of, id: self.rng.next_u64() })
+    }
+
+    /// They were merged. Returns those that nobody needs any more ([`Run::retire`]) once a checkpoint is durable that is made after this.
+    pub fn merged(&mut self, merge: &Merge, run: &Arc<Run>) -> Vec<Arc<Run>> {
+        let rows = &self.state.rows;
+        match rows.runs().and_then(|runs| runs.with_merged(&merge.names(), run)) {
+            Some(runs) => {
+                self.state.rows = rows.on_merged(Arc::new(runs));
+                merge.runs.some(&merge.of)
+            }
+            None => vec![run.clone()],
+        }
+    }
+
+    /// The runs that it stands on now.
+    #[must_use]
+    pub fn stands_on(&self) -> Option<&Arc<Runs>> {
+        self.state.rows.runs()
+    }
+}
