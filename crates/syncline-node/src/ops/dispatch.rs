@@ -21,7 +21,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 33] = [
+pub const VERBS: [&str; 34] = [
     "alter",
     "apply",
     "branch",

@@ -170,8 +170,7 @@ fn inside(entry: &Arc<Entry>) -> Arc<Entry> {
 fn group() -> (Bytes, Vec<Record>) {
     // Those of the first programs that wrote version 2: before anything was signed, or lay in runs.
     let new = |name: &str| ["part-attested", "signed", "part-gone", "checkpoint-on-runs"].contains(&name);
-    let mut all: Vec<Record> =
-        records().into_iter().filter(|(name, _)| !new(name)).map(|(_, record)| record).collect();
+    let mut all: Vec<Record> = records().into_iter().filter(|(name, _)| !new(name)).map(|(_, record)| record).collect();
     let [first, second] = txns();
     for (nth, txn) in (301..).zip([&first, &second, &first]) {
         let deps = coverage(&[(HUB, nth - 1), (OTHER, nth - 299)]);

@@ -51,7 +51,15 @@ impl Liar {
         hub.node.connected(Self::AT);
         let liar = Shell::create(false, 8);
         let (name, coverage) = (liar.node.name(), Coverage::new());
-        let hello = Message::Hello { name, hub: false, coverage, newest: None, parts: None, heads: 0 };
+        let hello = Message::Hello {
+            name,
+            hub: false,
+            coverage,
+            newest: None,
+            parts: None,
+            within: Within::default(),
+            heads: 0,
+        };
         hub.node.receive(1_000, Self::AT, hello);
         hub.sync();
         Self { hub }
