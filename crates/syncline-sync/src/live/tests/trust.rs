@@ -38,6 +38,14 @@ fn head(by: &KeyPair, nonce: u8, txns: &[Arc<Txn>]) -> Arc<Head> {
     Arc::new(Unsigned { nonce: [nonce; 16], seq: txns.len() as u64, sum: sum(txns) }.sign(by))
 }
 
+/// A hub that has nothing has connected to a spoke, as 7.
+fn met(spoke: &mut Shell, hub: Origin) {
+    spoke.node.connected(7);
+    let (coverage, within) = (Coverage::new(), Within::default());
+    let hello = Message::Hello { name: hub, hub: true, coverage, newest: None, parts: None, within, heads: 0 };
+    spoke.node.receive(6_000, 7, hello);
+}
+
 /// Somebody who connects to a hub and says what he likes, and what it answers.
 struct Liar {
     hub: Shell,
@@ -224,7 +232,7 @@ fn a_hub_that_alters_what_it_passes_on_is_found_out_by_who_has_the_signed_head()
     let (real, altered) = (follows(name, &[], "real"), follows(name, &[], "altered"));
     let mut spoke = Shell::create(false, 2);
     let hub = Shell::create(true, 1);
-    spoke.node.connected(7);
+    met(&mut spoke, hub.node.name());
     let stamp = Stamp { hub: hub.node.name(), n: 1 };
     let entry = Entry { stamp, deps: Coverage::new(), attested: syncline_base::Hlc::from_ms(5_000), txn: altered };
     let entries = Arc::new(Batch::new(vec![Arc::new(entry)]));
@@ -256,8 +264,8 @@ fn a_head_that_comes_after_more_has_come_is_held_against_what_it_is_of() {
         txns.push(follows(name, &txns, "x"));
     }
     let mut spoke = Shell::create(false, 2);
-    spoke.node.connected(7);
     let hub = Shell::create(true, 1).node.name();
+    met(&mut spoke, hub);
     let mut deps = Coverage::new();
     let mut entries = Vec::new();
     for (n, txn) in (1..).zip(&txns) {
