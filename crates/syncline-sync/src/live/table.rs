@@ -29,8 +29,8 @@ pub struct Rows {
     over: Over,
     runs: Option<Arc<Runs>>,
     counts: Counts,
-    /// Rows that are gone are to be remembered in any case: a run is being written that may have them.
-    folds: bool,
+    /// The run that is being written of what was here. Rows that are gone are to be remembered in any case: it may have them.
+    folds: Option<u64>,
 }
 
 /// How many rows there are of each table that has some.
@@ -73,7 +73,7 @@ impl Rows {
             (_, Some(_)) => gone.next().map(|key| (key, NONE.clone())),
             (_, None) => rows.next(),
         });
-        Self { over: both.collect(), runs: Some(runs), counts, folds: false }
+        Self { over: both.collect(), runs: Some(runs), counts, folds: None }
     }
 
     /// How many there are.
@@ -158,7 +158,7 @@ impl Rows {
                 (was.rows > 0, is.rows > 0, Some(row))
             }
         };
-        self.over.change(key, change, || folds || below(runs).is_some());
+        self.over.change(key, change, || folds.is_some() || below(runs).is_some());
         if was != is {
             self.count(&key.table, was, is);
         }
@@ -183,16 +183,21 @@ impl Rows {
         self.change(key, |is| *is = Arc::unwrap_or_clone(row));
     }
 
-    /// A run will be made of what is here now.
-    pub(super) const fn begin_fold(&mut self) {
-        self.folds = true;
+    /// A run with this number will be made of what is here now.
+    pub(super) const fn begin_fold(&mut self, id: u64) {
+        self.folds = Some(id);
+    }
+
+    /// Whether these have come of those of which the run with this number was made. Others, which took their place, have nothing in it.
+    pub(super) fn folds(&self, id: u64) -> bool {
+        self.folds == Some(id)
     }
 
     /// The same rows on other runs, in which those are that were in memory in `since`, which these have come of: they need not be in memory
     /// any more, if they have not changed since.
     #[must_use]
     pub(super) fn on(&self, runs: Arc<Runs>, since: &Self) -> Self {
-        Self { over: self.over.without(&since.over), runs: Some(runs), counts: self.counts.clone(), folds: false }
+        Self { over: self.over.without(&since.over), runs: Some(runs), counts: self.counts.clone(), folds: None }
     }
 
     /// The same rows, some of whose runs have been merged into one.

@@ -70,13 +70,18 @@ impl Node {
             return None;
         }
         let runs = rows.runs().map(|runs| Runs::clone(runs)).or_else(|| self.runs.clone().map(Runs::none))?;
-        rows.begin_fold();
-        Some(Fold { rows: rows.clone(), runs, id: self.rng.next_u64() })
+        let id = self.rng.next_u64();
+        rows.begin_fold(id);
+        Some(Fold { rows: rows.clone(), runs, id })
     }
 
-    /// They were written. What has not changed since is not in memory any more.
+    /// They were written. What has not changed since is not in memory any more. When other rows have taken their place meanwhile, nothing
+    /// has happened.
     pub fn folded(&mut self, fold: &Fold, run: Arc<Run>) {
         let rows = &self.state.rows;
+        if !rows.folds(fold.id) {
+            return run.retire();
+        }
         // As they are now: some may have been merged meanwhile.
         let runs = rows.runs().map_or(&fold.runs, |runs| runs).with(run);
         self.state.rows = rows.on(Arc::new(runs), &fold.rows);

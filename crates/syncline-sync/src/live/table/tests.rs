@@ -92,7 +92,7 @@ proptest! {
         for (id, (act, n, value)) in acts.into_iter().enumerate() {
             match act {
                 0 if folding.is_none() => {
-                    rows.begin_fold();
+                    rows.begin_fold(id as u64);
                     let run = rows.write(&runs(&rows, &place), id as u64).unwrap();
                     folding = Some((rows.clone(), run));
                 }
