@@ -36,7 +36,8 @@ impl World {
         // Ticks make up for what connections lose: who lost nothing gets along without. But for who holds a part and was put off by a hub that
         // had less: it sends that nothing, so it does not hear when that has more.
         let ticks = self.net.is_unreliable() || self.profile.scopes;
-        let rounds = ROUNDS + self.profile.steps / STEPS_A_ROUND;
+        // Who holds a part is sent a whole state, maybe row by row, when hubs have come together: that takes as long once more.
+        let rounds = (ROUNDS + self.profile.steps / STEPS_A_ROUND) * (1 + usize::from(self.profile.scopes));
         for _ in 0..rounds {
             let mut messages = 0;
             while let Some((from, to)) = self.net.any() {

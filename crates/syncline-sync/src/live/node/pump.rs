@@ -95,7 +95,9 @@ impl Node {
             return;
         }
         // Nobody else could tell what is missing in what it has.
-        if !self.scope.is_empty() && !self.zoo.has(Bug::ServedWithinScope) {
+        // Until another scope is durable its rows are not here, nor whole entries.
+        let holds_all = self.scope.is_empty() && self.state.scope.is_empty();
+        if !holds_all && !self.zoo.has(Bug::ServedWithinScope) {
             return self.pump_waiting(to, peer);
         }
         // What would take the place of more than is in it waits until it has that.
