@@ -183,6 +183,10 @@ impl Core {
     /// Does what the core wants done.
     pub(super) fn drain(&mut self) {
         while self.node.has_outputs() {
+            // Rows that could not be read are missing in what others would be sent.
+            if self.broken.is_none() && self.believe().is_err() {
+                return;
+            }
             for output in self.node.outputs() {
                 if self.broken.is_some() {
                     return;

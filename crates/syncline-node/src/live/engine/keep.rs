@@ -181,8 +181,9 @@ pub(super) fn house(shared: &Shared, core: &mut Core) {
 
 fn spawn(core: &mut Core, name: &str, work: impl FnOnce() + Send + 'static) {
     if let Err(error) = task::spawn(name, work) {
-        // Until the log is opened anew.
+        // Until the log is opened anew. Nobody is at it, so nobody is waited for.
         tracing::warn!(%error, "rows of live tables stay as they are");
+        (core.keep.folding, core.keep.merging) = (false, false);
         core.keep.not_before = Duration::MAX;
     }
 }
