@@ -62,6 +62,9 @@ pub enum Failure {
     /// A signature was doubted, and nobody forges any.
     #[error("node {0} does not believe what an honest one has signed: {1}")]
     Distrusted(usize, String),
+    /// Everybody has everything, and not the signatures for it.
+    #[error("node {0} has all transactions, and not all signatures: {1}")]
+    Unattested(usize, String),
     /// A log could not be read, or a message.
     #[error("what was written could not be read: {0}")]
     Unreadable(String),

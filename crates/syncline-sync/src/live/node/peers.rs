@@ -269,6 +269,9 @@ impl Node {
             let through = peer.sends(1, 32);
             self.send(from, Message::Close { through, closing });
         }
+        if hub && differ {
+            self.offer_heads(from);
+        }
         self.pump(from);
     }
 

@@ -246,6 +246,17 @@ impl Node {
         self.chains.get(&head.origin()).is_none_or(|chain| chain.judge(head) != Verdict::Known)
     }
 
+    /// A spoke shows a hub its own heads again: what came with a push, and was not logged yet, a crash of the hub has lost.
+    pub(super) fn offer_heads(&mut self, to: PeerId) {
+        if !self.hub {
+            let heads: Vec<Arc<Head>> = self.trust.heads.values().filter(|head| head.seq() > 0).cloned().collect();
+            let most = (self.limits.message_bytes / Head::SIZE).max(1);
+            for heads in heads.chunks(most) {
+                self.send(to, Message::Heads(heads.to_vec()));
+            }
+        }
+    }
+
     /// Heads from a peer.
     pub(super) fn heads_came(&mut self, from: PeerId, heads: &[Arc<Head>]) {
         for head in heads {
