@@ -96,7 +96,8 @@ impl World {
         if let Some((at, node)) = nodes().find(|(_, node)| !node.unsigned().is_empty()) {
             return Err(Failure::Unattested(at, format!("not signed by itself: {:?}", node.unsigned())));
         }
-        let chain = |node: &Node, name| node.origins().find(|(origin, _)| *origin == name).map(|(_, chain)| chain.clone());
+        let chain =
+            |node: &Node, name| node.origins().find(|(origin, _)| *origin == name).map(|(_, chain)| chain.clone());
         let signed = |chain: Option<&Chain>| chain.and_then(Chain::signed).map_or(0, |head| head.seq());
         for (_, node) in nodes() {
             let own = chain(node, node.name());

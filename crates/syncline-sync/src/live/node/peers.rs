@@ -453,10 +453,7 @@ impl Node {
                 return;
             }
             match self.offer(self.now_ms, &txn) {
-                Answer::Taken => {
-                    self.took_own(&txn.dot());
-                    from = place + 1;
-                }
+                Answer::Taken => from = place + 1,
                 Answer::Later => return,
                 Answer::Refused => return self.refused(txn.dot()),
             }

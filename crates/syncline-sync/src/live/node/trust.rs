@@ -187,18 +187,15 @@ impl Node {
         self.trust.sums.remove(dot);
     }
 
-    /// The chain of one of the node's own names has come as far as its newest head.
+    /// The chain of one of the node's own names has come as far as its newest head, by the record that is appended next: whoever is sent that
+    /// is sent the head.
     pub(super) fn attest_own(&mut self, dot: &Dot) {
-        if let Some(head) = self.trust.heads.get(&dot.origin).filter(|head| head.seq() == dot.seq).cloned() {
-            self.keep_head(&head);
-        }
-    }
-
-    /// A waiting transaction that was taken in here: everybody is sent its head.
-    pub(super) fn took_own(&mut self, dot: &Dot) {
-        if let Some(head) = self.trust.heads.get(&dot.origin).filter(|head| head.seq() == dot.seq).cloned() {
+        let head = self.trust.heads.get(&dot.origin).filter(|head| head.seq() == dot.seq).cloned();
+        if let Some(head) = head
+            && self.keep_head(&head)
+        {
             // Nobody sent it: no connection has this number.
-            self.trust.relayed.push_back((self.records, head, PeerId::MAX));
+            self.trust.relayed.push_back((self.records + 1, head, PeerId::MAX));
         }
     }
 
