@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::fault::Outcome;
 use crate::{
     cmd_alter, cmd_apply, cmd_bench, cmd_branch, cmd_checkout, cmd_clone, cmd_commit, cmd_completion, cmd_conflicts,
-    cmd_delete, cmd_diff, cmd_export, cmd_fetch, cmd_gc, cmd_get, cmd_history, cmd_import, cmd_init, cmd_log,
+    cmd_delete, cmd_diff, cmd_export, cmd_fetch, cmd_gc, cmd_get, cmd_history, cmd_import, cmd_init, cmd_key, cmd_log,
     cmd_merge, cmd_pull, cmd_push, cmd_put, cmd_repair, cmd_resolve, cmd_rollback, cmd_root, cmd_scope, cmd_show,
     cmd_status, cmd_sync, cmd_table, cmd_tag, cmd_undo, cmd_up, cmd_verify, cmd_watch, units,
 };
@@ -200,6 +200,8 @@ verbs! {
     Watch "watch" => cmd_watch,
     /// Write changes to live tables, as `watch` gives them
     Apply "apply" => cmd_apply,
+    /// List the keys of replicas and what they signed; revoke one
+    Key "key" => cmd_key,
     /// Run a node that serves datasets
     Up "up" => cmd_up,
     /// Measure a deployment

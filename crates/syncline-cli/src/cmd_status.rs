@@ -49,7 +49,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         show(page, &report, args.all);
         show_live(page, &shown);
     })?;
-    let alarm = shown.live.is_some_and(|live| !live.alarms.is_empty());
+    let contradicted = |live: &live::Report| live.trust.frozen.iter().any(|origin| origin.against.is_some());
+    let alarm = |live: &live::Report| !live.alarms.is_empty() || !live.trust.distrust.is_empty() || contradicted(live);
+    let alarm = shown.live.is_some_and(alarm);
     Ok(alarm.then_some(syncline_base::Kind::Corrupt))
 }
 
@@ -111,6 +113,58 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
         page.line(format!("lag          {}", lag_of(lag)));
     }
     show_proofs(page, live);
+    show_trust(page, &live.trust);
+}
+
+/// Who vouches for what is here.
+fn show_trust(page: &mut Page, trust: &live::Trust) {
+    if trust.key.is_empty() {
+        // Of a node that is older.
+        return;
+    }
+    let open = match trust.origins - trust.signed {
+        0 => "all".to_owned(),
+        open => format!("all but {}", units::count(open)),
+    };
+    page.line(format!("written under {}, {open} signed to the end", units::counted(trust.origins, "name", "names")));
+    if trust.revoked_keys > 0 {
+        page.line(format!(
+            "{} revoked; see `syncline key ls`",
+            units::counted(trust.revoked_keys, "key is", "keys are")
+        ));
+    }
+    if trust.revoked {
+        page.line("THE KEY OF THIS REPLICA IS REVOKED: no hub takes in what is written here; what waits is kept");
+    }
+    if let Some(denied) = &trust.denied {
+        let hub = denied.url.as_deref().unwrap_or("a hub");
+        page.line(format!(
+            "{hub} DENIES transaction {} of {} and what follows: {}",
+            denied.seq, denied.origin, denied.why
+        ));
+    }
+    for origin in &trust.frozen {
+        match &origin.against {
+            Some(against) => {
+                page.line(format!("FROZEN {}: its key has signed two histories, or one was altered", origin.origin));
+                for head in origin.signed.iter().chain([against]) {
+                    page.line(format!(
+                        "signed: {} transactions, hash {}, signature {}",
+                        head.seq, head.hash, head.signature
+                    ));
+                }
+            }
+            None => page.line(format!("FROZEN {}: it was written on two branches (a copy ran)", origin.origin)),
+        }
+    }
+    for distrust in &trust.distrust {
+        let from = distrust.url.as_deref().unwrap_or("a replica that had connected");
+        let when = units::time(distrust.time_ms);
+        page.line(format!(
+            "NOT BELIEVED from {from}, {when}: transaction {} of {}: {}",
+            distrust.seq, distrust.origin, distrust.why
+        ));
+    }
 }
 
 fn lag_of(lag: &Lag) -> String {

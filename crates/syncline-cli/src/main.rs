@@ -30,6 +30,7 @@ mod cmd_get;
 mod cmd_history;
 mod cmd_import;
 mod cmd_init;
+mod cmd_key;
 mod cmd_log;
 mod cmd_merge;
 mod cmd_pull;

@@ -8,6 +8,7 @@ mod live;
 mod live_client;
 mod live_conflicts;
 mod live_files;
+mod live_keys;
 mod live_reads;
 mod live_scopes;
 mod live_write;

@@ -99,6 +99,14 @@ pub enum Error {
         /// How far it is, and what to do.
         why: String,
     },
+    /// It is not for this replica to do.
+    #[error("{what}: {why}")]
+    Denied {
+        /// What was tried.
+        what: String,
+        /// Why it may not, and what to do.
+        why: String,
+    },
     /// A peer or a device did not answer as it should.
     #[error("{what}: {why}")]
     Unavailable {
@@ -126,7 +134,7 @@ impl Error {
             Self::Invalid { .. } => Kind::Invalid,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Conflict { .. } => Kind::Conflict,
-            Self::MassDelete { .. } => Kind::Denied,
+            Self::MassDelete { .. } | Self::Denied { .. } => Kind::Denied,
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::Stale { .. } => Kind::Stale,
             Self::Served { .. } | Self::Unavailable { .. } => Kind::Unavailable,

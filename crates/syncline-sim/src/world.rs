@@ -18,7 +18,7 @@ use std::fmt;
 
 use syncline_base::rng::Rng;
 use syncline_base::{Hash, Hasher};
-use syncline_sync::live::{Message, Origin, Output, Record, SLACK_MS, Zoo};
+use syncline_sync::live::{Denial, Message, Origin, Output, Record, SLACK_MS, Zoo};
 
 use crate::oracle::{Audit, Oracle, Violation};
 use crate::profile::{Act, Profile};
@@ -59,6 +59,12 @@ pub enum Failure {
     /// A node is not what its log says.
     #[error("node {0} and the node that its disk gives have different {1}: {2}")]
     Reopened(usize, &'static str, String),
+    /// A signature was doubted, and nobody forges any.
+    #[error("node {0} does not believe what an honest one has signed: {1}")]
+    Distrusted(usize, String),
+    /// Everybody has everything, and not the signatures for it.
+    #[error("node {0} has all transactions, and not all signatures: {1}")]
+    Unattested(usize, String),
     /// A log could not be read, or a message.
     #[error("what was written could not be read: {0}")]
     Unreadable(String),
@@ -414,6 +420,16 @@ impl World {
                     self.net.send(at, usize::try_from(to).unwrap_or_default(), message);
                 }
                 Output::Committed(..) | Output::Renamed(_) => {}
+                Output::Contradicted(peer, head) => {
+                    self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"))
+                }
+                Output::Denied(peer, dot, why) | Output::Doubted(peer, dot, why) => {
+                    // Copies that are run without knowing sign two histories; nobody forges, and no key is revoked.
+                    self.tell(|| format!("{at} and {peer}: {dot:?} is not taken: {why:?}"));
+                    if why != Denial::Unsigned {
+                        return Err(Failure::Distrusted(at, format!("{dot:?}: {why:?}")));
+                    }
+                }
                 Output::Rewritten(pairs) => self.tell(|| format!("{at} has written again: {pairs:?}")),
             }
         }

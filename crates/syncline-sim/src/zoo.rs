@@ -43,7 +43,11 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
         Failure::NeverQuiet { unfinished: Unfinished::Coverage, .. } => {
             matches!(bug, Bug::SentIsCovered | Bug::ServedFromCutLog)
         }
-        Failure::NeverQuiet { .. } | Failure::Reopened(..) | Failure::Unreadable(_) => false,
+        Failure::NeverQuiet { .. }
+        | Failure::Reopened(..)
+        | Failure::Unreadable(_)
+        | Failure::Distrusted(..)
+        | Failure::Unattested(..) => false,
     }
 }
 

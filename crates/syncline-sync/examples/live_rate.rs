@@ -3,8 +3,11 @@
 //! `cargo run --release -p syncline-sync --example live_rate`: everything crosses as bytes, records are encoded as for a log.
 #![expect(clippy::print_stdout, reason = "it tells what it measured")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use syncline_base::rng::Rng;
+use syncline_base::sign::KeyPair;
 use syncline_base::{Clock as _, SystemClock};
 use syncline_sync::live::{
     Config, Coverage, Group, Limits, Message, Node, Origin, Output, PeerId, RowKey, Within, Write, Zoo,
@@ -63,7 +66,13 @@ impl Side {
 }
 
 fn config(seed: u64) -> Config {
-    Config { key: [seed as u8; 32], rng: Rng::from_seed(seed), limits: Limits::default(), runs: None, zoo: Zoo::none() }
+    Config {
+        signer: Arc::new(KeyPair::of(&[seed as u8; 32])),
+        rng: Rng::from_seed(seed),
+        limits: Limits::default(),
+        runs: None,
+        zoo: Zoo::none(),
+    }
 }
 
 fn settle(a: &mut Side, b: &mut Side) -> (usize, usize) {
@@ -123,6 +132,7 @@ fn fan_out(clock: &SystemClock) {
             newest: None,
             parts: None,
             within: Within::default(),
+            heads: 0,
         };
         hub.node.receive(NOW, peer, hello);
     }

@@ -2,13 +2,14 @@
 //!
 //! The rules are in `docs/format/replication.md`. [`Node`] does no I/O; whoever drives it does: the simulator, so far.
 //!
-//! Not here yet: the end of what is kept for everybody (chains, siblings' stamps), signatures, and formats that are frozen.
+//! Not here yet: the end of what is kept for everybody (chains, siblings' stamps), and formats that are frozen.
 
 mod chain;
 mod context;
 mod frozen;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod head;
 mod id;
 mod message;
 mod node;
@@ -29,10 +30,11 @@ mod zoo;
 pub use chain::{Chain, ChainPiece, Chains, Place};
 pub use context::{Context, Coverage, MAX_HUBS, MAX_OWN};
 pub use frozen::{Digest, Frozen, TableDigest};
+pub use head::{Head, Signer, Unsigned};
 pub use id::{Dot, Origin, Stamp, Tag};
-pub use message::Message;
-pub use node::{Config, Fold, Limits, Merge, Node, Output, PeerId, Refusal};
-pub use part::{Closing, Part, PartsId, What};
+pub use message::{Denial, Message};
+pub use node::{Config, Fold, KEYS, Limits, Merge, Node, Output, PeerId, Refusal};
+pub use part::{Attested, Closing, Part, PartsId, What};
 pub use pending::Waiting;
 pub use record::{Below, Checkpoint, Group, Moment, Record, Rescoped, Rewritten};
 pub use row::{Row, SLACK_MS, Sibling, believed};

@@ -51,10 +51,11 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("anyhow", &["cli", "xtask"]),
     ("tpchgen*", &["tree", "node", "xtask"]),
+    // It comes with rustls in any case.
+    ("ring", &["base"]),
     // They bring a C or C++ build system, or a second copy of what we have.
     ("openssl*", &[]),
     ("native-tls", &[]),
-    ("ring", &[]),
     ("aws-lc*", &[]),
 ];
 

@@ -21,6 +21,7 @@ mod prove;
 mod scoped;
 mod status;
 mod submit;
+mod trust;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub use self::scoped::Held;
 pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
+pub use self::trust::{Denied, Distrust, Evidence, OriginTrust, TrustStatus};
 use super::home::{self, Home};
 use super::scopes::Named;
 use super::tables::{Cache, Version};
@@ -341,12 +343,15 @@ impl Engine {
     /// # Errors
     /// As [`Self::read`].
     pub fn receive(&self, peer: PeerId, message: Message) -> Result<bool> {
+        self.check_signatures(&message)?;
         let mut core = self.lock()?;
         if !core.peers.contains_key(&peer) {
             return Ok(false);
         }
         core.check_hello(peer, &message)?;
-        core.node.receive(self.shared.clock.now_ms(), peer, message);
+        core.now_ms = self.shared.clock.now_ms();
+        let now_ms = core.now_ms;
+        core.node.receive(now_ms, peer, message);
         core.drain();
         if core.unsynced() {
             self.shared.work.notify_one();
@@ -404,6 +409,7 @@ fn refused(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Behind => Error::conflict("writing a transaction", refusal.to_string()),
         Refusal::Invalid(why) => Error::invalid("writing a transaction", why),
+        Refusal::Revoked => Error::Denied { what: "writing a transaction".to_owned(), why: refusal.to_string() },
     }
 }
 
@@ -449,7 +455,7 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
     prove::kick(shared, &mut core);
     shared.durable.notify_all();
     shared.news.notify_all();
-    if core.unsynced() {
+    if core.unsynced() || !core.node.unsigned().is_empty() {
         shared.work.notify_one();
     }
     core
@@ -463,6 +469,11 @@ fn run(shared: &Shared) {
         let idle = core.led || core.broken.is_some() || !core.unsynced();
         if core.closing && idle {
             break;
+        }
+        let (now, signed) = trust::sign(shared, core);
+        core = now;
+        if signed {
+            continue;
         }
         if !idle {
             core = lead(shared, core);

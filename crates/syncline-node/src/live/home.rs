@@ -1,20 +1,25 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
-//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `upstream`, `scope`, `alarms.json`, `log/` and `rows/`. One process at a time has the lock; it
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`, `log/` and `rows/`. One
+//! process at a time has the lock; it
 //! writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
 //!
-//! Not here: what the log holds (`syncline_sync::live`), and secrets.
+//! `key` is the secret key, readable by its owner alone, and whole before the identity names its public one. A replica that was made
+//! before there were keys gets one, and a new name. A copy has the same key and another name.
+//!
+//! Not here: what the log holds (`syncline_sync::live`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use syncline_base::rng::Rng;
+use syncline_base::sign::KeyPair;
 
-use super::engine::Alarm;
+use super::engine::{Alarm, Distrust};
 use crate::{Error, Result};
 
 const IDENTITY: &str = "identity.json";
@@ -24,14 +29,18 @@ const SCOPE: &str = "scope";
 const LOG: &str = "log";
 const ROWS: &str = "rows";
 const ALARMS: &str = "alarms.json";
-const FORMAT: &str = "live/1";
+const DISTRUST: &str = "distrust.json";
+const KEY: &str = "key";
+const FORMAT: &str = "live/2";
+/// Its key was a number that nobody could sign with.
+const BEFORE: &str = "live/1";
 
 /// Who a replica is, and where it was when it last said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
     syncline: String,
-    /// 32 bytes, hex: what the names that it writes under are made from.
+    /// The public key, hex: what the names that it writes under are made from.
     key: String,
     /// What tells this place from a copy of it.
     place: String,
@@ -52,7 +61,7 @@ pub struct Holder {
 pub struct Home {
     dir: PathBuf,
     lock: File,
-    key: [u8; 32],
+    signer: Arc<KeyPair>,
     /// Whether the directory may be a copy, or have been brought back from a backup.
     moved: bool,
 }
@@ -90,16 +99,24 @@ impl Home {
         }
         let place = place_of(&lock, &path)?;
         let identity = read_identity(&dir.join(IDENTITY))?;
-        let moved = identity.as_ref().is_some_and(|identity| identity.place != place);
-        let identity = identity.unwrap_or_else(|| Identity {
-            syncline: FORMAT.to_owned(),
-            key: hex(&new_key()),
-            place: place.clone(),
+        let old = identity.as_ref().is_some_and(|identity| identity.syncline == BEFORE);
+        let moved = old || identity.as_ref().is_some_and(|identity| identity.place != place);
+        let signer = Arc::new(match &identity {
+            Some(identity) if !old => {
+                let pair = read_key(&dir)?.filter(|pair| hex(&pair.public()) == identity.key);
+                pair.ok_or_else(|| damaged(&dir.join(KEY), "it is not the secret key of this replica's identity"))?
+            }
+            // One that was made and not named yet is as good as a new one.
+            _ => match read_key(&dir)? {
+                Some(pair) => pair,
+                None => new_key(&dir)?,
+            },
         });
-        let key = unhex(&identity.key).ok_or_else(|| damaged(&dir.join(IDENTITY), "its key is not 64 hex digits"))?;
-        let home = Self { dir, lock, key, moved };
-        if !home.dir.join(IDENTITY).exists() {
-            home.write_identity(&identity)?;
+        let home = Self { dir, lock, signer, moved };
+        match identity {
+            Some(identity) if !old => drop(identity),
+            // Until it is settled it stays one that may be a copy.
+            old => home.write_identity(old.map_or(place, |old| format!("{BEFORE} {}", old.place)))?,
         }
         home.tell(None)?;
         Ok(Taken::Ours(home))
@@ -107,8 +124,14 @@ impl Home {
 
     /// What its names are made from.
     #[must_use]
-    pub const fn key(&self) -> [u8; 32] {
-        self.key
+    pub fn key(&self) -> [u8; 32] {
+        self.signer.public()
+    }
+
+    /// The pair of keys.
+    #[must_use]
+    pub fn signer(&self) -> Arc<KeyPair> {
+        Arc::clone(&self.signer)
     }
 
     /// Whether the log may be a copy of another replica's, or older than what others have seen. Stays so until [`Self::settle`].
@@ -124,7 +147,7 @@ impl Home {
     pub fn settle(&mut self) -> Result<()> {
         if std::mem::take(&mut self.moved) {
             let place = place_of(&self.lock, &self.dir.join(LOCK))?;
-            self.write_identity(&Identity { syncline: FORMAT.to_owned(), key: hex(&self.key), place })?;
+            self.write_identity(place)?;
         }
         Ok(())
     }
@@ -229,21 +252,47 @@ impl Home {
         self.write(ALARMS, &serde_json::to_vec_pretty(alarms).expect("texts and numbers have a JSON form"))
     }
 
-    fn write_identity(&self, identity: &Identity) -> Result<()> {
-        let mut text = serde_json::to_vec(identity).expect("texts have a JSON form");
+    /// What came from others and was not taken, as far as it was written down.
+    pub(super) fn distrust(&self) -> Vec<Distrust> {
+        let path = self.dir.join(DISTRUST);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            read => read.map_err(|error| error.to_string()),
+        };
+        text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string())).unwrap_or_else(|error| {
+            tracing::error!(path = %path.display(), %error, "what was not taken from others cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// Writes that down.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn write_distrust(&self, all: &[Distrust]) -> Result<()> {
+        self.write(DISTRUST, &serde_json::to_vec_pretty(all).expect("texts and numbers have a JSON form"))
+    }
+
+    fn write_identity(&self, place: String) -> Result<()> {
+        let identity = Identity { syncline: FORMAT.to_owned(), key: hex(&self.key()), place };
+        let mut text = serde_json::to_vec(&identity).expect("texts have a JSON form");
         text.push(b'\n');
         self.write(IDENTITY, &text)
     }
 
-    /// Puts a file in place, durably and at once.
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
-        let path = self.dir.join(name);
-        let failed = || Error::io("writing", &path);
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(failed())?;
-        file.write_all(text).and_then(|()| file.as_file().sync_all()).map_err(failed())?;
-        file.persist(&path).map_err(|error| failed()(error.error))?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed())
+        write(&self.dir, name, text)
     }
+}
+
+/// Puts a file in place, durably and at once. Its owner alone can read it.
+fn write(dir: &Path, name: &str, text: &[u8]) -> Result<()> {
+    let path = dir.join(name);
+    let failed = || Error::io("writing", &path);
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed())?;
+    file.write_all(text).and_then(|()| file.as_file().sync_all()).map_err(failed())?;
+    file.persist(&path).map_err(|error| failed()(error.error))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed())
 }
 
 /// Who has the lock; nobody known when it is being written.
@@ -260,7 +309,7 @@ fn read_identity(path: &Path) -> Result<Option<Identity>> {
         Err(error) => return Err(Error::io("reading", path)(error)),
     };
     let identity: Identity = serde_json::from_str(&text).map_err(|error| damaged(path, &error.to_string()))?;
-    if identity.syncline != FORMAT {
+    if identity.syncline != FORMAT && identity.syncline != BEFORE {
         let why = format!("it is of the kind {:?}, this program knows {FORMAT:?}: update it", identity.syncline);
         return Err(Error::invalid(format!("opening {}", path.display()), why));
     }
@@ -268,7 +317,9 @@ fn read_identity(path: &Path) -> Result<Option<Identity>> {
 }
 
 fn damaged(path: &Path, why: &str) -> Error {
-    let why = format!("{why}; bring the file back, or remove it: the replica then goes on under a new identity");
+    let why = format!(
+        "{why}; bring the file back, or remove {IDENTITY} and {KEY}: the replica then goes on under a new identity"
+    );
     Error::Corrupt { what: path.display().to_string(), why }
 }
 
@@ -285,18 +336,32 @@ fn place_of(lock: &File, path: &Path) -> Result<String> {
     Ok(format!("{} {} {born}", machine.trim(), metadata.ino()))
 }
 
-fn new_key() -> [u8; 32] {
-    let mut key = [0; 32];
-    // Each draws from the operating system anew.
-    key.chunks_mut(8).for_each(|part| Rng::from_os().fill(part));
-    key
+/// The secret key, if there is one.
+fn read_key(dir: &Path) -> Result<Option<KeyPair>> {
+    let path = dir.join(KEY);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("reading", &path)(error)),
+    };
+    let secret = unhex(text.trim()).ok_or_else(|| damaged(&path, "it is not 64 hex digits"))?;
+    Ok(Some(KeyPair::of(&secret)))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+fn new_key(dir: &Path) -> Result<KeyPair> {
+    let secret = KeyPair::draw().ok_or_else(|| Error::Unavailable {
+        what: "making a key".to_owned(),
+        why: "the operating system gives no random bytes; try again".to_owned(),
+    })?;
+    write(dir, KEY, format!("{}\n", hex(&secret)).as_bytes())?;
+    Ok(KeyPair::of(&secret))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -339,7 +404,7 @@ mod tests {
         let (from, to) = (dir.path().join("a"), dir.path().join("b"));
         drop(ours(&from));
         std::fs::create_dir_all(to.join("live")).expect("a directory");
-        for name in [LOCK, IDENTITY] {
+        for name in [LOCK, IDENTITY, KEY] {
             std::fs::copy(from.join("live").join(name), to.join("live").join(name)).expect("a copy");
         }
         let copy = ours(&to);
@@ -351,6 +416,46 @@ mod tests {
         drop(copy);
         assert!(!ours(&to).moved());
         assert!(!ours(&from).moved());
+    }
+
+    #[test]
+    fn the_secret_key_is_its_owners_alone_and_goes_with_the_identity() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = ours(dir.path()).key();
+        let path = dir.path().join("live").join(KEY);
+        assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+        let secret = std::fs::read(&path).expect("a key");
+        for other in [&b"no key"[..], &[b'1'; 64]] {
+            std::fs::write(&path, other).expect("another key");
+            let error = Home::take(dir.path()).expect_err("not the key");
+            assert!(error.to_string().contains("bring the file back"), "{error}");
+        }
+        std::fs::write(&path, secret).expect("the key");
+        // A crash came before the identity was written.
+        std::fs::remove_file(dir.path().join("live").join(IDENTITY)).expect("an identity");
+        assert_eq!(ours(dir.path()).key(), key);
+    }
+
+    #[test]
+    fn a_replica_from_before_keys_gets_one_and_a_new_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = ours(dir.path());
+        let place = place_of(&home.lock, &home.dir.join(LOCK)).expect("a place");
+        drop(home);
+        let live = dir.path().join("live");
+        std::fs::remove_file(live.join(KEY)).expect("a key");
+        let old = format!("{{\"syncline\":\"live/1\",\"key\":\"{}\",\"place\":\"{place}\"}}", "ab".repeat(32));
+        std::fs::write(live.join(IDENTITY), old).expect("an identity");
+        let home = ours(dir.path());
+        let key = home.key();
+        assert!(home.moved() && key != [0xab; 32]);
+        drop(home);
+        let mut home = ours(dir.path());
+        assert!(home.moved() && home.key() == key, "nothing was written under a new name yet");
+        home.settle().expect("a place");
+        drop(home);
+        assert!(!ours(dir.path()).moved());
     }
 
     #[test]

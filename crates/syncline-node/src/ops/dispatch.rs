@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use syncline_tree::content::ContentRef;
 
 use super::{
-    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, live, live_conflicts, log, merge,
-    put, repair, rollback, root, scope, show, status, table, verify,
+    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, key, live, live_conflicts, log,
+    merge, put, repair, rollback, root, scope, show, status, table, verify,
 };
 use crate::export::Target;
 use crate::live::files::contents;
@@ -21,7 +21,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 33] = [
+pub const VERBS: [&str; 34] = [
     "alter",
     "apply",
     "branch",
@@ -36,6 +36,7 @@ pub const VERBS: [&str; 33] = [
     "get",
     "history",
     "import",
+    "key",
     "live",
     "live-conflicts",
     "live-resolve",
@@ -84,6 +85,7 @@ pub fn run(
         "contents-lacking" => report(contents::lacking(replica, &read::<Vec<ContentRef>>(verb, request)?)?),
         "delete" => report(put::delete(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "get" => report(get::run(replica, &read(verb, request)?)?),
+        "key" => report(key::run(replica, &read(verb, request)?)?),
         "scope" => report(scope::run(replica, &read(verb, request)?)?),
         "table" => report(table::run(replica, &read(verb, request)?)?),
         "live" => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::live::engine::{Alarm, Held, Lag, Proofs, Status};
+use crate::live::engine::{Alarm, Denied, Distrust, Held, Lag, OriginTrust, Proofs, Status, TrustStatus};
 use crate::live::{Engine, files, token};
 use crate::replica::Replica;
 
@@ -68,6 +68,48 @@ pub struct Proved {
     pub since: u64,
 }
 
+/// Whose transactions are here, and up to where they are signed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Trust {
+    /// This replica's public key, hex.
+    pub key: String,
+    /// Whether that is revoked: no hub takes in anything further of what is written here.
+    pub revoked: bool,
+    /// How many keys are revoked, as far as is known here.
+    pub revoked_keys: u64,
+    /// How many names transactions were written under, and of how many all are signed.
+    pub origins: u64,
+    /// See `origins`.
+    pub signed: u64,
+    /// Names of which some are not signed yet, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsigned: Vec<OriginTrust>,
+    /// Names under which two histories were written or signed: nothing further of them is taken in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<OriginTrust>,
+    /// What was sent here and not believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distrust: Vec<Distrust>,
+    /// A hub that takes in nothing of what was written here, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<Denied>,
+}
+
+/// So many names are listed of which some transactions are not signed.
+const LISTED: usize = 100;
+
+fn trust(status: TrustStatus, revoked_keys: u64) -> Trust {
+    let TrustStatus { key, revoked, origins, distrust, denied } = status;
+    let count = origins.len() as u64;
+    let (frozen, sound): (Vec<_>, Vec<_>) =
+        origins.into_iter().partition(|origin| origin.forked || origin.against.is_some());
+    let (signed, mut unsigned): (Vec<_>, Vec<_>) =
+        sound.into_iter().partition(|origin| origin.attested == origin.transactions);
+    unsigned.truncate(LISTED);
+    let signed = signed.len() as u64;
+    Trust { key, revoked, revoked_keys, origins: count, signed, unsigned, frozen, distrust, denied }
+}
+
 /// How a replica's live part is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -120,6 +162,9 @@ pub struct Report {
     /// Who differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<Alarm>,
+    /// Whose transactions are here, and who vouches for them.
+    #[serde(default)]
+    pub trust: Trust,
     /// The clock here, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub now_ms: u64,
@@ -189,6 +234,7 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         sync: sync.to_owned(),
         proofs,
         alarms,
+        trust: trust(engine.trust()?, super::key::revoked(&engine)?.len() as u64),
         now_ms: replica.clock().now_ms(),
         tables: tables.collect(),
         conflicts,

@@ -20,6 +20,7 @@ pub mod get;
 pub mod history;
 pub mod import;
 pub mod init;
+pub mod key;
 pub mod live;
 pub mod live_conflicts;
 pub mod log;

@@ -322,9 +322,11 @@ fn names_dot(message: &Message, dot: &Dot) -> bool {
     match message {
         Message::Entries { entries, .. } => entries.iter().any(|entry| entry.txn.dot() == *dot),
         Message::Hello { newest, .. } => *newest == Some(*dot),
-        Message::Push(txns) => txns.iter().any(|txn| txn.dot() == *dot),
+        Message::Push(txns, _) => txns.iter().any(|txn| txn.dot() == *dot),
         Message::Part { part, .. } => part.names(dot),
-        Message::Known(known) | Message::Later(known) | Message::Refused(known) => known == dot,
-        Message::Close { .. } | Message::Durable(_) | Message::Ask => false,
+        Message::Known(known) | Message::Later(known) | Message::Refused(known) | Message::Denied(known, _) => {
+            known == dot
+        }
+        Message::Close { .. } | Message::Durable(_) | Message::Ask | Message::Heads(_) => false,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Not here: the fate of what was written, which the oracle knows.
 
-use syncline_sync::live::{Node, State};
+use syncline_sync::live::{Chain, Node, State};
 
 use super::machine::Machine;
 use super::{Failure, Unfinished, World};
@@ -10,7 +10,7 @@ use crate::oracle::Audit;
 
 /// Rounds in which a healed world must have become quiet, and for how many steps there is one more: windows may be small. In each
 /// everything arrives, every disk syncs, and time passes once: not at all when connections lost nothing.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 40;
 const STEPS_A_ROUND: usize = 2;
 /// The most messages in one round, in which nothing becomes durable.
 const MESSAGES: usize = 100_000;
@@ -55,6 +55,7 @@ impl World {
                 }
             }
             if self.unfinished().is_none() {
+                self.attested()?;
                 self.reopen()?;
                 return self.close();
             }
@@ -86,6 +87,30 @@ impl World {
                 .unwrap_or_default()
         };
         self.machines.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Everybody has signed what it can under its name, and hubs have it. What was signed under a name that is given up may be unknown to who
+    /// was told of a later transaction in a state; and of two histories of one name each hub has the one that came first there.
+    fn attested(&self) -> Result<(), Failure> {
+        let nodes = || self.machines.iter().enumerate().filter_map(|(at, machine)| Some((at, machine.node.as_ref()?)));
+        if let Some((at, node)) = nodes().find(|(_, node)| !node.unsigned().is_empty()) {
+            return Err(Failure::Unattested(at, format!("not signed by itself: {:?}", node.unsigned())));
+        }
+        let chain =
+            |node: &Node, name| node.origins().find(|(origin, _)| *origin == name).map(|(_, chain)| chain.clone());
+        let signed = |chain: Option<&Chain>| chain.and_then(Chain::signed).map_or(0, |head| head.seq());
+        for (_, node) in nodes() {
+            let own = chain(node, node.name());
+            for (at, hub) in nodes().filter(|(_, node)| node.is_hub()) {
+                let there = chain(hub, node.name());
+                let frozen = own.iter().chain(&there).any(Chain::is_frozen);
+                let (here, there) = (signed(own.as_ref()), signed(there.as_ref()));
+                if here > there && !frozen {
+                    return Err(Failure::Unattested(at, format!("{there} of {} and not {here}", node.name())));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Who is started from a disk now is who runs on it: nothing is in memory alone.

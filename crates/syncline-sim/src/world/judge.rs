@@ -238,13 +238,13 @@ impl Judge {
                 entries.iter().for_each(|entry| through.raise(entry.stamp.hub, entry.stamp.n));
                 of_coverage(&through, &mut self.coverage);
             }
-            Message::Push(txns) => self.pending.extend(txns.iter().map(|txn| id(txn.dot()))),
+            Message::Push(txns, _) => self.pending.extend(txns.iter().map(|txn| id(txn.dot()))),
             Message::Close { closing, .. } => of_coverage(&closing.coverage, &mut self.coverage),
             // Of parts nothing counts before they are closed.
             Message::Part { .. } | Message::Ask | Message::Known(_) | Message::Durable(_) | Message::Later(_) => {
                 return Ok(());
             }
-            Message::Refused(_) => return Ok(()),
+            Message::Refused(_) | Message::Denied(..) | Message::Heads(_) => return Ok(()),
         }
         Ok(self.oracle.sent(at, Claim { coverage: &self.coverage, pending: &self.pending })?)
     }
@@ -286,6 +286,7 @@ impl World {
             Output::Send(_, message) => self.judge.sent(at, message),
             Output::Committed(_, dot) => Ok(self.judge.oracle.acknowledged(id(*dot))?),
             Output::Append(_) | Output::Renamed(_) | Output::Rewritten(_) => Ok(()),
+            Output::Denied(..) | Output::Doubted(..) | Output::Contradicted(..) => Ok(()),
         }
     }
 

@@ -1,12 +1,35 @@
 //! A machine: a node when it runs, a disk, a clock that is wrong, and what is left in the cupboard.
 
 use std::sync::Arc;
+
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-
-use syncline_sync::live::{Config, Dot, Fold, Limits, Merge, Node, Origin, Run, Zoo};
+use syncline_sync::live::{Config, Dot, Fold, Limits, Merge, Node, Origin, Run, Signer, Zoo};
 
 use super::disk::{Decoded, Disk, Image};
+
+/// Signatures that anybody could make, and that cost next to nothing: nobody forges any here.
+#[derive(Debug)]
+struct Cheap([u8; 32]);
+
+fn cheap(public: &[u8; 32], bytes: &[u8]) -> [u8; 64] {
+    let hash = Hash::of(&[&public[..], bytes].concat());
+    std::array::from_fn(|at| hash.as_bytes()[at % 32])
+}
+
+impl Signer for Cheap {
+    fn public(&self) -> [u8; 32] {
+        self.0
+    }
+
+    fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        cheap(&self.0, bytes)
+    }
+
+    fn verify(&self, public: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool {
+        cheap(public, bytes) == *signature
+    }
+}
 
 /// One machine.
 #[derive(Debug)]
@@ -37,7 +60,7 @@ pub(super) struct Machine {
     pub(super) wants: Option<usize>,
     seed: u64,
     starts: u64,
-    key: [u8; 32],
+    signer: Arc<Cheap>,
     limits: Limits,
     zoo: Zoo,
 }
@@ -59,7 +82,7 @@ fn limits(seed: u64) -> Limits {
 
 impl Machine {
     pub(super) fn create(seed: u64, at: usize, hub: bool, zoo: Zoo) -> syncline_sync::Result<Self> {
-        let key = *Hash::of(&[at as u8]).as_bytes();
+        let signer = Arc::new(Cheap(*Hash::of(&[at as u8]).as_bytes()));
         let mut machine = Self {
             node: None,
             folded: None,
@@ -77,7 +100,7 @@ impl Machine {
             wants: None,
             seed,
             starts: 0,
-            key,
+            signer,
             limits: limits(seed),
             zoo,
         };
@@ -96,7 +119,8 @@ impl Machine {
     pub(super) fn config(&mut self) -> Config {
         self.starts += 1;
         let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
-        Config { key: self.key, rng, limits: self.limits, runs: Some(self.disk.place()), zoo: self.zoo }
+        let (limits, runs) = (self.limits, Some(self.disk.place()));
+        Config { signer: self.signer.clone(), rng, limits, runs, zoo: self.zoo }
     }
 
     /// It wrote a transaction.

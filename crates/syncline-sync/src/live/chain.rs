@@ -5,13 +5,20 @@
 //! other.
 //!
 //! A copy of a chain costs little however long it is: its tags lie in runs that copies share and that are never changed.
+//!
+//! Beside that a chain has what its origin's key has signed of it: the newest head that fits, and one that does not, if one came. Chains are
+//! equal when they have the same transactions, whoever has signed them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use syncline_base::Hash;
 
+use super::head::{Head, Sums};
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
+use super::part::Attested;
+use super::txn::Txn;
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
@@ -64,12 +71,41 @@ impl Tags {
 }
 
 /// The transactions of one origin that are known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Chain {
     /// Tags of the branch that came first, seq 1 onwards.
     tags: Tags,
     /// The others, each with the tag of the one before.
     others: BTreeMap<(u64, Tag), Tag>,
+    /// Hashes over the branch that came first.
+    sums: Sums,
+    /// The newest signed head that is one of that branch.
+    signed: Option<Arc<Head>>,
+    /// One that contradicts it: the origin has two histories.
+    against: Option<Arc<Head>>,
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.tags, &self.others) == (&other.tags, &other.others)
+    }
+}
+
+impl Eq for Chain {}
+
+/// What a signed head says to a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing new.
+    Known,
+    /// It is about more than has come.
+    Ahead,
+    /// It is a head of this chain.
+    Fits,
+    /// It is one of another chain of that name.
+    Contradicts,
+    /// Nobody here knows the hash over the chain up to there.
+    Unknown,
 }
 
 /// What became of a transaction that was shown to a chain.
@@ -97,6 +133,11 @@ impl Chain {
         self.main(seq) == Some(tag) || self.others.contains_key(&(seq, tag))
     }
 
+    /// Whether a transaction is on the branch that came first.
+    pub(super) fn is_first(&self, seq: u64, tag: Tag) -> bool {
+        self.main(seq) == Some(tag)
+    }
+
     /// The newest of the branch that came first.
     #[must_use]
     pub fn head(&self) -> Option<(u64, Tag)> {
@@ -108,6 +149,83 @@ impl Chain {
     #[must_use]
     pub fn is_forked(&self) -> bool {
         !self.others.is_empty()
+    }
+
+    /// Whether no hub takes in anything further of it: two branches are known, or signed.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.is_forked() || self.against.is_some()
+    }
+
+    /// The newest signed head that is one of the branch that came first.
+    #[must_use]
+    pub const fn signed(&self) -> Option<&Arc<Head>> {
+        self.signed.as_ref()
+    }
+
+    /// A signed head that contradicts that branch.
+    #[must_use]
+    pub const fn against(&self) -> Option<&Arc<Head>> {
+        self.against.as_ref()
+    }
+
+    /// The hash over the branch that came first up to a transaction, if that is one of the newest.
+    pub(super) fn sum(&self, seq: u64) -> Option<Hash> {
+        self.sums.at(seq)
+    }
+
+    /// What a head, whose signature is right, says.
+    pub(super) fn judge(&self, head: &Head) -> Verdict {
+        if let Some(signed) = self.signed.as_ref().filter(|signed| signed.seq() >= head.seq()) {
+            let same = signed.seq() > head.seq() || signed.sum() == head.sum();
+            return if same { Verdict::Known } else { Verdict::Contradicts };
+        }
+        if head.seq() > self.tags.len() as u64 {
+            return Verdict::Ahead;
+        }
+        match self.sums.at(head.seq()) {
+            None => Verdict::Unknown,
+            Some(_) if head.seq() == 0 => Verdict::Known,
+            Some(sum) if sum == head.sum() => Verdict::Fits,
+            Some(_) => Verdict::Contradicts,
+        }
+    }
+
+    /// Keeps a head that fits or contradicts. Whether it does and is new.
+    pub(super) fn sign(&mut self, head: &Arc<Head>) -> bool {
+        match self.judge(head) {
+            Verdict::Fits => self.signed = Some(head.clone()),
+            Verdict::Contradicts if self.against.is_none() => self.against = Some(head.clone()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// A head is durable: hashes from before it are not asked for again.
+    pub(super) fn trim(&mut self, seq: u64) {
+        self.sums.trim(seq);
+    }
+
+    /// What to tell of it beside its tags.
+    pub(super) fn attested(&self, origin: Origin) -> Option<Attested> {
+        let len = self.tags.len() as u64;
+        let (signed, against) = (self.signed.clone().filter(|head| head.seq() <= len), self.against.clone());
+        let sum = self.sums.at(len).filter(|_| len > 0);
+        let told = sum.is_some() || signed.is_some() || against.is_some();
+        told.then_some(Attested { origin, sum, signed, against })
+    }
+
+    /// Takes that, when all tags have come. Whether it can be.
+    pub(super) fn attest(&mut self, told: &Attested) -> bool {
+        let len = self.tags.len() as u64;
+        let fits =
+            |head: &Arc<Head>| head.seq() < len || (head.seq() == len && told.sum.is_none_or(|sum| sum == head.sum()));
+        if len == 0 || !told.signed.as_ref().is_none_or(fits) {
+            return false;
+        }
+        self.sums = Sums::told(len, told.sum);
+        (self.signed, self.against) = (told.signed.clone(), told.against.clone());
+        true
     }
 
     /// Whether the origin has forked, or would have with this transaction.
@@ -135,7 +253,10 @@ impl Chain {
     /// Adds a transaction that is [`Place::Next`] or on another branch whose earlier part is known.
     pub fn add(&mut self, seq: u64, tag: Tag, prev: Tag) {
         match self.place(seq, tag, prev) {
-            Place::Next => self.tags.push(tag),
+            Place::Next => {
+                self.tags.push(tag);
+                self.sums.push_unknown();
+            }
             Place::Fork => {
                 self.others.insert((seq, tag), prev);
             }
@@ -143,10 +264,27 @@ impl Chain {
         }
     }
 
+    /// The same of one whose bytes are here.
+    pub(super) fn add_txn(&mut self, txn: &Txn) {
+        let (Dot { seq, tag, .. }, prev) = (txn.dot(), txn.body().prev);
+        if self.place(seq, tag, prev) == Place::Next {
+            self.tags.push(tag);
+            // Of one that was sent within a scope the bytes are not known that its tag was made of.
+            if txn.is_whole() {
+                self.sums.push(txn.bytes());
+            } else {
+                self.sums.push_unknown();
+            }
+        } else {
+            self.add(seq, tag, prev);
+        }
+    }
+
     /// Takes back the newest of a branch.
     pub(super) fn forget(&mut self, dot: &Dot) {
         if self.head() == Some((dot.seq, dot.tag)) {
             self.tags.pop();
+            self.sums.pop();
         }
         self.others.remove(&(dot.seq, dot.tag));
     }
@@ -177,12 +315,24 @@ impl Chain {
 
     /// Adds everything that another copy of the chain knows.
     pub fn join(&mut self, other: &Self) {
-        let mut prev = Tag::NONE;
+        let (mut prev, had) = (Tag::NONE, self.tags.len());
         for (tag, seq) in other.tags.iter_from(0).zip(1..) {
             self.add(seq, tag, prev);
             prev = tag;
         }
         other.others.iter().for_each(|((seq, tag), prev)| self.add(*seq, *tag, *prev));
+        let same = self.head() == other.head();
+        if same && (self.tags.len() > had || self.sums.at(had as u64).is_none()) {
+            self.sums = other.sums.clone();
+        }
+        for head in other.signed.iter().chain(&other.against) {
+            self.sign(head);
+        }
+        // Of the same branch, it fits here as it did there.
+        let newer = |head: &&Arc<Head>| self.signed.as_ref().is_none_or(|signed| signed.seq() < head.seq());
+        if let Some(head) = other.signed.as_ref().filter(newer).filter(|_| same) {
+            self.signed = Some(head.clone());
+        }
     }
 
     /// How many of it have been told: of the branch that came first, and of the others.
@@ -206,7 +356,10 @@ impl Chain {
         if piece.after != self.tags.len() as u64 || (self.is_forked() && !piece.main.is_empty()) {
             return false;
         }
-        piece.main.iter().for_each(|tag| self.tags.push(*tag));
+        for tag in &piece.main {
+            self.tags.push(*tag);
+            self.sums.push_unknown();
+        }
         piece.others.iter().all(|(seq, tag, prev)| {
             let ascends = self.others.last_key_value().is_none_or(|(last, _)| *last < (*seq, *tag));
             let hangs = ascends && self.place(*seq, *tag, *prev) == Place::Fork;

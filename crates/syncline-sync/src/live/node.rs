@@ -18,6 +18,7 @@ mod name;
 mod peers;
 mod pump;
 mod scope;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,8 +29,9 @@ use syncline_base::rng::Rng;
 
 use super::chain::{Chains, knows};
 use super::context::{Context, Coverage, MAX_HUBS};
+use super::head::{Head, Signer};
 use super::id::{Dot, Origin, Stamp, Tag};
-use super::message::Message;
+use super::message::{Denial, Message};
 use super::pending::Pending;
 use super::record::{Record, Rewritten};
 use super::row::{Row, Sibling};
@@ -44,6 +46,8 @@ use kept::Kept;
 pub use limits::Limits;
 use peers::{Due, Peer};
 use pump::{Frozen, Made};
+pub use trust::KEYS;
+use trust::Trust;
 
 /// Who is on the other end of a connection; given by whoever drives the node.
 pub type PeerId = u64;
@@ -64,6 +68,12 @@ pub enum Output {
     Renamed(Origin),
     /// Waiting transactions stood on a branch that hubs refuse, and were written again, and that is durable: old and new.
     Rewritten(Vec<(Dot, Arc<Txn>)>),
+    /// A hub, which the peer is, does not take this transaction of the node in, nor those after it, and says why. They wait on.
+    Denied(PeerId, Dot, Denial),
+    /// What a peer sent was not taken, because of its signature: the first transaction of it, without its tag, and why.
+    Doubted(PeerId, Dot, Denial),
+    /// A peer sent a signed head that contradicts the chain that is here. It is in the log.
+    Contradicted(PeerId, Arc<Head>),
 }
 
 /// Why a transaction was not committed.
@@ -75,6 +85,12 @@ pub enum Refusal {
     /// The writes are not a transaction.
     #[error("{0}")]
     Invalid(String),
+    /// No hub would take it in.
+    #[error(
+        "the key of this replica is revoked, so no hub takes in what is written here; what was written before and waits is kept: \
+         `syncline get` shows it; write at another replica"
+    )]
+    Revoked,
 }
 
 /// Something that was appended and is not durable yet.
@@ -150,7 +166,8 @@ pub struct Node {
     limits: Limits,
     /// How many messages may be on their way to a peer.
     messages: usize,
-    key: [u8; 32],
+    signer: Arc<dyn Signer>,
+    trust: Trust,
     rng: Rng,
     out: Vec<Output>,
     zoo: Zoo,
@@ -164,8 +181,8 @@ pub struct Node {
 /// What a node is made with.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The node's public key.
-    pub key: [u8; 32],
+    /// The node's key.
+    pub signer: Arc<dyn Signer>,
     /// Draws names. Seed it from the operating system ([`Rng::from_os`]) each time that a node is created or opened, never from anything
     /// that is kept: a copy of a process or of a disk would draw the same name again, and two nodes would write under it. For the same
     /// reason a process that may be copied while it runs (forked, a virtual machine resumed from a snapshot) is opened anew after that,
@@ -190,7 +207,7 @@ impl Node {
     }
 
     fn blank(config: Config) -> Self {
-        let Config { key, rng, limits, runs, zoo } = config;
+        let Config { signer, rng, limits, runs, zoo } = config;
         Self {
             name: Origin::from_bytes([0; 16]),
             hub: false,
@@ -221,7 +238,8 @@ impl Node {
             frozen_ms: 0,
             limits,
             messages: limits.messages(1),
-            key,
+            signer,
+            trust: Trust::default(),
             rng,
             out: Vec::new(),
             zoo,
@@ -300,6 +318,11 @@ impl Node {
         self.hub
     }
 
+    #[cfg(test)]
+    pub(super) fn signer(&self) -> Arc<dyn Signer> {
+        self.signer.clone()
+    }
+
     /// What it holds.
     #[must_use]
     pub const fn state(&self) -> &State {
@@ -368,6 +391,9 @@ impl Node {
         self.now_ms = now_ms;
         if !self.shows(&read) {
             return Err(Refusal::Behind);
+        }
+        if self.is_revoked(&self.signer.public()) {
+            return Err(Refusal::Revoked);
         }
         let read = if self.zoo.has(Bug::CommitTimeContext) { self.context() } else { read };
         let hlc = self.tick(now_ms);

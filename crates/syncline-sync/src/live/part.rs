@@ -5,12 +5,15 @@
 //!
 //! Not here: when a state is sent or kept, and what happens when it takes effect (`node`).
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
+use syncline_base::Hash;
 
 use super::chain::{ChainPiece, Chains};
 use super::context::Coverage;
+use super::head::Head;
 use super::id::{Dot, Origin, read_nth};
 use super::pack::Past;
 use super::record::{put_txns, read_txns};
@@ -49,6 +52,61 @@ pub enum What {
     Chains(Vec<ChainPiece>),
     /// Transactions that wait. Only in checkpoints.
     Waiting(Vec<Arc<Txn>>),
+    /// What is signed of the chains, by origin.
+    Attested(Vec<Attested>),
+}
+
+/// What is known of a chain beside its tags; something of it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attested {
+    /// Whose.
+    pub(super) origin: Origin,
+    /// The hash over the branch that came first.
+    pub(super) sum: Option<Hash>,
+    /// The newest signed head of it.
+    pub(super) signed: Option<Arc<Head>>,
+    /// One that contradicts.
+    pub(super) against: Option<Arc<Head>>,
+}
+
+impl Attested {
+    /// The heads.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &Arc<Head>> {
+        self.signed.iter().chain(&self.against)
+    }
+
+    fn size(&self) -> usize {
+        50 + self.heads().count() * Head::SIZE
+    }
+
+    fn put(&self, out: &mut BytesMut) {
+        self.origin.put(out);
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        out.put_u8(flag(self.sum.is_some(), 1) | flag(self.signed.is_some(), 2) | flag(self.against.is_some(), 4));
+        if let Some(sum) = &self.sum {
+            out.put_slice(sum.as_bytes());
+        }
+        self.heads().for_each(|head| head.put(out));
+    }
+
+    fn read(r: &mut Reader) -> Result<Self> {
+        let (origin, flags) = (Origin::read(r)?, r.u8("attested")?);
+        if flags == 0 || flags > 7 {
+            return Err(Error::protocol("part", "nothing is told of a chain, or something that is not known"));
+        }
+        let sum = if flags & 1 != 0 { Some(Hash::from_bytes(r.array("chain hash")?)) } else { None };
+        let mut head = |flag: u8| -> Result<Option<Arc<Head>>> {
+            if flags & flag == 0 {
+                return Ok(None);
+            }
+            let head = Head::read(r)?;
+            if head.origin() != origin {
+                return Err(Error::protocol("part", "a head of another origin"));
+            }
+            Ok(Some(Arc::new(head)))
+        };
+        Ok(Self { origin, sum, signed: head(2)?, against: head(4)? })
+    }
 }
 
 /// What makes the parts of a snapshot take effect.
@@ -70,6 +128,7 @@ impl Part {
             What::Rows(_) | What::Gone(_) => false,
             What::Chains(pieces) => pieces.iter().any(|piece| piece.names(dot)),
             What::Waiting(txns) => txns.iter().any(|txn| txn.dot() == *dot),
+            What::Attested(_) => false,
         }
     }
 
@@ -90,6 +149,11 @@ impl Part {
             What::Waiting(txns) => {
                 out.put_u8(3);
                 put_txns(past, out, txns);
+            }
+            What::Attested(attested) => {
+                out.put_u8(4);
+                put_uint(out, attested.len() as u64);
+                attested.iter().for_each(|attested| attested.put(out));
             }
             What::Gone(rows) => {
                 out.put_u8(5);
@@ -117,6 +181,17 @@ impl Part {
                 What::Chains(pieces)
             }
             3 => What::Waiting(read_txns(past, r)?),
+            4 => {
+                let mut all: Vec<Attested> = Vec::new();
+                for _ in 0..r.uint("attested")? {
+                    let attested = Attested::read(r)?;
+                    if all.last().is_some_and(|last| last.origin >= attested.origin) {
+                        return Err(Error::protocol("part", "origins out of order"));
+                    }
+                    all.push(attested);
+                }
+                What::Attested(all)
+            }
             5 => What::Gone(read_gone(past, r)?),
             other => {
                 return Err(Error::protocol("part", format!("kind {other} is not known to this program: update it")));
@@ -172,6 +247,8 @@ enum Place {
     Gone(Option<RowKey>),
     /// The last chain, and how many of it.
     Chains(Option<(Origin, (usize, usize))>),
+    /// The last origin of which it was told what is signed.
+    Attested(Option<Origin>),
     Waiting(usize),
     End,
 }
@@ -221,6 +298,7 @@ impl Teller {
                 Place::Rows(after) => self.rows(&of.rows, after.as_ref()),
                 Place::Gone(after) => self.gone(&of.rows, after.as_ref()),
                 Place::Chains(after) => self.chains(&of.chains, after.as_ref()),
+                Place::Attested(after) => self.attested(&of.chains, *after),
                 Place::Waiting(from) => self.waiting(waiting, *from),
                 // The first part is what drops those of another state: there is always one.
                 Place::End if self.nth == 0 => (What::Rows(Vec::new()), 1, Place::End),
@@ -320,8 +398,24 @@ impl Teller {
                 break;
             }
         }
-        let place = last.map_or(Place::Waiting(0), |last| Place::Chains(Some(last)));
+        let place = last.map_or(Place::Attested(None), |last| Place::Chains(Some(last)));
         (What::Chains(part), size, place)
+    }
+
+    fn attested(&self, chains: &Chains, after: Option<Origin>) -> (What, usize, Place) {
+        let (mut part, mut size, mut last) = (Vec::new(), 0, None);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for (origin, chain) in chains.range((from, Bound::Unbounded)) {
+            let Some(attested) = chain.attested(*origin) else { continue };
+            if size > 0 && size + attested.size() > self.room {
+                break;
+            }
+            size += attested.size();
+            last = Some(*origin);
+            part.push(attested);
+        }
+        let place = last.map_or(Place::Waiting(0), |last| Place::Attested(Some(last)));
+        (What::Attested(part), size, place)
     }
 
     fn waiting(&self, waiting: &[Arc<Txn>], from: usize) -> (What, usize, Place) {
@@ -347,6 +441,8 @@ pub(super) struct Collected {
     rows: Vec<(RowKey, Arc<Row>)>,
     pub(super) gone: Vec<RowKey>,
     chains: Chains,
+    /// The last origin of which came what is signed.
+    attested: Option<Origin>,
     pub(super) waiting: Vec<Arc<Txn>>,
 }
 
@@ -391,9 +487,15 @@ impl Collected {
                 self.gone.extend(rows.iter().cloned());
                 ascends
             }
+            What::Chains(_) if self.attested.is_some() => false,
             What::Chains(pieces) => pieces.iter().all(|piece| {
                 let ascends = self.chains.last_key_value().is_none_or(|(last, _)| *last <= piece.origin);
                 ascends && self.chains.entry(piece.origin).or_default().extend(piece)
+            }),
+            What::Attested(all) => all.iter().all(|attested| {
+                let ascends = self.attested.is_none_or(|last| last < attested.origin);
+                self.attested = Some(attested.origin);
+                ascends && self.chains.get_mut(&attested.origin).is_some_and(|chain| chain.attest(attested))
             }),
             What::Waiting(txns) => {
                 self.waiting.extend(txns.iter().cloned());

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use syncline_base::Hlc;
 
 use super::context::Coverage;
+use super::head::Head;
 use super::id::{Dot, MAX_COUNT, Origin, Tag, read_nth};
 use super::pack::{ENTRY, PARTIAL, Past};
 use super::part::{Closing, Part, Teller};
@@ -20,10 +21,12 @@ use crate::error::{Error, Result};
 use crate::wire::fields::{put_bytes, put_text, put_uint};
 use crate::wire::reader::Reader;
 
-/// What records and messages begin with. Those of version 1 began with their kind, which was less.
-pub(super) const VERSION: u8 = 0x20;
+/// What records begin with. Those of version 1 began with their kind, which was less.
+const VERSION: u8 = 0x20;
 /// The kind of a checkpoint that stands on runs.
 const ON_RUNS: u8 = 12;
+/// The kind of a signed head.
+const SIGNED: u8 = 13;
 /// Records of about so many bytes lie in one record of a log, unless one has more.
 const GROUP_BYTES: usize = 1 << 20;
 
@@ -46,6 +49,8 @@ pub enum Record {
     Joined(Arc<Closing>),
     /// Everything before this but for what is in the parts before.
     Checkpoint(Arc<Checkpoint>),
+    /// A signed head: the node's own, or one that fits the chain of its origin as it is here, or one that contradicts it.
+    Signed(Arc<Head>),
     /// What the node holds is what is inside this scope, and nothing if it holds nothing yet. Empty: everything.
     Scope(Bytes),
     /// Another node's rows, in the parts before, in the place of its own: those inside another scope.
@@ -109,6 +114,8 @@ pub struct Moment {
     pub(super) snapshot: Snapshot,
     /// Its own transactions that it has no entry of.
     pub(super) waiting: Vec<Arc<Txn>>,
+    /// Signed heads of its own names that it may write under or has something waiting under.
+    pub(super) heads: Vec<Arc<Head>>,
     /// What has come of a snapshot that is on its way: it is not to be sent again.
     pub(super) coming: Vec<Arc<Part>>,
     /// About how long a part may be.
@@ -156,7 +163,8 @@ impl Moment {
             }
         });
         let scope = (!self.scope.is_empty()).then(|| Record::Scope(self.scope.clone()));
-        own.chain(scope).chain(self.coming.iter().cloned().map(Record::Part))
+        let heads = self.heads.iter().cloned().map(Record::Signed);
+        own.chain(scope).chain(heads).chain(self.coming.iter().cloned().map(Record::Part))
     }
 }
 
@@ -175,7 +183,7 @@ impl Record {
     /// `invalid` when the bytes are not one.
     pub fn decode(bytes: Bytes) -> Result<Vec<Self>> {
         let (mut r, mut past) = (Reader::new(bytes), Past::default());
-        read_version("record", &mut r)?;
+        read_version(&mut r)?;
         let mut records = Vec::new();
         loop {
             records.push(Self::read(&mut past, &mut r)?);
@@ -219,6 +227,10 @@ impl Record {
                 out.put_u8(if checkpoint.below.is_some() { ON_RUNS } else { 8 });
                 checkpoint.put(out);
             }
+            Self::Signed(head) => {
+                out.put_u8(SIGNED);
+                head.put(out);
+            }
             Self::Scope(scope) => {
                 out.put_u8(10);
                 put_bytes(out, scope);
@@ -253,6 +265,7 @@ impl Record {
             PARTIAL => Self::Entry(past.read_partial(r)?),
             10 => Self::Scope(read_scope(r)?),
             11 => Self::Rescoped(Arc::new(Rescoped { closing: Closing::read(r)?, scope: read_scope(r)? })),
+            SIGNED => Self::Signed(Arc::new(Head::read(r)?)),
             first if first & ENTRY != 0 => Self::Entry(past.read_entry(first, r)?),
             other => {
                 return Err(Error::protocol("record", format!("kind {other} is not known to this program: update it")));
@@ -265,6 +278,7 @@ impl Record {
         match self {
             Self::Own(txn) => txn.bytes().len(),
             Self::Entry(entry) => entry.size(),
+            Self::Signed(_) => Head::SIZE,
             // As long as a message; and others that are rare.
             _ => GROUP_BYTES,
         }
@@ -319,16 +333,16 @@ impl Group {
     }
 }
 
-/// Reads the version that records and messages begin with.
-pub(super) fn read_version(what: &'static str, r: &mut Reader) -> Result<()> {
-    match r.u8(what)? {
+/// Reads the version that records begin with.
+fn read_version(r: &mut Reader) -> Result<()> {
+    match r.u8("record")? {
         VERSION => Ok(()),
         old if old < VERSION => Err(Error::protocol(
-            what,
+            "record",
             "it is of version 1, which this program no longer reads: export the tables with the program that wrote it, and put them \
              into a replica of this one",
         )),
-        new => Err(Error::protocol(what, format!("version {new} is not known to this program: update it"))),
+        new => Err(Error::protocol("record", format!("version {new} is not known to this program: update it"))),
     }
 }
 

@@ -12,3 +12,4 @@ mod parts;
 mod rows;
 mod scopes;
 mod shell;
+mod trust;

@@ -26,6 +26,7 @@ use super::beside::Beside;
 use super::keep::Keep;
 use super::note::Parcel;
 use super::submit::{Begun, Done, Flight, Held};
+use super::trust::Trusts;
 use super::{Committed, Outbox, Outcome, lost, refused, sound};
 use crate::segments::Directory;
 use crate::{Error, Result};
@@ -87,6 +88,9 @@ pub(super) struct Core {
     pub(super) renamed: u64,
     /// For readers and proofs.
     pub(super) beside: Beside,
+    pub(super) trusts: Trusts,
+    /// The clock when a message last came or time last passed.
+    pub(super) now_ms: u64,
     /// The scope that the node holds, as far as it can be read, and its bytes.
     pub(super) scope: Option<(Option<Arc<Named>>, Bytes)>,
 }
@@ -101,7 +105,7 @@ impl Core {
     pub(super) fn open(home: Home) -> Result<Self> {
         let (log, node, checkpoint) = open_log(&home)?;
         let told = log.next();
-        let beside = Beside::new(home.alarms());
+        let (beside, trusts) = (Beside::new(home.alarms()), Trusts::with(home.distrust()));
         let mut core = Self {
             home,
             node,
@@ -124,6 +128,8 @@ impl Core {
             keep: Keep::new(checkpoint),
             renamed: 0,
             beside,
+            trusts,
+            now_ms: 0,
             scope: None,
         };
         core.settle_scope();
@@ -196,6 +202,9 @@ impl Core {
                     Output::Rewritten(txns) => {
                         tracing::info!(transactions = txns.len(), "waiting transactions were written again");
                     }
+                    Output::Denied(peer, dot, why) => self.denied(peer, dot, why),
+                    Output::Doubted(peer, dot, why) => self.doubted(peer, dot, why),
+                    Output::Contradicted(peer, head) => self.contradicted(peer, &head),
                 }
             }
         }
@@ -360,6 +369,9 @@ impl Core {
     }
 
     pub(super) fn tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.node.log_heads();
+        self.drain();
         if !self.peers.is_empty() {
             self.node.tick_peers(now_ms);
             self.drain();
@@ -385,7 +397,7 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     let path = home.rows();
     let place = RunPlace::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
     let config = || Config {
-        key: home.key(),
+        signer: home.signer(),
         rng: Rng::from_os(),
         limits: Limits { kept_bytes: KEPT_BYTES, ..Limits::default() },
         runs: Some(place.clone()),
@@ -394,7 +406,9 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     let (mut at, end) = (log.first(), log.next());
     if at == end {
         let hub = home.upstream()?.is_none();
-        return Ok((log, Node::create(config(), hub), 0));
+        let mut node = Node::create(config(), hub);
+        node.sign_elsewhere();
+        return Ok((log, node, 0));
     }
     let mut ready = VecDeque::new();
     // Of the last checkpoint, and of parts that may become one.
@@ -431,7 +445,8 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
         Ok(records) => records.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
     });
-    let node = Node::open(config(), records, home.moved())?;
+    let mut node = Node::open(config(), records, home.moved())?;
+    node.sign_elsewhere();
     // What a crash left behind of others.
     place.keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())?;
     Ok((log, node, checkpoint))

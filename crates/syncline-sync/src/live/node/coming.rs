@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::chain::Chain;
 use super::super::context::MAX_HUBS;
 use super::super::id::Dot;
-use super::super::part::{Closing, Collected, Part, Teller, What};
+use super::super::part::{Attested, Closing, Collected, Part, Teller, What};
 use super::super::record::Record;
 use super::super::runs::Runs;
 use super::super::state::Snapshot;
@@ -117,7 +117,12 @@ impl Node {
             if part.nth > has {
                 return self.ask_once(from);
             }
-            if matches!(part.what, What::Waiting(_) | What::Gone(_)) || self.collect(Some(from), part).is_err() {
+            let valid = match &part.what {
+                What::Waiting(_) | What::Gone(_) => false,
+                What::Attested(all) => all.iter().flat_map(Attested::heads).all(|head| head.is_valid(&*self.signer)),
+                What::Rows(_) | What::Chains(_) => true,
+            };
+            if !valid || self.collect(Some(from), part).is_err() {
                 // He would send the same again.
                 return self.hold_back(from);
             }

@@ -31,6 +31,7 @@ impl Node {
                 self.wrote(txn);
                 if !knows(&self.chains, &txn.dot()) {
                     self.waiting.push(txn.clone());
+                    self.note_waiting(txn);
                 }
             }
             Record::Entry(entry) => new = self.note_entry(entry),
@@ -39,6 +40,9 @@ impl Node {
             Record::Part(_) => {}
             Record::Joined(closing) => joins = self.note_joined(closing),
             Record::Checkpoint(checkpoint) => joins = self.note_checkpoint(checkpoint),
+            Record::Signed(head) => {
+                self.keep_head(head);
+            }
             Record::Scope(scope) => self.scope = scope.clone(),
             Record::Rescoped(rescoped) => {
                 self.scope = rescoped.scope.clone();
@@ -58,6 +62,7 @@ impl Node {
         self.queue.push_back(Queued { record, new, joins, again, ticket });
         if self.zoo.has(Bug::SentBeforeDurable) {
             self.apply_queued();
+            self.sign();
             self.pump_all();
         }
     }
@@ -84,11 +89,15 @@ impl Node {
         let prev = entry.txn.body().prev;
         let chain = self.chains.entry(origin).or_default();
         let new = chain.place(seq, tag, prev) != Place::Known;
-        chain.add(seq, tag, prev);
+        chain.add_txn(&entry.txn);
         if new {
             self.arriving.insert(entry.txn.dot());
+            self.note_keys(&entry.txn.body().writes);
         }
-        self.waiting.remove(&entry.txn.dot());
+        if self.waiting.remove(&entry.txn.dot()) {
+            self.attest_own(&entry.txn.dot());
+            self.note_gone(&entry.txn.dot());
+        }
         new
     }
 
@@ -103,6 +112,8 @@ impl Node {
         let again = self.again.take()?;
         again.again.iter().for_each(|txn| self.wrote(txn));
         self.waiting.rewrite(&again.refused, &again.again);
+        again.refused.iter().for_each(|dot| self.note_gone(dot));
+        again.again.iter().for_each(|txn| self.note_waiting(txn));
         self.rewriting.extend(&again.refused);
         Some(again)
     }
@@ -158,6 +169,8 @@ impl Node {
         for _ in 0..records {
             self.apply_queued();
         }
+        self.relay_heads();
+        self.sign();
         self.tell_durable();
         self.serve_waiting();
         if self.coming.is_none() && !self.hub {
@@ -220,6 +233,7 @@ impl Node {
                 if let Some(joins) = joins {
                     self.joined(&joins);
                 }
+                self.trust_anew();
                 self.greet_put_off();
             }
             Record::Checkpoint(checkpoint) => {
@@ -229,7 +243,9 @@ impl Node {
                 let (seq, tag) = checkpoint.own;
                 self.newest = (seq > 0).then_some(Dot { origin: checkpoint.name, seq, tag });
                 self.state.pending = Pending::of(Pending::by_row(), joins.waiting.into_iter());
+                self.trust_anew();
             }
+            Record::Signed(head) => self.head_applied(&head),
         }
     }
 
@@ -260,5 +276,6 @@ impl Node {
         }
         self.kept.joined(&joins.snapshot.coverage);
         self.peers.values_mut().for_each(Peer::lose_place);
+        self.lose_heads();
     }
 }

@@ -29,6 +29,7 @@ impl Node {
             closing: Checkpoint { parts: 0, name, hub, own, clock, coverage, below },
             snapshot,
             waiting: self.state.pending.iter().cloned().collect(),
+            heads: self.own_heads(),
             coming: self.coming.as_ref().map(|coming| coming.collected.parts.clone()).unwrap_or_default(),
             room: self.limits.message_bytes,
             scope: self.state.scope.clone(),

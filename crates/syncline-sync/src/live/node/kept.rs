@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::context::Coverage;
+use super::super::head::Head;
 use super::super::id::Origin;
 use super::super::txn::Entry;
+use super::PeerId;
 
 /// Entries in order. Each has a position, which it keeps until another node's state is joined.
 #[derive(Debug, Default)]
@@ -16,6 +18,9 @@ pub(super) struct Kept {
     /// What came before them.
     pub(super) base: Coverage,
     bytes: usize,
+    /// Signed heads, each with the position before which all that it attests came, and who sent it; and how many were given up before them.
+    heads: VecDeque<(u64, Arc<Head>, Option<PeerId>)>,
+    heads_first: u64,
     /// Of each hub: the number of its first entry in here, and the positions of that and all that follow.
     hubs: BTreeMap<Origin, (u64, VecDeque<u64>)>,
 }
@@ -45,6 +50,30 @@ impl Kept {
         self.entries.push_back(entry);
     }
 
+    /// Of what came so far.
+    pub(super) fn push_head(&mut self, head: Arc<Head>, from: Option<PeerId>) {
+        self.heads.push_back((self.end(), head, from));
+    }
+
+    /// The count of the next head.
+    pub(super) fn heads_end(&self) -> u64 {
+        self.heads_first + self.heads.len() as u64
+    }
+
+    /// The count of the first head of what came at a position or after it.
+    pub(super) fn heads_after(&self, position: u64) -> u64 {
+        self.heads_first + self.heads.partition_point(|(at, ..)| *at <= position) as u64
+    }
+
+    /// Heads from a count on, of what came before a position, but for those that `to` sent; and the count of the next.
+    pub(super) fn heads_from(&self, count: u64, position: u64, to: PeerId) -> (u64, Vec<Arc<Head>>) {
+        let skip = usize::try_from(count.saturating_sub(self.heads_first)).unwrap_or(usize::MAX).min(self.heads.len());
+        let mut next = self.heads_first + skip as u64;
+        let heads = self.heads.range(skip..).take_while(|(at, ..)| *at <= position).inspect(|_| next += 1);
+        let heads = heads.filter(|(.., from)| *from != Some(to)).map(|(_, head, _)| head.clone()).collect();
+        (next, heads)
+    }
+
     /// Gives up the first one. `base` covers it from then on, if it should.
     pub(super) fn pop(&mut self, covered: bool) {
         let Some(entry) = self.entries.pop_front() else { return };
@@ -54,6 +83,9 @@ impl Kept {
         }
         self.first += 1;
         self.bytes -= entry.size();
+        while self.heads.pop_front_if(|(at, ..)| *at <= self.first).is_some() {
+            self.heads_first += 1;
+        }
         if let Some((n, positions)) = self.hubs.get_mut(&stamp.hub) {
             positions.pop_front();
             *n += 1;
@@ -69,6 +101,8 @@ impl Kept {
         let entries = std::mem::take(&mut self.entries);
         (self.first, self.bytes) = (self.first + entries.len() as u64 + 1, 0);
         self.hubs.clear();
+        self.heads_first += self.heads.len() as u64;
+        self.heads.clear();
         self.base.join(coverage);
         entries.into_iter().filter(|entry| !coverage.has(entry.stamp)).for_each(|entry| self.push(entry));
     }

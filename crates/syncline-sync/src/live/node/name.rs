@@ -16,8 +16,9 @@ impl Node {
     pub(super) fn rename(&mut self) {
         let mut nonce = [0; 16];
         self.rng.fill(&mut nonce);
-        let name = Origin::new(&self.key, nonce);
+        let name = Origin::new(&self.signer.public(), nonce);
         self.append(Record::Named(name), None);
+        self.sign_name(nonce);
     }
 
     /// A peer knows this of the node's name. If the node does not, it is older than it was, or not the only one.
@@ -127,7 +128,7 @@ impl Node {
             Place::Known if self.zoo.has(Bug::TakenInTwice) => {}
             Place::Known => return Answer::Taken,
             Place::Fork => return Answer::Refused,
-            Place::Next if chain.is_forked() => return Answer::Refused,
+            Place::Next if chain.is_frozen() => return Answer::Refused,
             Place::Gap => return Answer::Later,
             Place::Next => {}
         }

@@ -4,7 +4,7 @@
 //! other lacks, in the log's order, which is an order of causes. Nothing relies on the transport's order or memory: an entry
 //! that does not follow is dropped and a new hello asks for the rest.
 //!
-//! Not here: trust. A peer is believed; nothing is signed yet, and who may be a peer is for whoever makes the connection.
+//! Not here: whose transactions are taken (`trust`), and who may be a peer, which is for whoever makes the connection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::super::chain::{Chain, Place};
 use super::super::context::Coverage;
+use super::super::head::Head;
 use super::super::id::Dot;
 use super::super::message::Message;
 use super::super::part::PartsId;
@@ -55,6 +56,11 @@ pub(super) struct Peer {
     pub(super) wait: bool,
     /// Whether it has been asked to begin again since something last followed.
     asked: bool,
+    /// Whether it said that it takes nothing of what waits.
+    pub(super) denied: bool,
+    /// The next of the kept heads to send it, and whether it is to be sent all that there are, once it has all entries.
+    pub(super) heads: u64,
+    pub(super) all_heads: bool,
     /// Whether its state was not taken, because another was on its way.
     pub(super) put_off: bool,
     /// What it is sent is what is inside this; `None`: everything.
@@ -140,6 +146,8 @@ impl Node {
         self.disconnected(peer);
         self.connections += 1;
         self.peers.insert(peer, Peer { connection: self.connections, scope, ..Peer::default() });
+        // What a crash left unsigned waits for that.
+        self.sign();
         self.say_hello(peer);
     }
 
@@ -163,8 +171,8 @@ impl Node {
         // Only what is durable: a peer may throw away what it is told that others have.
         let coverage = self.state.coverage.clone();
         let (name, hub, newest, parts) = (self.name, self.hub, self.newest, self.has_parts());
-        let within = self.within(peer);
-        self.send(peer, Message::Hello { name, hub, coverage, newest, parts, within });
+        let (within, heads) = (self.within(peer), self.heads_digest());
+        self.send(peer, Message::Hello { name, hub, coverage, newest, parts, within, heads });
     }
 
     /// The node's part has changed.
@@ -181,7 +189,7 @@ impl Node {
             return;
         }
         match message {
-            Message::Hello { name, hub, coverage, newest, parts, within } => {
+            Message::Hello { name, hub, coverage, newest, parts, within, heads } => {
                 self.stamped_elsewhere(&coverage);
                 if let Some(head) = self.chains.get(&name).and_then(Chain::head) {
                     let known = Dot { origin: name, seq: head.0, tag: head.1 };
@@ -190,7 +198,7 @@ impl Node {
                     }
                 }
                 let wants = self.told_scope(from, hub, &within.scope);
-                self.met(from, (hub, within.whole), coverage, parts);
+                self.met(from, (hub, within.whole), coverage, parts, heads);
                 if wants {
                     self.say_hello(from);
                 }
@@ -207,7 +215,9 @@ impl Node {
             Message::Part { through, part } => self.part_came(from, through, &part),
             Message::Close { through, closing } => self.close_came(from, through, closing),
             Message::Ask => self.say_hello(from),
-            Message::Push(txns) => self.pushed(from, &txns),
+            Message::Push(txns, heads) => self.pushed(from, &txns, &heads),
+            Message::Denied(dot, why) => self.denied(from, dot, why),
+            Message::Heads(heads) => self.heads_came(from, &heads),
             // What does not wait any more, under that name, is nothing to wait for.
             Message::Later(dot) if self.is_pending(&dot) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
@@ -232,8 +242,16 @@ impl Node {
         self.state.pending.contains(dot)
     }
 
-    fn met(&mut self, from: PeerId, (hub, whole): (bool, bool), coverage: Coverage, parts: Option<(PartsId, u64)>) {
+    fn met(
+        &mut self,
+        from: PeerId,
+        (hub, whole): (bool, bool),
+        coverage: Coverage,
+        parts: Option<(PartsId, u64)>,
+        heads: u64,
+    ) {
         let brought_up = !whole && coverage.includes(&self.kept.base);
+        let differ = heads != self.heads_digest();
         let scope = self.peers.get(&from).and_then(|peer| peer.scope.clone());
         let sending = if brought_up { None } else { self.resume(parts, scope) };
         let sending = sending.filter(|sending| !whole || sending.has(&coverage));
@@ -243,11 +261,16 @@ impl Node {
             _ => coverage,
         };
         let given_up = peer.sending.take().filter(|_| brought_up).and_then(|sending| sending.gives_up());
+        peer.heads = self.kept.heads_after(self.kept.lacks(&coverage));
+        peer.all_heads = differ;
         peer.whole = whole && sending.is_none();
         peer.meets(hub, coverage, sending);
         if let Some(closing) = given_up {
             let through = peer.sends(1, 32);
             self.send(from, Message::Close { through, closing });
+        }
+        if hub && differ {
+            self.offer_heads(from);
         }
         self.pump(from);
     }
@@ -335,7 +358,17 @@ impl Node {
         Accepted::Followed
     }
 
-    fn pushed(&mut self, from: PeerId, txns: &[Arc<Txn>]) {
+    fn pushed(&mut self, from: PeerId, txns: &[Arc<Txn>], heads: &[Arc<Head>]) {
+        if self.hub && !self.vouched(from, txns, heads) {
+            return;
+        }
+        self.offer_all(from, txns);
+        if self.hub {
+            self.pushed_heads(from, heads);
+        }
+    }
+
+    fn offer_all(&mut self, from: PeerId, txns: &[Arc<Txn>]) {
         for txn in txns {
             let answer = if self.hub { self.offer(self.now_ms, txn) } else { Answer::Later };
             match answer {
@@ -399,6 +432,7 @@ impl Node {
         for peer in ask {
             self.send(peer, Message::Ask);
         }
+        self.log_heads();
         want.into_iter().for_each(|peer| self.say_hello(peer));
         self.tick_coming();
         self.thaw();

@@ -2,11 +2,14 @@
 //!
 //! Nothing here looks at a peer that has everything for longer than it takes to see that.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use syncline_base::Hash;
 
 use super::super::context::Coverage;
+use super::super::head::Head;
+use super::super::id::Origin;
 use super::super::message::Message;
 use super::super::part::{Closing, PartsId, Teller};
 use super::super::scope::Scope;
@@ -115,8 +118,39 @@ impl Node {
         }
         if peer.sending.is_none() {
             self.pump_entries(to, peer);
+            self.pump_heads(to, peer);
         }
         self.pump_waiting(to, peer);
+    }
+
+    /// Sends the signed heads of what the peer has been sent; all of them, when it has all entries and may lack some.
+    fn pump_heads(&mut self, to: PeerId, peer: &mut Peer) {
+        let Some(reached) = peer.next else { return };
+        let mut heads: Vec<Arc<Head>> = Vec::new();
+        if peer.all_heads && reached == self.kept.end() {
+            (peer.all_heads, peer.heads) = (false, self.kept.heads_end());
+            heads.extend(
+                self.chains.values().flat_map(|chain| chain.signed().into_iter().chain(chain.against())).cloned(),
+            );
+        } else {
+            let (next, fresh) = self.kept.heads_from(peer.heads, reached, to);
+            peer.heads = next;
+            // Of each origin the newest says all.
+            let newest: BTreeMap<Origin, usize> =
+                fresh.iter().enumerate().map(|(at, head)| (head.origin(), at)).collect();
+            heads.extend(newest.values().map(|at| fresh[*at].clone()));
+        }
+        let most = (self.limits.message_bytes / Head::SIZE).max(1);
+        for heads in heads.chunks(most) {
+            self.send(to, Message::Heads(heads.to_vec()));
+        }
+    }
+
+    /// Another node's state has taken effect: whoever is connected is sent all heads.
+    pub(super) fn lose_heads(&mut self) {
+        for peer in self.peers.values_mut() {
+            (peer.heads, peer.all_heads) = (self.kept.heads_end(), true);
+        }
     }
 
     /// Whether the kept entries do not bring it up.
@@ -259,7 +293,7 @@ impl Node {
     }
 
     fn pump_waiting(&mut self, to: PeerId, peer: &mut Peer) {
-        if self.hub || !peer.hub || peer.wait {
+        if self.hub || !peer.hub || peer.wait || peer.denied {
             return;
         }
         let (first, before) = self.state.pending.begin();
@@ -270,7 +304,7 @@ impl Node {
             for (place, at, txn) in self.state.pending.from(peer.pushed) {
                 let flies = place - first >= limits.window_entries || at - before >= limits.window_bytes as u64;
                 let full = batch.len() == limits.message_entries || size + txn.bytes().len() > limits.message_bytes;
-                if (flies && place > first) || (full && !batch.is_empty()) {
+                if (flies && place > first) || (full && !batch.is_empty()) || !self.may_push(txn) {
                     break;
                 }
                 next = place + 1;
@@ -287,7 +321,8 @@ impl Node {
                 self.sent.extend(batch.iter().map(|txn| txn.dot()));
             }
             if !batch.is_empty() {
-                self.send(to, Message::Push(batch));
+                let heads = self.heads_of(&batch);
+                self.send(to, Message::Push(batch, heads));
             }
         }
     }

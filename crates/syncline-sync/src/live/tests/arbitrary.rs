@@ -7,8 +7,10 @@ use bytes::Bytes;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use syncline_base::Hlc;
+use syncline_base::sign::KeyPair;
+use syncline_base::{Hash, Hlc};
 
+use super::super::head::Unsigned;
 use super::super::id::MAX_COUNT;
 use super::super::row::Writer;
 use super::super::*;
@@ -309,9 +311,29 @@ fn part() -> impl Strategy<Value = Part> {
         rows().prop_map(What::Rows),
         rows_gone().prop_map(What::Gone),
         pieces().prop_map(What::Chains),
-        vec(txn(), 0..3).prop_map(What::Waiting)
+        vec(txn(), 0..3).prop_map(What::Waiting),
+        attested().prop_map(What::Attested),
     ];
     (id, nth, what).prop_map(|(id, nth, what)| Part { id, nth, what })
+}
+
+/// Signed, by one of a few keys.
+fn head() -> impl Strategy<Value = Arc<Head>> {
+    (0..3u8, any::<bool>(), prop_oneof![0..4u64, 0..=MAX_COUNT], any::<[u8; 32]>()).prop_map(|(by, nonce, seq, sum)| {
+        let unsigned = Unsigned { nonce: [u8::from(nonce); 16], seq, sum: Hash::from_bytes(sum) };
+        Arc::new(unsigned.sign(&KeyPair::of(&[by; 32])))
+    })
+}
+
+fn attested() -> impl Strategy<Value = Vec<Attested>> {
+    let sum = proptest::option::of(any::<[u8; 32]>());
+    let of_one = (head(), head(), sum, any::<(bool, bool)>()).prop_map(|(signed, other, sum, (has, against))| {
+        let origin = signed.origin();
+        let against = Some(other).filter(|other| against && other.origin() == origin);
+        let signed = Some(signed).filter(|_| has || (sum.is_none() && against.is_none()));
+        (origin, Attested { origin, sum: sum.map(Hash::from_bytes), signed, against })
+    });
+    vec(of_one, 0..3).prop_map(|all| BTreeMap::from_iter(all).into_values().collect())
 }
 
 fn closing() -> impl Strategy<Value = Closing> {
@@ -343,6 +365,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         part().prop_map(|part| Record::Part(Arc::new(part))),
         closing().prop_map(|closing| Record::Joined(Arc::new(closing))),
         checkpoint().prop_map(|checkpoint| Record::Checkpoint(Arc::new(checkpoint))),
+        head().prop_map(Record::Signed),
         text().prop_map(Record::Scope),
         (closing(), text()).prop_map(|(closing, scope)| Record::Rescoped(Arc::new(Rescoped { closing, scope }))),
     ]
@@ -350,15 +373,17 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
 
 pub(super) fn message() -> impl Strategy<Value = Message> {
     let parts = proptest::option::of((any::<u64>(), any::<u64>()));
-    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts, within());
-    let hello = hello.prop_map(|(name, hub, coverage, newest, parts, within)| Message::Hello {
+    let hello = (origin(), any::<bool>(), coverage(), proptest::option::of(dot()), parts, within(), any::<u64>());
+    let hello = hello.prop_map(|(name, hub, coverage, newest, parts, within, heads)| Message::Hello {
         name,
         hub,
         coverage,
         newest,
         parts,
         within,
+        heads,
     });
+    let denial = prop_oneof![Just(Denial::Unsigned), Just(Denial::Forged), Just(Denial::Revoked)];
     prop_oneof![
         hello,
         Just(Message::Ask),
@@ -368,9 +393,11 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(Message::Durable),
         (any::<u64>(), part()).prop_map(|(through, part)| Message::Part { through, part: Arc::new(part) }),
         (any::<u64>(), closing()).prop_map(|(through, closing)| Message::Close { through, closing }),
-        prop_oneof![vec(txn(), 0..3), txns()].prop_map(Message::Push),
+        (prop_oneof![vec(txn(), 0..3), txns()], vec(head(), 0..3)).prop_map(|(txns, heads)| Message::Push(txns, heads)),
         dot().prop_map(Message::Later),
         dot().prop_map(Message::Refused),
+        (dot(), denial).prop_map(|(dot, why)| Message::Denied(dot, why)),
+        vec(head(), 0..3).prop_map(Message::Heads),
     ]
 }
 

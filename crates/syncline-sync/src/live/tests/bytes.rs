@@ -83,10 +83,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn any_bytes_are_one_thing_or_nothing(kind in prop_oneof![0..12u8, 128..132u8], rest in proptest::collection::vec(0..40u8, 0..160)) {
-        let bytes = [&[0x20, kind][..], &rest].concat();
-        super::super::fuzz::record(&bytes);
-        super::super::fuzz::message(&bytes);
+    fn any_bytes_are_one_thing_or_nothing(kind in prop_oneof![0..14u8, 128..132u8], rest in proptest::collection::vec(0..40u8, 0..160)) {
+        super::super::fuzz::record(&[&[0x20, kind][..], &rest].concat());
+        super::super::fuzz::message(&[&[0x21, kind][..], &rest].concat());
     }
 }
 
@@ -96,9 +95,9 @@ fn the_strategies_make_every_kind() {
         entry if entry >= 128 => 4,
         kind => kind,
     });
-    assert_eq!(records, (1..=12).collect());
+    assert_eq!(records, (1..=13).collect());
     let messages = arbitrary::kinds(arbitrary::message(), |message| message.encode()[1]);
-    assert_eq!(messages, (1..=11).collect());
+    assert_eq!(messages, (1..=13).collect());
 }
 
 /// Puts bytes together.
@@ -114,18 +113,18 @@ fn uint(n: u64) -> Vec<u8> {
 
 #[test]
 fn numbers_have_their_shortest_form_and_an_end() {
-    let dot = |seq: &[u8]| Message::decode(join(&[&[0x20, 2], &[7; 16], seq, &[1; 8]]));
+    let dot = |seq: &[u8]| Message::decode(join(&[&[0x21, 2], &[7; 16], seq, &[1; 8]]));
     assert!(dot(&[1]).is_ok() && dot(&uint(1 << 62)).is_ok());
     for refused in [&[0][..], &[0x81, 0], &[0x80, 0x80, 0], &uint((1 << 62) + 1), &uint(u64::MAX), &[0xff; 11]] {
         assert_eq!(dot(refused).unwrap_err().kind(), Kind::Invalid, "{refused:?}");
     }
-    assert!(Message::decode(join(&[&[0x20, 4], &uint(u64::MAX)])).is_ok());
+    assert!(Message::decode(join(&[&[0x21, 4], &uint(u64::MAX)])).is_ok());
 }
 
 #[test]
 fn what_stands_in_another_order_is_refused() {
     let (a, b): (&[u8], &[u8]) = (&[1; 16], &[2; 16]);
-    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[0x20, 1], a, &[0], &coverage.concat(), &[0, 0]]));
+    let hello = |coverage: &[&[u8]]| Message::decode(join(&[&[0x21, 1], a, &[0], &coverage.concat(), &[0; 10]]));
     assert!(hello(&[&[2], a, &[1], b, &[1]]).is_ok());
     for refused in [[a, &[1], a, &[1]], [b, &[1], a, &[1]], [a, &[0], b, &[1]]] {
         assert!(hello(&[&[2], &refused.concat()]).is_err());
@@ -141,7 +140,9 @@ fn what_stands_in_another_order_is_refused() {
     part(2, &[&[2], a, &chain, a, &chain]).unwrap_err();
     part(2, &[&[1], a, &[0, 0, 0]]).unwrap_err();
     part(2, &[&[1], a, &uint((1 << 62) + 1), &chain[1..]]).unwrap_err();
-    part(4, &[&[0]]).unwrap_err();
+    part(4, &[&[1], a, &[0]]).unwrap_err();
+    part(4, &[&[1], a, &[8]]).unwrap_err();
+    part(5, &[&[0]]).unwrap_err();
 
     let origin = Origin::from_bytes([1; 16]);
     let stamps = |ns: &[u64]| ns.iter().map(|n| Stamp { hub: origin, n: *n }).collect::<Vec<_>>();
@@ -203,11 +204,11 @@ fn counts_that_the_bytes_cannot_hold_are_refused() {
         for before in [&[0x20, 5, 0][..], &part(&[1]), &part(&[2]), &part(&[3]), &chain] {
             assert!(Record::decode(join(&[before, &count, &[0; 64]])).is_err());
         }
-        for before in [&[0x20, 3, 0][..], &[0x20, 7]] {
+        for before in [&[0x21, 3, 0][..], &[0x21, 7], &[0x21, 7, 0], &[0x21, 12]] {
             assert!(Message::decode(join(&[before, &count, &[0; 64]])).is_err());
         }
     }
-    let entries = [vec![0x20, 3, 0, 0], vec![9]].concat();
+    let entries = [vec![0x21, 3, 0, 0], vec![9]].concat();
     assert!(Message::decode(entries.into()).unwrap_err().to_string().contains("more than it has fields"));
 }
 
@@ -244,8 +245,8 @@ fn what_is_newer_is_refused_with_what_to_do() {
         Txn::decode(txn.freeze()).unwrap_err(),
         Record::decode(Bytes::from_static(&[0x20, 14])).unwrap_err(),
         Record::decode(Bytes::from_static(&[0x21])).unwrap_err(),
-        Message::decode(Bytes::from_static(&[0x20, 12])).unwrap_err(),
-        Message::decode(Bytes::from_static(&[0x21])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[0x21, 14])).unwrap_err(),
+        Message::decode(Bytes::from_static(&[0x22])).unwrap_err(),
     ] {
         assert!(error.to_string().contains("update it"), "{error}");
     }
@@ -253,16 +254,20 @@ fn what_is_newer_is_refused_with_what_to_do() {
 
 #[test]
 fn what_is_older_is_refused_with_what_to_do() {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live/1");
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live");
     let files = |kind: &str| {
         let files = place.join(kind).read_dir().unwrap();
         files.map(|file| Bytes::from(std::fs::read(file.unwrap().path()).unwrap())).collect::<Vec<_>>()
     };
-    let records = files("record").into_iter().map(|bytes| Record::decode(bytes).unwrap_err());
-    let messages = files("message").into_iter().map(|bytes| Message::decode(bytes).unwrap_err());
+    let records = files("1/record").into_iter().map(|bytes| Record::decode(bytes).unwrap_err());
+    let messages = files("1/message").into_iter().map(|bytes| Message::decode(bytes).unwrap_err());
     let all: Vec<_> = records.chain(messages).collect();
     assert!(all.len() > 20);
     for error in all {
         assert!(error.to_string().contains("version 1, which this program no longer reads"), "{error}");
+    }
+    for bytes in files("2/message") {
+        let error = Message::decode(bytes).unwrap_err();
+        assert!(error.to_string().contains("version 2, which this program no longer reads"), "{error}");
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_base::Hlc;
+use syncline_base::sign::KeyPair;
 
-use super::super::part::Teller;
+use super::super::head::Unsigned;
+use super::super::part::{Attested, Teller};
 use super::super::row::Writer;
 use super::super::*;
 
@@ -75,6 +77,24 @@ fn parts() -> [Arc<Part>; 3] {
     std::array::from_fn(|_| Arc::new(teller.next(&snapshot, &waiting).unwrap().0))
 }
 
+/// Signed by the key of which the secret is all 9: the golden bytes say that its signatures stay what they are.
+fn head(seq: u64) -> Arc<Head> {
+    Arc::new(Unsigned { nonce: [5; 16], seq, sum: syncline_base::Hash::of(b"a chain") }.sign(&KeyPair::of(&[9; 32])))
+}
+
+/// What is signed of chains, in a part.
+fn attested() -> Arc<Part> {
+    let (signed, against) = (head(2), head(300));
+    let origin = signed.origin();
+    let sum = Some(syncline_base::Hash::of(b"all of it"));
+    let mut all = vec![
+        Attested { origin, sum, signed: Some(signed), against: Some(against) },
+        Attested { origin: SPOKE, sum, signed: None, against: None },
+    ];
+    all.sort_by_key(|attested| attested.origin);
+    Arc::new(Part { id: 0, nth: 1, what: What::Attested(all) })
+}
+
 fn records() -> Vec<(&'static str, Record)> {
     let [first, second] = txns();
     let [rows, chains, waiting] = parts();
@@ -106,8 +126,10 @@ fn records() -> Vec<(&'static str, Record)> {
         ("part-rows", Record::Part(rows)),
         ("part-chains", Record::Part(chains)),
         ("part-waiting", Record::Part(waiting)),
+        ("part-attested", Record::Part(attested())),
         ("joined", Record::Joined(Arc::new(closing))),
         ("checkpoint", Record::Checkpoint(Arc::new(checkpoint))),
+        ("signed", Record::Signed(head(1))),
         ("part-gone", Record::Part(Arc::new(gone))),
         ("checkpoint-on-runs", Record::Checkpoint(Arc::new(on_runs))),
     ]
@@ -146,8 +168,9 @@ fn inside(entry: &Arc<Entry>) -> Arc<Entry> {
 
 /// What one record of a log holds: all of them, and entries that follow on each other.
 fn group() -> (Bytes, Vec<Record>) {
-    // Those of the first programs that wrote version 2.
-    let mut all: Vec<Record> = records().into_iter().map(|(_, record)| record).take(10).collect();
+    // Those of the first programs that wrote version 2: before anything was signed, or lay in runs.
+    let new = |name: &str| ["part-attested", "signed", "part-gone", "checkpoint-on-runs"].contains(&name);
+    let mut all: Vec<Record> = records().into_iter().filter(|(name, _)| !new(name)).map(|(_, record)| record).collect();
     let [first, second] = txns();
     for (nth, txn) in (301..).zip([&first, &second, &first]) {
         let deps = coverage(&[(HUB, nth - 1), (OTHER, nth - 299)]);
@@ -180,11 +203,15 @@ fn messages() -> Vec<(&'static str, Message)> {
         newest,
         parts: Some((id, 1)),
         within: Within::default(),
+        heads: 77,
     };
     let within = Within { scope: Bytes::from_static(b"fruit that is red"), whole: false };
-    let scoped = Message::Hello { name: HUB, hub: true, coverage: coverage.clone(), newest: None, parts: None, within };
+    let (none, coverage_here) = (None, coverage.clone());
+    let scoped =
+        Message::Hello { name: HUB, hub: true, coverage: coverage_here, newest: None, parts: none, within, heads: 1 };
     let within = Within { scope: Bytes::new(), whole: true };
-    let whole = Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: None, within };
+    let whole =
+        Message::Hello { name: SPOKE, hub: false, coverage: coverage.clone(), newest, parts: None, within, heads: 0 };
     let parts_of = Arc::new(Batch::new(vec![entry(&first), inside(&entry(&second))]));
     let new = Message::Hello {
         name: HUB,
@@ -193,6 +220,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         newest: None,
         parts: None,
         within: Within::default(),
+        heads: 0,
     };
     vec![
         ("hello", hello),
@@ -206,15 +234,17 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("durable", Message::Durable(302)),
         ("part", Message::Part { through: 1, part }),
         ("close", Message::Close { through: 3, closing: Closing { id, parts: 2, coverage } }),
-        ("push", Message::Push(vec![first.clone(), second.clone()])),
+        ("push", Message::Push(vec![first.clone(), second.clone()], vec![head(2)])),
         ("later", Message::Later(first.dot())),
         ("refused", Message::Refused(second.dot())),
+        ("denied", Message::Denied(second.dot(), Denial::Revoked)),
+        ("heads", Message::Heads(vec![head(0), head(7)])),
     ]
 }
 
 /// Holds what is written today against what is committed, file by file.
-fn check(kind: &str, written: &BTreeMap<String, Bytes>) {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/live/2").join(kind);
+fn check(version: u8, kind: &str, written: &BTreeMap<String, Bytes>) {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/live/{version}/{kind}"));
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::create_dir_all(&place).unwrap();
         for (name, bytes) in written {
@@ -236,7 +266,7 @@ fn check(kind: &str, written: &BTreeMap<String, Bytes>) {
 fn records_are_those_of_the_format() {
     let (records, (group, all)) = ([records(), records_within()].concat(), group());
     let alone = records.iter().map(|(name, record)| (format!("{name}.bin"), record.encode()));
-    check("record", &alone.chain([("group.bin".to_owned(), group.clone())]).collect());
+    check(2, "record", &alone.chain([("group.bin".to_owned(), group.clone())]).collect());
     assert_eq!(Record::decode(group).unwrap(), all);
     for (name, record) in records {
         assert_eq!(Record::decode(record.encode()).unwrap(), [record], "{name}");
@@ -246,7 +276,7 @@ fn records_are_those_of_the_format() {
 #[test]
 fn messages_are_those_of_the_format() {
     let messages = messages();
-    check("message", &messages.iter().map(|(name, message)| (format!("{name}.bin"), message.encode())).collect());
+    check(3, "message", &messages.iter().map(|(name, message)| (format!("{name}.bin"), message.encode())).collect());
     for (name, message) in messages {
         assert_eq!(Message::decode(message.encode()).unwrap(), message, "{name}");
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use syncline_base::rng::Rng;
+use syncline_base::sign::KeyPair;
 
 use super::super::*;
 use super::arbitrary;
@@ -13,7 +14,13 @@ use super::shell::alone;
 const PEER: PeerId = 7;
 
 fn config(seed: u64) -> Config {
-    Config { key: [1; 32], rng: Rng::from_seed(seed), limits: Limits::default(), runs: None, zoo: Zoo::none() }
+    Config {
+        signer: Arc::new(KeyPair::of(&[1; 32])),
+        rng: Rng::from_seed(seed),
+        limits: Limits::default(),
+        runs: None,
+        zoo: Zoo::none(),
+    }
 }
 
 /// The message with the node's name in the place of one of those that the strategies like, if that is a message.

@@ -31,7 +31,7 @@ fn pair() -> Vec<Shell> {
 fn load(message: &Message) -> (usize, usize) {
     match message {
         Message::Entries { entries, .. } => (message.encode().len(), entries.len()),
-        Message::Push(txns) => (message.encode().len(), txns.len()),
+        Message::Push(txns, _) => (message.encode().len(), txns.len()),
         _ => (0, 0),
     }
 }
@@ -83,6 +83,7 @@ fn thousands_of_peers_are_sent_the_same_bytes() {
             newest: None,
             parts,
             within: Within::default(),
+            heads: 0,
         };
         shells[0].node.receive(1_000, peer, hello);
     }
@@ -90,10 +91,14 @@ fn thousands_of_peers_are_sent_the_same_bytes() {
     shells[0].sent.clear();
     commit(&mut shells[0], 1, 10);
     let batches = shells[0].sent.iter().map(|(_, message)| match message {
-        Message::Entries { entries, .. } => entries.clone(),
+        Message::Entries { entries, .. } => Some(entries.clone()),
+        Message::Heads(heads) => {
+            assert_eq!(heads.len(), 1);
+            None
+        }
         other => panic!("{other:?}"),
     });
-    let batches: Vec<Arc<Batch>> = batches.collect();
+    let batches: Vec<Arc<Batch>> = batches.flatten().collect();
     assert!(batches.len() == 50 && batches.iter().all(|batch| Arc::ptr_eq(batch, &batches[0])));
 }
 
@@ -182,7 +187,7 @@ fn a_new_name_and_what_is_written_again_are_told_when_they_are_durable() {
     shells[1] = Shell::around(Node::create(config_with(2, limits), false), Vec::new());
     disconnect(&mut shells, 0, 1);
     let log = shells[1].log.clone();
-    let copy = Shell::around(Node::open(config_with(7, limits), records(&log), false).unwrap(), log);
+    let copy = Shell::around(Node::open(Config { limits, ..shells[1].config(7) }, records(&log), false).unwrap(), log);
     shells.push(copy);
     shells[1].write(2_000, "original");
     connect(&mut shells, 0, 1);
@@ -195,7 +200,11 @@ fn a_new_name_and_what_is_written_again_are_told_when_they_are_durable() {
     shells[3].node.receive(2_002, 0, Message::Refused(old[0]));
     shells[3].absorb();
     let after = shells[3].log.len();
-    assert_eq!((after - appended, shells[3].renamed, shells[3].rewritten.len()), (4, 0, 0), "a name and three records");
+    assert_eq!(
+        (after - appended, shells[3].renamed, shells[3].rewritten.len()),
+        (5, 0, 0),
+        "a name, its head and three records"
+    );
     assert!(shells[3].node.name() != before);
     // Readers are told the old ones, and nobody builds on those any more.
     assert_eq!(shells[3].node.context().own, [old[2]]);

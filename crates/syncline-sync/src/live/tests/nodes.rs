@@ -102,7 +102,7 @@ fn nothing_is_sent_shown_or_acknowledged_before_it_is_durable() {
     assert_eq!(shells[1].committed, [(2_000, dot)]);
     assert_eq!(shells[1].values(), ["a"]);
     let pushed = shells[1].sent.drain(..).map(|(_, message)| message).collect::<Vec<_>>();
-    assert!(matches!(&pushed[..], [Message::Push(txns)] if txns[0].dot() == dot));
+    assert!(matches!(&pushed[..], [Message::Push(txns, _)] if txns[0].dot() == dot));
     // The same at the hub.
     shells[0].node.receive(2_001, 1, pushed[0].clone());
     shells[0].absorb();
@@ -110,7 +110,10 @@ fn nothing_is_sent_shown_or_acknowledged_before_it_is_durable() {
     shells[0].sync();
     assert_eq!(shells[0].values(), ["a"]);
     let sent = std::mem::take(&mut shells[0].sent);
-    assert!(sent.iter().all(|(_, message)| matches!(message, Message::Entries { .. })) && sent.len() == 2, "{sent:?}");
+    let of_entries = |(_, message): &&(PeerId, Message)| matches!(message, Message::Entries { .. });
+    assert_eq!(sent.iter().filter(of_entries).count(), 2, "{sent:?}");
+    let heads: Vec<_> = sent.iter().filter(|sent| !of_entries(sent)).collect();
+    assert!(matches!(heads[..], [(2, Message::Heads(_))]), "who pushed it has it: {heads:?}");
     // And at the spokes, which say so when it is durable.
     let entries = sent.iter().find(|(peer, _)| *peer == 2).unwrap().1.clone();
     shells[2].node.receive(2_002, 0, entries);
@@ -146,7 +149,7 @@ fn a_log_gives_the_same_node_again() {
         assert_eq!((again.node.name(), again.node.is_hub()), (shell.node.name(), shell.node.is_hub()));
         // From a checkpoint as from all the records before.
         let checkpoint: Vec<Bytes> = shell.node.checkpoint().unwrap().records().map(|record| record.encode()).collect();
-        let short = Shell::around(Node::open(config(9), records(&checkpoint), false).unwrap(), Vec::new());
+        let short = Shell::around(Node::open(shell.config(9), records(&checkpoint), false).unwrap(), Vec::new());
         assert_eq!(short.node.state().root(), shell.node.state().root());
         assert_eq!(short.node.checkpoint(), shell.node.checkpoint());
     }

@@ -268,7 +268,7 @@ fn a_log_may_begin_anywhere_before_a_checkpoint() {
     let (first, moment) = (log.len(), shells[0].node.checkpoint().unwrap());
     log.extend(moment.records().map(|record| record.encode()));
     for from in 0..=first {
-        let node = Node::open(config_with(9, small()), records(&log[from..]), false).unwrap();
+        let node = Node::open(Config { limits: small(), ..shells[0].config(9) }, records(&log[from..]), false).unwrap();
         assert_eq!(node.checkpoint().unwrap(), moment, "from record {from}");
     }
     // Without one, what it begins with is missing.

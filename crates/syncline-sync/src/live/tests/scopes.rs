@@ -142,7 +142,7 @@ fn who_changes_the_scope_gets_what_comes_in_and_forgets_what_leaves_and_tells_no
     is_part(&shells, 2, &*scope("bc"));
     assert!(shells[2].node.state().coverage().includes(&before));
     assert_eq!(held(&shells[0]), ["a1=1", "a2=unsent", "b1=2", "c1=3"]);
-    let pushed = said.iter().filter(|(from, _, message)| *from == 2 && matches!(message, Message::Push(_)));
+    let pushed = said.iter().filter(|(from, _, message)| *from == 2 && matches!(message, Message::Push(..)));
     assert_eq!(pushed.count(), 1);
     // From the log as from memory.
     assert_eq!(shells[2].reopened(9).node.state().root(), shells[2].node.state().root());

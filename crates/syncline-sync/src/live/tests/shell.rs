@@ -1,7 +1,10 @@
 //! A node with a disk and a mailbox, driven by hand.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use syncline_base::rng::Rng;
+use syncline_base::sign::KeyPair;
 
 use super::super::*;
 use crate::error::Result;
@@ -17,13 +20,18 @@ pub(super) struct Shell {
     pub(super) committed: Vec<(u64, Dot)>,
     pub(super) renamed: usize,
     pub(super) rewritten: Vec<Dot>,
+    pub(super) denied: Vec<(Dot, Denial)>,
+    pub(super) doubted: Vec<(Origin, u64, Denial)>,
+    pub(super) contradicted: Vec<Arc<Head>>,
 }
 
 impl Shell {
     pub(super) fn around(node: Node, log: Vec<Bytes>) -> Self {
         let durable = log.len();
         let (sent, committed, rewritten) = (Vec::new(), Vec::new(), Vec::new());
-        let mut shell = Self { node, log, durable, sent, committed, renamed: 0, rewritten };
+        let (denied, doubted, contradicted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut shell =
+            Self { node, log, durable, sent, committed, renamed: 0, rewritten, denied, doubted, contradicted };
         shell.sync();
         shell.renamed = 0;
         shell
@@ -36,7 +44,12 @@ impl Shell {
     /// A node from what is durable of this one's log.
     pub(super) fn reopened(&self, seed: u8) -> Self {
         let log = self.log[..self.durable].to_vec();
-        Self::around(Node::open(config(seed), records(&log), false).unwrap(), log)
+        Self::around(Node::open(self.config(seed), records(&log), false).unwrap(), log)
+    }
+
+    /// With this one's key, and other chances.
+    pub(super) fn config(&self, seed: u8) -> Config {
+        Config { signer: self.node.signer(), ..config(seed) }
     }
 
     /// Does what the node wants done, but for making it durable.
@@ -47,6 +60,9 @@ impl Shell {
                 Output::Send(peer, message) => self.sent.push((peer, message)),
                 Output::Committed(ticket, dot) => self.committed.push((ticket, dot)),
                 Output::Renamed(_) => self.renamed += 1,
+                Output::Denied(_, dot, why) => self.denied.push((dot, why)),
+                Output::Doubted(_, dot, why) => self.doubted.push((dot.origin, dot.seq, why)),
+                Output::Contradicted(_, head) => self.contradicted.push(head),
                 Output::Rewritten(pairs) => self.rewritten.extend(pairs.iter().map(|(_, new)| new.dot())),
             }
         }
@@ -101,7 +117,13 @@ pub(super) fn config(seed: u8) -> Config {
 }
 
 pub(super) fn config_with(seed: u8, limits: Limits) -> Config {
-    Config { key: [seed; 32], rng: Rng::from_seed(u64::from(seed)), limits, runs: None, zoo: Zoo::none() }
+    Config {
+        signer: Arc::new(KeyPair::of(&[seed; 32])),
+        rng: Rng::from_seed(u64::from(seed)),
+        limits,
+        runs: None,
+        zoo: Zoo::none(),
+    }
 }
 
 pub(super) fn records(log: &[Bytes]) -> impl Iterator<Item = Result<Record>> {
