@@ -3,24 +3,28 @@
 //! Owns: one open descriptor for each file that was written or read, from its first use until it is removed, because a failure to
 //! put bytes down is told to descriptors that were open then. After a crash: what [`Disk`] promises.
 //!
+//! The file of a segment is made before it is needed ([`spare`]).
+//!
 //! Not here: what is in the files (`syncline_sync::log`), and who may write to them.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use syncline_sync::log::Disk;
 
-/// Files grow by so much when space is taken for them.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+use self::spare::Spare;
+
+mod spare;
 
 /// A directory that holds a log's segments, and maybe other files.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
     open: Mutex<BTreeMap<String, Arc<File>>>,
+    spare: Spare,
 }
 
 impl Directory {
@@ -30,7 +34,8 @@ impl Directory {
     /// When it cannot be made.
     pub fn create(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
-        Ok(Self { path: path.to_owned(), open: Mutex::default() })
+        spare::clean(path)?;
+        Ok(Self { path: path.to_owned(), open: Mutex::default(), spare: Spare::default() })
     }
 
     fn files(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<File>>> {
@@ -63,14 +68,7 @@ impl Disk for Directory {
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<()> {
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path.join(name))?;
-        // Zeros that are there already: a sync of what is written over them has no length and no place to write down.
-        let mut left = size;
-        while left > 0 {
-            let n = left.min(ZEROS.len() as u64);
-            file.write_all(&ZEROS[..n as usize])?;
-            left -= n;
-        }
+        let file = self.spare.file(&self.path.join(name), size)?;
         self.files().insert(name.to_owned(), Arc::new(file));
         Ok(())
     }

@@ -7,6 +7,7 @@
 //!
 //! Not here: what a verb or a session does (`syncline-node`).
 
+mod ahead;
 mod auth;
 mod connections;
 mod contents;

@@ -25,6 +25,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::ahead::Ahead;
 use crate::contents::Exchanges;
 use crate::hub::Hub;
 use crate::{Error, Result, notes};
@@ -79,9 +80,11 @@ pub(crate) fn serve(
 async fn take_in(
     engine: &Engine,
     peer: u64,
-    mut inbound: impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin,
+    inbound: impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin,
 ) -> String {
+    let mut inbound = Ahead::new(inbound);
     while let Some(message) = inbound.next().await {
+        let more = inbound.more().await;
         let taken = match message {
             Ok((body, note)) if body.is_empty() => match note.and_then(notes::from_wire) {
                 Some(note) => engine.note(peer, note),
@@ -89,7 +92,7 @@ async fn take_in(
             },
             Ok((body, _)) => Message::decode(body)
                 .map_err(syncline_node::Error::from)
-                .and_then(|message| engine.receive(peer, message)),
+                .and_then(|message| engine.receive(peer, message, more)),
             Err(status) => return status.message().to_owned(),
         };
         match taken {

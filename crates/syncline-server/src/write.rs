@@ -14,13 +14,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use syncline_api::v1::{WriteReply, WriteRequest};
-use syncline_node::live::engine::{Committed, Sequence};
+use syncline_node::live::engine::{Committed, More, Sequence};
 use syncline_node::live::{Engine, token};
 use syncline_node::ops::{apply, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_stream::{Stream, StreamExt as _};
+use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
+use crate::ahead::Ahead;
 use crate::{Error, Result};
 
 /// Transactions of one stream that wait for the disk.
@@ -89,11 +90,12 @@ async fn take_in(
     engine: &Engine,
     request: &apply::Request,
     first: WriteRequest,
-    mut inbound: Streaming<WriteRequest>,
+    inbound: Streaming<WriteRequest>,
     room: &Arc<Semaphore>,
     tell: &mpsc::UnboundedSender<Told>,
 ) -> Result<(), Status> {
     let (mut next, mut gathered, sequence) = (Some(first), Gathered::default(), Sequence::default());
+    let mut inbound = Ahead::new(inbound);
     while let Some(message) = next {
         if let Some(changes) = gathered.add(message)? {
             let permits = u32::try_from(1 + changes.len() / UNIT).unwrap_or(MOST_WAITING).min(MOST_WAITING);
@@ -102,7 +104,8 @@ async fn take_in(
             if tell.is_closed() {
                 return Ok(());
             }
-            submit(engine, &sequence, request, changes, place, tell.clone()).await?;
+            let more = inbound.more().await;
+            submit(engine, &sequence, request, changes, (more, place, tell.clone())).await?;
         }
         next = inbound.next().await.transpose()?;
     }
@@ -114,8 +117,7 @@ async fn submit(
     sequence: &Sequence,
     request: &apply::Request,
     changes: Bytes,
-    place: OwnedSemaphorePermit,
-    tell: mpsc::UnboundedSender<Told>,
+    (more, place, tell): (More, OwnedSemaphorePermit, mpsc::UnboundedSender<Told>),
 ) -> Result<()> {
     let done = Box::new(move |outcome: syncline_node::Result<Committed>| {
         // Nobody reads it when the client has gone.
@@ -126,10 +128,11 @@ async fn submit(
         drop(place);
     });
     if changes.len() < LARGE {
-        return Ok(apply::submit(engine, sequence, request, &changes, done)?);
+        return Ok(apply::submit(engine, sequence, request, &changes, (more, done))?);
     }
     let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
-    let large = tokio::task::spawn_blocking(move || apply::submit(&engine, &sequence, &request, &changes, done));
+    let large =
+        tokio::task::spawn_blocking(move || apply::submit(&engine, &sequence, &request, &changes, (More::Comes, done)));
     match large.await {
         Ok(submitted) => Ok(submitted?),
         Err(error) => Err(Error::Settings(format!("the transaction failed inside the node: {error}"))),

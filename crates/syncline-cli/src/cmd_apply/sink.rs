@@ -9,7 +9,7 @@ use syncline_api::client;
 use syncline_api::client::Streaming;
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
-use syncline_node::live::engine::{Committed, Sequence};
+use syncline_node::live::engine::{Committed, More, Sequence};
 use syncline_node::live::{Engine, token};
 use syncline_node::ops::apply::{self, Request};
 use syncline_node::{Error as NodeError, Replica};
@@ -103,7 +103,7 @@ impl Sink {
                 let tell = tell.clone();
                 // Nobody reads it when another transaction has failed.
                 let done = Box::new(move |outcome| drop(tell.send(outcome)));
-                let submitted = apply::submit(engine, sequence, request, &changes, done);
+                let submitted = apply::submit(engine, sequence, request, &changes, (More::Comes, done));
                 if submitted.is_err() {
                     self.waiting.pop_back();
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use syncline_node::live::Engine;
-use syncline_node::live::engine::Sequence;
+use syncline_node::live::engine::{More, Sequence};
 use syncline_node::ops::{apply, put};
 use syncline_node::{Location, Replica};
 
@@ -66,7 +66,8 @@ fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Siz
                 let tell = tell.clone();
                 // Nobody reads it when the measurement has failed.
                 let done = Box::new(move |outcome| drop(tell.send((writer, outcome))));
-                apply::submit(engine, &sequence, &request, &text.into(), done)?;
+                let more = if writers == 1 { More::Not } else { More::Comes };
+                apply::submit(engine, &sequence, &request, &text.into(), (more, done))?;
                 waiting += 1;
             }
         }

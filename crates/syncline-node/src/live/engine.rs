@@ -17,6 +17,7 @@ mod core;
 mod follow;
 mod keep;
 mod note;
+mod pace;
 mod prove;
 mod scoped;
 mod status;
@@ -35,6 +36,7 @@ pub use self::beats::Lag;
 use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
 pub use self::note::{Claim, Link, Note, Parcel};
+pub use self::pace::More;
 pub use self::prove::Proofs;
 pub use self::scoped::Held;
 pub use self::status::{LogStatus, Status};
@@ -108,6 +110,8 @@ struct Shared {
     work: Condvar,
     /// The state has changed.
     news: Condvar,
+    /// Rows of files have changed.
+    files: Condvar,
     tables: Cache,
     /// For threads that must not keep it.
     me: Weak<Self>,
@@ -139,6 +143,7 @@ impl Engine {
             durable: Condvar::new(),
             work: Condvar::new(),
             news: Condvar::new(),
+            files: Condvar::new(),
             tables: Cache::default(),
         });
         let worker = Arc::clone(&shared);
@@ -342,7 +347,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn receive(&self, peer: PeerId, message: Message) -> Result<bool> {
+    pub fn receive(&self, peer: PeerId, message: Message, more: More) -> Result<bool> {
         self.check_signatures(&message)?;
         let mut core = self.lock()?;
         if !core.peers.contains_key(&peer) {
@@ -353,9 +358,7 @@ impl Engine {
         let now_ms = core.now_ms;
         core.node.receive(now_ms, peer, message);
         core.drain();
-        if core.unsynced() {
-            self.shared.work.notify_one();
-        }
+        pace::settle(&self.shared, core, more);
         Ok(true)
     }
 
@@ -423,8 +426,19 @@ fn unavailable(what: &str, why: &str) -> Error {
     Error::Unavailable { what: what.to_owned(), why: why.to_owned() }
 }
 
-/// Syncs the log for everybody, without the lock while the disk works.
-fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+/// Syncs the log for everybody, and does what else has become due.
+fn lead<'a>(shared: &'a Shared, core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+    let mut core = sync(shared, core);
+    if core.broken.is_none() {
+        keep::house(shared, &mut core);
+        prove::kick(shared, &mut core);
+    }
+    core
+}
+
+/// Syncs the log for everybody, without the lock while the disk works, and tells who waits.
+fn sync<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+    let begun = shared.clock.monotonic();
     let ticket = match core.start_sync() {
         Ok(ticket) => ticket,
         Err(error) => {
@@ -446,16 +460,20 @@ fn lead<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
             return core;
         }
     }
-    core.tell_durable(shared.clock.monotonic());
+    let now = shared.clock.monotonic();
+    let files = core.files.0;
+    let records = core.tell_durable(now);
+    core.pace.synced(now.saturating_sub(begun), records);
     core.drain();
     // Whoever waits is told that it is broken.
     let _ = core.believe();
-    keep::house(shared, &mut core);
     core.release(shared.clock.now_ms());
-    prove::kick(shared, &mut core);
     shared.durable.notify_all();
     shared.news.notify_all();
-    if core.unsynced() || !core.node.unsigned().is_empty() {
+    if core.files.0 > files {
+        shared.files.notify_all();
+    }
+    if core.unsynced() || core.is_to_be_signed() {
         shared.work.notify_one();
     }
     core
@@ -470,9 +488,9 @@ fn run(shared: &Shared) {
         if core.closing && idle {
             break;
         }
-        let (now, signed) = trust::sign(shared, core);
+        let (now, to_sign) = trust::sign(shared, core);
         core = now;
-        if signed {
+        if to_sign.is_some_and(|wait| wait.is_zero()) {
             continue;
         }
         if !idle {
@@ -493,7 +511,7 @@ fn run(shared: &Shared) {
                 continue;
             }
         }
-        core = shared.work.wait_timeout(core, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        core = shared.work.wait_timeout(core, to_sign.unwrap_or(TICK)).unwrap_or_else(PoisonError::into_inner).0;
     }
     while core.keep.is_folding() && core.broken.is_none() {
         core = shared.durable.wait(core).unwrap_or_else(PoisonError::into_inner);

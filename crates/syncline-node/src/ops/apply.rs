@@ -15,7 +15,7 @@ use syncline_sync::live::{Context, Node, RowKey, Write};
 
 use super::put::{self, Report, Seen};
 use crate::live::definition::Definition;
-use crate::live::engine::{Done, Sequence};
+use crate::live::engine::{Done, More, Sequence};
 use crate::live::rows::quick::Writes;
 use crate::live::rows::{Base, Existing};
 use crate::live::tables::Version;
@@ -119,10 +119,10 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 ///
 /// # Errors
 /// As [`run`]; then `done` is not called.
-pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &Bytes, done: Done) -> Result<()> {
+pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &Bytes, told: (More, Done)) -> Result<()> {
     let read = request.read.as_deref().map(token::parse).transpose()?;
     let mut work = Work::read(engine, request.table.as_deref(), text, read.as_ref())?;
-    engine.submit(sequence, read.clone(), move |node| work.writes(node, read.as_ref()), done)
+    engine.submit(sequence, read.clone(), move |node| work.writes(node, read.as_ref()), told)
 }
 
 /// A transaction that was read, and what it writes as of before everybody waits.

@@ -40,3 +40,49 @@ fn a_log_is_there_when_it_is_opened_again() {
     assert!(first > 0 && first <= 300 && log.segments().count() > 1);
     assert!(path.join("README").exists());
 }
+
+/// Names of files that are no segments.
+fn spares(path: &Path) -> usize {
+    let names = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("spare-")).count()
+}
+
+#[test]
+fn segments_are_made_before_they_are_needed_and_nothing_stays_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Directory::create(dir.path()).unwrap();
+    let size = 2 << 20;
+    disk.create("first", size).unwrap();
+    assert_eq!(spares(dir.path()), 0, "a log of one segment has no need of it");
+    disk.create("second", size).unwrap();
+    let clock = syncline_base::SystemClock;
+    let ready = |disk: &Directory| {
+        for _ in 0..2000 {
+            if disk.spare.is_ready() {
+                return;
+            }
+            syncline_base::Clock::sleep(&clock, std::time::Duration::from_millis(5));
+        }
+        panic!("it is never made");
+    };
+    ready(&disk);
+    assert_eq!(spares(dir.path()), 1);
+    // A name that is taken stays taken, and a size that is not its own is made.
+    assert_eq!(disk.create("second", size).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    disk.create("small", 10).unwrap();
+    assert_eq!((disk.list().unwrap().len(), spares(dir.path())), (4, 1));
+    disk.write("second", 5, b"written").unwrap();
+    disk.create("third", size).unwrap();
+    let mut bytes = vec![1; 2 << 20];
+    assert_eq!(disk.read("third", 0, &mut bytes).unwrap(), 2 << 20);
+    assert!(bytes.iter().all(|byte| *byte == 0), "it reads as zeros");
+    disk.write("third", 7, b"x").unwrap();
+    disk.sync("third").unwrap();
+    assert_eq!(std::fs::read(dir.path().join("third")).unwrap()[7], b'x');
+    ready(&disk);
+    drop(disk);
+    assert_eq!(spares(dir.path()), 0);
+    std::fs::write(dir.path().join("spare-of-a-crash"), "x").unwrap();
+    let disk = Directory::create(dir.path()).unwrap();
+    assert_eq!((disk.list().unwrap().len(), spares(dir.path())), (4, 0));
+}

@@ -326,6 +326,12 @@ impl Group {
         self.len == 0
     }
 
+    /// How many bytes they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// The bytes of all; there are none afterwards.
     #[must_use]
     pub fn take(&mut self) -> Bytes {

@@ -14,7 +14,7 @@ use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_sync::Error as SyncError;
 use syncline_sync::live::{
-    Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, RunPlace, Write, Zoo,
+    Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, RunPlace, Txn, Write, Zoo,
 };
 use syncline_sync::log::{Log, LogId, Options, Ticket as Syncing};
 
@@ -25,6 +25,7 @@ use super::super::tables::Version;
 use super::beside::Beside;
 use super::keep::Keep;
 use super::note::Parcel;
+use super::pace::Pace;
 use super::submit::{Begun, Done, Flight, Held};
 use super::trust::Trusts;
 use super::{Committed, Outbox, Outcome, lost, refused, sound};
@@ -65,6 +66,7 @@ pub(super) struct Core {
     pub(super) told: u64,
     /// Somebody syncs the log.
     pub(super) led: bool,
+    pub(super) pace: Pace,
     /// How often the log has been opened: positions in memory count from there.
     pub(super) epoch: u64,
     /// Why nothing goes on until the log is opened anew.
@@ -82,6 +84,8 @@ pub(super) struct Core {
     pub(super) tables_version: Version,
     /// Such a change is on its way to the log.
     pub(super) tables_change: bool,
+    /// Grows when rows of files may have changed, and whether such a change is on its way to the log.
+    pub(super) files: (u64, bool),
     /// What becomes of the log and of rows in memory.
     pub(super) keep: Keep,
     /// What the core told about itself since the engine was opened, for status.
@@ -114,6 +118,7 @@ impl Core {
             told,
             log,
             led: false,
+            pace: Pace::default(),
             epoch: 0,
             broken: None,
             closing: false,
@@ -125,6 +130,7 @@ impl Core {
             next_peer: 1,
             tables_version: Version::default(),
             tables_change: false,
+            files: (1, false),
             keep: Keep::new(checkpoint),
             renamed: 0,
             beside,
@@ -153,6 +159,7 @@ impl Core {
         self.settle_scope();
         self.broken = None;
         self.tables_version.grow();
+        self.files.0 += 1;
         self.drain();
         tracing::info!("the log of live replication was opened again");
         Ok(())
@@ -296,7 +303,8 @@ impl Core {
     }
 
     fn append(&mut self, record: &Record) {
-        self.tables_change |= changes_tables(record);
+        self.tables_change |= changes(record, |table| table.starts_with('.') && table != files::TABLE);
+        self.files.1 |= changes(record, |table| table == files::TABLE);
         if self.group.is_full_for(record)
             && let Err(error) = self.gather()
         {
@@ -341,8 +349,8 @@ impl Core {
         self.log.start_sync()
     }
 
-    /// Tells the node what has become durable.
-    pub(super) fn tell_durable(&mut self, now: Duration) {
+    /// Tells the node what has become durable; how many records that are.
+    pub(super) fn tell_durable(&mut self, now: Duration) -> u64 {
         self.told = self.log.durable();
         let mut fresh = 0;
         while let Some((_, records)) = self.groups.pop_front_if(|(position, _)| *position <= self.told) {
@@ -354,6 +362,15 @@ impl Core {
             self.tables_change = self.unsynced();
             self.recheck_served();
         }
+        if self.files.1 {
+            self.files = (self.files.0 + 1, self.unsynced());
+        }
+        fresh
+    }
+
+    /// The bytes that go to the log next, when all before them is durable.
+    pub(super) fn gathered_bytes(&self) -> Option<usize> {
+        (self.log.next() == self.told).then(|| self.group.bytes())
     }
 
     fn send(&mut self, peer: PeerId, message: Message) {
@@ -458,13 +475,13 @@ fn new_id() -> LogId {
     id
 }
 
-/// Whether a record writes to one of the tables that say what tables there are.
-fn changes_tables(record: &Record) -> bool {
-    let defines = |write: &Write| write.row.table.starts_with('.') && &*write.row.table != files::TABLE;
+/// Whether a record may change one of some tables.
+fn changes(record: &Record, table: impl Fn(&str) -> bool) -> bool {
+    let writes = |txn: &Txn| txn.body().writes.iter().any(|write| table(&write.row.table));
     match record {
-        Record::Own(txn) => txn.body().writes.iter().any(defines),
-        Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),
-        Record::Named(_) | Record::Hub(_) | Record::Scope(_) => false,
+        Record::Own(txn) => writes(txn),
+        Record::Entry(entry) => writes(&entry.txn),
+        Record::Named(_) | Record::Hub(_) | Record::Scope(_) | Record::Signed(_) => false,
         _ => true,
     }
 }

@@ -29,21 +29,21 @@ impl Cursor {
 }
 
 impl Engine {
-    /// Waits until more of the log is durable than up to `position`, or until `patience` is over; says up to where.
+    /// Waits until rows of files may have changed since this was asked last and said `seen`, or until `patience` is over; 0 is before everything.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn wait_beyond(&self, position: u64, patience: Duration) -> Result<u64> {
+    pub fn wait_for_files(&self, seen: u64, patience: Duration) -> Result<u64> {
         let mut core = self.lock()?;
         let until = self.shared.clock.monotonic() + patience;
-        while core.told == position && !core.closing {
+        while core.files.0 == seen && !core.closing {
             let now = self.shared.clock.monotonic();
             if now >= until {
                 break;
             }
-            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.shared.files.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(core.told)
+        Ok(core.files.0)
     }
 
     /// Entries that are not in `after`, in this replica's order, at most `most`; waits for the first until `patience` is over. `None`

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use syncline_sync::live::{Context, Node, Write};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Committed, Engine};
+use super::{Committed, Engine, More, pace};
 use crate::{Error, Result};
 
 /// Is told what became of a transaction. Called under the engine's lock: it must not block, and must not call the engine.
@@ -115,8 +115,8 @@ impl Flight {
 }
 
 impl Engine {
-    /// As [`Engine::commit_with`], but returns at once: `done` is called when the transaction is durable. Transactions that were submitted
-    /// one after another take effect in that order. After one that failed, no other one of its `sequence` is written.
+    /// As [`Engine::commit_with`], but returns at once, or, when nothing more comes and a sync is quick, after that: `done` is called when the
+    /// transaction is durable. Transactions that were submitted one after another take effect in that order. After one that failed, no other one of its `sequence` is written.
     ///
     /// # Errors
     /// As [`Engine::commit`]; then `done` is not called. What is found only later is told to `done`.
@@ -125,7 +125,7 @@ impl Engine {
         sequence: &Sequence,
         read: Option<Context>,
         mut write: impl FnMut(&Node) -> Result<Vec<Write>> + Send + 'static,
-        done: Done,
+        (more, done): (More, Done),
     ) -> Result<()> {
         let before = sequence.clone();
         let mut write = move |node: &Node| before.check().and_then(|()| write(node));
@@ -147,9 +147,7 @@ impl Engine {
             Begun::Ticket(ticket) => core.call(ticket, done),
             Begun::Waits => core.held.push_back(Held { read, write: Box::new(write), done }),
         }
-        if !core.led {
-            self.shared.work.notify_one();
-        }
+        pace::settle(&self.shared, core, more);
         Ok(())
     }
 }

@@ -75,7 +75,7 @@ impl Cable {
                 for carried in inbox {
                     let taken = match carried {
                         Carried::Message(bytes) => {
-                            engine.receive(peer, Message::decode(bytes).expect("what was encoded"))
+                            engine.receive(peer, Message::decode(bytes).expect("what was encoded"), More::Not)
                         }
                         Carried::Note(note) => engine.note(peer, note),
                     };
@@ -299,7 +299,9 @@ fn writers_of_one_row_at_one_node_follow_each_other() {
             tell.send((nth, outcome.expect("a disk").dot.seq)).expect("a reader");
         });
         let name = if nth % 3 == 0 { "other".to_owned() } else { format!("row {}", nth % 7) };
-        engine.submit(&Sequence::default(), None, move |_| Ok(set(&name, &nth.to_string())), done).expect("a log");
+        engine
+            .submit(&Sequence::default(), None, move |_| Ok(set(&name, &nth.to_string())), (More::Comes, done))
+            .expect("a log");
     }
     let all: Vec<(u64, u64)> = told.iter().take(200).collect();
     assert!(all.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1), "{all:?}");
@@ -310,7 +312,9 @@ fn writers_of_one_row_at_one_node_follow_each_other() {
     }
     // What is found wrong only when its turn comes is told to who waits; to the caller when that is at once.
     let (tell, told) = mpsc::channel();
-    engine.submit(&Sequence::default(), None, |_| Ok(set("hot", "first")), Box::new(drop)).expect("a log");
+    engine
+        .submit(&Sequence::default(), None, |_| Ok(set("hot", "first")), (More::Comes, Box::new(drop)))
+        .expect("a log");
     let done = Box::new(move |outcome: Result<Committed>| tell.send(outcome.map(drop)).expect("a reader"));
     let make = |node: &Node| match node.view(&key("hot")).siblings() {
         [one] if one.value == "first" => Err(Error::invalid("writing", "it does not fit any more")),
@@ -319,9 +323,9 @@ fn writers_of_one_row_at_one_node_follow_each_other() {
     let sequence = Sequence::default();
     let (tell_behind, behind) = mpsc::channel();
     let done_behind = Box::new(move |outcome: Result<Committed>| drop(tell_behind.send(outcome.map(drop))));
-    let submitted = engine.submit(&sequence, None, make, done);
+    let submitted = engine.submit(&sequence, None, make, (More::Comes, done));
     // None behind it is written, whether it waits or not.
-    let after = engine.submit(&sequence, None, |_| Ok(set("behind", "x")), done_behind);
+    let after = engine.submit(&sequence, None, |_| Ok(set("behind", "x")), (More::Not, done_behind));
     let after = after.and_then(|()| behind.recv_timeout(SOON).expect("an answer"));
     assert_eq!(after.expect_err("one before it failed").kind(), Kind::Conflict);
     assert!(values(&engine, "behind").is_empty());

@@ -5,6 +5,7 @@
 //! Not here: what is signed and when it is believed (`syncline_sync::live`), and the secret key (`home`).
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncline_sync::live::{Denial, Dot, Head, Message, Origin, PeerId};
@@ -14,6 +15,8 @@ use super::core::Core;
 use super::{Engine, Shared};
 use crate::Result;
 
+/// A hub signs what it wrote so often at the most: a signature takes longer than a transaction.
+const PAUSE: Duration = Duration::from_millis(2);
 /// So many are remembered of what was not believed.
 const DISTRUST: usize = 32;
 
@@ -51,6 +54,10 @@ pub struct Denied {
 pub(super) struct Trusts {
     distrust: Vec<Distrust>,
     denied: Option<(PeerId, Denied)>,
+    /// When was signed last.
+    signed: Duration,
+    /// The engine's thread will look by itself.
+    awaited: bool,
 }
 
 impl Trusts {
@@ -167,6 +174,11 @@ impl Core {
         self.trusts.denied = Some((peer, denied));
     }
 
+    /// Whether the engine's thread is to be told that there is something to sign.
+    pub(super) fn is_to_be_signed(&self) -> bool {
+        !self.trusts.awaited && !self.node.unsigned().is_empty()
+    }
+
     /// How it stands with trust.
     pub(super) fn trust(&self) -> TrustStatus {
         let node = &self.node;
@@ -195,12 +207,21 @@ impl Core {
     }
 }
 
-/// Signs what is durable and not signed, without the lock. Gives back whether there was something.
-pub(super) fn sign<'a>(shared: &'a Shared, core: MutexGuard<'a, Core>) -> (MutexGuard<'a, Core>, bool) {
+/// Signs what is durable and not signed, without the lock, when it is time to. Gives back when it will be; `None` when there is nothing.
+pub(super) fn sign<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> (MutexGuard<'a, Core>, Option<Duration>) {
+    core.trusts.awaited = false;
     let unsigned = core.node.unsigned();
     if unsigned.is_empty() || core.broken.is_some() {
-        return (core, false);
+        return (core, None);
     }
+    let now = shared.clock.monotonic();
+    let due = core.trusts.signed + PAUSE;
+    // What a spoke wrote is not taken in before it is signed; what a hub wrote goes out before.
+    if now < due && core.node.is_hub() && !core.closing {
+        core.trusts.awaited = true;
+        return (core, Some(due - now));
+    }
+    core.trusts.signed = now;
     let (signer, epoch) = (core.home.signer(), core.epoch);
     drop(core);
     let heads = unsigned.iter().map(|unsigned| unsigned.sign(&*signer)).collect();
@@ -210,7 +231,7 @@ pub(super) fn sign<'a>(shared: &'a Shared, core: MutexGuard<'a, Core>) -> (Mutex
         core.node.signed(heads);
         core.drain();
     }
-    (core, true)
+    (core, Some(Duration::ZERO))
 }
 
 impl Engine {

@@ -130,7 +130,7 @@ pub struct Exchange<'a> {
     store: Store,
     url: String,
     cursor: Option<Cursor>,
-    /// Up to where the log was durable when it was looked at last.
+    /// What the engine said of rows of files when they were looked at last.
     looked: u64,
     /// Not here, as far as is known.
     wanted: BTreeSet<ContentRef>,
@@ -177,7 +177,7 @@ impl<'a> Exchange<'a> {
             false => self.again.saturating_sub(self.replica.clock().monotonic()).min(PATIENCE),
         };
         if self.cursor.is_some() {
-            self.looked = self.engine.wait_beyond(self.looked, patience)?;
+            self.looked = self.engine.wait_for_files(self.looked, patience)?;
         }
         let mut found = BTreeSet::new();
         let entries = match &mut self.cursor {

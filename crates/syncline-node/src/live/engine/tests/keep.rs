@@ -146,12 +146,12 @@ fn a_state_that_ends_at_damage_is_not_closed_for_who_is_sent_it() {
     'connected: loop {
         let said = at_hub.recv_timeout(SOON).expect("the edge goes on while it has not all");
         // What it cannot read it says to whoever asks it next, if it does not say it here.
-        let _ = hub.receive(of_edge, said);
+        let _ = hub.receive(of_edge, said, More::Not);
         loop {
             match at_edge.try_recv() {
                 Ok(message) => {
                     assert!(!matches!(message, Message::Close { .. } | Message::Entries { .. }), "{message:?}");
-                    edge.receive(of_hub, message).expect("a node");
+                    edge.receive(of_hub, message, More::Not).expect("a node");
                 }
                 Err(mpsc::TryRecvError::Empty) => break,
                 Err(mpsc::TryRecvError::Disconnected) => break 'connected,
