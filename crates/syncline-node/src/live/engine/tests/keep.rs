@@ -136,8 +136,8 @@ fn a_state_that_ends_at_damage_is_not_closed_for_who_is_sent_it() {
     let (to_hub, at_hub) = mpsc::channel();
     let outbox = |to: mpsc::Sender<Message>| -> Outbox {
         Box::new(move |parcel| match parcel {
-            Parcel::Message(message) if to.send(message).is_err() => Outcome::Gone,
-            _ => Outcome::Sent,
+            Parcel::Message(message) => to.send(message).map_or(Outcome::Gone, |()| Outcome::Sent),
+            Parcel::Note(_) => Outcome::Sent,
         })
     };
     let link = |upstream| Link { url: None, upstream, serves: None };
