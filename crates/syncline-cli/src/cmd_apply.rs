@@ -60,7 +60,7 @@ struct Applied {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let request = Request { read: None, table: args.table.clone() };
+    let request = Request { table: args.table.clone(), ..Request::default() };
     let mut sink = Sink::open(context, &request)?;
     let fed = match args.format {
         Format::Ndjson => feed_lines(&mut sink),
@@ -92,6 +92,8 @@ fn feed_lines(sink: &mut Sink) -> Result<()> {
         let ends = n > 0 && apply::is_end(&lines[from..]);
         // The end of what was there whole says that what was not given is not there any more.
         let whole = ends && apply::is_whole(&lines[from..]);
+        // And a beginning may say something about what follows.
+        let header = if ends && apply::is_header(&lines[from..]) { lines[from..].to_vec() } else { Vec::new() };
         if ends && !whole {
             lines.truncate(from);
         } else if n > 0 && !ends {
@@ -104,6 +106,7 @@ fn feed_lines(sink: &mut Sink) -> Result<()> {
             sink.write(std::mem::replace(&mut lines, next).into(), std::mem::take(&mut rows))?;
         }
         lines.clear();
+        lines.extend_from_slice(&header);
         if n == 0 {
             return Ok(());
         }

@@ -16,7 +16,8 @@ use bytes::{Bytes, BytesMut};
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_node::live::engine::{Committed, Sequence};
 use syncline_node::live::{Engine, token};
-use syncline_node::ops::{apply, put};
+use syncline_node::ops::apply::{self, Submitted};
+use syncline_node::ops::put;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
@@ -102,7 +103,7 @@ async fn take_in(
             if tell.is_closed() {
                 return Ok(());
             }
-            submit(engine, &sequence, request, changes, place, tell.clone()).await?;
+            submit(engine, &sequence, request, changes, (place, room), tell.clone()).await?;
         }
         next = inbound.next().await.transpose()?;
     }
@@ -114,9 +115,10 @@ async fn submit(
     sequence: &Sequence,
     request: &apply::Request,
     changes: Bytes,
-    place: OwnedSemaphorePermit,
+    (place, room): (OwnedSemaphorePermit, &Arc<Semaphore>),
     tell: mpsc::UnboundedSender<Told>,
 ) -> Result<()> {
+    let permits = place.num_permits() as u32;
     let done = Box::new(move |outcome: syncline_node::Result<Committed>| {
         // Nobody reads it when the client has gone.
         let _ = tell.send(match outcome {
@@ -125,15 +127,27 @@ async fn submit(
         });
         drop(place);
     });
-    if changes.len() < LARGE {
-        return Ok(apply::submit(engine, sequence, request, &changes, done)?);
+    let submitted = if changes.len() < LARGE {
+        apply::submit(engine, sequence, request, &changes, done)?
+    } else {
+        let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
+        blocking(move || apply::submit(&engine, &sequence, &request, &changes, done)).await??
+    };
+    if let Submitted::Elsewhere(forward, done) = submitted {
+        // In its turn: those before it are told first. Its own place is taken.
+        let others = MOST_WAITING - permits;
+        let before = room.acquire_many(others).await;
+        let engine = engine.clone();
+        blocking(move || done(forward.run(&engine))).await?;
+        drop(before);
     }
-    let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
-    let large = tokio::task::spawn_blocking(move || apply::submit(&engine, &sequence, &request, &changes, done));
-    match large.await {
-        Ok(submitted) => Ok(submitted?),
-        Err(error) => Err(Error::Settings(format!("the transaction failed inside the node: {error}"))),
-    }
+    Ok(())
+}
+
+/// Does what may take its time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::Settings(format!("the transaction failed inside the node: {error}")))
 }
 
 /// What the client is told: many transactions in one reply when many became durable at once.
@@ -170,11 +184,12 @@ impl Stream for Replies {
             Told::Failed(_) => None,
         };
         let transactions: Vec<String> = before.iter().filter_map(durable).collect();
-        let position = match before.last() {
-            Some(Told::Durable(committed)) => token::of_context(&committed.position),
-            _ => String::new(),
+        let (position, read) = match before.last() {
+            Some(Told::Durable(committed)) => (token::of_context(&committed.position), committed.read.as_ref()),
+            _ => (String::new(), None),
         };
+        let read = read.map(token::of_context).unwrap_or_default();
         this.durable += transactions.len() as u64;
-        Poll::Ready(Some(Ok(WriteReply { durable: this.durable, transactions, position })))
+        Poll::Ready(Some(Ok(WriteReply { durable: this.durable, transactions, position, read })))
     }
 }
