@@ -43,6 +43,17 @@ struct Stream {
     replies: Streaming<WriteReply>,
 }
 
+impl Stream {
+    /// Whether it has not ended, as far as is known now.
+    async fn is_open(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            ended = self.replies.next() => matches!(ended, Some(Ok(_))),
+            () = std::future::ready(()) => true,
+        }
+    }
+}
+
 /// Why a stream gave no answer, and whether the transaction may have been written.
 type Failed = (syncline_api::Error, bool);
 
@@ -79,10 +90,14 @@ impl Certifying {
     }
 
     async fn write(&self, changes: &Bytes) -> Result<Answer, Failed> {
-        let idle = self.idle().pop();
-        let mut stream = match idle {
-            Some(stream) => stream,
-            None => self.open().await?,
+        let mut stream = loop {
+            let idle = self.idle().pop();
+            match idle {
+                // One whose node has gone is known to be of no use before anything is given to it.
+                Some(mut stream) if stream.is_open().await => break stream,
+                Some(_) => {}
+                None => break self.open().await?,
+            }
         };
         let answer = self.ask(&mut stream, changes.clone()).await?;
         let mut idle = self.idle();

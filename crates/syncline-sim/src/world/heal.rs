@@ -56,6 +56,7 @@ impl World {
             }
             if self.unfinished().is_none() {
                 self.reopen()?;
+                self.close_strict()?;
                 return self.close();
             }
         }
