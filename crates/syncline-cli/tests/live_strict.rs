@@ -158,7 +158,8 @@ fn commands_say_what_was_read_and_what_is_wrong() {
          {{\"op\":\"begin\",\"read\":{old:?}}}\n{{\"op\":\"delete\",\"table\":\"t\",\"key\":\"a\"}}\n{{\"op\":\"commit\"}}\n"
     );
     for replica in [&edge, &hub] {
-        let refused = fed(replica.command(["apply"]), &lines.replace("\"b\"", &format!("\"b{}\"", replica.0.display()))).ends(4);
+        let refused =
+            fed(replica.command(["apply"]), &lines.replace("\"b\"", &format!("\"b{}\"", replica.0.display()))).ends(4);
         assert!(refused.stderr.contains("1 transaction before it"), "{}", refused.stderr);
     }
     edge.give(["delete", "--table", "t", "--read", &position(&edge)], "a\n");

@@ -92,11 +92,10 @@ impl Certifying {
     async fn write(&self, changes: &Bytes) -> Result<Answer, Failed> {
         let mut stream = loop {
             let idle = self.idle().pop();
-            match idle {
-                // One whose node has gone is known to be of no use before anything is given to it.
-                Some(mut stream) if stream.is_open().await => break stream,
-                Some(_) => {}
-                None => break self.open().await?,
+            let Some(mut stream) = idle else { break self.open().await? };
+            // One whose node has gone is known to be of no use before anything is given to it.
+            if stream.is_open().await {
+                break stream;
             }
         };
         let answer = self.ask(&mut stream, changes.clone()).await?;

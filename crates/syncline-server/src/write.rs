@@ -133,12 +133,12 @@ async fn submit(
         let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
         blocking(move || apply::submit(&engine, &sequence, &request, &changes, done)).await??
     };
-    if let Submitted::Elsewhere(forward, done) = submitted {
+    if let Submitted::Elsewhere(turn) = submitted {
         // In its turn: those before it are told first. Its own place is taken.
         let others = MOST_WAITING - permits;
         let before = room.acquire_many(others).await;
         let engine = engine.clone();
-        blocking(move || done(forward.run(&engine))).await?;
+        blocking(move || turn.run(&engine)).await?;
         drop(before);
     }
     Ok(())

@@ -64,7 +64,9 @@ pub enum Failure {
     #[error("node {0} does not believe what an honest one has signed: {1}")]
     Distrusted(usize, String),
     /// An update of a strict row was let in whose writer had not read another one that was let in before.
-    #[error("entry {1} of the certifier was let in and overwrites, or builds on what was so before, entry {0}, which its writer had not read")]
+    #[error(
+        "entry {1} of the certifier was let in and overwrites, or builds on what was so before, entry {0}, which its writer had not read"
+    )]
     LostUpdate(u64, u64),
     /// A strict row is in conflict.
     #[error("all writes of a strict row were let in one after another, and it is in conflict")]

@@ -107,8 +107,8 @@ impl Sink {
                 if submitted.is_err() {
                     self.waiting.pop_back();
                 }
-                if let Submitted::Elsewhere(forward, done) = submitted? {
-                    done(forward.run(engine));
+                if let Submitted::Elsewhere(turn) = submitted? {
+                    turn.run(engine);
                 }
             }
             Way::Node { sender, .. } => {

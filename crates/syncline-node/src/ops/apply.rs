@@ -15,14 +15,14 @@ use syncline_base::Clock;
 use syncline_sync::live::{Context, Node, RowKey, Write};
 
 use super::put::{self, Report, Seen};
-pub use super::strict::{Forward, Header, ReadKey, is_header};
-use super::strict::Asked;
+use super::strict::{Asked, Forward};
+pub use super::strict::{ReadKey, is_header};
+use crate::live::Engine;
 use crate::live::definition::Definition;
 use crate::live::engine::{Done, Sequence};
 use crate::live::rows::quick::Writes;
 use crate::live::rows::{Base, Existing};
 use crate::live::tables::Version;
-use crate::live::Engine;
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -137,8 +137,26 @@ pub(super) fn write(engine: &Engine, clock: &dyn Clock, request: &Request, text:
 pub enum Submitted {
     /// It was taken.
     Taken,
-    /// Another replica certifies it: it is to be forwarded on a thread that may block, and what comes of that told.
-    Elsewhere(Forward, Done),
+    /// Another replica certifies it: it is to be taken there, on a thread that may block, once those before it have been told.
+    Elsewhere(Turn),
+}
+
+/// A transaction of a sequence that another replica certifies.
+pub struct Turn {
+    forward: Forward,
+    sequence: Sequence,
+    done: Done,
+}
+
+impl Turn {
+    /// Has it written there, unless one before it failed, and tells what came of it.
+    pub fn run(self, engine: &Engine) {
+        let outcome = self.sequence.check().and_then(|()| self.forward.run(engine));
+        if outcome.is_err() {
+            self.sequence.fail();
+        }
+        (self.done)(outcome);
+    }
 }
 
 /// As [`run`], but returns when the transaction has been taken; `done` is called when it is durable. Of a `sequence`, none is written after
@@ -149,7 +167,9 @@ pub enum Submitted {
 pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &Bytes, done: Done) -> Result<Submitted> {
     let mut asked = Asked::of(engine, request, text)?;
     let mut work = match Work::read(engine, text, &mut asked)? {
-        Work::Elsewhere { forward, .. } => return Ok(Submitted::Elsewhere(forward, done)),
+        Work::Elsewhere { forward, .. } => {
+            return Ok(Submitted::Elsewhere(Turn { forward, sequence: sequence.clone(), done }));
+        }
         work => work,
     };
     let read = asked.reads.at.clone();

@@ -146,7 +146,10 @@ impl Asked {
         for ReadKey { table, key } in self.header.reads.clone() {
             let name = table.or_else(|| self.header.table.clone());
             let name = name.ok_or_else(|| {
-                Error::invalid("reading what the writer had read", "a row that it names has no table; nothing was written")
+                Error::invalid(
+                    "reading what the writer had read",
+                    "a row that it names has no table; nothing was written",
+                )
             })?;
             let table = engine.table(&name)?;
             self.note(&table);
@@ -234,7 +237,8 @@ fn check(header: &Header) -> Result<()> {
 pub(super) fn check_once(once: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     if once.is_empty() || once.len() > MAX_ONCE || !once.bytes().all(plain) {
-        let why = format!("an identity is 1 to {MAX_ONCE} letters, digits and -_.: and should be given to nothing else");
+        let why =
+            format!("an identity is 1 to {MAX_ONCE} letters, digits and -_.: and should be given to nothing else");
         return Err(Error::invalid(format!("the transaction's identity {once:?}"), why));
     }
     Ok(())

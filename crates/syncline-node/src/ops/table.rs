@@ -232,7 +232,9 @@ fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Set
         Some(other) => return Err(unknown("writers", other, "one, many and strict")),
     }
     match (&wanted.writers, &wanted.certifier, &settings.writers) {
-        (None, named, Writers::Strict(_)) if named.is_some() || wanted.take_over => settings.writers = certifier(engine, wanted, &settings.writers)?,
+        (None, named, Writers::Strict(_)) if named.is_some() || wanted.take_over => {
+            settings.writers = certifier(engine, wanted, &settings.writers)?
+        }
         (_, None, _) | (_, Some(_), Writers::Strict(_)) => {}
         (_, Some(_), _) => {
             let why = "only a strict table has one: give --writers strict with it";

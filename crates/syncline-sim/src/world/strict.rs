@@ -44,12 +44,7 @@ struct Request {
 
 impl Strict {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            rng: Rng::from_seed(seed ^ 0x7374_7263),
-            name: None,
-            requests: Vec::new(),
-            accepted: Vec::new(),
-        }
+        Self { rng: Rng::from_seed(seed ^ 0x7374_7263), name: None, requests: Vec::new(), accepted: Vec::new() }
     }
 
     /// Some of the rows, one at least.
@@ -82,7 +77,9 @@ impl World {
         let read = (node.context(), self.judge.read(at, node)?);
         let (reads, writes) = (self.strict.draw(), self.strict.draw());
         let whole = self.strict.rng.below(4) == 0;
-        self.tell(|| format!("a client has read rows {reads:?} at {at}, all of them {whole}, and asks to write {writes:?}"));
+        self.tell(|| {
+            format!("a client has read rows {reads:?} at {at}, all of them {whole}, and asks to write {writes:?}")
+        });
         self.strict.requests.push(Request { read, reads, writes, whole });
         Ok(())
     }

@@ -45,9 +45,9 @@ use coming::Coming;
 pub use fold::{Fold, Merge};
 use kept::Kept;
 pub use limits::Limits;
-pub use strict::Clash;
 use peers::{Due, Peer};
 use pump::{Frozen, Made};
+pub use strict::Clash;
 pub use trust::KEYS;
 use trust::Trust;
 

@@ -149,7 +149,9 @@ impl Definition {
         if let Writers::One(owner) | Writers::Strict(owner) = &settings.writers {
             let digits = owner.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             if !digits || owner.is_empty() || owner.len() > MAX_OWNER {
-                return Err(wrong(format!("the replica {owner:?} is not 1 to {MAX_OWNER} lowercase hexadecimal digits; `syncline status` shows its id")));
+                return Err(wrong(format!(
+                    "the replica {owner:?} is not 1 to {MAX_OWNER} lowercase hexadecimal digits; `syncline status` shows its id"
+                )));
             }
         }
         if let Some(why) = settings.resolver.fault().or_else(|| settings.fault()) {

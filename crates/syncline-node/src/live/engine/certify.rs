@@ -99,7 +99,9 @@ impl Core {
                 return Err(Error::Stale { what: "certifying a transaction".to_owned(), why: why.to_owned() });
             }
             let written = writes.iter().map(|write| &write.row).filter(|row| !row.table.starts_with('.'));
-            self.node.certify(at, written.chain(&reads.rows), &reads.tables).map_err(|clash| self.refusal(&clash, at))?;
+            self.node
+                .certify(at, written.chain(&reads.rows), &reads.tables)
+                .map_err(|clash| self.refusal(&clash, at))?;
         } else if !(reads.rows.is_empty() && reads.tables.is_empty()) {
             let why = "it names what was read, and not when: give the position of the read as well (`get` prints it)";
             return Err(Error::invalid("certifying a transaction", why));
@@ -169,7 +171,8 @@ impl Core {
             return Err(Error::conflict("certifying a transaction", why));
         }
         if self.node.waiting().next().is_some() {
-            let why = "this replica has become a hub just now, and takes in what it wrote before: repeat it in a moment";
+            let why =
+                "this replica has become a hub just now, and takes in what it wrote before: repeat it in a moment";
             return Err(unavailable("certifying a transaction", why));
         }
         Ok(())
@@ -183,7 +186,11 @@ impl Core {
         };
         let why = match clash {
             Clash::Row(row, dot) => {
-                format!("{} was changed by transaction {}, which the writer had not read", text(row), token::of_dot(dot))
+                format!(
+                    "{} was changed by transaction {}, which the writer had not read",
+                    text(row),
+                    token::of_dot(dot)
+                )
             }
             Clash::Forgotten(row) => {
                 format!("{} is not there, and it is not known any more whether it was when the writer read", text(row))
@@ -202,8 +209,7 @@ impl Core {
         let node = &self.node;
         let given = self.strict.given.get_or_insert_with(|| {
             let all = node.rows_from(&once_row(""));
-            let mut all: Vec<_> =
-                all.map(|(key, row)| (row.siblings().iter().map(|is| is.time).min(), key)).collect();
+            let mut all: Vec<_> = all.map(|(key, row)| (row.siblings().iter().map(|is| is.time).min(), key)).collect();
             all.sort();
             all.into_iter().map(|(_, key)| key).collect()
         });

@@ -470,7 +470,8 @@ fn new_id() -> LogId {
 
 /// Whether a record writes to one of the tables that say what tables there are.
 fn changes_tables(record: &Record) -> bool {
-    let defines = |write: &Write| write.row.table.starts_with('.') && ![files::TABLE, ONCE].contains(&&*write.row.table);
+    let defines =
+        |write: &Write| write.row.table.starts_with('.') && ![files::TABLE, ONCE].contains(&&*write.row.table);
     match record {
         Record::Own(txn) => txn.body().writes.iter().any(defines),
         Record::Entry(entry) => entry.txn.body().writes.iter().any(defines),

@@ -22,12 +22,12 @@ type Make = Box<dyn FnMut(&Node) -> Result<Vec<Write>> + Send>;
 pub struct Sequence(Arc<AtomicBool>);
 
 impl Sequence {
-    // All of it happens under the engine's lock.
-    fn fail(&self) {
+    // All of it happens under the engine's lock, or after all before it were told.
+    pub(crate) fn fail(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
             return Err(Error::conflict("writing a transaction", "one before it failed, so it was not written"));
         }

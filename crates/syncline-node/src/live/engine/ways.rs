@@ -127,7 +127,12 @@ impl Engine {
         let until = self.shared.clock.monotonic() + PATIENCE;
         let (dot, read) = self.deliver(certifier, once, changes, until)?;
         if !comes {
-            return Ok(Committed { dot, position: Context { own: vec![dot], ..Context::default() }, read, taken: true });
+            return Ok(Committed {
+                dot,
+                position: Context { own: vec![dot], ..Context::default() },
+                read,
+                taken: true,
+            });
         }
         let patience = until.saturating_sub(self.shared.clock.monotonic()).max(PAUSE);
         let here = Context { own: vec![dot], ..Context::default() };
@@ -147,13 +152,7 @@ impl Engine {
         Ok(Committed { dot, position, read, taken: true })
     }
 
-    fn deliver(
-        &self,
-        certifier: &str,
-        once: &str,
-        changes: &Bytes,
-        until: Duration,
-    ) -> Result<(Dot, Option<Context>)> {
+    fn deliver(&self, certifier: &str, once: &str, changes: &Bytes, until: Duration) -> Result<(Dot, Option<Context>)> {
         let mut maybe = false;
         loop {
             let mut last = None;
@@ -201,5 +200,8 @@ fn unreached(certifier: &str, once: &str, last: Option<&Error>, maybe: bool) -> 
     } else {
         "nothing was written; a strict table is not written to while its certifier is away".to_owned()
     };
-    unavailable(&format!("reaching replica {certifier}, which certifies the strict table"), &format!("{why}; {become_of}"))
+    unavailable(
+        &format!("reaching replica {certifier}, which certifies the strict table"),
+        &format!("{why}; {become_of}"),
+    )
 }

@@ -139,8 +139,8 @@ impl Way for Direct {
         let refused = |error| Lost { error, maybe: false };
         let sequence = Sequence::default();
         let submitted = apply::submit(&self.engine, &sequence, &<_>::default(), changes, done).map_err(refused)?;
-        if let Submitted::Elsewhere(forward, done) = submitted {
-            done(forward.run(&self.engine));
+        if let Submitted::Elsewhere(turn) = submitted {
+            turn.run(&self.engine);
         }
         let committed: Committed = told.recv().expect("an answer").map_err(refused)?;
         if chance >= 8 - self.trouble {
@@ -249,16 +249,17 @@ fn what_nobody_would_check_is_refused() {
     hub.strict("t");
     hub.table("plain", "many").expect("a table");
     let read = hub.position();
-    let plain = |header: &str| {
-        format!("{header}\n{{\"op\":\"set\",\"table\":\"plain\",\"row\":{{\"id\":\"x\",\"n\":1}}}}")
-    };
-    let read_plain = format!("{{\"op\":\"begin\",\"read\":{read:?},\"reads\":[{{\"table\":\"plain\",\"key\":\"y\"}}]}}");
+    let plain =
+        |header: &str| format!("{header}\n{{\"op\":\"set\",\"table\":\"plain\",\"row\":{{\"id\":\"x\",\"n\":1}}}}");
+    let read_plain =
+        format!("{{\"op\":\"begin\",\"read\":{read:?},\"reads\":[{{\"table\":\"plain\",\"key\":\"y\"}}]}}");
     refused(hub.apply(&plain(&read_plain)), Kind::Invalid, "no strict table");
     refused(hub.apply(&plain("{\"op\":\"begin\",\"once\":\"x\"}")), Kind::Invalid, "no strict table");
     refused(hub.apply(&plain("{\"op\":\"begin\",\"once\":\"a b\"}")), Kind::Invalid, "identity");
     refused(hub.put("a", 1, None, &["b"]), Kind::Invalid, "position");
     // A strict row that was read, and another table written: that is checked.
-    let strict = format!("{{\"op\":\"begin\",\"read\":{read:?},\"reads\":[{{\"table\":\"t\",\"key\":{{\"id\":\"a\"}}}}]}}");
+    let strict =
+        format!("{{\"op\":\"begin\",\"read\":{read:?},\"reads\":[{{\"table\":\"t\",\"key\":{{\"id\":\"a\"}}}}]}}");
     hub.apply(&plain(&strict)).expect("a is not there");
     hub.put("a", 1, None, &[]).expect("a row");
     refused(hub.apply(&plain(&strict).replace("\"x\"", "\"z\"")), Kind::Conflict, "row a of table t");
@@ -319,6 +320,40 @@ fn what_is_written_at_a_spoke_is_certified_at_the_hub_and_comes_back() {
     assert_eq!(root(&hub), root(&spoke));
 }
 
+/// What becomes of transactions that are given one after another.
+fn give(place: &Place, sequence: &Sequence, lines: &str) -> Result<Committed> {
+    let (tell, told) = mpsc::channel();
+    let done = Box::new(move |outcome| drop(tell.send(outcome)));
+    let text = Bytes::copy_from_slice(lines.as_bytes());
+    if let Submitted::Elsewhere(turn) = apply::submit(&place.engine(), sequence, &<_>::default(), &text, done)? {
+        turn.run(&place.engine());
+    }
+    told.recv().expect("it is told")
+}
+
+#[test]
+fn of_a_sequence_none_is_written_behind_one_that_was_refused() {
+    let hub = Place::hub();
+    hub.strict("t");
+    hub.table("plain", "many").expect("a table");
+    let (spoke, _cable) = Place::spoke(&hub, 0);
+    let nothing = spoke.position();
+    let set = |table: &str, id: &str, read: &str| {
+        let row = format!("{{\"op\":\"set\",\"table\":{table:?},\"row\":{{\"id\":{id:?},\"n\":1}}}}");
+        format!("{{\"op\":\"begin\",\"read\":{read:?}}}\n{row}")
+    };
+    let sequence = Sequence::default();
+    give(&spoke, &sequence, &set("t", "a", &nothing)).expect("new");
+    refused(give(&spoke, &sequence, &set("t", "a", &nothing)), Kind::Conflict, "was changed by");
+    refused(give(&spoke, &sequence, &set("t", "b", &nothing)), Kind::Conflict, "one before it failed");
+    refused(give(&spoke, &sequence, &set("plain", "b", &nothing)), Kind::Conflict, "one before it failed");
+    // Here, too, where one of this replica's own failed.
+    let sequence = Sequence::default();
+    refused(give(&hub, &sequence, &set("t", "a", &nothing)), Kind::Conflict, "was changed by");
+    refused(give(&hub, &sequence, &set("t", "b", &nothing)), Kind::Conflict, "one before it failed");
+    assert_eq!(hub.all().0.len(), 1);
+}
+
 #[test]
 fn while_the_certifier_is_away_nothing_is_written() {
     let hub = Place::hub();
@@ -327,9 +362,6 @@ fn while_the_certifier_is_away_nothing_is_written() {
     drop(cable);
     spoke.engine().add_way(Direct::new(&hub.engine(), 9));
     refused(spoke.put("a", 1, None, &[]), Kind::Unavailable, "nothing was written");
-    let alone = Place::hub();
-    let (known, _cable) = Place::spoke(&hub, 0);
-    drop((alone, known));
     assert!(hub.all().0.is_empty() && spoke.all().0.is_empty());
     assert_eq!(spoke.engine().status().expect("a status").pending, 0);
 }
@@ -395,12 +427,18 @@ fn what_comes_uncertified_from_elsewhere_is_kept_as_a_conflict() {
 
 #[test]
 fn a_first_line_says_what_was_read() {
-    let header = Header::of(b"\n{\"op\":\"begin\",\"read\":\"0\",\"reads\":[{\"key\":7}],\"position\":\"0\"}\n{}").expect("a header");
+    let header = Header::of(b"\n{\"op\":\"begin\",\"read\":\"0\",\"reads\":[{\"key\":7}],\"position\":\"0\"}\n{}")
+        .expect("a header");
     assert_eq!(header.read.as_deref(), Some("0"));
     assert_eq!(header.reads, [ReadKey { table: None, key: Some(7.into()) }]);
     assert!(is_header(b"{\"op\":\"begin\",\"once\":\"x\"}"));
     // What `watch` gives says nothing of what was read.
-    for plain in ["{\"op\":\"begin\",\"position\":\"0\"}", "{\"op\":\"commit\"}", "{\"op\":\"set\",\"row\":{\"a\":\"begin\"}}", ""] {
+    for plain in [
+        "{\"op\":\"begin\",\"position\":\"0\"}",
+        "{\"op\":\"commit\"}",
+        "{\"op\":\"set\",\"row\":{\"a\":\"begin\"}}",
+        "",
+    ] {
         assert!(!is_header(plain.as_bytes()) && Header::of(plain.as_bytes()).expect("none").is_empty(), "{plain}");
     }
     assert!(Header::of(b"{\"op\":\"begin\",\"reads\":7}").is_err() && is_header(b"{\"op\":\"begin\",\"reads\":7}"));

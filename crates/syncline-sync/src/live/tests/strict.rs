@@ -88,7 +88,8 @@ fn a_state_that_came_in_place_of_entries_says_nothing_of_what_was_before() {
     let read = shells[0].node.context();
     shells[0].put(1_002, read.clone(), None);
     shells[0].sync();
-    let log: Vec<Bytes> = shells[0].node.checkpoint().expect("all is durable").records().map(|record| record.encode()).collect();
+    let log: Vec<Bytes> =
+        shells[0].node.checkpoint().expect("all is durable").records().map(|record| record.encode()).collect();
     let again = Shell::around(Node::open(shells[0].config(9), records(&log), false).unwrap(), log);
     assert_eq!(check(&again, &read, &key()), Err(Clash::Forgotten(key())));
     assert_eq!(again.node.certify(&read, [], [&key().table]), Err(Clash::Table(key().table)));
