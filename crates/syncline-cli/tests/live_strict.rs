@@ -100,10 +100,11 @@ fn counters_on_two_spokes_lose_no_update() {
 }
 
 #[test]
-fn a_spoke_that_is_killed_before_it_answers_counts_once() {
+fn a_spoke_or_a_hub_that_is_killed_before_it_answers_counts_once() {
     const COUNTS: usize = 40;
     let dir = Dir::new();
-    let (_hub, server) = counter(&dir);
+    let (hub, mut server) = counter(&dir);
+    let hub_address = server.url.trim_start_matches("http://").to_owned();
     let edge = dir.replica("edge");
     let mut node = follow(&edge, FREE, &server);
     let address = node.url.trim_start_matches("http://").to_owned();
@@ -118,8 +119,13 @@ fn a_spoke_that_is_killed_before_it_answers_counts_once() {
     let mut kills = 0;
     while !done.load(Ordering::Relaxed) && kills < 15 {
         SystemClock.sleep(Duration::from_millis(30 + rng.below(150)));
-        node.kill();
-        node = follow(&edge, &address, &server);
+        if kills % 3 == 2 {
+            server.kill();
+            server = Server::of_one(&hub, &hub_address, &[]);
+        } else {
+            node.kill();
+            node = follow(&edge, &address, &server);
+        }
         kills += 1;
     }
     writer.expect("a thread").join().expect("it counts");

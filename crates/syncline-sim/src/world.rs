@@ -433,7 +433,7 @@ impl World {
                 }
                 Output::Committed(..) | Output::Renamed(_) => {}
                 Output::Contradicted(peer, head) => {
-                    self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"))
+                    self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"));
                 }
                 Output::Denied(peer, dot, why) | Output::Doubted(peer, dot, why) => {
                     // Copies that are run without knowing sign two histories; nobody forges, and no key is revoked.

@@ -208,7 +208,7 @@ impl Asked {
         let (mut header, me) = (self.header.clone(), engine.id()?);
         let comes = header.via.is_empty();
         if header.via.contains(&me) || header.via.len() >= MAX_HOPS {
-            let why = format!("replica {} has no way to it but the one that the transaction came by", me);
+            let why = format!("replica {me} has no way to it but the one that the transaction came by");
             return Err(Error::Unavailable { what: format!("reaching replica {certifier}"), why });
         }
         header.via.push(me);

@@ -233,7 +233,7 @@ fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Set
     }
     match (&wanted.writers, &wanted.certifier, &settings.writers) {
         (None, named, Writers::Strict(_)) if named.is_some() || wanted.take_over => {
-            settings.writers = certifier(engine, wanted, &settings.writers)?
+            settings.writers = certifier(engine, wanted, &settings.writers)?;
         }
         (_, None, _) | (_, Some(_), Writers::Strict(_)) => {}
         (_, Some(_), _) => {

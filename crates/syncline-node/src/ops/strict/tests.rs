@@ -320,6 +320,24 @@ fn what_is_written_at_a_spoke_is_certified_at_the_hub_and_comes_back() {
     assert_eq!(root(&hub), root(&spoke));
 }
 
+#[test]
+fn a_certifier_is_found_over_hubs_in_between_and_nobody_goes_round_in_circles() {
+    let (hub, between) = (Place::hub(), Place::hub());
+    hub.strict("t");
+    let _cable = Cable::between(&hub.engine(), &between.engine());
+    between.settled(&hub);
+    let (spoke, _other) = Place::spoke(&between, 0);
+    // The one in between knows only the way back, so far.
+    between.engine().add_way(Direct::new(&spoke.engine(), 0));
+    refused(spoke.put("a", 1, None, &[]), Kind::Unavailable, "written");
+    between.engine().add_way(Direct::new(&hub.engine(), 0));
+    let written = spoke.put("a", 1, Some(&spoke.position()), &[]).expect("passed on");
+    let mine = hub.engine().read(|node| node.name().to_string()).expect("a node");
+    assert!(written.transaction.starts_with(&mine), "{written:?}");
+    assert_eq!((spoke.all().0, hub.all().0.len()), (hub.all().0, 1));
+    refused(spoke.put("a", 2, Some("0"), &[]), Kind::Conflict, "row a of table t");
+}
+
 /// What becomes of transactions that are given one after another.
 fn give(place: &Place, sequence: &Sequence, lines: &str) -> Result<Committed> {
     let (tell, told) = mpsc::channel();
