@@ -22,6 +22,9 @@ use crate::units;
                         Each line of standard input is a change: `set` with a row, `delete` with a key. `commit` ends a transaction; \
                         what comes after the last one is a transaction, too. Transactions are written as they end: after an error \
                         those before it are there, nothing of the one that failed is; lines in messages count from its beginning.\n\n\
+                        A transaction on strict tables may begin with what its writer had read, and with an identity, under which it is \
+                        written once: {\"op\":\"begin\",\"read\":\"POSITION\",\"reads\":[{\"table\":\"people\",\"key\":7},{\"table\":\"teams\"}],\
+                        \"once\":\"ID\"}\n\n\
                         With --format arrow, standard input is an Arrow stream of rows of one table, columns by name: what pyarrow, \
                         pandas and polars write of a table as it is. Each batch is a transaction, and one of more than 65,536 rows or \
                         16 MiB is several. A column `_txn` groups rows instead: those that follow each other with the same cell are one \
