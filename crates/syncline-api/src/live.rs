@@ -165,7 +165,7 @@ impl Live {
 
     /// Begins a transaction of any rows of any tables.
     pub const fn transaction(&self) -> Transaction<'_> {
-        Transaction { live: self, lines: Vec::new(), read: None }
+        Transaction { live: self, lines: Vec::new(), read: None, reads: Vec::new(), once: None }
     }
 
     /// Reads the row with this key, an object with its columns.
@@ -252,6 +252,8 @@ pub struct Transaction<'a> {
     live: &'a Live,
     lines: Vec<u8>,
     read: Option<String>,
+    reads: Vec<Value>,
+    once: Option<String>,
 }
 
 impl Transaction<'_> {
@@ -259,6 +261,30 @@ impl Transaction<'_> {
     /// overwritten then, but kept beside.
     pub fn read(mut self, position: &str) -> Self {
         self.read = Some(position.to_owned());
+        self
+    }
+
+    /// Names a row that was read at the position given to [`Self::read`], beside those that are written, by an object with the columns of its
+    /// key. On strict tables: the transaction fails as a `conflict`, and nothing is written, unless the row is as it was then.
+    ///
+    /// # Errors
+    /// `invalid` when it cannot be JSON.
+    pub fn read_key<K: Serialize>(mut self, table: &str, key: &K) -> Result<Self> {
+        let key = serde_json::to_value(key).map_err(|error| refused("a key", &error))?;
+        self.reads.push(serde_json::json!({ "table": table, "key": key }));
+        Ok(self)
+    }
+
+    /// As [`Self::read_key`], of all rows of a table: those that were not there, too.
+    pub fn read_table(mut self, table: &str) -> Self {
+        self.reads.push(serde_json::json!({ "table": table }));
+        self
+    }
+
+    /// Gives it an identity of its own. On strict tables, of several transactions of one identity the first is written, and the others are
+    /// answered as it was: so one whose answer did not come can be given again.
+    pub fn once(mut self, identity: &str) -> Self {
+        self.once = Some(identity.to_owned());
         self
     }
 
@@ -283,14 +309,19 @@ impl Transaction<'_> {
     /// Writes it; returns when it is durable.
     ///
     /// # Errors
-    /// As [`Live::put`]; `conflict` when what was read has not come to the node yet.
+    /// As [`Live::put`]; `conflict` when what was read has not come to the node yet, or, on strict tables, is otherwise now.
     pub fn commit(self) -> Result<Written> {
         #[derive(Serialize)]
         struct Request {
             #[serde(skip_serializing_if = "Option::is_none")]
             read: Option<String>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            reads: Vec<Value>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            once: Option<String>,
         }
-        self.live.ask("apply", &Request { read: self.read }, Some(&self.lines))
+        let request = Request { read: self.read, reads: self.reads, once: self.once };
+        self.live.ask("apply", &request, Some(&self.lines))
     }
 }
 

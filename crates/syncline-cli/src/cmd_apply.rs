@@ -22,6 +22,9 @@ use crate::units;
                         Each line of standard input is a change: `set` with a row, `delete` with a key. `commit` ends a transaction; \
                         what comes after the last one is a transaction, too. Transactions are written as they end: after an error \
                         those before it are there, nothing of the one that failed is; lines in messages count from its beginning.\n\n\
+                        A transaction on strict tables may begin with what its writer had read, and with an identity, under which it is \
+                        written once: {\"op\":\"begin\",\"read\":\"POSITION\",\"reads\":[{\"table\":\"people\",\"key\":7},{\"table\":\"teams\"}],\
+                        \"once\":\"ID\"}\n\n\
                         With --format arrow, standard input is an Arrow stream of rows of one table, columns by name: what pyarrow, \
                         pandas and polars write of a table as it is. Each batch is a transaction, and one of more than 65,536 rows or \
                         16 MiB is several. A column `_txn` groups rows instead: those that follow each other with the same cell are one \
@@ -60,7 +63,7 @@ struct Applied {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let request = Request { read: None, table: args.table.clone() };
+    let request = Request { table: args.table.clone(), ..Request::default() };
     let mut sink = Sink::open(context, &request)?;
     let fed = match args.format {
         Format::Ndjson => feed_lines(&mut sink),
@@ -92,6 +95,8 @@ fn feed_lines(sink: &mut Sink) -> Result<()> {
         let ends = n > 0 && apply::is_end(&lines[from..]);
         // The end of what was there whole says that what was not given is not there any more.
         let whole = ends && apply::is_whole(&lines[from..]);
+        // And a beginning may say something about what follows.
+        let header = if ends && apply::is_header(&lines[from..]) { lines[from..].to_vec() } else { Vec::new() };
         if ends && !whole {
             lines.truncate(from);
         } else if n > 0 && !ends {
@@ -104,6 +109,7 @@ fn feed_lines(sink: &mut Sink) -> Result<()> {
             sink.write(std::mem::replace(&mut lines, next).into(), std::mem::take(&mut rows))?;
         }
         lines.clear();
+        lines.extend_from_slice(&header);
         if n == 0 {
             return Ok(());
         }

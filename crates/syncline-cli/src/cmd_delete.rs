@@ -2,7 +2,7 @@
 
 use syncline_node::ops::put::{self, Request};
 
-use crate::cmd_put::show;
+use crate::cmd_put::{Certified, show};
 use crate::context::Context;
 use crate::fault::Outcome;
 
@@ -19,10 +19,13 @@ pub(crate) struct Args {
     /// What the writer had read: a position as `get` or `watch` print it, or `read` of the write before; else everything that is there
     #[arg(long, value_name = "POSITION")]
     read: Option<String>,
+    #[command(flatten)]
+    certified: Certified,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let request = Request { table: args.table.clone(), key: None, read: args.read.clone() };
+    let Certified { read_key, once } = args.certified.clone();
+    let request = Request { table: args.table.clone(), key: None, read: args.read.clone(), read_keys: read_key, once };
     let report = context.ask_live("delete", &request, &mut std::io::stdin().lock(), put::delete)?;
     context.out.done(&report, |page| show(page, &report, "deleted"))?;
     Ok(None)

@@ -12,7 +12,8 @@ use crate::units;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  syncline table create people --key id:int64 --column name:utf8 --writers many\n  \
-                        syncline table set people --resolver first-writer --add born:date32\n  syncline table show"
+                        syncline table set people --resolver first-writer --add born:date32\n  \
+                        syncline table create accounts --key id --column n:int64 --writers strict\n  syncline table show"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -35,9 +36,12 @@ enum Action {
 /// Decisions about a table.
 #[derive(Debug, clap::Args)]
 struct Decisions {
-    /// Who may write: this replica alone, or every replica
-    #[arg(long, value_name = "one|many")]
+    /// Who may write: this replica alone, every replica, or every replica whose transactions one replica certifies
+    #[arg(long, value_name = "one|many|strict")]
     writers: Option<String>,
+    /// Of a strict table: the hub that certifies, by the id that `status` shows, or `here`; else the hub that makes the table
+    #[arg(long, value_name = "ID")]
+    certifier: Option<String>,
     /// What is in conflict when written at once: rows or single columns
     #[arg(long, value_name = "row|column")]
     granularity: Option<String>,
@@ -54,6 +58,8 @@ impl Decisions {
     fn wanted(&self) -> Wanted {
         Wanted {
             writers: self.writers.clone(),
+            certifier: self.certifier.clone(),
+            take_over: false,
             granularity: self.granularity.clone(),
             scope: self.scope.clone(),
             resolver: self.resolver.clone(),
@@ -81,6 +87,10 @@ struct Set {
     table: String,
     #[command(flatten)]
     decisions: Decisions,
+    /// Of a strict table: certify here from now on, although another replica does. Only when that has gone for good: what it let in and has not
+    /// come here becomes a conflict
+    #[arg(long)]
+    take_over: bool,
     /// Give a column another name; may be given several times, as all below
     #[arg(long, value_name = "OLD:NEW")]
     rename: Vec<String>,
@@ -128,7 +138,7 @@ fn request(action: &Action) -> Result<Request> {
         }
         Action::Set(args) => Request::Set {
             table: args.table.clone(),
-            settings: args.decisions.wanted(),
+            settings: Wanted { take_over: args.take_over, ..args.decisions.wanted() },
             rename: pairs("--rename", &args.rename)?,
             widen: pairs("--widen", &args.widen)?,
             add: pairs("--add", &args.add)?,
@@ -157,7 +167,10 @@ fn show(page: &mut Page, report: &Report) {
     for shown in &report.tables {
         page.gap();
         let rows = units::counted(shown.rows, "row", "rows");
-        let whose = if shown.writers == "many" {
+        let strict = shown.writers.strip_prefix("strict: ");
+        let whose = if let Some(certifier) = strict {
+            if shown.ours { "strict, certified here" } else { &format!("strict, certified by replica {certifier}") }
+        } else if shown.writers == "many" {
             "many writers"
         } else if shown.ours {
             "written here alone"

@@ -19,6 +19,7 @@ pub mod live;
 mod notes;
 pub mod remote;
 mod scratch;
+mod ways;
 mod write;
 
 pub use error::{Error, Result};

@@ -28,6 +28,7 @@ use tonic::{Status, Streaming};
 use crate::ahead::Ahead;
 use crate::contents::Exchanges;
 use crate::hub::Hub;
+use crate::ways::Certifying;
 use crate::{Error, Result, notes};
 
 /// The first pause before a connection is tried again, and the longest.
@@ -147,6 +148,9 @@ impl Upstream {
 
 /// Keeps a dataset connected to its upstream for as long as the task runs.
 pub(crate) async fn follow(engine: Engine, upstream: Upstream, role: Role) {
+    let runtime = tokio::runtime::Handle::current();
+    let way = Certifying::new(upstream.target.clone(), upstream.options.clone(), runtime);
+    engine.add_way(Arc::new(way));
     let peer = upstream.target.to_string();
     let (mut pause, mut rng) = (PAUSES.0, Rng::from_os());
     let mut said = String::new();

@@ -16,7 +16,8 @@ use bytes::{Bytes, BytesMut};
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_node::live::engine::{Committed, More, Sequence};
 use syncline_node::live::{Engine, token};
-use syncline_node::ops::{apply, put};
+use syncline_node::ops::apply::{self, Submitted};
+use syncline_node::ops::put;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
@@ -105,7 +106,7 @@ async fn take_in(
                 return Ok(());
             }
             let more = inbound.more().await;
-            submit(engine, &sequence, request, changes, (more, place, tell.clone())).await?;
+            submit(engine, &sequence, request, changes, (more, place, room), tell.clone()).await?;
         }
         next = inbound.next().await.transpose()?;
     }
@@ -117,8 +118,10 @@ async fn submit(
     sequence: &Sequence,
     request: &apply::Request,
     changes: Bytes,
-    (more, place, tell): (More, OwnedSemaphorePermit, mpsc::UnboundedSender<Told>),
+    (more, place, room): (More, OwnedSemaphorePermit, &Arc<Semaphore>),
+    tell: mpsc::UnboundedSender<Told>,
 ) -> Result<()> {
+    let permits = place.num_permits() as u32;
     let done = Box::new(move |outcome: syncline_node::Result<Committed>| {
         // Nobody reads it when the client has gone.
         let _ = tell.send(match outcome {
@@ -127,16 +130,27 @@ async fn submit(
         });
         drop(place);
     });
-    if changes.len() < LARGE {
-        return Ok(apply::submit(engine, sequence, request, &changes, (more, done))?);
+    let submitted = if changes.len() < LARGE {
+        apply::submit(engine, sequence, request, &changes, (more, done))?
+    } else {
+        let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
+        blocking(move || apply::submit(&engine, &sequence, &request, &changes, (More::Comes, done))).await??
+    };
+    if let Submitted::Elsewhere(turn) = submitted {
+        // In its turn: those before it are told first. Its own place is taken.
+        let others = MOST_WAITING - permits;
+        let before = room.acquire_many(others).await;
+        let engine = engine.clone();
+        blocking(move || turn.run(&engine)).await?;
+        drop(before);
     }
-    let (engine, sequence, request) = (engine.clone(), sequence.clone(), request.clone());
-    let large =
-        tokio::task::spawn_blocking(move || apply::submit(&engine, &sequence, &request, &changes, (More::Comes, done)));
-    match large.await {
-        Ok(submitted) => Ok(submitted?),
-        Err(error) => Err(Error::Settings(format!("the transaction failed inside the node: {error}"))),
-    }
+    Ok(())
+}
+
+/// Does what may take its time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::Settings(format!("the transaction failed inside the node: {error}")))
 }
 
 /// What the client is told: many transactions in one reply when many became durable at once.
@@ -173,11 +187,12 @@ impl Stream for Replies {
             Told::Failed(_) => None,
         };
         let transactions: Vec<String> = before.iter().filter_map(durable).collect();
-        let position = match before.last() {
-            Some(Told::Durable(committed)) => token::of_context(&committed.position),
-            _ => String::new(),
+        let (position, read) = match before.last() {
+            Some(Told::Durable(committed)) => (token::of_context(&committed.position), committed.read.as_ref()),
+            _ => (String::new(), None),
         };
+        let read = read.map(token::of_context).unwrap_or_default();
         this.durable += transactions.len() as u64;
-        Poll::Ready(Some(Ok(WriteReply { durable: this.durable, transactions, position })))
+        Poll::Ready(Some(Ok(WriteReply { durable: this.durable, transactions, position, read })))
     }
 }

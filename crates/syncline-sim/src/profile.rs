@@ -88,6 +88,8 @@ pub struct Profile {
     pub folds: bool,
     /// Whether some spokes may hold a part of the rows only. Drawn of each of them.
     pub scopes: bool,
+    /// Whether some rows are of a strict table.
+    pub strict: bool,
     acts: Vec<(Act, u64)>,
     total: u64,
 }
@@ -110,7 +112,8 @@ impl Profile {
         let ticks = !reliable || ahead.below(2) == 0;
         let scopes = ahead.below(8) == 0;
         let folds = ahead.below(2) == 0;
-        Self { nodes, hubs, steps, clients, stale, ticks, folds, scopes, acts, total }
+        let strict = ahead.below(8) == 0;
+        Self { nodes, hubs, steps, clients, stale, ticks, folds, scopes, strict, acts, total }
     }
 
     /// The same with spokes that change the part of the rows that they hold.

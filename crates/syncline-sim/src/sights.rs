@@ -57,11 +57,15 @@ pub enum Sight {
     Rescoped,
     /// A spoke got a part of a transaction.
     Partial,
+    /// A transaction on strict rows was let in.
+    Certified,
+    /// One was not, because of what it had read.
+    Uncertified,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -89,6 +93,8 @@ impl Sight {
         Self::Scoped,
         Self::Rescoped,
         Self::Partial,
+        Self::Certified,
+        Self::Uncertified,
     ];
 }
 

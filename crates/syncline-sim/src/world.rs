@@ -13,6 +13,7 @@ mod judge;
 mod machine;
 mod net;
 mod scopes;
+mod strict;
 
 use std::fmt;
 
@@ -65,6 +66,14 @@ pub enum Failure {
     /// Everybody has everything, and not the signatures for it.
     #[error("node {0} has all transactions, and not all signatures: {1}")]
     Unattested(usize, String),
+    /// An update of a strict row was let in whose writer had not read another one that was let in before.
+    #[error(
+        "entry {1} of the certifier was let in and overwrites, or builds on what was so before, entry {0}, which its writer had not read"
+    )]
+    LostUpdate(u64, u64),
+    /// A strict row is in conflict.
+    #[error("all writes of a strict row were let in one after another, and it is in conflict")]
+    StrictConflict,
     /// A log could not be read, or a message.
     #[error("what was written could not be read: {0}")]
     Unreadable(String),
@@ -114,6 +123,7 @@ pub struct World {
     rng: Rng,
     /// Chance of its own for rows on their way to a disk: what else a seed does is as it was before there was such a thing.
     folds: Rng,
+    strict: strict::Strict,
     profile: Profile,
     machines: Vec<Machine>,
     net: Net,
@@ -137,7 +147,7 @@ impl World {
         Self::make(seed, nodes, steps, (zoo, true), tell)
     }
 
-    /// The same, where everybody holds everything.
+    /// The same, where everybody holds everything and no table is strict.
     #[must_use]
     pub fn without_scopes(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
         Self::make(seed, nodes, steps, (zoo, false), tell)
@@ -147,6 +157,7 @@ impl World {
         let mut rng = Rng::from_seed(seed);
         let mut profile = Profile::draw(&mut rng, nodes, steps);
         profile.scopes &= scopes;
+        profile.strict &= scopes;
         if profile.scopes {
             profile = profile.with_scopes();
         }
@@ -164,6 +175,7 @@ impl World {
             sights: Sights::default(),
             told: tell.then(Vec::new),
             folds: Rng::from_seed(seed ^ 0x666f_6c64),
+            strict: strict::Strict::new(seed),
             rng,
             profile,
         };
@@ -191,6 +203,9 @@ impl World {
             self.now_ms += self.rng.below(40);
             let act = self.profile.act(&mut self.rng);
             self.step(act)?;
+            if self.profile.strict {
+                self.certify_some()?;
+            }
             if self.profile.folds && self.folds.below(8) == 0 {
                 self.fold_some()?;
             }
@@ -421,7 +436,7 @@ impl World {
                 }
                 Output::Committed(..) | Output::Renamed(_) => {}
                 Output::Contradicted(peer, head) => {
-                    self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"))
+                    self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"));
                 }
                 Output::Denied(peer, dot, why) | Output::Doubted(peer, dot, why) => {
                     // Copies that are run without knowing sign two histories; nobody forges, and no key is revoked.

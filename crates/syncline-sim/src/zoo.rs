@@ -43,6 +43,7 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
         Failure::NeverQuiet { unfinished: Unfinished::Coverage, .. } => {
             matches!(bug, Bug::SentIsCovered | Bug::ServedFromCutLog)
         }
+        Failure::LostUpdate(..) | Failure::StrictConflict => matches!(bug, Bug::CertificationSkipped),
         Failure::NeverQuiet { .. }
         | Failure::Reopened(..)
         | Failure::Unreadable(_)
@@ -87,7 +88,8 @@ fn violates(bug: Bug, violation: &Violation) -> bool {
         | Bug::SameNameAfterRestore
         | Bug::SentOnce
         | Bug::SentIsCovered
-        | Bug::ServedFromCutLog => false,
+        | Bug::ServedFromCutLog
+        | Bug::CertificationSkipped => false,
     }
 }
 

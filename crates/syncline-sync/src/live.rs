@@ -33,7 +33,7 @@ pub use frozen::{Digest, Frozen, TableDigest};
 pub use head::{Head, Signer, Unsigned};
 pub use id::{Dot, Origin, Stamp, Tag};
 pub use message::{Denial, Message};
-pub use node::{Config, Fold, KEYS, Limits, Merge, Node, Output, PeerId, Refusal};
+pub use node::{Clash, Config, Fold, KEYS, Limits, Merge, Node, Output, PeerId, Refusal};
 pub use part::{Attested, Closing, Part, PartsId, What};
 pub use pending::Waiting;
 pub use record::{Below, Checkpoint, Group, Moment, Record, Rescoped, Rewritten};

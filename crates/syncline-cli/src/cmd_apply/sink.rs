@@ -11,7 +11,7 @@ use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
 use syncline_node::live::engine::{Committed, More, Sequence};
 use syncline_node::live::{Engine, token};
-use syncline_node::ops::apply::{self, Request};
+use syncline_node::ops::apply::{self, Request, Submitted};
 use syncline_node::{Error as NodeError, Replica};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc as tokio_mpsc;
@@ -107,7 +107,9 @@ impl Sink {
                 if submitted.is_err() {
                     self.waiting.pop_back();
                 }
-                submitted?;
+                if let Submitted::Elsewhere(turn) = submitted? {
+                    turn.run(engine);
+                }
             }
             Way::Node { sender, .. } => {
                 // When nobody takes it, the replies say why.

@@ -70,7 +70,7 @@ pub(super) struct Bench {
 
 /// How the table is made.
 pub(super) fn table() -> put::Request {
-    put::Request { table: TABLE.to_owned(), key: Some(vec!["id".to_owned()]), read: None }
+    put::Request { table: TABLE.to_owned(), key: Some(vec!["id".to_owned()]), ..put::Request::default() }
 }
 
 /// A row as `put` takes it.

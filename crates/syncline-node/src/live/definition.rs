@@ -75,7 +75,7 @@ impl Column {
 }
 
 /// The value of a row of [`TABLES`]. Version 2 is for tables whose siblings are merged or stand together: who does not know how must not
-/// show or write their rows.
+/// show or write their rows. Version 3 is for tables that are certified: who does not know of that must not write to them.
 #[derive(Debug, Serialize, Deserialize)]
 struct TableRow<const V: u32> {
     key: Vec<String>,
@@ -92,6 +92,8 @@ struct TableRow<const V: u32> {
 enum WritersWord {
     One,
     Many,
+    /// Certified by the owner.
+    Strict,
 }
 
 impl<const V: u32> Record for TableRow<V> {
@@ -111,6 +113,13 @@ impl From<TableRow<1>> for TableRow<2> {
         let TableRow { key, writers, owner, resolver, .. } = old;
         let resolver = if resolver.is_merge() { Resolver::Ask } else { resolver };
         Self { key, writers, owner, granularity: Granularity::Row, scope: Scope::Row, resolver }
+    }
+}
+
+impl From<TableRow<2>> for TableRow<3> {
+    fn from(old: TableRow<2>) -> Self {
+        let TableRow { key, writers, owner, granularity, scope, resolver } = old;
+        Self { key, writers, owner, granularity, scope, resolver }
     }
 }
 
@@ -255,14 +264,17 @@ impl Definition {
         let corrupt = |why: String| Error::Corrupt { what: format!("the definition of table {name:?}"), why };
         check_table_name(name).map_err(|error| corrupt(error.to_string()))?;
         let row = TableRow::<1>::read(table)
-            .map(TableRow::from)
-            .or_else(|(newer, why)| if newer { TableRow::<2>::read(table) } else { Err((newer, why)) });
+            .map(TableRow::<2>::from)
+            .or_else(|(newer, why)| if newer { TableRow::<2>::read(table) } else { Err((newer, why)) })
+            .map(TableRow::<3>::from)
+            .or_else(|(newer, why)| if newer { TableRow::<3>::read(table) } else { Err((newer, why)) });
         let TableRow { key, writers, owner, granularity, scope, resolver } =
             row.map_err(|(newer, why)| if newer { newer_part(name, "its settings", why) } else { corrupt(why) })?;
         let writers = match (writers, owner) {
             (WritersWord::Many, None) => Writers::Many,
             (WritersWord::One, Some(owner)) => Writers::One(owner),
-            _ => return Err(corrupt("a table has an owner when one writes, and only then".to_owned())),
+            (WritersWord::Strict, Some(certifier)) => Writers::Strict(certifier),
+            _ => return Err(corrupt("a table has an owner when one writes or certifies, and only then".to_owned())),
         };
         let mut found: BTreeMap<String, Column> = BTreeMap::new();
         for (row, value) in columns {
@@ -394,11 +406,15 @@ impl Definition {
         let (writers, owner) = match writers {
             Writers::Many => (WritersWord::Many, None),
             Writers::One(owner) => (WritersWord::One, Some(owner)),
+            Writers::Strict(certifier) => (WritersWord::Strict, Some(certifier)),
         };
+        let strict = matches!(writers, WritersWord::Strict);
         let resolver = self.by_origin(resolver);
         let key = self.key.clone();
         let merges = granularity == Granularity::Column || scope == Scope::Txn || resolver.is_merge();
-        let value = if merges {
+        let value = if strict {
+            record::encode(&TableRow::<3> { key, writers, owner, granularity, scope, resolver })
+        } else if merges {
             record::encode(&TableRow::<2> { key, writers, owner, granularity, scope, resolver })
         } else {
             record::encode(&TableRow::<1> { key, writers, owner, granularity, scope, resolver })

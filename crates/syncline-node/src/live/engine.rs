@@ -13,6 +13,7 @@
 mod audit;
 mod beats;
 mod beside;
+mod certify;
 mod core;
 mod follow;
 mod keep;
@@ -23,6 +24,7 @@ mod scoped;
 mod status;
 mod submit;
 mod trust;
+mod ways;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -33,6 +35,8 @@ use syncline_sync::log::Disk;
 
 pub use self::audit::{Alarm, Differs, Proof};
 pub use self::beats::Lag;
+pub use self::certify::Reads;
+pub(crate) use self::certify::two_certifiers;
 use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
 pub use self::note::{Claim, Link, Note, Parcel};
@@ -43,6 +47,7 @@ pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 pub use self::trust::{Denied, Distrust, Evidence, OriginTrust, TrustStatus};
+pub use self::ways::{Answer, Lost, Way};
 use super::home::{self, Home};
 use super::scopes::Named;
 use super::tables::{Cache, Version};
@@ -113,6 +118,7 @@ struct Shared {
     /// Rows of files have changed.
     files: Condvar,
     tables: Cache,
+    ways: ways::Ways,
     /// For threads that must not keep it.
     me: Weak<Self>,
 }
@@ -145,6 +151,7 @@ impl Engine {
             news: Condvar::new(),
             files: Condvar::new(),
             tables: Cache::default(),
+            ways: ways::Ways::default(),
         });
         let worker = Arc::clone(&shared);
         let thread = task::spawn("syncline-live", move || run(&worker))
@@ -194,13 +201,15 @@ impl Engine {
     /// As [`Self::commit`], and those of `write`.
     pub fn commit_with(
         &self,
-        read: Option<Context>,
+        read: impl Into<Reads>,
         mut write: impl FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Committed> {
+        let reads = read.into();
         let mut core = self.lock()?;
         let ticket = loop {
-            match core.begin(self.shared.clock.now_ms(), read.as_ref(), &mut write)? {
+            match core.begin(self.shared.clock.now_ms(), &reads, &mut write)? {
                 Begun::Ticket(ticket) => break ticket,
+                Begun::Before(committed) => return Ok(committed),
                 Begun::Waits => core = self.step(core),
             }
             if let Some(why) = &core.broken {

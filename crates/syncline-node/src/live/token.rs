@@ -48,6 +48,14 @@ pub fn of_dot(dot: &Dot) -> String {
     format!("{}:{}:{:016x}", dot.origin, dot.seq, dot.tag.as_u64())
 }
 
+/// Reads the identity of a transaction.
+///
+/// # Errors
+/// `invalid` when it is not the text of one.
+pub fn parse_dot(text: &str) -> Result<Dot> {
+    dot(text).ok_or_else(|| Error::invalid(format!("transaction {text:?}"), "it is the identity of none"))
+}
+
 /// Reads a position that is waited for, or gone on from.
 ///
 /// # Errors
@@ -88,15 +96,19 @@ fn parsed(text: &str) -> Option<Context> {
         }
     }
     for part in parts {
-        let mut fields = part.split(':');
-        let (name, seq, tag) = (fields.next()?, fields.next()?, fields.next()?);
-        if fields.next().is_some() || tag.len() != 16 || !tag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let tag = Tag::from_u64(u64::from_str_radix(tag, 16).ok()?);
-        context.own.push(Dot { origin: origin(name)?, seq: count(seq)?, tag });
+        context.own.push(dot(part)?);
     }
     Some(context)
+}
+
+fn dot(text: &str) -> Option<Dot> {
+    let mut fields = text.split(':');
+    let (name, seq, tag) = (fields.next()?, fields.next()?, fields.next()?);
+    if fields.next().is_some() || tag.len() != 16 || !tag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let tag = Tag::from_u64(u64::from_str_radix(tag, 16).ok()?);
+    Some(Dot { origin: origin(name)?, seq: count(seq)?, tag })
 }
 
 fn count(text: &str) -> Option<u64> {

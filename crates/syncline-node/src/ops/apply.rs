@@ -11,15 +11,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use syncline_base::Clock;
 use syncline_sync::live::{Context, Node, RowKey, Write};
 
 use super::put::{self, Report, Seen};
+use super::strict::{Asked, Forward};
+pub use super::strict::{ReadKey, is_header};
+use crate::live::Engine;
 use crate::live::definition::Definition;
 use crate::live::engine::{Done, More, Sequence};
 use crate::live::rows::quick::Writes;
 use crate::live::rows::{Base, Existing};
 use crate::live::tables::Version;
-use crate::live::{Engine, token};
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -32,6 +35,12 @@ pub struct Request {
     /// The table of changes that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// What it depends on beside the rows that it writes: for strict tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<ReadKey>,
+    /// Its identity, given by the writer: of several transactions on strict tables with one identity the first is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
 }
 
 /// One line. What else it has is not looked at.
@@ -96,22 +105,58 @@ struct Changes {
 ///
 /// # Errors
 /// `invalid` with the line when a change does not fit; `not-found` when there is no such table; `conflict` when somebody else is its
-/// writer. Nothing was written then.
+/// writer, or the writer of a strict table had not read what is there. Nothing was written then.
 pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result<Report> {
-    let started = replica.clock().monotonic();
-    let engine = replica.live()?;
     let text = Bytes::from(put::read_all(input)?);
-    let read = request.read.as_deref().map(token::parse).transpose()?;
-    let mut work = Work::read(&engine, request.table.as_deref(), &text, read.as_ref())?;
-    let mut count = 0;
-    let committed = engine.commit_with(read.clone(), |node| {
-        let writes = work.writes(node, read.as_ref())?;
-        count = writes.len();
-        Ok(writes)
-    })?;
-    let seconds = (replica.clock().monotonic() - started).as_secs_f64();
+    write(&replica.live()?, replica.clock(), request, &text)
+}
+
+/// As [`run`], of changes that have been read.
+pub(super) fn write(engine: &Engine, clock: &dyn Clock, request: &Request, text: &Bytes) -> Result<Report> {
+    let started = clock.monotonic();
+    let mut asked = Asked::of(engine, request, text)?;
+    let mut work = Work::read(engine, text, &mut asked)?;
+    let (reads, mut count) = (asked.reads, 0);
+    let committed = match &mut work {
+        Work::Elsewhere { forward, rows, .. } => {
+            count = *rows;
+            forward.run(engine)?
+        }
+        work => engine.commit_with(reads.clone(), |node| {
+            let writes = work.writes(node, reads.at.as_ref())?;
+            count = writes.len();
+            Ok(writes)
+        })?,
+    };
+    let seconds = (clock.monotonic() - started).as_secs_f64();
     let table = work.tables().into_iter().collect::<Vec<_>>().join(",");
     Ok(Report::new(&table, &committed, count, false, seconds))
+}
+
+/// What became of a transaction that was submitted.
+pub enum Submitted {
+    /// It was taken.
+    Taken,
+    /// Another replica certifies it: it is to be taken there, on a thread that may block, once those before it have been told.
+    Elsewhere(Turn),
+}
+
+/// A transaction of a sequence that another replica certifies.
+pub struct Turn {
+    forward: Forward,
+    sequence: Sequence,
+    done: Done,
+}
+
+impl Turn {
+    /// Has it written there, unless one before it failed, and tells what came of it.
+    pub fn run(self, engine: &Engine) {
+        let outcome = self.sequence.check().and_then(|()| self.forward.run(engine));
+        if outcome.is_err() {
+            self.sequence.fail();
+        }
+        (self.done)(outcome);
+    }
 }
 
 /// As [`run`], but returns when the transaction has been taken; `done` is called when it is durable. Of a `sequence`, none is written after
@@ -119,10 +164,23 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
 ///
 /// # Errors
 /// As [`run`]; then `done` is not called.
-pub fn submit(engine: &Engine, sequence: &Sequence, request: &Request, text: &Bytes, told: (More, Done)) -> Result<()> {
-    let read = request.read.as_deref().map(token::parse).transpose()?;
-    let mut work = Work::read(engine, request.table.as_deref(), text, read.as_ref())?;
-    engine.submit(sequence, read.clone(), move |node| work.writes(node, read.as_ref()), told)
+pub fn submit(
+    engine: &Engine,
+    sequence: &Sequence,
+    request: &Request,
+    text: &Bytes,
+    (more, done): (More, Done),
+) -> Result<Submitted> {
+    let mut asked = Asked::of(engine, request, text)?;
+    let mut work = match Work::read(engine, text, &mut asked)? {
+        Work::Elsewhere { forward, .. } => {
+            return Ok(Submitted::Elsewhere(Turn { forward, sequence: sequence.clone(), done }));
+        }
+        work => work,
+    };
+    let read = asked.reads.at.clone();
+    engine.submit(sequence, asked.reads, move |node| work.writes(node, read.as_ref()), (more, done))?;
+    Ok(Submitted::Taken)
 }
 
 /// A transaction that was read, and what it writes as of before everybody waits.
@@ -132,6 +190,12 @@ enum Work {
     Looked {
         changes: Changes,
         looked: Option<(Vec<Write>, Seen)>,
+    },
+    /// Another replica certifies it.
+    Elsewhere {
+        forward: Forward,
+        tables: BTreeSet<String>,
+        rows: usize,
     },
 }
 
@@ -159,22 +223,47 @@ impl Quick {
 }
 
 impl Work {
-    fn read(engine: &Engine, default: Option<&str>, text: &Bytes, read: Option<&Context>) -> Result<Self> {
+    fn read(engine: &Engine, text: &Bytes, asked: &mut Asked) -> Result<Self> {
+        if let Some(certifier) = asked.header.certifier.clone().filter(|_| !asked.header.via.is_empty())
+            && let Some(certifier) = asked.elsewhere(engine)?.filter(|other| *other == certifier)
+        {
+            // It goes on as it came.
+            let forward = asked.forward(engine, certifier, text)?;
+            return Ok(Self::Elsewhere { forward, tables: BTreeSet::new(), rows: 0 });
+        }
+        let default = asked.header.table.clone();
         let mut find = |name: &str| {
             let table = engine.find_table(name).ok()??;
             put::check_writer(engine, &table).ok().map(|()| table)
         };
         let version = engine.tables_version()?;
         let version = (version.clone(), version.now());
-        if let Some(rows) = quick::read(text, default, &mut find) {
-            let (text, default) = (text.clone(), default.map(str::to_owned));
+        if asked.elsewhere(engine)?.is_none()
+            && let Some(rows) = quick::read(text, default.as_deref(), &mut find)
+        {
+            let text = text.clone();
             return Ok(Self::Quick(Quick { tables: rows.tables.clone(), rows: Some(rows), version, text, default }));
         }
-        let changes = Changes::read(text, default, &mut |name| {
+        let mut refused = None;
+        let changes = Changes::read(text, default.as_deref(), &mut |name| {
             let table = engine.table(name)?;
-            put::check_writer(engine, &table).map(|()| table)
+            // Who certifies the transaction writes to all of its tables.
+            if !asked.note(&table)
+                && let Err(error) = put::check_writer(engine, &table)
+            {
+                refused.get_or_insert(error);
+            }
+            Ok(table)
         })?;
-        let looked = changes.look(engine, read)?;
+        if let Some(certifier) = asked.elsewhere(engine)? {
+            let forward = asked.forward(engine, certifier, text)?;
+            let rows = changes.runs.iter().map(|run| run.lines.len()).sum();
+            return Ok(Self::Elsewhere { forward, tables: changes.tables.into_keys().collect(), rows });
+        }
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let looked = changes.look(engine, asked.reads.at.as_ref())?;
         Ok(Self::Looked { changes, looked })
     }
 
@@ -182,6 +271,7 @@ impl Work {
         match self {
             Self::Quick(quick) => quick.tables.iter().map(|table| table.name()).collect(),
             Self::Looked { changes, .. } => changes.tables.keys().map(|name| &name[..]).collect(),
+            Self::Elsewhere { tables, .. } => tables.iter().map(|name| &name[..]).collect(),
         }
     }
 
@@ -190,6 +280,7 @@ impl Work {
         match self {
             Self::Looked { changes, looked } => changes.writes(node, looked.take(), read),
             Self::Quick(quick) => quick.writes(node, read),
+            Self::Elsewhere { .. } => Err(Error::invalid("writing a transaction", "another replica certifies it")),
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod root;
 pub mod scope;
 pub mod show;
 pub mod status;
+pub mod strict;
 pub mod table;
 pub mod transfer;
 pub mod verify;

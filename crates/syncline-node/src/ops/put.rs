@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncline_sync::live::{Context, Node, Row, RowKey, Write};
 
+use super::apply::{self, ReadKey};
+use super::strict;
 use crate::live::definition::{Definition, Scope, Settings, Writers};
-use crate::live::engine::Committed;
+use crate::live::engine::{Committed, Reads};
 use crate::live::rows::Base;
 use crate::live::rows::quick::Writes;
 use crate::live::tables::Look;
@@ -30,6 +32,25 @@ pub struct Request {
     /// What the writer had read; else everything that is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<String>,
+    /// Keys of the table that the writer had read beside those that it writes, as text: for strict tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_keys: Vec<String>,
+    /// The transaction's identity, given by the writer: see [`apply::Request::once`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
+}
+
+impl Request {
+    /// The same for changes of the one table.
+    fn as_apply(&self) -> apply::Request {
+        let key = |key: &String| ReadKey { table: None, key: Some(key.clone().into()) };
+        apply::Request {
+            read: self.read.clone(),
+            table: Some(self.table.clone()),
+            reads: self.read_keys.iter().map(key).collect(),
+            once: self.once.clone(),
+        }
+    }
 }
 
 /// What was written.
@@ -92,11 +113,14 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
         }
         (None, None) => (engine.table(&request.table)?, Vec::new()),
     };
+    if is_elsewhere(&engine, &table)? {
+        return apply::write(&engine, replica.clock(), &request.as_apply(), &strict::sets(&text)?.into());
+    }
     check_writer(&engine, &table)?;
     let created = !new.is_empty();
-    let read = request.read.as_deref().map(token::parse).transpose()?;
+    let reads = reads(&table, request)?;
     let quick = table.quick_writes(&text);
-    let (committed, count) = write(&engine, &table, read, new, quick, |existing| table.writes(&text, existing))?;
+    let (committed, count) = write(&engine, &table, reads, new, quick, |existing| table.writes(&text, existing))?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(Report::new(&request.table, &committed, count, created, seconds))
 }
@@ -110,14 +134,16 @@ pub fn delete(replica: &Replica, request: &Request, input: &mut dyn Read) -> Res
     let engine = replica.live()?;
     let text = read_all(input)?;
     let table = engine.table(&request.table)?;
+    if is_elsewhere(&engine, &table)? {
+        return apply::write(&engine, replica.clock(), &request.as_apply(), &strict::deletes(&text)?.into());
+    }
     check_writer(&engine, &table)?;
-    let read = request.read.as_deref().map(token::parse).transpose()?;
     let writes = table.deletes(&text)?;
     if writes.is_empty() {
         return Err(Error::invalid(format!("deleting rows of {:?}", request.table), "no key was given"));
     }
     let count = writes.len();
-    let committed = engine.commit(read, writes)?;
+    let committed = engine.commit_with(reads(&table, request)?, |_| Ok(writes.clone()))?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
     Ok(Report::new(&request.table, &committed, count, false, seconds))
 }
@@ -127,21 +153,22 @@ pub fn delete(replica: &Replica, request: &Request, input: &mut dyn Read) -> Res
 fn write(
     engine: &Engine,
     table: &Definition,
-    read: Option<Context>,
+    reads: Reads,
     new: Vec<Write>,
     mut quick: Option<Writes>,
     make: impl Fn(rows::Existing<'_>) -> Result<Vec<Write>>,
 ) -> Result<(Committed, usize)> {
+    let read = reads.at.as_ref();
     let commit = |writes: &mut dyn FnMut(&Node) -> Result<Vec<Write>>| {
         let mut count = 0;
-        let committed = engine.commit_with(read.clone(), |node| {
+        let committed = engine.commit_with(reads.clone(), |node| {
             let made = writes(node)?;
             count = made.len();
             Ok(new.iter().cloned().chain(made).collect())
         })?;
         Ok((committed, count))
     };
-    let anew = |node: &Node| make(&|row| base(table, node, row, read.as_ref()));
+    let anew = |node: &Node| make(&|row| base(table, node, row, read));
     if quick.is_some() {
         // All that there is to see is whether it may be written over.
         return commit(&mut |node| match quick.take().filter(|quick| quick.hold(node, false)) {
@@ -150,7 +177,7 @@ fn write(
         });
     }
     let seen = Seen::default();
-    let made = make(&|row| seen.base(engine, table, row, read.as_ref()))?;
+    let made = make(&|row| seen.base(engine, table, row, read))?;
     let mut writes = Some(made).filter(|writes| !writes.is_empty());
     if writes.is_none() {
         return Err(Error::invalid(format!("putting rows into table {:?}", table.name()), "no row was given"));
@@ -194,6 +221,24 @@ pub(super) fn base(table: &Definition, node: &Node, row: &RowKey, read: Option<&
     Some(table.base(view.siblings(), &seen, &|sibling| read.is_none_or(|read| node.has_read(read, sibling))))
 }
 
+/// What the writer has read.
+fn reads(table: &Definition, request: &Request) -> Result<Reads> {
+    let at = request.read.as_deref().map(token::parse).transpose()?;
+    let rows = request.read_keys.iter().map(|key| table.key_of(key)).collect::<Result<_>>()?;
+    if let Some(once) = &request.once {
+        strict::check_once(once)?;
+    }
+    Ok(Reads { at, rows, tables: Vec::new(), once: request.once.clone() })
+}
+
+/// Whether another replica certifies what is written to a table.
+fn is_elsewhere(engine: &Engine, table: &Definition) -> Result<bool> {
+    match &table.settings().writers {
+        Writers::Strict(certifier) => Ok(*certifier != engine.id()?),
+        Writers::Many | Writers::One(_) => Ok(false),
+    }
+}
+
 /// A table has the key that it was made with.
 fn check_key(table: &Definition, key: Option<&[String]>) -> Result<()> {
     let schema = table.schema();
@@ -211,7 +256,11 @@ fn check_key(table: &Definition, key: Option<&[String]>) -> Result<()> {
 pub(super) fn check_writer(engine: &Engine, table: &Definition) -> Result<()> {
     match &table.settings().writers {
         Writers::Many => Ok(()),
-        Writers::One(owner) if *owner == engine.id()? => Ok(()),
+        Writers::One(owner) | Writers::Strict(owner) if *owner == engine.id()? => Ok(()),
+        Writers::Strict(owner) => {
+            let why = format!("it is strict, and replica {owner} certifies it: do this there (--on URL)");
+            Err(Error::conflict(format!("changing table {:?} here", table.name()), why))
+        }
         Writers::One(owner) => {
             let why = format!(
                 "replica {owner} alone writes to it; write there (--on URL), or let everybody write with \

@@ -58,9 +58,15 @@ pub enum Request {
 /// Decisions; what is `None` stays as it is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Wanted {
-    /// `one`: this replica alone; `many`.
+    /// `one`: this replica alone; `many`; `strict`: those whose transactions the certifier lets in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writers: Option<String>,
+    /// The id of the replica that certifies a strict table; `here` for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certifier: Option<String>,
+    /// Change a strict table although another replica certifies it, which has gone for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub take_over: bool,
     /// `row` or `column`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granularity: Option<String>,
@@ -96,9 +102,9 @@ pub struct Shown {
     pub table: String,
     /// Its columns.
     pub columns: Vec<Column>,
-    /// Who writes: `many`, or the one replica.
+    /// Who writes: `many`, the one replica, or `strict` and the one that certifies.
     pub writers: String,
-    /// Whether the one is this replica.
+    /// Whether that one is this replica.
     pub ours: bool,
     /// What is in conflict.
     pub granularity: Granularity,
@@ -143,7 +149,9 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         }
         Request::Set { table, settings, rename, widen, add, deprecate, drop } => {
             let before = engine.table(table)?;
-            super::put::check_writer(&engine, &before)?;
+            if !(settings.take_over && matches!(before.settings().writers, Writers::Strict(_))) {
+                super::put::check_writer(&engine, &before)?;
+            }
             let mut made = before.set(apply(&engine, settings, before.settings().clone())?)?;
             for (from, to) in rename {
                 made = made.rename_column(from, to)?;
@@ -220,7 +228,18 @@ fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Set
         None => {}
         Some("one") => settings.writers = own(engine)?,
         Some("many") => settings.writers = Writers::Many,
-        Some(other) => return Err(unknown("writers", other, "one and many")),
+        Some("strict") => settings.writers = certifier(engine, wanted, &settings.writers)?,
+        Some(other) => return Err(unknown("writers", other, "one, many and strict")),
+    }
+    match (&wanted.writers, &wanted.certifier, &settings.writers) {
+        (None, named, Writers::Strict(_)) if named.is_some() || wanted.take_over => {
+            settings.writers = certifier(engine, wanted, &settings.writers)?;
+        }
+        (_, None, _) | (_, Some(_), Writers::Strict(_)) => {}
+        (_, Some(_), _) => {
+            let why = "only a strict table has one: give --writers strict with it";
+            return Err(Error::invalid("naming a certifier", why));
+        }
     }
     match wanted.granularity.as_deref() {
         None => {}
@@ -243,6 +262,25 @@ fn apply(engine: &Engine, wanted: &Wanted, mut settings: Settings) -> Result<Set
     Ok(settings)
 }
 
+/// Who is to certify a table: the one that is named, or that did; else this replica, when it is a hub.
+fn certifier(engine: &Engine, wanted: &Wanted, before: &Writers) -> Result<Writers> {
+    let id = match (wanted.certifier.as_deref(), before) {
+        (None, Writers::Strict(certifier)) if !wanted.take_over => return Ok(Writers::Strict(certifier.clone())),
+        (Some("here") | None, _) => {
+            if !engine.read(syncline_sync::live::Node::is_hub)? {
+                let upstream = engine.status()?.upstream.unwrap_or_else(|| "URL".to_owned());
+                let why = format!(
+                    "a strict table is certified by a hub, in the order of its log, and this replica takes its transactions to {upstream}: do                      it there (--on {upstream})"
+                );
+                return Err(Error::invalid("certifying a table here", why));
+            }
+            engine.id()?
+        }
+        (Some(id), _) => id.to_owned(),
+    };
+    Ok(Writers::Strict(id))
+}
+
 fn shown(engine: &Engine, table: &Definition) -> Result<Shown> {
     let schema = table.schema();
     let key = schema.key_positions();
@@ -256,6 +294,7 @@ fn shown(engine: &Engine, table: &Definition) -> Result<Shown> {
     let (writers, ours) = match &table.settings().writers {
         Writers::Many => ("many".to_owned(), true),
         Writers::One(owner) => (format!("one: {owner}"), *owner == engine.id()?),
+        Writers::Strict(certifier) => (format!("strict: {certifier}"), *certifier == engine.id()?),
     };
     let from = table.row(bytes::Bytes::new());
     let rows = engine.read(|node| node.rows_from(&from).count() as u64)?;

@@ -112,6 +112,7 @@ impl World {
         // Of what it wrote last, some may not have come through: nobody may have heard of it.
         self.judge.oracle.restarted(at);
         self.forget(at, &node)?;
+        self.forget_strict(at, &node);
         let machine = &mut self.machines[at];
         if !machine.names.contains(&node.name()) {
             machine.names.push(node.name());

@@ -62,6 +62,7 @@ impl World {
                     attested => attested?,
                 }
                 self.reopen()?;
+                self.close_strict()?;
                 return self.close();
             }
         }

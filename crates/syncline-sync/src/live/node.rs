@@ -18,6 +18,7 @@ mod name;
 mod peers;
 mod pump;
 mod scope;
+mod strict;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +47,7 @@ use kept::Kept;
 pub use limits::Limits;
 use peers::{Due, Peer};
 use pump::{Frozen, Made};
+pub use strict::Clash;
 pub use trust::KEYS;
 use trust::Trust;
 
@@ -152,6 +154,7 @@ pub struct Node {
     runs: Option<RunPlace>,
     below: Option<Arc<Runs>>,
     kept: Kept,
+    changed: strict::Changed,
     peers: BTreeMap<PeerId, Peer>,
     /// How many connections there have been.
     connections: u64,
@@ -230,6 +233,7 @@ impl Node {
             runs,
             below: None,
             kept: Kept::default(),
+            changed: strict::Changed::default(),
             peers: BTreeMap::new(),
             connections: 0,
             dues: VecDeque::new(),

@@ -12,4 +12,5 @@ mod parts;
 mod rows;
 mod scopes;
 mod shell;
+mod strict;
 mod trust;

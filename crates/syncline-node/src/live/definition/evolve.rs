@@ -146,10 +146,12 @@ impl Definition {
     /// `invalid` when they do not fit the table.
     pub fn set(&self, settings: Settings) -> Result<Self> {
         let wrong = |why: String| self.invalid("changing the settings", why);
-        if let Writers::One(owner) = &settings.writers {
+        if let Writers::One(owner) | Writers::Strict(owner) = &settings.writers {
             let digits = owner.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             if !digits || owner.is_empty() || owner.len() > MAX_OWNER {
-                return Err(wrong(format!("the owner {owner:?} is not 1 to {MAX_OWNER} lowercase hexadecimal digits")));
+                return Err(wrong(format!(
+                    "the replica {owner:?} is not 1 to {MAX_OWNER} lowercase hexadecimal digits; `syncline status` shows its id"
+                )));
             }
         }
         if let Some(why) = settings.resolver.fault().or_else(|| settings.fault()) {

@@ -54,6 +54,8 @@ pub enum Writers {
     Many,
     /// The owner with this id, in hexadecimal digits.
     One(String),
+    /// Everybody, whom the replica with this id lets: it certifies each transaction in its own log.
+    Strict(String),
 }
 
 /// Whether concurrent writes of different columns of a row are in conflict.

@@ -244,6 +244,25 @@ fn settings_follow_their_column() {
     assert!(base.set(Settings { writers: Writers::One("me".into()), ..Settings::default() }).is_err());
 }
 
+#[test]
+fn a_strict_table_is_of_version_3_and_names_its_certifier() {
+    let base = orders();
+    let strict = Settings { writers: Writers::Strict("00ff".into()), ..Settings::default() };
+    for settings in [strict.clone(), Settings { granularity: Granularity::Column, ..strict.clone() }] {
+        let rows = made(&base.set(settings.clone()).unwrap());
+        assert_eq!(load(&rows, "orders").unwrap().settings(), &settings);
+    }
+    let rows = made(&base.set(strict).unwrap());
+    assert_eq!(
+        rows[&table_row("orders")],
+        r#"{"syncline":"live-table/3","key":["id"],"writers":"strict","owner":"00ff","granularity":"row","scope":"row","resolver":{"kind":"last-writer"}}"#
+    );
+    let nobody = String::from_utf8(rows[&table_row("orders")].to_vec()).unwrap().replace(r#""owner":"00ff","#, "");
+    let nobody = rows.clone().into_iter().chain([(table_row("orders"), nobody.into())]).collect();
+    assert!(load(&nobody, "orders").is_err());
+    assert!(base.set(Settings { writers: Writers::Strict("me".into()), ..Settings::default() }).is_err());
+}
+
 /// Version 1 knew words that it had no rules for.
 #[test]
 fn what_version_1_had_no_rules_for_is_not_said() {

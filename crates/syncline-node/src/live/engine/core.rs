@@ -23,6 +23,7 @@ use super::super::home::Home;
 use super::super::scopes::Named;
 use super::super::tables::Version;
 use super::beside::Beside;
+use super::certify::{ONCE, Reads, Strict};
 use super::keep::Keep;
 use super::note::Parcel;
 use super::pace::Pace;
@@ -92,6 +93,7 @@ pub(super) struct Core {
     pub(super) renamed: u64,
     /// For readers and proofs.
     pub(super) beside: Beside,
+    pub(super) strict: Strict,
     pub(super) trusts: Trusts,
     /// The clock when a message last came or time last passed.
     pub(super) now_ms: u64,
@@ -134,6 +136,7 @@ impl Core {
             keep: Keep::new(checkpoint),
             renamed: 0,
             beside,
+            strict: Strict::default(),
             trusts,
             now_ms: 0,
             scope: None,
@@ -156,6 +159,7 @@ impl Core {
         self.give_up("the log was opened anew");
         self.peers.clear();
         self.beside.begin_anew();
+        self.strict = Strict::default();
         self.settle_scope();
         self.broken = None;
         self.tables_version.grow();
@@ -239,20 +243,25 @@ impl Core {
     pub(super) fn begin(
         &mut self,
         now_ms: u64,
-        read: Option<&Context>,
+        reads: &Reads,
         write: &mut dyn FnMut(&Node) -> Result<Vec<Write>>,
     ) -> Result<Begun> {
-        let writes = write(&self.node)?;
+        if let Some(begun) = self.before(reads) {
+            return Ok(begun);
+        }
+        let mut writes = write(&self.node)?;
         self.believe()?;
         self.check_scope(&writes)?;
-        let rows = Flight::rows(&writes);
+        let mut rows = Flight::rows(&writes);
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
         }
+        self.certify(reads, &mut writes, &mut rows)?;
+        let read = reads.at.as_ref();
         let had = read.is_some_and(|read| self.has_read_own(read));
-        let reads = read.cloned().unwrap_or_else(|| self.node.context());
+        let context = read.cloned().unwrap_or_else(|| self.node.context());
         let ticket = self.next_ticket;
-        let dot = self.node.commit(now_ms, ticket, reads, writes).map_err(refused)?;
+        let dot = self.node.commit(now_ms, ticket, context, writes).map_err(refused)?;
         self.next_ticket += 1;
         self.tickets.insert(ticket, Waiting { who: Ticket::Waits, read: None });
         self.drain();
@@ -279,12 +288,13 @@ impl Core {
         while self.broken.is_none()
             && let Some(mut held) = self.held.pop_front()
         {
-            match self.begin(now_ms, held.read.as_ref(), &mut held.write) {
+            match self.begin(now_ms, &held.reads, &mut held.write) {
                 Ok(Begun::Waits) => {
                     self.held.push_front(held);
                     return;
                 }
                 Ok(Begun::Ticket(ticket)) => self.call(ticket, held.done),
+                Ok(Begun::Before(committed)) => (held.done)(Ok(committed)),
                 Err(error) => (held.done)(Err(error)),
             }
         }
@@ -303,7 +313,7 @@ impl Core {
     }
 
     fn append(&mut self, record: &Record) {
-        self.tables_change |= changes(record, |table| table.starts_with('.') && table != files::TABLE);
+        self.tables_change |= changes(record, |table| table.starts_with('.') && ![files::TABLE, ONCE].contains(&table));
         self.files.1 |= changes(record, |table| table == files::TABLE);
         if self.group.is_full_for(record)
             && let Err(error) = self.gather()

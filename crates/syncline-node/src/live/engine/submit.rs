@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use syncline_sync::live::{Context, Node, Write};
+use syncline_sync::live::{Node, RowKey, Write};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Committed, Engine, More, pace};
+use super::{Committed, Engine, More, Reads, pace};
 use crate::{Error, Result};
 
 /// Is told what became of a transaction. Called under the engine's lock: it must not block, and must not call the engine.
@@ -22,12 +22,12 @@ type Make = Box<dyn FnMut(&Node) -> Result<Vec<Write>> + Send>;
 pub struct Sequence(Arc<AtomicBool>);
 
 impl Sequence {
-    // All of it happens under the engine's lock.
-    fn fail(&self) {
+    // All of it happens under the engine's lock, or after all before it were told.
+    pub(crate) fn fail(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
             return Err(Error::conflict("writing a transaction", "one before it failed, so it was not written"));
         }
@@ -41,11 +41,13 @@ pub(super) enum Begun {
     Ticket(u64),
     /// It writes a row that is on its way to the disk.
     Waits,
+    /// It was written before, under the identity that its writer gave it.
+    Before(Committed),
 }
 
 /// A transaction that has not begun.
 pub(super) struct Held {
-    pub(super) read: Option<Context>,
+    pub(super) reads: Reads,
     pub(super) write: Make,
     pub(super) done: Done,
 }
@@ -70,6 +72,16 @@ impl Flight {
             xxh3_64_with_seed(&row.key, seed)
         };
         writes.iter().map(hash).collect()
+    }
+
+    /// What stands for a row.
+    pub(super) fn row(row: &RowKey) -> u64 {
+        xxh3_64_with_seed(&row.key, xxh3_64(row.table.as_bytes()))
+    }
+
+    /// What stands for all rows of a table.
+    pub(super) fn table(table: &str) -> u64 {
+        xxh3_64(table.as_bytes())
     }
 
     /// The slot of a row, or the one where it would be.
@@ -123,7 +135,7 @@ impl Engine {
     pub fn submit(
         &self,
         sequence: &Sequence,
-        read: Option<Context>,
+        read: impl Into<Reads>,
         mut write: impl FnMut(&Node) -> Result<Vec<Write>> + Send + 'static,
         (more, done): (More, Done),
     ) -> Result<()> {
@@ -136,16 +148,16 @@ impl Engine {
             }
             done(outcome);
         });
+        let reads = read.into();
         let mut core = self.lock()?;
         let begun = match core.held.is_empty() {
-            true => {
-                core.begin(self.shared.clock.now_ms(), read.as_ref(), &mut write).inspect_err(|_| sequence.fail())?
-            }
+            true => core.begin(self.shared.clock.now_ms(), &reads, &mut write).inspect_err(|_| sequence.fail())?,
             false => Begun::Waits,
         };
         match begun {
             Begun::Ticket(ticket) => core.call(ticket, done),
-            Begun::Waits => core.held.push_back(Held { read, write: Box::new(write), done }),
+            Begun::Before(committed) => done(Ok(committed)),
+            Begun::Waits => core.held.push_back(Held { reads, write: Box::new(write), done }),
         }
         pace::settle(&self.shared, core, more);
         Ok(())

@@ -30,7 +30,7 @@ impl Place {
 
     /// Puts a row as somebody who has read this and no more.
     fn put(&self, table: &str, row: &str, read: Option<&str>) -> put::Report {
-        let request = put::Request { table: table.into(), key: None, read: read.map(str::to_owned) };
+        let request = put::Request { table: table.into(), read: read.map(str::to_owned), ..<_>::default() };
         put::run(&self.replica, &request, &mut row.as_bytes()).expect("it is put")
     }
 

@@ -21,7 +21,7 @@ impl Place {
 }
 
 fn write(replica: &Replica, rows: &str) {
-    let request = put::Request { table: "t".into(), key: Some(vec!["id".into()]), read: None };
+    let request = put::Request { table: "t".into(), key: Some(vec!["id".into()]), ..<_>::default() };
     put::run(replica, &request, &mut rows.as_bytes()).expect("it is put");
 }
 

@@ -14,6 +14,7 @@ use super::super::txn::{Entry, RowKey, Txn, Write};
 use super::super::zoo::Bug;
 use super::kept::Kept;
 use super::peers::Peer;
+use super::strict::Changed;
 use super::{Joins, Node, Output, Queued, dot_of};
 
 impl Node {
@@ -143,6 +144,7 @@ impl Node {
         let scope = std::mem::take(&mut self.state.scope);
         self.state = State { scope, ..State::new(self.zoo) };
         self.kept = Kept::default();
+        self.changed = Changed::default();
     }
 
     fn note_checkpoint(&mut self, checkpoint: &Checkpoint) -> Option<Box<Joins>> {
@@ -219,6 +221,7 @@ impl Node {
                 self.note_newest(dot);
                 if new {
                     self.arriving.remove(&dot);
+                    self.changed.note(&entry);
                 }
                 self.state.apply(&entry, new, &self.chains);
                 self.kept.push(entry);
@@ -240,6 +243,7 @@ impl Node {
                 let Some(joins) = joins else { return };
                 self.state.adopt(&joins.snapshot);
                 self.kept.joined(&joins.snapshot.coverage);
+                self.changed.begin(self.state.coverage());
                 let (seq, tag) = checkpoint.own;
                 self.newest = (seq > 0).then_some(Dot { origin: checkpoint.name, seq, tag });
                 self.state.pending = Pending::of(Pending::by_row(), joins.waiting.into_iter());
@@ -275,6 +279,7 @@ impl Node {
             self.state.join(&joins.had, &joins.snapshot);
         }
         self.kept.joined(&joins.snapshot.coverage);
+        self.changed.begin(self.state.coverage());
         self.peers.values_mut().for_each(Peer::lose_place);
         self.lose_heads();
     }

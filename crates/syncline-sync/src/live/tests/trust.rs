@@ -161,7 +161,7 @@ fn nothing_is_taken_in_that_its_writer_has_not_signed() {
     let (owner, other) = (pair(8), pair(7));
     let name = Origin::new(&owner.public(), [3; 16]);
     let first = follows(name, &[], "a");
-    let txns = [first.clone(), follows(name, &[first.clone()], "b")];
+    let txns = [first.clone(), follows(name, std::slice::from_ref(&first), "b")];
     let signed = head(&owner, 3, &txns);
     let mut liar = Liar::new();
     // Not signed at all; not to the end; by another key, whose head says nothing of this name.
@@ -178,7 +178,7 @@ fn nothing_is_taken_in_that_its_writer_has_not_signed() {
     let inflated = Unsigned { nonce: [3; 16], seq: 1 << 40, sum: sum(&txns) }.sign(&owner);
     liar.is_denied(&txns, vec![Arc::new(inflated)], 0, Denial::Unsigned);
     // An altered value under the same name, one in the place of another, and one that was left out.
-    let altered = follows(name, &[first.clone()], "B");
+    let altered = follows(name, std::slice::from_ref(&first), "B");
     liar.is_denied(&[first.clone(), altered], vec![signed.clone()], 0, Denial::Forged);
     let replayed = Unsigned { nonce: [3; 16], seq: 1, sum: sum(&txns) }.sign(&owner);
     liar.is_denied(&txns[..1], vec![Arc::new(replayed)], 0, Denial::Forged);
@@ -192,7 +192,7 @@ fn nothing_is_taken_in_that_its_writer_has_not_signed() {
     // Somebody else's write under a name of one's own is one's own write.
     let mine = Origin::new(&other.public(), [1; 16]);
     let copied = Arc::new(Txn::new(Body { origin: mine, ..first.body().clone() }).unwrap());
-    liar.is_denied(&[copied.clone()], vec![signed], 0, Denial::Unsigned);
+    liar.is_denied(std::slice::from_ref(&copied), vec![signed], 0, Denial::Unsigned);
     liar.says(Message::Push(vec![copied.clone()], vec![head(&other, 1, &[copied])]));
     assert_eq!(attested(&liar.hub, mine), (1, 1));
 }
@@ -202,13 +202,13 @@ fn whoever_signs_two_histories_is_frozen_and_both_heads_are_kept() {
     let owner = pair(8);
     let name = Origin::new(&owner.public(), [3; 16]);
     let first = follows(name, &[], "a");
-    let [one, two] = ["b", "c"].map(|value| [first.clone(), follows(name, &[first.clone()], value)]);
+    let [one, two] = ["b", "c"].map(|value| [first.clone(), follows(name, std::slice::from_ref(&first), value)]);
     let (head_one, head_two) = (head(&owner, 3, &one), head(&owner, 3, &two));
     let mut liar = Liar::new();
     liar.says(Message::Push(one.to_vec(), vec![head_one.clone()]));
     let said = liar.says(Message::Push(two.to_vec(), vec![head_two.clone()]));
     assert!(said.contains(&Message::Refused(two[1].dot())), "{said:?}");
-    assert_eq!(liar.hub.contradicted, [head_two.clone()]);
+    assert_eq!(liar.hub.contradicted, std::slice::from_ref(&head_two));
     let third = [&one[..], &[follows(name, &one, "d")]].concat();
     let said = liar.says(Message::Push(third.clone(), vec![head(&owner, 3, &third)]));
     assert!(said.contains(&Message::Refused(third[2].dot())), "frozen: {said:?}");
@@ -240,7 +240,7 @@ fn a_hub_that_alters_what_it_passes_on_is_found_out_by_who_has_the_signed_head()
     spoke.sync();
     assert_eq!(attested(&spoke, name), (0, 1), "shown, and not signed yet");
     // A head with a signature of somebody else says nothing but who sent it.
-    let unsigned = Unsigned { nonce: [3; 16], seq: 1, sum: sum(&[real.clone()]) };
+    let unsigned = Unsigned { nonce: [3; 16], seq: 1, sum: sum(std::slice::from_ref(&real)) };
     let mut bytes = bytes::BytesMut::new();
     unsigned.sign(&owner).put(&mut bytes);
     bytes[80] ^= 1;

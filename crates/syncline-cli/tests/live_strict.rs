@@ -1,0 +1,181 @@
+//! Strict tables on real nodes: counters that are written on two spokes at once, a spoke that is killed in the middle, a hub that is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use syncline_api::Kind;
+use syncline_api::live::{Bounds, Live};
+use syncline_base::rng::Rng;
+use syncline_base::{Clock as _, SystemClock, task};
+
+use crate::support::{Dir, Replica, Server, fed};
+
+const FREE: &str = "127.0.0.1:0";
+
+fn follow(replica: &Replica, address: &str, hub: &Server) -> Server {
+    Server::of_one(replica, address, &["--upstream", &format!("{}/hub", hub.url)])
+}
+
+fn at(server: &Server, name: &str) -> Live {
+    Live::connect(&format!("{}/{name}", server.url), None).expect("an address")
+}
+
+/// A hub with a strict table of one counter.
+fn counter(dir: &Dir) -> (Replica, Server) {
+    let hub = dir.replica("hub");
+    let columns = ["table", "create", "t", "--key", "id", "--column", "n:int64", "--writers", "strict"];
+    hub.run(columns).ok();
+    hub.give(["put", "--table", "t"], "{\"id\":\"a\",\"n\":0}");
+    let server = Server::of_one(&hub, FREE, &[]);
+    (hub, server)
+}
+
+/// Waits until a node answers with the row.
+fn read(live: &Live) -> (i64, String) {
+    let begun = SystemClock.monotonic();
+    loop {
+        match live.get::<Value>("t", &json!({ "id": "a" })) {
+            Ok(row) => {
+                assert!(!row.conflict, "a strict row is in conflict: {}", row.row);
+                return (row.row["n"].as_i64().expect("a number"), row.position);
+            }
+            Err(error) => {
+                assert!(matches!(error.kind(), Kind::Unavailable | Kind::NotFound), "{error}");
+                assert!(SystemClock.monotonic() - begun < Duration::from_secs(60), "{error}");
+                SystemClock.sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// Counts one further, again and again until it is written: with a new identity when it was refused, with the same when nobody knows.
+fn count(live: &Live, identity: &str) {
+    for again in 0..10_000 {
+        let (n, position) = read(live);
+        let once = format!("{identity}-{again}");
+        loop {
+            let next = live.transaction().read(&position).once(&once).put("t", &json!({ "id": "a", "n": n + 1 }));
+            match next.expect("JSON").commit() {
+                Ok(_) => return,
+                Err(error) if error.kind() == Kind::Conflict => break,
+                // It may be there, or on its way here.
+                Err(error) => {
+                    assert!(matches!(error.kind(), Kind::Unavailable | Kind::Stale), "{error}");
+                    SystemClock.sleep(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+    panic!("it was refused again and again");
+}
+
+#[test]
+fn counters_on_two_spokes_lose_no_update() {
+    const EACH: usize = 25;
+    let dir = Dir::new();
+    let (hub, server) = counter(&dir);
+    let (one, two) = (dir.replica("one"), dir.replica("two"));
+    let nodes = [follow(&one, FREE, &server), follow(&two, FREE, &server)];
+    let writers: Vec<_> = ["one", "two"]
+        .into_iter()
+        .zip(&nodes)
+        .map(|(name, node)| {
+            let live = at(node, name);
+            read(&live);
+            let count = move || (0..EACH).for_each(|nth| count(&live, &format!("{name}-{nth}")));
+            task::spawn("counts", count).expect("a thread")
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| writer.join().expect("it counts"));
+    let (n, position) = read(&at(&server, "hub"));
+    assert_eq!(n, 2 * EACH as i64);
+    let bounds = Bounds { after: Some(position), wait_ms: Some(30_000), ..Bounds::default() };
+    for (name, node) in ["one", "two"].into_iter().zip(&nodes) {
+        let row = at(node, name).get_within::<Value>("t", &json!({ "id": "a" }), &bounds).expect("it comes");
+        assert_eq!((row.row["n"].as_i64(), row.conflict), (Some(2 * EACH as i64), false));
+    }
+    assert_eq!(hub.json(["status"])["live"]["conflicts"], 0);
+}
+
+#[test]
+fn a_spoke_or_a_hub_that_is_killed_before_it_answers_counts_once() {
+    const COUNTS: usize = 40;
+    let dir = Dir::new();
+    let (hub, mut server) = counter(&dir);
+    let hub_address = server.url.trim_start_matches("http://").to_owned();
+    let edge = dir.replica("edge");
+    let mut node = follow(&edge, FREE, &server);
+    let address = node.url.trim_start_matches("http://").to_owned();
+    let live = at(&node, "edge");
+    let done = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&done);
+    let writer = task::spawn("counts", move || {
+        (0..COUNTS).for_each(|nth| count(&live, &format!("edge-{nth}")));
+        tell.store(true, Ordering::Relaxed);
+    });
+    let mut rng = Rng::from_seed(7);
+    let mut kills = 0;
+    while !done.load(Ordering::Relaxed) && kills < 15 {
+        SystemClock.sleep(Duration::from_millis(30 + rng.below(150)));
+        if kills % 3 == 2 {
+            server.kill();
+            server = Server::of_one(&hub, &hub_address, &[]);
+        } else {
+            node.kill();
+            node = follow(&edge, &address, &server);
+        }
+        kills += 1;
+    }
+    writer.expect("a thread").join().expect("it counts");
+    assert!(kills > 1, "it was never killed in the middle");
+    assert_eq!(read(&at(&server, "hub")).0, COUNTS as i64);
+}
+
+#[test]
+fn commands_say_what_was_read_and_what_is_wrong() {
+    let dir = Dir::new();
+    let (hub, server) = counter(&dir);
+    let edge = dir.replica("edge");
+    let node = follow(&edge, FREE, &server);
+    read(&at(&node, "edge"));
+    let shown = edge.json(["table", "show", "t"]);
+    assert!(shown["tables"][0]["writers"].as_str().is_some_and(|who| who.starts_with("strict: ")), "{shown}");
+    let position = |replica: &Replica| {
+        let got = replica.json(["get", "--table", "t", "--key", "a"]);
+        got["position"].as_str().expect("a position").to_owned()
+    };
+    let old = position(&edge);
+    let written = edge.give(["put", "--table", "t", "--read", &old, "--once", "x1"], "{\"id\":\"a\",\"n\":1}");
+    assert_eq!(written["taken"], true);
+    let again = edge.give(["put", "--table", "t", "--read", &old, "--once", "x1"], "{\"id\":\"a\",\"n\":1}");
+    assert_eq!(written["transaction"], again["transaction"]);
+    // Its own write is there at once.
+    assert_eq!(edge.json(["get", "--table", "t", "--key", "a"])["rows"][0]["row"]["n"], 1);
+    let put = ["put", "--table", "t", "--read", &old, "--read-key", "a"];
+    let refused = fed(edge.command(put), "{\"id\":\"b\",\"n\":1}\n").ends(4);
+    assert!(refused.stderr.contains("row a of table t was changed"), "{}", refused.stderr);
+    let now = position(&edge);
+    // Several transactions, each with what it had read.
+    let lines = format!(
+        "{{\"op\":\"begin\",\"read\":{now:?},\"reads\":[{{\"table\":\"t\",\"key\":\"a\"}}]}}\n\
+         {{\"op\":\"set\",\"table\":\"t\",\"row\":{{\"id\":\"b\",\"n\":2}}}}\n\
+         {{\"op\":\"begin\",\"read\":{old:?}}}\n{{\"op\":\"delete\",\"table\":\"t\",\"key\":\"a\"}}\n{{\"op\":\"commit\"}}\n"
+    );
+    for replica in [&edge, &hub] {
+        let refused =
+            fed(replica.command(["apply"]), &lines.replace("\"b\"", &format!("\"b{}\"", replica.0.display()))).ends(4);
+        assert!(refused.stderr.contains("1 transaction before it"), "{}", refused.stderr);
+    }
+    edge.give(["delete", "--table", "t", "--read", &position(&edge)], "a\n");
+    // Nothing is written while the hub is away.
+    drop(server);
+    let refused = fed(edge.command(["put", "--table", "t"]), "{\"id\":\"c\",\"n\":1}\n");
+    assert!(refused.code == Some(6) && refused.stderr.contains("written"), "{:?} {}", refused.code, refused.stderr);
+    drop(node);
+    let refused = fed(edge.command(["put", "--table", "t"]), "{\"id\":\"c\",\"n\":1}\n");
+    assert!(refused.code == Some(6) && refused.stderr.contains("nothing was written"), "{}", refused.stderr);
+    edge.run(["get", "--table", "t", "--key", "c"]).ends(3);
+    edge.run(["table", "create", "u", "--key", "id", "--writers", "strict"]).ends(2);
+}

@@ -1,0 +1,207 @@
+//! The way to other replicas that transactions on strict tables take, when another replica certifies them.
+//!
+//! A transaction has an identity that its writer gave it, or that it is given here, and the certifier writes one of an identity once. So it is
+//! sent again when nobody knows what became of it, over any way. Who forwards waits until it has come back by replication.
+//!
+//! Owns: the ways, and which one was right last. After a crash nothing is left of it: whoever sends the transaction again with the same identity
+//! is told what became of it.
+//!
+//! Not here: sockets (a face brings a [`Way`]), what is written and whether it may be (`certify`, `crate::ops::strict`).
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use syncline_base::Kind;
+use syncline_sync::live::{Context, Dot};
+
+use super::certify::once_row;
+use super::{Committed, Engine, unavailable};
+use crate::live::token;
+use crate::{Error, Result};
+
+/// How long is waited for a certifier, and for what it has written to come here.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause before a transaction is sent again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What another replica says of a transaction that it has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The transaction.
+    pub transaction: String,
+    /// What the writer has read now, if a position can say it.
+    pub read: Option<String>,
+}
+
+/// Why no answer came.
+#[derive(Debug)]
+pub struct Lost {
+    /// What is known.
+    pub error: Error,
+    /// Whether it may have been written all the same.
+    pub maybe: bool,
+}
+
+/// A way to another replica of the dataset. It blocks.
+pub trait Way: Send + Sync + Debug {
+    /// Where it leads.
+    fn url(&self) -> &str;
+
+    /// Has a transaction written there, lines of changes with what was read at their beginning; waits for that so long.
+    ///
+    /// # Errors
+    /// The other replica's; why it cannot be reached.
+    fn write(&self, changes: &Bytes, patience: Duration) -> Result<Answer, Lost>;
+}
+
+/// The ways that there are.
+#[derive(Debug, Default)]
+pub(super) struct Ways(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    ways: Vec<Arc<dyn Way>>,
+    /// Where a certifier was reached last.
+    right: BTreeMap<String, String>,
+}
+
+impl Ways {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, the likely one first.
+    fn towards(&self, certifier: &str) -> Vec<Arc<dyn Way>> {
+        let known = self.lock();
+        let mut ways = known.ways.clone();
+        let right = known.right.get(certifier);
+        ways.sort_by_key(|way| right.is_none_or(|right| *way.url() != **right));
+        ways
+    }
+}
+
+impl Engine {
+    /// There is a way to another replica, from now on.
+    pub fn add_way(&self, way: Arc<dyn Way>) {
+        let mut known = self.shared.ways.lock();
+        known.ways.retain(|is| is.url() != way.url());
+        known.ways.push(way);
+    }
+
+    /// Waits until what a reader here has read of this replica's own transactions has been taken in by a hub: nobody else can tell it before.
+    ///
+    /// # Errors
+    /// `unavailable` when that does not happen in time.
+    pub fn wait_taken(&self, read: &Context) -> Result<()> {
+        let mut core = self.lock()?;
+        let until = self.shared.clock.monotonic() + PATIENCE;
+        while core.node.waiting().any(|txn| read.own.contains(&txn.dot())) {
+            let now = self.shared.clock.monotonic();
+            if now >= until {
+                let why = format!(
+                    "what the writer had read was written here and has not come to a hub within {} s, so the certifier does not know it; \
+                     nothing was written",
+                    PATIENCE.as_secs()
+                );
+                return Err(unavailable("writing to a strict table", &why));
+            }
+            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// The transaction that was written under an identity, as far as it has come here.
+    fn written_once(&self, once: &str) -> Result<Option<Dot>> {
+        self.read(|node| node.look(&once_row(once)).siblings().first().map(|sibling| sibling.dot))
+    }
+
+    /// Has the certifier write a transaction whose identity is `once`. With `comes`, waits until it is here.
+    ///
+    /// # Errors
+    /// The certifier's; `unavailable` when it cannot be reached: the message says whether the transaction may have been written; `stale` when
+    /// it was written and has not come here in time.
+    pub fn forward(&self, certifier: &str, once: &str, changes: &Bytes, comes: bool) -> Result<Committed> {
+        let until = self.shared.clock.monotonic() + PATIENCE;
+        let (dot, read) = self.deliver(certifier, once, changes, until)?;
+        if !comes {
+            return Ok(Committed {
+                dot,
+                position: Context { own: vec![dot], ..Context::default() },
+                read,
+                taken: true,
+            });
+        }
+        let patience = until.saturating_sub(self.shared.clock.monotonic()).max(PAUSE);
+        let here = Context { own: vec![dot], ..Context::default() };
+        let position = self.read_at(&here, patience, syncline_sync::live::Node::context).map_err(|error| {
+            if error.kind() != Kind::Stale {
+                return error;
+            }
+            let why = format!(
+                "transaction {} is written, durable at replica {certifier}, and has not come here within {} s: wait for it with `get --after \
+                 after:{}`; do not write it again",
+                token::of_dot(&dot),
+                PATIENCE.as_secs(),
+                token::of_context(&here)
+            );
+            Error::Stale { what: "waiting for a transaction on a strict table".to_owned(), why }
+        })?;
+        Ok(Committed { dot, position, read, taken: true })
+    }
+
+    fn deliver(&self, certifier: &str, once: &str, changes: &Bytes, until: Duration) -> Result<(Dot, Option<Context>)> {
+        let mut maybe = false;
+        loop {
+            let mut last = None;
+            for way in self.shared.ways.towards(certifier) {
+                let patience = until.saturating_sub(self.shared.clock.monotonic()).max(PAUSE);
+                match way.write(changes, patience) {
+                    Ok(answer) => {
+                        self.shared.ways.lock().right.insert(certifier.to_owned(), way.url().to_owned());
+                        let dot = token::parse_dot(&answer.transaction)?;
+                        return Ok((dot, answer.read.as_deref().map(token::parse).transpose()?));
+                    }
+                    Err(lost) => {
+                        maybe |= lost.maybe;
+                        // Others may know more of it; the rest is the certifier's answer, and stays so.
+                        if !matches!(lost.error.kind(), Kind::Unavailable | Kind::Stale) {
+                            return Err(lost.error);
+                        }
+                        last = Some(lost.error);
+                    }
+                }
+            }
+            if let Some(dot) = self.written_once(once)? {
+                return Ok((dot, None));
+            }
+            let stale = last.as_ref().is_some_and(|error| error.kind() == Kind::Stale);
+            if self.shared.clock.monotonic() >= until || !(maybe || stale) {
+                return Err(unreached(certifier, once, last.as_ref(), maybe));
+            }
+            self.shared.clock.sleep(PAUSE);
+        }
+    }
+}
+
+fn unreached(certifier: &str, once: &str, last: Option<&Error>, maybe: bool) -> Error {
+    let why = last.map_or_else(
+        || {
+            "this process is connected to no other replica: run the command beside a node that serves this replica (`syncline up --upstream`, \
+             `--peer`), or write at the certifier (--on URL)"
+                .to_owned()
+        },
+        Error::to_string,
+    );
+    let become_of = if maybe {
+        format!("it may have been written: give it again with the identity {once:?} (--once), and it is written once")
+    } else {
+        "nothing was written; a strict table is not written to while its certifier is away".to_owned()
+    };
+    unavailable(
+        &format!("reaching replica {certifier}, which certifies the strict table"),
+        &format!("{why}; {become_of}"),
+    )
+}
