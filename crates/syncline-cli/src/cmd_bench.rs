@@ -126,7 +126,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let wanted = |kind: live::Kind| args.only.is_empty() || args.only.contains(&kind);
     if let (Some(on), Some(kind)) = (context.given().1, args.only.iter().find(|kind| kind.is_local())) {
         let name = kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        return Err(Fault::invalid(format!("bench live --only {name} on {on}: that is measured on this machine; leave out --on")));
+        return Err(Fault::invalid(format!(
+            "bench live --only {name} on {on}: that is measured on this machine; leave out --on"
+        )));
     }
     let mut steps = Vec::new();
     let base = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
@@ -186,7 +188,8 @@ fn alone(context: &Context, base: &Path, sizes: &Sizes, wanted: &dyn Fn(live::Ki
 }
 
 fn show(page: &mut Page, report: &Report) {
-    let place = if report.hub.is_empty() { String::new() } else { format!("hub {}, read at {}, ", report.hub, report.reader) };
+    let place =
+        if report.hub.is_empty() { String::new() } else { format!("hub {}, read at {}, ", report.hub, report.reader) };
     page.line(format!("{place}rows of {} bytes", report.row_bytes));
     let right = Align::Right;
     let mut table = Table::new([

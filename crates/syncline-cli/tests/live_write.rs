@@ -155,12 +155,14 @@ fn a_deployment_is_measured() {
 fn being_away_is_measured() {
     let dir = Dir::new();
     let scratch = dir.text("scratch");
-    let sizes = ["--missed", "300", "--held", "2000", "--changed", "100", "--hubs", "3", "--conflicts", "50", "--idle", "4"];
+    let sizes =
+        ["--missed", "300", "--held", "2000", "--changed", "100", "--hubs", "3", "--conflicts", "50", "--idle", "4"];
     let steps = ["bench", "live", "--only", "catch-up,rejoin,heal,idle", "--json", "--scratch"];
     let arguments = steps.into_iter().chain([&*scratch]).chain(sizes);
     let report = syncline(arguments).ok().json();
     let steps = report["steps"].as_array().expect("steps");
-    let of = |name: &str| steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}"));
+    let of =
+        |name: &str| steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}"));
     for (name, transactions, rows) in [
         ("catch up with 300 transactions", 300, 300),
         ("first copy of 2,000 rows", 2, 2000),

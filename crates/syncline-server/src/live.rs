@@ -85,7 +85,7 @@ pub(crate) fn serve(
 
 /// What has come and is not with the engine yet.
 enum Came {
-    Message(Box<Decoded>),
+    Message(Decoded),
     /// It is being read.
     Read(JoinHandle<Decoded>),
     Note(Note),
@@ -103,29 +103,50 @@ async fn take_in(
         let next = tokio::select! {
             biased;
             next = inbound.next(), if ended.is_none() && came.len() < AHEAD => next,
-            first = first(&mut came), if !came.is_empty() => {
-                let taken = match first {
-                    Came::Note(note) => engine.note(peer, note),
-                    Came::Message(decoded) => {
-                        decoded.map_err(syncline_node::Error::from).and_then(|message| engine.receive(peer, message))
-                    }
-                    Came::Read(_) => Ok(true),
-                };
-                match taken {
-                    Ok(true) => continue,
-                    Ok(false) => return "it is connected no longer on this side".to_owned(),
-                    Err(error) => return error.to_string(),
-                }
-            }
+            first = first(&mut came), if !came.is_empty() => match give(engine, peer, first) {
+                None => continue,
+                Some(why) => return why,
+            },
             else => return ended.unwrap_or_default(),
         };
+        let next = match next {
+            Some(Ok((body, note))) if body.is_empty() => note.and_then(notes::from_wire).map(Came::Note),
+            Some(Ok((body, _))) if body.len() < LARGE => Some(Came::Message(Message::decode(body))),
+            Some(Ok((body, _))) => Some(Came::Read(tokio::task::spawn_blocking(|| Message::decode(body)))),
+            Some(Err(status)) => {
+                ended = Some(status.message().to_owned());
+                None
+            }
+            None => {
+                ended = Some("it closed the connection".to_owned());
+                None
+            }
+        };
         match next {
-            Some(Ok((body, note))) if body.is_empty() => came.extend(note.and_then(notes::from_wire).map(Came::Note)),
-            Some(Ok((body, _))) if body.len() < LARGE => came.push_back(Came::Message(Box::new(Message::decode(body)))),
-            Some(Ok((body, _))) => came.push_back(Came::Read(tokio::task::spawn_blocking(|| Message::decode(body)))),
-            Some(Err(status)) => ended = Some(status.message().to_owned()),
-            None => ended = Some("it closed the connection".to_owned()),
+            // Most are small, and nothing is before them.
+            Some(now @ (Came::Message(_) | Came::Note(_))) if came.is_empty() => {
+                if let Some(why) = give(engine, peer, now) {
+                    return why;
+                }
+            }
+            next => came.extend(next),
         }
+    }
+}
+
+/// Gives the engine what has come and was read. Says why the connection ends, if it does.
+fn give(engine: &Engine, peer: u64, came: Came) -> Option<String> {
+    let taken = match came {
+        Came::Note(note) => engine.note(peer, note),
+        Came::Message(decoded) => {
+            decoded.map_err(syncline_node::Error::from).and_then(|message| engine.receive(peer, message))
+        }
+        Came::Read(_) => Ok(true),
+    };
+    match taken {
+        Ok(true) => None,
+        Ok(false) => Some("it is connected no longer on this side".to_owned()),
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -143,7 +164,7 @@ async fn first(came: &mut VecDeque<Came>) -> Came {
         None => return std::future::pending().await,
     };
     came.pop_front();
-    Came::Message(Box::new(decoded))
+    Came::Message(decoded)
 }
 
 /// What another node is to this one.

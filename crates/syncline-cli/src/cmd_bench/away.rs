@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use syncline_api::client::{Client, Options};
 use syncline_api::Target;
+use syncline_api::client::{Client, Options};
 use syncline_node::ops::put;
 use syncline_server::live::Role;
 use tokio::runtime::Runtime;
