@@ -150,3 +150,35 @@ fn a_deployment_is_measured() {
     // Its rows are gone again.
     assert_eq!(rows(&hub), 0);
 }
+
+#[test]
+fn being_away_is_measured() {
+    let dir = Dir::new();
+    let scratch = dir.text("scratch");
+    let sizes =
+        ["--missed", "300", "--held", "2000", "--changed", "100", "--hubs", "3", "--conflicts", "50", "--idle", "4"];
+    let steps = ["bench", "live", "--only", "catch-up,rejoin,heal,idle", "--json", "--scratch"];
+    let arguments = steps.into_iter().chain([&*scratch]).chain(sizes);
+    let report = syncline(arguments).ok().json();
+    let steps = report["steps"].as_array().expect("steps");
+    let of =
+        |name: &str| steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}"));
+    for (name, transactions, rows) in [
+        ("catch up with 300 transactions", 300, 300),
+        ("first copy of 2,000 rows", 2, 2000),
+        ("rejoin with 2,000 rows, 100 changed", 100, 100),
+        ("3 hubs heal, 50 rows in conflict", 30, 150),
+    ] {
+        let step = of(name);
+        assert_eq!((&step["transactions"], &step["rows"]), (&json!(transactions), &json!(rows)), "{step:#}");
+        assert!(step["seconds"].as_f64() > Some(0.0), "{step:#}");
+    }
+    for name in ["a hub alone", "a hub, 4 connected"] {
+        assert!(of(name)["memory_bytes"].as_u64() > Some(1 << 20), "{report:#}");
+    }
+    // Nothing is left behind.
+    assert_eq!(std::fs::read_dir(&scratch).expect("the directory").count(), 0);
+    // On nodes of others there is nobody to send away.
+    let refused = syncline(["bench", "live", "--on", "http://127.0.0.1:1/none", "--only", "heal"]).ends(2);
+    assert!(refused.stderr.contains("leave out --on"), "{}", refused.stderr);
+}

@@ -132,12 +132,14 @@ fn cause(error: &dyn std::error::Error) -> String {
 /// How long running requests may go on after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Listens and serves in the background until it is stopped. Lets this process open as many files as it may.
+/// Listens and serves in the background until it is stopped. Lets this process open as many files as it may, and gives it memory in small
+/// pages.
 ///
 /// # Errors
 /// `Invalid` for settings that are not safe; the operating system's when the socket cannot be had.
 pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
     settings.check()?;
+    connections::small_pages();
     let listen_error = |error: &std::io::Error| Error::Listen {
         address: settings.listen.to_string(),
         reason: match error.kind() {

@@ -7,7 +7,7 @@
 //!
 //! Not here: what messages mean (`syncline_node::live`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +18,11 @@ use syncline_api::{Target, status};
 use syncline_base::Kind;
 use syncline_base::rng::Rng;
 use syncline_node::live::Engine;
-use syncline_node::live::engine::{Link, Outbox, Outcome, Parcel};
+use syncline_node::live::engine::{Link, More, Note, Outbox, Outcome, Parcel};
+use syncline_node::sync::Error as SyncError;
 use syncline_node::sync::live::Message;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
@@ -33,6 +35,12 @@ use crate::{Error, Result, notes};
 
 /// The first pause before a connection is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// To read a message of so many bytes takes longer than to have another thread do it, and so many are read at once.
+const LARGE: usize = 16 << 10;
+const AHEAD: usize = 2;
+
+type Decoded = std::result::Result<Message, SyncError>;
 
 /// A message of replication, or a note and no message; neither is a sign of life.
 type Carried = (Bytes, Option<v1::Note>);
@@ -77,32 +85,90 @@ pub(crate) fn serve(
     Ok(outbound.map(|(body, note)| Ok(ServerMessage { body, note })))
 }
 
-/// Gives the engine what comes until nothing more does; says why.
+/// What has come and is not with the engine yet.
+enum Came {
+    Message(Decoded),
+    /// It is being read.
+    Read(JoinHandle<Decoded>),
+    Note(Note),
+}
+
+/// Gives the engine what comes, in order, until nothing more does; says why. Of large messages the next one is read while the engine works on
+/// one.
 async fn take_in(
     engine: &Engine,
     peer: u64,
     inbound: impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin,
 ) -> String {
     let mut inbound = Ahead::new(inbound);
-    while let Some(message) = inbound.next().await {
-        let more = inbound.more().await;
-        let taken = match message {
-            Ok((body, note)) if body.is_empty() => match note.and_then(notes::from_wire) {
-                Some(note) => engine.note(peer, note),
+    let (mut came, mut ended): (VecDeque<Came>, Option<String>) = (VecDeque::new(), None);
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = inbound.next(), if ended.is_none() && came.len() < AHEAD => next,
+            first = first(&mut came), if !came.is_empty() => match give(engine, peer, first, More::Comes) {
                 None => continue,
+                Some(why) => return why,
             },
-            Ok((body, _)) => Message::decode(body)
-                .map_err(syncline_node::Error::from)
-                .and_then(|message| engine.receive(peer, message, more)),
-            Err(status) => return status.message().to_owned(),
+            else => return ended.unwrap_or_default(),
         };
-        match taken {
-            Ok(true) => {}
-            Ok(false) => return "it is connected no longer on this side".to_owned(),
-            Err(error) => return error.to_string(),
+        let next = match next {
+            Some(Ok((body, note))) if body.is_empty() => note.and_then(notes::from_wire).map(Came::Note),
+            Some(Ok((body, _))) if body.len() < LARGE => Some(Came::Message(Message::decode(body))),
+            Some(Ok((body, _))) => Some(Came::Read(tokio::task::spawn_blocking(|| Message::decode(body)))),
+            Some(Err(status)) => {
+                ended = Some(status.message().to_owned());
+                None
+            }
+            None => {
+                ended = Some("it closed the connection".to_owned());
+                None
+            }
+        };
+        match next {
+            // Most are small, and nothing is before them.
+            Some(now @ (Came::Message(_) | Came::Note(_))) if came.is_empty() => {
+                let more = inbound.more().await;
+                if let Some(why) = give(engine, peer, now, more) {
+                    return why;
+                }
+            }
+            next => came.extend(next),
         }
     }
-    "it closed the connection".to_owned()
+}
+
+/// Gives the engine what has come and was read. Says why the connection ends, if it does.
+fn give(engine: &Engine, peer: u64, came: Came, more: More) -> Option<String> {
+    let taken = match came {
+        Came::Note(note) => engine.note(peer, note),
+        Came::Message(decoded) => {
+            decoded.map_err(syncline_node::Error::from).and_then(|message| engine.receive(peer, message, more))
+        }
+        Came::Read(_) => Ok(true),
+    };
+    match taken {
+        Ok(true) => None,
+        Ok(false) => Some("it is connected no longer on this side".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// The first of what has come, once it has been read.
+async fn first(came: &mut VecDeque<Came>) -> Came {
+    let decoded = match came.front_mut() {
+        Some(Came::Read(reading)) => reading.await.unwrap_or_else(|error| {
+            let message = format!("reading a message failed: {error}");
+            Err(SyncError::Local { kind: Kind::Unavailable, message })
+        }),
+        Some(_) => match came.pop_front() {
+            Some(first) => return first,
+            None => return std::future::pending().await,
+        },
+        None => return std::future::pending().await,
+    };
+    came.pop_front();
+    Came::Message(decoded)
 }
 
 /// What another node is to this one.

@@ -1,7 +1,9 @@
-//! Replicas without a disk: the replication core in this process, each on a connection of its own to a hub.
+//! Replicas without a disk, each on a connection of its own to a hub.
 //!
-//! What would be written to a log counts as durable at once, so that many fit on one machine: they measure the hub, not themselves.
+//! They say what replicas say, and hold nothing: what comes counts as durable at once, rows are not kept, signatures are not looked at, and
+//! what comes to all is read once. So thousands fit on one machine, and measure the hub: what they would do is done on thousands of machines.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +12,7 @@ use syncline_api::client::{self, Options};
 use syncline_api::v1::ClientMessage;
 use syncline_api::{Target, status};
 use syncline_base::rng::Rng;
-use syncline_base::sign::KeyPair;
-use syncline_base::{Clock as _, SystemClock};
-use syncline_node::sync::live::{Config, Limits, Message, Node, Output, Record, Zoo};
+use syncline_node::sync::live::{Coverage, Entry, Message, Origin, Within};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
@@ -24,8 +24,8 @@ use crate::fault::Result;
 
 /// So many connections are opened at once.
 const AT_ONCE: usize = 64;
-/// The one connection of each.
-const HUB: u64 = 1;
+/// So many of the last messages are known.
+const LAST: usize = 8;
 
 /// Replicas that follow one hub.
 pub(super) struct Crowd {
@@ -39,6 +39,7 @@ pub(super) struct Crowd {
 struct Seen {
     begin: OnceLock<Moment>,
     took: Mutex<Vec<Duration>>,
+    last: Mutex<VecDeque<(Bytes, Arc<Message>)>>,
 }
 
 impl Crowd {
@@ -107,16 +108,11 @@ async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::Unboun
     let rest = UnboundedReceiverStream::new(messages).map(|body| ClientMessage { body, ..ClientMessage::default() });
     let mut inbound = client::replicate(hub, options, first.chain(rest)).await?;
     let mut rng = Rng::from_os();
-    let mut secret = [0; 32];
-    rng.fill(&mut secret);
-    let signer = Arc::new(KeyPair::of(&secret));
-    let config = Config { signer, rng, limits: Limits::default(), runs: None, zoo: Zoo::default() };
-    let mut node = Node::create(config, false);
-    settle(&mut node, &sender, seen);
-    node.connected(HUB);
-    let mut tell = Some(tell);
+    let mut name = [0; 16];
+    rng.fill(&mut name[..8]);
+    rng.fill(&mut name[8..]);
+    let mut member = Member { name: Origin::from_bytes(name), has: None, digest: 0, tell: Some(tell) };
     loop {
-        settle(&mut node, &sender, seen);
         let Some(reply) = inbound.next().await else {
             return Err(syncline_api::Error::Closed { peer: hub.peer() }.into());
         };
@@ -124,37 +120,85 @@ async fn member(hub: &Target, options: &Options, seen: &Seen, tell: mpsc::Unboun
         if body.is_empty() {
             continue;
         }
-        node.receive(SystemClock.now_ms(), HUB, Message::decode(body).map_err(syncline_node::Error::from)?);
-        if let Some(tell) = tell.take() {
-            // Nobody waits any more when the measurement has failed.
-            let _ = tell.send(());
+        if let Some(answer) = member.hears(body, seen)? {
+            // It is told when the connection is read.
+            let _ = sender.send(answer.encode());
         }
     }
 }
 
-/// Does what the core wants done; what it wants written is durable at once.
-fn settle(node: &mut Node, sender: &mpsc::UnboundedSender<Bytes>, seen: &Seen) {
-    while node.has_outputs() {
-        let mut records = 0;
-        for output in node.outputs() {
-            match output {
-                Output::Append(record) => {
-                    records += 1;
-                    note(&record, seen);
-                }
-                // It is told when the connection is read.
-                Output::Send(_, message) => drop(sender.send(message.encode())),
-                _ => {}
+/// What a replica knows of itself: what it has, and which signed heads.
+struct Member {
+    name: Origin,
+    /// What the hub had when they met, and what has come since; `None` before.
+    has: Option<Coverage>,
+    digest: u64,
+    tell: Option<mpsc::UnboundedSender<()>>,
+}
+
+impl Member {
+    /// What it answers.
+    fn hears(&mut self, body: Bytes, seen: &Seen) -> Result<Option<Message>> {
+        let told = seen.read(body)?;
+        Ok(match &*told {
+            // It has what the hub has: rows that were there before are not what is measured.
+            Message::Hello { coverage, heads, .. } if self.has.is_none() => {
+                (self.has, self.digest) = (Some(coverage.clone()), *heads);
+                Some(self.hello())
             }
+            Message::Ask => Some(self.hello()),
+            Message::Entries { through, entries } => {
+                let has = self.has.get_or_insert_default();
+                entries.iter().for_each(|entry| has.raise(entry.stamp.hub, entry.stamp.n));
+                seen.note(entries);
+                Some(Message::Durable(*through))
+            }
+            Message::Part { through, .. } | Message::Close { through, .. } => Some(Message::Durable(*through)),
+            _ => None,
+        })
+        .inspect(|_| {
+            if let Some(tell) = self.tell.take() {
+                // Nobody waits any more when the measurement has failed.
+                let _ = tell.send(());
+            }
+        })
+    }
+
+    fn hello(&self) -> Message {
+        Message::Hello {
+            name: self.name,
+            hub: false,
+            coverage: self.has.clone().unwrap_or_default(),
+            newest: None,
+            parts: None,
+            heads: self.digest,
+            within: Within::default(),
         }
-        node.synced(records);
     }
 }
 
-fn note(record: &Record, seen: &Seen) {
-    let (Record::Entry(entry), Some(begin)) = (record, seen.begin.get()) else { return };
-    let marks = entry.txn.body().writes.iter().filter_map(|write| mark(write.value.as_deref()?));
-    let now = begin.elapsed();
-    let mut took = seen.took.lock().unwrap_or_else(PoisonError::into_inner);
-    took.extend(marks.map(|mark| now.saturating_sub(Duration::from_micros(mark))));
+impl Seen {
+    /// What a message says. Most of them come to all, one after another: they are read once.
+    fn read(&self, body: Bytes) -> Result<Arc<Message>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, message)) = last.iter().find(|(bytes, _)| *bytes == body) {
+            return Ok(Arc::clone(message));
+        }
+        let message = Arc::new(Message::decode(body.clone()).map_err(syncline_node::Error::from)?);
+        if last.len() == LAST {
+            last.pop_back();
+        }
+        last.push_front((body, Arc::clone(&message)));
+        Ok(message)
+    }
+
+    /// When somebody has these.
+    fn note(&self, entries: &[Arc<Entry>]) {
+        let Some(begin) = self.begin.get() else { return };
+        let writes = entries.iter().flat_map(|entry| &entry.txn.body().writes);
+        let marks = writes.filter_map(|write| mark(write.value.as_deref()?));
+        let now = begin.elapsed();
+        let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        took.extend(marks.map(|mark| now.saturating_sub(Duration::from_micros(mark))));
+    }
 }

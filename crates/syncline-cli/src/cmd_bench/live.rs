@@ -27,7 +27,7 @@ use crate::fault::{Fault, Result};
 /// The table that is written to.
 pub(super) const TABLE: &str = "syncline_bench";
 /// Rows have so many keys; they are written again and again.
-const KEYS: u64 = 100_000;
+pub(super) const KEYS: u64 = 100_000;
 /// What rows are filled up with.
 const PAD: &str = "0123456789abcdef";
 /// How long a reader may take to see what was written last.
@@ -46,6 +46,14 @@ pub(super) enum Kind {
     Batch,
     /// The way to a reader.
     Visible,
+    /// A replica that has missed transactions.
+    CatchUp,
+    /// A large replica that was away.
+    Rejoin,
+    /// Hubs that were cut off from each other.
+    Heal,
+    /// The hub's memory with replicas that are connected.
+    Idle,
 }
 
 /// How much.
@@ -57,6 +65,12 @@ pub(super) struct Sizes {
     pub rate: u64,
     pub time: Duration,
     pub spokes: usize,
+    pub missed: u64,
+    pub held: u64,
+    pub changed: u64,
+    pub hubs: usize,
+    pub conflicts: u64,
+    pub idle: usize,
 }
 
 /// A deployment that is measured.
@@ -83,12 +97,17 @@ pub(super) fn plain_row(bytes: usize) -> Vec<u8> {
 /// A transaction of rows from `first` on, as `apply` takes it.
 pub(super) fn changes(first: u64, rows: usize, bytes: usize, mark: Option<u64>) -> String {
     let mut text = String::with_capacity(rows * (bytes + 100));
-    for nth in 0..rows as u64 {
-        let _ = write!(text, "{{\"op\":\"set\",\"table\":\"{TABLE}\",\"row\":");
-        row(&mut text, (first + nth) % KEYS, bytes, mark);
-        text.push_str("}\n");
+    for nth in first..first + rows as u64 {
+        change(&mut text, nth % KEYS, bytes, mark);
     }
     text
+}
+
+/// A row with a key of its own, as `apply` takes it.
+pub(super) fn change(text: &mut String, id: u64, bytes: usize, mark: Option<u64>) {
+    let _ = write!(text, "{{\"op\":\"set\",\"table\":\"{TABLE}\",\"row\":");
+    row(text, id, bytes, mark);
+    text.push_str("}\n");
 }
 
 fn row(text: &mut String, id: u64, bytes: usize, mark: Option<u64>) {
@@ -105,6 +124,19 @@ pub(super) fn mark(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(&text[from..from + len]).ok()?.parse().ok().filter(|mark| *mark > 0)
 }
 
+/// What drives clients: one thread, for the nodes need the others.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut one = tokio::runtime::Builder::new_multi_thread();
+    Ok(one.worker_threads(1).enable_all().build().context("starting the clients")?)
+}
+
+impl Kind {
+    /// Whether it is measured on nodes that are made for it, on this machine.
+    pub(super) const fn is_local(self) -> bool {
+        matches!(self, Self::Embedded | Self::CatchUp | Self::Rejoin | Self::Heal | Self::Idle)
+    }
+}
+
 impl Bench {
     /// Measures what is wanted.
     pub(super) fn run(&self, context: &Context, wanted: &dyn Fn(Kind) -> bool) -> Result<Vec<Step>> {
@@ -113,11 +145,7 @@ impl Bench {
         let progress = context.progress();
         call::<_, put::Report>(&client, "put", &table(), Some(&mut &first[..]), &mut std::io::sink(), &*progress)?;
         drop(client);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("starting the clients")?;
+        let runtime = runtime()?;
         let steps = runtime.block_on(self.measure(wanted));
         let deleted = runtime.block_on(self.delete());
         let steps = steps?;
@@ -256,14 +284,14 @@ impl Bench {
 }
 
 /// One connection that writes.
-struct Writer {
+pub(super) struct Writer {
     sender: mpsc::UnboundedSender<WriteRequest>,
     replies: Streaming<WriteReply>,
     peer: String,
 }
 
 impl Writer {
-    async fn open(target: &Target, options: &Options) -> Result<Self> {
+    pub(super) async fn open(target: &Target, options: &Options) -> Result<Self> {
         let (sender, transactions) = mpsc::unbounded_channel();
         let replies = client::write(target, options, "", UnboundedReceiverStream::new(transactions)).await?;
         Ok(Self { sender, replies, peer: target.peer() })
@@ -275,6 +303,24 @@ impl Writer {
             return Err(self.closed());
         }
         self.reply().await.map(|_| ())
+    }
+
+    /// Writes transactions, `deep` at a time, and waits until all are durable.
+    pub(super) async fn pour(&mut self, all: impl Iterator<Item = String>, deep: u64) -> Result<()> {
+        let (mut written, mut durable) = (0, 0);
+        for changes in all {
+            if client::pieces(changes.into()).any(|piece| self.sender.send(piece).is_err()) {
+                return Err(self.closed());
+            }
+            written += 1;
+            while written >= durable + deep {
+                durable = self.reply().await?;
+            }
+        }
+        while durable < written {
+            durable = self.reply().await?;
+        }
+        Ok(())
     }
 
     /// Waits until so many are durable.

@@ -22,13 +22,38 @@ pub(super) struct Local {
 impl Local {
     /// Starts them in a directory of their own below `base`.
     pub(super) fn start(base: &Path) -> Result<Self> {
-        let dir = base.join(format!("syncline-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-        let mut local = Self { hub: String::new(), reader: String::new(), nodes: Vec::new(), dir };
+        let mut local = Self::empty(base)?;
         local.hub = local.node("hub", None)?;
         let hub = local.hub.clone();
         local.reader = local.node("reader", Some(&hub))?;
         Ok(local)
+    }
+
+    /// A directory for a measurement, and nothing else.
+    pub(super) fn empty(base: &Path) -> Result<Self> {
+        let dir = base.join(format!("syncline-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(Self { hub: String::new(), reader: String::new(), nodes: Vec::new(), dir })
+    }
+
+    /// Makes one more hub and serves it; says where, and its process.
+    pub(super) fn one_more(&mut self, name: &str) -> Result<(String, u32)> {
+        let url = self.node(name, None)?;
+        Ok((url, self.nodes.last().map_or(0, Child::id)))
+    }
+
+    /// Ends a node and removes what it has.
+    pub(super) fn end(&mut self, name: &str, process: u32) {
+        self.nodes.retain_mut(|node| {
+            let is = node.id() == process;
+            if is {
+                // One that has ended by itself needs neither.
+                let _ = node.kill();
+                let _ = node.wait();
+            }
+            !is
+        });
+        let _ = std::fs::remove_dir_all(self.dir.join(name));
     }
 
     /// Where everything is.

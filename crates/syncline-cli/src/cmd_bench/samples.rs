@@ -40,6 +40,9 @@ pub(super) struct Step {
     /// How long each took, in microseconds: of so many the given share was not slower.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
+    /// Bytes of memory that the process had in the step that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// Quantiles, in microseconds.
@@ -69,6 +72,22 @@ impl Step {
             transactions_per_second: transactions as f64 / seconds,
             rows_per_second: rows as f64 / seconds,
             latency_us: (!took.is_empty()).then_some(latency),
+            memory_bytes: None,
+        }
+    }
+
+    /// Something that was done once: so many transactions with so many rows, in this time.
+    pub(super) fn once(name: impl Into<String>, transactions: u64, rows: u64, time: Duration) -> Self {
+        let seconds = time.as_secs_f64();
+        Self {
+            name: name.into(),
+            transactions,
+            rows,
+            seconds,
+            transactions_per_second: transactions as f64 / seconds,
+            rows_per_second: rows as f64 / seconds,
+            latency_us: None,
+            memory_bytes: None,
         }
     }
 
@@ -79,12 +98,14 @@ impl Step {
         let latency = self.latency_us;
         vec![
             self.name.clone(),
+            units::seconds(self.seconds),
             rate(self.transactions_per_second),
             rate(self.rows_per_second),
             time(latency.map(|latency| latency.p50)),
             time(latency.map(|latency| latency.p99)),
             time(latency.map(|latency| latency.p999)),
             time(latency.map(|latency| latency.max)),
+            self.memory_bytes.map_or_else(String::new, units::bytes),
         ]
     }
 }

@@ -85,6 +85,8 @@ pub(super) struct Past {
     pub(super) room: usize,
     /// The tag of the next transaction, if something of it was left out.
     pub(super) partial: Option<Tag>,
+    /// What bytes of transactions are made in.
+    pub(super) scratch: BytesMut,
 }
 
 impl Default for Past {
@@ -101,6 +103,7 @@ impl Default for Past {
             time: Hlc::default(),
             room: ROOM,
             partial: None,
+            scratch: BytesMut::new(),
         }
     }
 }

@@ -41,6 +41,9 @@ pub const fn believed(attested: Hlc) -> Hlc {
 impl Sibling {
     fn add(&mut self, stamp: Stamp, attested: Hlc) {
         if let Err(at) = self.stamps.binary_search(&stamp) {
+            if self.stamps.is_empty() {
+                self.stamps.reserve_exact(1);
+            }
             self.stamps.insert(at, stamp);
         }
         self.time = self.time.min(believed(attested));
@@ -152,6 +155,10 @@ impl Row {
             sibling.add(stamp, attested);
         }
         if let Err(at) = self.siblings.binary_search_by(|is| is.dot.cmp(&sibling.dot)) {
+            // Most rows have one for good.
+            if self.siblings.is_empty() {
+                self.siblings.reserve_exact(1);
+            }
             self.siblings.insert(at, sibling);
         }
         if zoo.has(Bug::LoserDropped) && self.siblings.len() > 1 {

@@ -22,6 +22,9 @@ use crate::wire::reader::Reader;
 /// About as much as a transaction takes in memory beside its bytes.
 const EACH: usize = 256;
 
+/// A transaction of so many bytes is small.
+const SMALL: usize = 16 << 10;
+
 /// Where a write lies in the bytes of its transaction.
 struct Spot {
     table: Arc<str>,
@@ -251,7 +254,8 @@ impl Past {
 
     /// Reads the writes of a transaction and makes its bytes.
     fn read_writes(&mut self, r: &mut Reader, mut body: Body, one: bool) -> Result<Txn> {
-        let mut out = BytesMut::with_capacity(160);
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
         put_head(&mut out, &body);
         let was = self.table;
         let tables = if one { 1 } else { r.count("tables", MAX_WRITES)? };
@@ -283,7 +287,9 @@ impl Past {
             return wrong("transaction", "it could have been told in fewer bytes");
         }
         self.spend(EACH + out.len())?;
-        let bytes = out.freeze();
+        // Small ones are copied: what they are made in is used again, and none takes more than it needs.
+        let bytes = if out.len() <= SMALL { Bytes::copy_from_slice(&out) } else { std::mem::take(&mut out).freeze() };
+        self.scratch = out;
         let write = |spot: Spot| Write {
             row: RowKey { table: spot.table, key: bytes.slice(spot.key) },
             value: spot.value.map(|value| bytes.slice(value)),
@@ -315,10 +321,11 @@ impl Past {
     /// Reads a row of a state.
     pub(super) fn read_row(&mut self, r: &mut Reader) -> Result<(RowKey, Row)> {
         let (at, key) = self.read_place(r)?;
-        let mut siblings: Vec<Sibling> = Vec::new();
+        // Most rows have one with one stamp: room for more is what a table would mostly consist of.
+        let mut siblings: Vec<Sibling> = Vec::with_capacity(1);
         for _ in 0..r.count("siblings", MAX_SIBLINGS)? {
             let dot = self.read_dot(r)?;
-            let mut stamps: Vec<Stamp> = Vec::new();
+            let mut stamps: Vec<Stamp> = Vec::with_capacity(1);
             for _ in 0..r.count("stamps", MAX_HUBS)? {
                 stamps.push(Stamp { hub: self.read_origin(r)?, n: read_nth(r, "stamp")? });
             }

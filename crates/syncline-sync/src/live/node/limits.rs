@@ -34,7 +34,8 @@ impl Default for Limits {
             message_bytes: 1 << 20,
             message_entries: 1024,
             window_bytes: 8 << 20,
-            window_entries: 8192,
+            // Who catches up has something to do while its disk makes durable what came before.
+            window_entries: 32_768,
             window_messages: 256,
             kept_bytes: usize::MAX,
             // What is written again under another name may name more of what was read.

@@ -61,6 +61,8 @@ pub(super) struct Peer {
     /// The next of the kept heads to send it, and whether it is to be sent all that there are, once it has all entries.
     pub(super) heads: u64,
     pub(super) all_heads: bool,
+    /// When it was sent some last.
+    pub(super) heads_ms: u64,
     /// Whether its state was not taken, because another was on its way.
     pub(super) put_off: bool,
     /// What it is sent is what is inside this; `None`: everything.

@@ -61,6 +61,10 @@ pub(super) struct Made {
     batch: Arc<Batch>,
 }
 
+/// A spoke is sent signed heads so often, in milliseconds: one says all that those before it say, and to look at it costs a spoke more than to
+/// apply what it attests.
+const HEADS_MS: u64 = 250;
+
 /// So many scopes are told in the same messages to all who are in them.
 const SCOPES: usize = 64;
 
@@ -123,9 +127,14 @@ impl Node {
         self.pump_waiting(to, peer);
     }
 
-    /// Sends the signed heads of what the peer has been sent; all of them, when it has all entries and may lack some.
+    /// Sends the signed heads of what the peer has been sent; all of them, when it has all entries and may lack some. Those that a spoke is not
+    /// sent yet it is sent when time passes.
     fn pump_heads(&mut self, to: PeerId, peer: &mut Peer) {
         let Some(reached) = peer.next else { return };
+        // Clocks are set back, too.
+        if !peer.hub && !peer.all_heads && self.now_ms.abs_diff(peer.heads_ms) < HEADS_MS {
+            return;
+        }
         let mut heads: Vec<Arc<Head>> = Vec::new();
         if peer.all_heads && reached == self.kept.end() {
             (peer.all_heads, peer.heads) = (false, self.kept.heads_end());
@@ -139,6 +148,9 @@ impl Node {
             let newest: BTreeMap<Origin, usize> =
                 fresh.iter().enumerate().map(|(at, head)| (head.origin(), at)).collect();
             heads.extend(newest.values().map(|at| fresh[*at].clone()));
+        }
+        if !heads.is_empty() {
+            peer.heads_ms = self.now_ms;
         }
         let most = (self.limits.message_bytes / Head::SIZE).max(1);
         for heads in heads.chunks(most) {

@@ -351,3 +351,24 @@ fn what_waits_under_a_name_that_cannot_be_signed_is_written_again_under_one_that
     assert_eq!(attested(&shells[0], shells[1].node.name()), (2, 2));
     assert_eq!(shells[0].values(), ["b"]);
 }
+
+#[test]
+fn who_only_follows_is_sent_one_head_for_many_transactions() {
+    let mut follower = Liar::new();
+    let hub = &mut follower.hub;
+    let heads = |hub: &mut Shell| -> Vec<u64> {
+        let sent = hub.sent.drain(..).filter(|(to, _)| *to == Liar::AT);
+        sent.flat_map(|(_, message)| message.heads().map(|head| head.seq()).collect::<Vec<_>>()).collect()
+    };
+    hub.sent.clear();
+    for n in 0..20 {
+        hub.write(10_000 + n, "a");
+        hub.sync();
+    }
+    let early = heads(hub);
+    assert!(early.len() <= 1 && early.last() < Some(&20), "{early:?}");
+    // The newest says all, and comes when time passes without anything else.
+    hub.node.tick_peers(10_500);
+    hub.sync();
+    assert_eq!(heads(hub), [20]);
+}
