@@ -63,9 +63,6 @@ pub enum Failure {
     /// A signature was doubted, and nobody forges any.
     #[error("node {0} does not believe what an honest one has signed: {1}")]
     Distrusted(usize, String),
-    /// Everybody has everything, and not the signatures for it.
-    #[error("node {0} has all transactions, and not all signatures: {1}")]
-    Unattested(usize, String),
     /// An update of a strict row was let in whose writer had not read another one that was let in before.
     #[error(
         "entry {1} of the certifier was let in and overwrites, or builds on what was so before, entry {0}, which its writer had not read"

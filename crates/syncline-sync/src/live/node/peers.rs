@@ -271,9 +271,6 @@ impl Node {
             let through = peer.sends(1, 32);
             self.send(from, Message::Close { through, closing });
         }
-        if hub && differ {
-            self.offer_heads(from);
-        }
         self.pump(from);
     }
 
@@ -455,7 +452,10 @@ impl Node {
                 return;
             }
             match self.offer(self.now_ms, &txn) {
-                Answer::Taken => from = place + 1,
+                Answer::Taken => {
+                    self.took_own(&txn.dot());
+                    from = place + 1;
+                }
                 Answer::Later => return,
                 Answer::Refused => return self.refused(txn.dot()),
             }
