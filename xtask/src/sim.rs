@@ -7,10 +7,11 @@ use syncline_base::rng::Rng;
 
 use crate::run;
 
-/// Short seeds of every test run, each run twice; long ones, once. Fresh ones beside them.
+/// Short seeds of every test run, each run twice; long ones, once. Fresh ones of both kinds beside them.
 const SHORT: u64 = 100_000;
 const LONG: u64 = 500;
 const FRESH: u64 = 2_000;
+const FRESH_LONG: u64 = 200;
 /// Seeds of a long run.
 const NIGHT: u64 = 10_000_000;
 
@@ -19,10 +20,11 @@ pub(crate) fn check() -> Result<()> {
     let built = run::root().join("target/debug/syncline-sim");
     let fresh = 1 << 40 | Rng::from_os().next_u64() >> 25;
     eprintln!("fresh seeds begin at {fresh}");
-    let rounds: [&[&str]; 4] = [
+    let rounds: [&[&str]; 5] = [
         &["--twice", "--seeds", &range(0, SHORT)],
         &["--seeds", &range(fresh, FRESH)],
         &["--nodes", "12", "--steps", "4000", "--seeds", &range(0, LONG)],
+        &["--nodes", "12", "--steps", "4000", "--seeds", &range(fresh, FRESH_LONG)],
         &["--zoo"],
     ];
     for round in rounds {

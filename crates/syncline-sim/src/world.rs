@@ -71,6 +71,9 @@ pub enum Failure {
     /// A strict row is in conflict.
     #[error("all writes of a strict row were let in one after another, and it is in conflict")]
     StrictConflict,
+    /// Everybody has everything, and not the signatures for it.
+    #[error("node {0} has all transactions, and not all signatures: {1}")]
+    Unattested(usize, String),
     /// A log could not be read, or a message.
     #[error("what was written could not be read: {0}")]
     Unreadable(String),

@@ -44,7 +44,11 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
             matches!(bug, Bug::SentIsCovered | Bug::ServedFromCutLog)
         }
         Failure::LostUpdate(..) | Failure::StrictConflict => matches!(bug, Bug::CertificationSkipped),
-        Failure::NeverQuiet { .. } | Failure::Reopened(..) | Failure::Unreadable(_) | Failure::Distrusted(..) => false,
+        Failure::NeverQuiet { .. }
+        | Failure::Reopened(..)
+        | Failure::Unreadable(_)
+        | Failure::Distrusted(..)
+        | Failure::Unattested(..) => false,
     }
 }
 

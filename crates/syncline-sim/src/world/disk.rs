@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Group, Record, RunPlace};
+use syncline_sync::live::{Group, Record, RunPlace, Signer};
 use syncline_sync::log::memory::{Failure, MemoryDisk};
 use syncline_sync::log::{Disk as _, Log, Options, Position, Ticket};
 use syncline_sync::{Error, Result};
@@ -16,9 +17,33 @@ const OPTIONS: Options = Options { segment_bytes: 4 << 10, buffer_bytes: 1 << 10
 /// Bytes that reach a disk together or not at all.
 const UNIT: u32 = 64;
 
+/// Signatures that anybody could make, and that cost next to nothing: nobody forges any here.
+#[derive(Debug)]
+struct Cheap([u8; 32]);
+
+fn cheap(public: &[u8; 32], bytes: &[u8]) -> [u8; 64] {
+    let hash = Hash::of(&[&public[..], bytes].concat());
+    std::array::from_fn(|at| hash.as_bytes()[at % 32])
+}
+
+impl Signer for Cheap {
+    fn public(&self) -> [u8; 32] {
+        self.0
+    }
+
+    fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        cheap(&self.0, bytes)
+    }
+
+    fn verify(&self, public: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool {
+        cheap(public, bytes) == *signature
+    }
+}
+
 /// A log on a disk.
 #[derive(Debug)]
 pub(super) struct Disk {
+    key: [u8; 32],
     memory: MemoryDisk,
     /// Where rows lie. It does not fail, and loses at a crash what it was not told to keep.
     runs: MemoryDisk,
@@ -35,8 +60,10 @@ pub(super) struct Disk {
 }
 
 /// What a disk had that was durable when it was copied.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Image {
+    /// The secret key: a copy has the same.
+    key: [u8; 32],
     /// The log's records.
     records: Vec<Bytes>,
     /// Files of rows.
@@ -44,6 +71,16 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// A disk with nothing on it but a key.
+    pub(super) const fn new(key: [u8; 32]) -> Self {
+        Self { key, records: Vec::new(), runs: BTreeMap::new() }
+    }
+
+    /// Who signs for what is written there.
+    pub(super) fn signer(&self) -> Arc<dyn Signer> {
+        Arc::new(Cheap(self.key))
+    }
+
     /// Its files of rows on a disk of their own.
     pub(super) fn place(&self) -> Result<RunPlace> {
         Ok(RunPlace::new(self.on_disk(0)?))
@@ -73,7 +110,17 @@ impl Disk {
         log.sync()?;
         let most = [1, 1, 3, u64::MAX][(seed >> 32) as usize % 4];
         let runs = image.on_disk(seed ^ 1)?;
-        Ok(Self { memory, runs, log: Some(log), ticket: None, group: Group::default(), most, groups: VecDeque::new() })
+        let key = image.key;
+        Ok(Self {
+            key,
+            memory,
+            runs,
+            log: Some(log),
+            ticket: None,
+            group: Group::default(),
+            most,
+            groups: VecDeque::new(),
+        })
     }
 
     /// Where rows lie.
@@ -212,7 +259,7 @@ impl Disk {
             records.extend(some.iter().map(|(_, bytes)| bytes));
             at = log.first() + records.len() as u64;
         }
-        Ok(Image { records, runs: self.runs.contents() })
+        Ok(Image { key: self.key, records, runs: self.runs.contents() })
     }
 }
 

@@ -228,7 +228,10 @@ impl World {
         if at != from {
             self.machines[at].names = self.machines[from].names.clone();
             let ever = self.machines[from].ever.clone();
-            self.machines[at].ever.extend(ever);
+            let ours = &mut self.machines[at].ever;
+            // Once each, in the order in which they were written: what a crash left is found from the end.
+            let new: Vec<Dot> = ever.into_iter().filter(|dot| !ours.contains(dot)).collect();
+            ours.extend(new);
         }
         for name in names.iter().chain(&self.machines[at].names) {
             self.judge.oracle.may_fork(hub(*name));

@@ -4,32 +4,9 @@ use std::sync::Arc;
 
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Config, Dot, Fold, Limits, Merge, Node, Origin, Run, Signer, Zoo};
+use syncline_sync::live::{Config, Dot, Fold, Limits, Merge, Node, Origin, Run, Zoo};
 
 use super::disk::{Decoded, Disk, Image};
-
-/// Signatures that anybody could make, and that cost next to nothing: nobody forges any here.
-#[derive(Debug)]
-struct Cheap([u8; 32]);
-
-fn cheap(public: &[u8; 32], bytes: &[u8]) -> [u8; 64] {
-    let hash = Hash::of(&[&public[..], bytes].concat());
-    std::array::from_fn(|at| hash.as_bytes()[at % 32])
-}
-
-impl Signer for Cheap {
-    fn public(&self) -> [u8; 32] {
-        self.0
-    }
-
-    fn sign(&self, bytes: &[u8]) -> [u8; 64] {
-        cheap(&self.0, bytes)
-    }
-
-    fn verify(&self, public: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool {
-        cheap(public, bytes) == *signature
-    }
-}
 
 /// One machine.
 #[derive(Debug)]
@@ -60,7 +37,6 @@ pub(super) struct Machine {
     pub(super) wants: Option<usize>,
     seed: u64,
     starts: u64,
-    signer: Arc<Cheap>,
     limits: Limits,
     zoo: Zoo,
 }
@@ -82,13 +58,13 @@ fn limits(seed: u64) -> Limits {
 
 impl Machine {
     pub(super) fn create(seed: u64, at: usize, hub: bool, zoo: Zoo) -> syncline_sync::Result<Self> {
-        let signer = Arc::new(Cheap(*Hash::of(&[at as u8]).as_bytes()));
+        let empty = Image::new(*Hash::of(&[at as u8]).as_bytes());
         let mut machine = Self {
             node: None,
             folded: None,
             merged: None,
             replaced: Vec::new(),
-            disk: Disk::new(&mut Rng::from_seed(!seed), &Image::default())?,
+            disk: Disk::new(&mut Rng::from_seed(!seed), &empty)?,
             skew_ms: 0,
             backup: None,
             names: Vec::new(),
@@ -100,11 +76,10 @@ impl Machine {
             wants: None,
             seed,
             starts: 0,
-            signer,
             limits: limits(seed),
             zoo,
         };
-        let config = machine.config();
+        let config = machine.config(&empty);
         machine.node = Some(Node::create(config, hub));
         Ok(machine)
     }
@@ -116,11 +91,11 @@ impl Machine {
     }
 
     /// Names are drawn from the operating system at every start: no two starts draw the same.
-    pub(super) fn config(&mut self) -> Config {
+    fn config(&mut self, image: &Image) -> Config {
         self.starts += 1;
         let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
         let (limits, runs) = (self.limits, Some(self.disk.place()));
-        Config { signer: self.signer.clone(), rng, limits, runs, zoo: self.zoo }
+        Config { signer: image.signer(), rng, limits, runs, zoo: self.zoo }
     }
 
     /// It wrote a transaction.
@@ -136,13 +111,13 @@ impl Machine {
 
     /// The node that a disk's image gives, to be looked at.
     pub(super) fn node_of(&mut self, decoded: &mut Decoded, image: &Image) -> syncline_sync::Result<Node> {
-        let config = Config { runs: Some(image.place()?), ..self.config() };
+        let config = Config { runs: Some(image.place()?), ..self.config(image) };
         Node::open(config, decoded.of(image), false)
     }
 
     /// The node that its disk gives, of which this is the image: it runs from here on.
     pub(super) fn start(&mut self, decoded: &mut Decoded, image: &Image) -> syncline_sync::Result<Node> {
-        let (config, moved) = (self.config(), self.moved);
+        let (config, moved) = (self.config(image), self.moved);
         let node = Node::open(config, decoded.of(image), moved)?;
         self.tidy(&node)?;
         Ok(node)

@@ -271,6 +271,9 @@ impl Node {
             let through = peer.sends(1, 32);
             self.send(from, Message::Close { through, closing });
         }
+        if hub && differ {
+            self.offer_heads(from);
+        }
         self.pump(from);
     }
 
@@ -452,10 +455,7 @@ impl Node {
                 return;
             }
             match self.offer(self.now_ms, &txn) {
-                Answer::Taken => {
-                    self.took_own(&txn.dot());
-                    from = place + 1;
-                }
+                Answer::Taken => from = place + 1,
                 Answer::Later => return,
                 Answer::Refused => return self.refused(txn.dot()),
             }

@@ -187,18 +187,15 @@ impl Node {
         self.trust.sums.remove(dot);
     }
 
-    /// The chain of one of the node's own names has come as far as its newest head.
+    /// The chain of one of the node's own names has come as far as its newest head, by the record that is appended next: whoever is sent that
+    /// is sent the head.
     pub(super) fn attest_own(&mut self, dot: &Dot) {
-        if let Some(head) = self.trust.heads.get(&dot.origin).filter(|head| head.seq() == dot.seq).cloned() {
-            self.keep_head(&head);
-        }
-    }
-
-    /// A waiting transaction that was taken in here: everybody is sent its head.
-    pub(super) fn took_own(&mut self, dot: &Dot) {
-        if let Some(head) = self.trust.heads.get(&dot.origin).filter(|head| head.seq() == dot.seq).cloned() {
+        let head = self.trust.heads.get(&dot.origin).filter(|head| head.seq() == dot.seq).cloned();
+        if let Some(head) = head
+            && self.keep_head(&head)
+        {
             // Nobody sent it: no connection has this number.
-            self.trust.relayed.push_back((self.records, head, PeerId::MAX));
+            self.trust.relayed.push_back((self.records + 1, head, PeerId::MAX));
         }
     }
 
@@ -244,6 +241,17 @@ impl Node {
     #[must_use]
     pub fn is_news(&self, head: &Head) -> bool {
         self.chains.get(&head.origin()).is_none_or(|chain| chain.judge(head) != Verdict::Known)
+    }
+
+    /// A spoke shows a hub its own heads again: what came with a push, and was not logged yet, a crash of the hub has lost.
+    pub(super) fn offer_heads(&mut self, to: PeerId) {
+        if !self.hub {
+            let heads: Vec<Arc<Head>> = self.trust.heads.values().filter(|head| head.seq() > 0).cloned().collect();
+            let most = (self.limits.message_bytes / Head::SIZE).max(1);
+            for heads in heads.chunks(most) {
+                self.send(to, Message::Heads(heads.to_vec()));
+            }
+        }
     }
 
     /// Heads from a peer.
