@@ -127,7 +127,7 @@ impl Machine {
     /// It starts with this node: what a crash left behind of runs that nothing names is removed.
     fn tidy(&mut self, node: &Node) -> syncline_sync::Result<()> {
         self.replaced.clear();
-        self.disk.place().keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())
+        self.disk.place().keep_only(&node.needs())
     }
 
     /// Begins to write rows to a run. Whether there are some.

@@ -33,7 +33,7 @@ use super::message::Message;
 use super::pending::Pending;
 use super::record::{Record, Rewritten};
 use super::row::{Row, Sibling};
-use super::runs::{Place as RunPlace, Runs};
+use super::runs::{Place as RunPlace, RunName, Runs};
 use super::state::{Snapshot, State};
 use super::txn::{Body, Entry, RowKey, Txn, Write, too_long};
 use super::zoo::{Bug, Zoo};
@@ -135,6 +135,8 @@ pub struct Node {
     /// Where runs of rows lie, if there is such a place; and those of the checkpoint that is being read.
     runs: Option<RunPlace>,
     below: Option<Arc<Runs>>,
+    /// Those that the checkpoint names from which it was opened.
+    named: Vec<RunName>,
     kept: Kept,
     peers: BTreeMap<PeerId, Peer>,
     /// How many connections there have been.
@@ -212,6 +214,7 @@ impl Node {
             coming: None,
             runs,
             below: None,
+            named: Vec::new(),
             kept: Kept::default(),
             peers: BTreeMap::new(),
             connections: 0,
@@ -258,9 +261,10 @@ impl Node {
                 }
                 Err(error) => return Err(error),
             }
-            if matches!(record, Record::Checkpoint(_)) {
+            if let Record::Checkpoint(checkpoint) = &record {
                 (stands, cut) = (true, None);
                 node.begin_anew();
+                node.named = checkpoint.below.as_ref().map(|below| below.runs.clone()).unwrap_or_default();
             }
             node.append(record, None);
             node.apply_queued();

@@ -433,7 +433,7 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     });
     let node = Node::open(config(), records, home.moved())?;
     // What a crash left behind of others.
-    place.keep_only(&node.stands_on().map(|runs| runs.names()).unwrap_or_default())?;
+    place.keep_only(&node.needs())?;
     Ok((log, node, checkpoint))
 }
 

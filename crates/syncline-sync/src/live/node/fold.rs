@@ -107,6 +107,15 @@ impl Node {
         }
     }
 
+    /// The runs without which its log cannot be read, to be asked once it is open: those that it stands on, and those of the checkpoint that the
+    /// log has, which other rows may have taken the place of since. All others are nobody's.
+    #[must_use]
+    pub fn needs(&self) -> Vec<RunName> {
+        let mut names = self.named.clone();
+        names.extend(self.stands_on().into_iter().flat_map(|runs| runs.names()));
+        names
+    }
+
     /// The runs that it stands on now.
     #[must_use]
     pub fn stands_on(&self) -> Option<&Arc<Runs>> {

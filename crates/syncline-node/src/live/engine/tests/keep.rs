@@ -112,3 +112,93 @@ fn what_is_damaged_on_the_disk_is_an_error_and_never_a_row() {
     let error = Engine::open(home, Arc::new(SystemClock)).expect_err("a run is missing");
     assert_eq!(error.kind(), Kind::Corrupt, "{error}");
 }
+
+#[test]
+fn a_state_that_ends_at_damage_is_not_closed_for_who_is_sent_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge) = (dir.path().join("hub"), spoke(&dir.path().join("edge")));
+    let hub = open(&at);
+    for n in 0..300 {
+        hub.commit(None, set(&format!("{n:03}"), &"x".repeat(200))).expect("committed");
+    }
+    hub.checkpoint().expect("a disk");
+    drop(hub);
+    let path = files(&at).pop().expect("a run");
+    let sound = std::fs::read(&path).expect("a run");
+    let mut bytes = sound.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).expect("a file");
+
+    // The edge is new: it needs all rows, and all that the hub says to it is looked at.
+    let hub = open(&at);
+    let (to_edge, at_edge) = mpsc::channel();
+    let (to_hub, at_hub) = mpsc::channel();
+    let outbox = |to: mpsc::Sender<Message>| -> Outbox {
+        Box::new(move |parcel| match parcel {
+            Parcel::Message(message) => to.send(message).map_or(Outcome::Gone, |()| Outcome::Sent),
+            Parcel::Note(_) => Outcome::Sent,
+        })
+    };
+    let link = |upstream| Link { url: None, upstream, serves: None };
+    let of_edge = hub.connect(link(false), outbox(to_edge)).expect("a node");
+    let of_hub = edge.connect(link(true), outbox(to_hub)).expect("a node");
+    'connected: loop {
+        let said = at_hub.recv_timeout(SOON).expect("the edge goes on while it has not all");
+        // What it cannot read it says to whoever asks it next, if it does not say it here.
+        let _ = hub.receive(of_edge, said);
+        loop {
+            match at_edge.try_recv() {
+                Ok(message) => {
+                    assert!(!matches!(message, Message::Close { .. } | Message::Entries { .. }), "{message:?}");
+                    edge.receive(of_hub, message).expect("a node");
+                }
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => break 'connected,
+            }
+        }
+    }
+    edge.disconnect(of_hub);
+    assert_eq!(all(&edge), Model::new());
+    drop(hub);
+
+    std::fs::write(&path, &sound).expect("a file");
+    let hub = open(&at);
+    let _cable = Cable::between(&hub, &edge);
+    edge.read_at(&hub.read(Node::context).expect("a node"), SOON, |_| ()).expect("it comes");
+    assert_eq!(all(&edge), all(&hub));
+    assert_eq!(all(&edge).len(), 300);
+}
+
+#[test]
+fn runs_that_a_state_took_the_place_of_stay_while_the_log_names_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge_at) = (dir.path().join("hub"), dir.path().join("edge"));
+    let (hub, edge) = (open(&at), spoke(&edge_at));
+    let write = |hub: &Engine, from: u64, to: u64| {
+        for n in from..to {
+            hub.commit(None, set(&format!("{n:03}"), &n.to_string())).expect("committed");
+        }
+        hub.read(Node::context).expect("a node")
+    };
+    let here = write(&hub, 0, 100);
+    let cable = Cable::between(&hub, &edge);
+    edge.read_at(&here, SOON, |_| ()).expect("it comes");
+    drop(cable);
+    edge.checkpoint().expect("a disk");
+    // What comes next is not kept as entries: the edge is sent a state.
+    write(&hub, 50, 150);
+    hub.checkpoint().expect("a disk");
+    drop(hub);
+    let hub = open(&at);
+    let cable = Cable::between(&hub, &edge);
+    edge.read_at(&hub.read(Node::context).expect("a node"), SOON, |_| ()).expect("it comes");
+    drop(cable);
+    let model = all(&hub);
+    assert_eq!((model.len(), all(&edge)), (150, model.clone()));
+    drop(edge);
+    for _ in 0..3 {
+        let edge = spoke(&edge_at);
+        assert_eq!(all(&edge), model);
+    }
+}
