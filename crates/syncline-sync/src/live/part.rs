@@ -266,7 +266,8 @@ impl Teller {
                 break;
             }
             size += of_key + of_row;
-            if of_row > self.room {
+            let fills = of_row > self.room;
+            if fills {
                 // A row that fills parts of its own.
                 let piece = row.first_in(self.room);
                 size = of_key + piece.size();
@@ -274,7 +275,8 @@ impl Teller {
             }
             last = row.siblings().last().map(|sibling| (key.clone(), sibling.dot));
             part.push((key, row));
-            if size >= self.room {
+            // Of a row in pieces the next piece comes next, however little there was in this one.
+            if fills || size >= self.room {
                 break;
             }
         }

@@ -43,6 +43,27 @@ proptest! {
     }
 }
 
+#[test]
+fn of_a_row_in_pieces_every_sibling_is_told_before_the_next_row() {
+    let mut shell = shell(1, true);
+    // Nobody has read anything: they are siblings. The second one does not go into what the first one leaves.
+    for (n, len) in [(1, 60), (1, 250), (1, 40), (1, 400), (2, 8)] {
+        let write = Write { row: row(n), value: Some(Bytes::from(vec![7; len])) };
+        shell.node.commit(1_000, 1, Context::default(), vec![write]).unwrap();
+        shell.sync();
+    }
+    let moment = shell.node.checkpoint().expect("all is durable");
+    let snapshot = moment.snapshot();
+    assert_eq!(snapshot.rows.get(&row(1)).map(|row| row.siblings().len()), Some(4));
+    for room in [0, 100, 256, 300, 500, 700, 2000] {
+        let (mut teller, mut collected) = (Teller::new(3, room), Collected::default());
+        while let Some((part, _)) = teller.next(snapshot, &[]) {
+            collected.add(&Arc::new(part)).unwrap();
+        }
+        assert_eq!(&collected.close(snapshot.coverage.clone()), snapshot, "room for {room}");
+    }
+}
+
 fn small() -> Limits {
     Limits { message_bytes: 256, window_bytes: 1024, window_entries: 4, patience: 1, ..Limits::default() }
 }
