@@ -169,3 +169,36 @@ fn a_state_that_ends_at_damage_is_not_closed_for_who_is_sent_it() {
     assert_eq!(all(&edge), all(&hub));
     assert_eq!(all(&edge).len(), 300);
 }
+
+#[test]
+fn runs_that_a_state_took_the_place_of_stay_while_the_log_names_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge_at) = (dir.path().join("hub"), dir.path().join("edge"));
+    let (hub, edge) = (open(&at), spoke(&edge_at));
+    let write = |hub: &Engine, from: u64, to: u64| {
+        for n in from..to {
+            hub.commit(None, set(&format!("{n:03}"), &n.to_string())).expect("committed");
+        }
+        hub.read(Node::context).expect("a node")
+    };
+    let here = write(&hub, 0, 100);
+    let cable = Cable::between(&hub, &edge);
+    edge.read_at(&here, SOON, |_| ()).expect("it comes");
+    drop(cable);
+    edge.checkpoint().expect("a disk");
+    // What comes next is not kept as entries: the edge is sent a state.
+    write(&hub, 50, 150);
+    hub.checkpoint().expect("a disk");
+    drop(hub);
+    let hub = open(&at);
+    let cable = Cable::between(&hub, &edge);
+    edge.read_at(&hub.read(Node::context).expect("a node"), SOON, |_| ()).expect("it comes");
+    drop(cable);
+    let model = all(&hub);
+    assert_eq!((model.len(), all(&edge)), (150, model.clone()));
+    drop(edge);
+    for _ in 0..3 {
+        let edge = spoke(&edge_at);
+        assert_eq!(all(&edge), model);
+    }
+}
