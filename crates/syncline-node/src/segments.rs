@@ -3,7 +3,7 @@
 //! Owns: one open descriptor for each file that was written or read, from its first use until it is removed, because a failure to
 //! put bytes down is told to descriptors that were open then. After a crash: what [`Disk`] promises.
 //!
-//! The file of a segment is made before it is needed ([`spare`]).
+//! The file of a segment is made before it is needed (`spare`).
 //!
 //! Not here: what is in the files (`syncline_sync::log`), and who may write to them.
 
