@@ -61,11 +61,15 @@ pub enum Sight {
     Certified,
     /// One was not, because of what it had read.
     Uncertified,
+    /// A spoke showed what its disk did not have yet.
+    ShownEarly,
+    /// A crash may have taken some of that.
+    WentBack,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -95,6 +99,8 @@ impl Sight {
         Self::Partial,
         Self::Certified,
         Self::Uncertified,
+        Self::ShownEarly,
+        Self::WentBack,
     ];
 }
 

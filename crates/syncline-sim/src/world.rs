@@ -123,6 +123,8 @@ pub struct World {
     rng: Rng,
     /// Chance of its own for rows on their way to a disk: what else a seed does is as it was before there was such a thing.
     folds: Rng,
+    /// The same for what spokes show before it is on their disks.
+    shows: Rng,
     strict: strict::Strict,
     profile: Profile,
     machines: Vec<Machine>,
@@ -175,6 +177,7 @@ impl World {
             sights: Sights::default(),
             told: tell.then(Vec::new),
             folds: Rng::from_seed(seed ^ 0x666f_6c64),
+            shows: Rng::from_seed(seed ^ 0x7368_6f77),
             strict: strict::Strict::new(seed),
             rng,
             profile,
@@ -317,6 +320,22 @@ impl World {
         }
         self.absorb(at, None)?;
         self.observe(at)
+    }
+
+    /// A spoke shows some of what has come and is not on its disk yet.
+    fn show_some(&mut self, at: usize) -> Result<(), Failure> {
+        let most = [0, 0, 1, u64::MAX][self.shows.below(4) as usize];
+        let Some(node) = &mut self.machines[at].node else { return Ok(()) };
+        if node.show(most) == 0 {
+            return Ok(());
+        }
+        self.sights.saw(Sight::ShownEarly);
+        if self.told.is_some() {
+            let coverage = node.state().coverage().clone();
+            self.tell(|| format!("{at} shows {coverage:?}"));
+        }
+        self.absorb(at, None)?;
+        if self.shows.below(4) == 0 { self.observe(at) } else { Ok(()) }
     }
 
     fn change_role(&mut self, at: usize) -> Result<(), Failure> {

@@ -76,6 +76,7 @@ fn violates(bug: Bug, violation: &Violation) -> bool {
                 matches!(violation, Violation::ForgotTransaction { because, .. } if *because != Evidence::Acknowledged);
             told || matches!(violation, Violation::ForgotStamp { .. })
         }
+        Bug::HubShowsEarly => matches!(violation, Violation::ForgotStamp { .. } | Violation::ForgotTransaction { .. }),
         Bug::SameHubAfterRestore => matches!(violation, Violation::StampReused { .. }),
         Bug::RefusedDropped => matches!(violation, Violation::PendingDropped { .. } | Violation::Missing { .. }),
         // The clock is judged by the world, and what nobody does shows in the end.

@@ -145,7 +145,7 @@ fn fan_out(clock: &SystemClock) {
         node += (clock.monotonic() - begun).as_secs_f64();
         for (to, message) in std::mem::take(&mut hub.sent) {
             bytes += message.encode().len();
-            hub.node.receive(NOW, to, Message::Durable(at + 1));
+            hub.node.receive(NOW, to, Message::Here(at + 1));
         }
     }
     println!("fan-out: {:.3} ms for each transaction to {peers} peers, {bytes} bytes", node * 1e3 / writes as f64);

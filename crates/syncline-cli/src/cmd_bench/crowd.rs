@@ -151,9 +151,9 @@ impl Member {
                 let has = self.has.get_or_insert_default();
                 entries.iter().for_each(|entry| has.raise(entry.stamp.hub, entry.stamp.n));
                 seen.note(entries);
-                Some(Message::Durable(*through))
+                Some(Message::Here(*through))
             }
-            Message::Part { through, .. } | Message::Close { through, .. } => Some(Message::Durable(*through)),
+            Message::Part { through, .. } | Message::Close { through, .. } => Some(Message::Here(*through)),
             _ => None,
         })
         .inspect(|_| {

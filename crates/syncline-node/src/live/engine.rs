@@ -15,6 +15,7 @@ mod beats;
 mod beside;
 mod certify;
 mod core;
+mod early;
 mod follow;
 mod keep;
 mod note;
@@ -367,6 +368,9 @@ impl Engine {
         let now_ms = core.now_ms;
         core.node.receive(now_ms, peer, message);
         core.drain();
+        if early::show(&self.shared, &mut core) {
+            return Ok(true);
+        }
         pace::settle(&self.shared, core, more);
         Ok(true)
     }
@@ -493,7 +497,8 @@ fn run(shared: &Shared) {
     let mut core = shared.lock();
     let mut ticked = shared.clock.monotonic();
     loop {
-        let idle = core.led || core.broken.is_some() || !core.unsynced();
+        let due = core.closing || core.is_due(shared.clock.monotonic());
+        let idle = core.led || core.broken.is_some() || !core.unsynced() || !due;
         if core.closing && idle {
             break;
         }
@@ -516,11 +521,12 @@ fn run(shared: &Shared) {
             core.release(shared.clock.now_ms());
             shared.durable.notify_all();
             prove::kick(shared, &mut core);
-            if core.unsynced() {
+            if core.unsynced() && core.is_due(now) {
                 continue;
             }
         }
-        core = shared.work.wait_timeout(core, to_sign.unwrap_or(TICK)).unwrap_or_else(PoisonError::into_inner).0;
+        let pause = to_sign.unwrap_or(TICK).min(core.pause(now));
+        core = shared.work.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
     }
     while core.keep.is_folding() && core.broken.is_none() {
         core = shared.durable.wait(core).unwrap_or_else(PoisonError::into_inner);

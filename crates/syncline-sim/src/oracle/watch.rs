@@ -60,6 +60,28 @@ impl Oracle {
         self.node(node).restarted = true;
     }
 
+    /// What a node showed before it was durable there, and others have, is gone with a crash: it may have less than before, but not less than `kept`.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownStamp`.
+    pub fn may_go_back(&mut self, node: usize, kept: &[(u128, u64)]) -> Result<(), Violation> {
+        self.ledger.resolve(kept, &mut self.dense)?;
+        self.node(node);
+        let known = &mut self.nodes[node];
+        let mut lower = false;
+        for (hub, floor) in known.floor.iter_mut().enumerate() {
+            let kept = self.dense.get(hub).copied().unwrap_or_default();
+            lower |= kept < *floor;
+            *floor = (*floor).min(kept);
+        }
+        if lower {
+            // Who overwrote it may be gone again.
+            known.gone.clear();
+        }
+        Ok(())
+    }
+
     /// A node's disk was replaced by an older copy, or by an empty one: it may have less than before.
     pub fn restored(&mut self, node: usize) {
         *self.node(node) = Node::default();

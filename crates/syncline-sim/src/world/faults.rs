@@ -73,13 +73,16 @@ impl World {
         };
         let Some(node) = &mut self.machines[to].node else { return Ok(()) };
         node.receive(now, from as u64, message);
-        self.absorb(to, None)
+        self.absorb(to, None)?;
+        self.show_some(to)
     }
 
     /// A process dies. What its disk was not told to keep may be gone.
     pub(super) fn crash(&mut self, at: usize) -> Result<(), Failure> {
-        if self.machines[at].node.take().is_none() {
-            return Ok(());
+        let Some(node) = self.machines[at].node.take() else { return Ok(()) };
+        self.judge.goes_back(at, &node)?;
+        if node.durable_coverage() != *node.state().coverage() {
+            self.sights.saw(Sight::WentBack);
         }
         (self.machines[at].folded, self.machines[at].merged) = (None, None);
         for other in 0..self.machines.len() {
@@ -331,6 +334,6 @@ fn names_dot(message: &Message, dot: &Dot) -> bool {
         Message::Known(known) | Message::Later(known) | Message::Refused(known) | Message::Denied(known, _) => {
             known == dot
         }
-        Message::Close { .. } | Message::Durable(_) | Message::Ask | Message::Heads(_) => false,
+        Message::Close { .. } | Message::Here(_) | Message::Ask | Message::Heads(_) => false,
     }
 }

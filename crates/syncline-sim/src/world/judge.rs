@@ -84,6 +84,12 @@ impl Judge {
         self.pending.extend(node.state().pending().map(|txn| id(txn.dot())));
     }
 
+    /// A node goes down: what it showed and had not made durable may be gone.
+    pub(super) fn goes_back(&mut self, at: usize, node: &Node) -> Result<(), Failure> {
+        of_coverage(&node.durable_coverage(), &mut self.coverage);
+        Ok(self.oracle.may_go_back(at, &self.coverage)?)
+    }
+
     pub(super) fn read(&mut self, at: usize, node: &Node) -> Result<Snapshot, Failure> {
         self.claim(node);
         Ok(self.oracle.read(at, Claim { coverage: &self.coverage, pending: &self.pending })?)
@@ -241,7 +247,7 @@ impl Judge {
             Message::Push(txns, _) => self.pending.extend(txns.iter().map(|txn| id(txn.dot()))),
             Message::Close { closing, .. } => of_coverage(&closing.coverage, &mut self.coverage),
             // Of parts nothing counts before they are closed.
-            Message::Part { .. } | Message::Ask | Message::Known(_) | Message::Durable(_) | Message::Later(_) => {
+            Message::Part { .. } | Message::Ask | Message::Known(_) | Message::Here(_) | Message::Later(_) => {
                 return Ok(());
             }
             Message::Refused(_) | Message::Denied(..) | Message::Heads(_) => return Ok(()),

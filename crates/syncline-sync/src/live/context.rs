@@ -126,6 +126,16 @@ impl Coverage {
         }
     }
 
+    /// Lowers one hub's number to at most `n`.
+    pub(super) fn lower(&mut self, hub: Origin, n: u64) {
+        if let Ok(at) = self.find(hub) {
+            self.hubs[at].1 = self.hubs[at].1.min(n);
+            if self.hubs[at].1 == 0 {
+                self.hubs.remove(at);
+            }
+        }
+    }
+
     /// Raises every number to at least that of `other`.
     pub fn join(&mut self, other: &Self) {
         if self.includes(other) {

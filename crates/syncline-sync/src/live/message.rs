@@ -61,8 +61,8 @@ pub enum Message {
         /// Entries.
         entries: Arc<Batch>,
     },
-    /// Everything up to this count is durable here.
-    Durable(u64),
+    /// Everything up to this count is here: it has taken effect, which on a hub is when it is durable; of a state it is durable.
+    Here(u64),
     /// To somebody whom the sender's log cannot bring up: part of its rows and of what it knows.
     Part {
         /// As with entries.
@@ -122,7 +122,7 @@ impl Message {
                 put_uint(&mut out, *through);
                 out.put_slice(entries.bytes());
             }
-            Self::Durable(through) => {
+            Self::Here(through) => {
                 out.put_u8(4);
                 put_uint(&mut out, *through);
             }
@@ -174,7 +174,7 @@ impl Message {
             }
             2 => Self::Known(Dot::read(&mut r)?),
             3 => Self::Entries { through: r.uint("through")?, entries: Arc::new(Batch::read(&mut r)?) },
-            4 => Self::Durable(r.uint("through")?),
+            4 => Self::Here(r.uint("through")?),
             5 => Self::Part { through: r.uint("through")?, part: Arc::new(Part::read(&mut past, &mut r)?) },
             6 => Self::Close { through: r.uint("through")?, closing: Closing::read(&mut r)? },
             7 => Self::Push(read_txns(&mut past, &mut r)?, read_heads(&mut r)?),

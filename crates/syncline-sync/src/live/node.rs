@@ -3,6 +3,7 @@
 //! Owns: what is durable ([`State`]), and what has been appended to the log and is not yet. Whoever drives it writes every
 //! [`Output::Append`] in order and calls [`Node::synced`] when they are durable. Only then do they take effect: nothing that
 //! is not durable is shown to a reader, sent to a peer or acknowledged to a writer, so there is nothing to take back after a crash.
+//! One exception is for whoever drives the node to make ([`Node::show`]): a spoke shows what hubs have before its own disk has it.
 //!
 //! After a crash: [`Node::open`] reads the log's records again. Peers are met anew.
 //!
@@ -99,6 +100,8 @@ pub enum Refusal {
 #[derive(Debug)]
 struct Queued {
     record: Record,
+    /// Whether it is an entry that another node made.
+    others: bool,
     /// Whether an entry's transaction had not come before.
     new: bool,
     /// What had been appended before a join or a checkpoint, and what is joined.
@@ -135,6 +138,8 @@ pub struct Node {
     clock: Hlc,
     state: State,
     queue: VecDeque<Queued>,
+    /// Entries before those that took effect and are not durable.
+    shown: VecDeque<Stamp>,
     /// How many records were ever queued, and how many of them are durable.
     records: u64,
     durable: u64,
@@ -224,6 +229,7 @@ impl Node {
             clock: Hlc::default(),
             state: State::new(zoo),
             queue: VecDeque::new(),
+            shown: VecDeque::new(),
             records: 0,
             durable: 0,
             waiting: Pending::default(),

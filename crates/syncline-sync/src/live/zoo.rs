@@ -83,11 +83,14 @@ pub enum Bug {
     /// A transaction is let in without a look at what its writer had read: updates are lost (a lock or a version check that is left out on one
     /// path, as many applications have it).
     CertificationSkipped,
+    /// A hub shows what it has taken in before its disk has it, as spokes do with what hubs have (a database that answers readers from memory while its log
+    /// is written).
+    HubShowsEarly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::CommitTimeContext,
         Self::UnionRepair,
         Self::CoverageAfterPartOfRepair,
@@ -125,6 +128,7 @@ impl Bug {
         Self::ScopeNotFilled,
         Self::ServedWithinScope,
         Self::CertificationSkipped,
+        Self::HubShowsEarly,
     ];
 }
 

@@ -137,6 +137,10 @@ impl Core {
         }
         self.settle_scope();
         self.pass_marks(now);
+        self.reach_beats();
+    }
+
+    pub(super) fn reach_beats(&mut self) {
         self.beside.beats.reach(self.node.state().coverage());
     }
 

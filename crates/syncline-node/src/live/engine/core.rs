@@ -24,6 +24,7 @@ use super::super::scopes::Named;
 use super::super::tables::Version;
 use super::beside::Beside;
 use super::certify::{ONCE, Reads, Strict};
+use super::early::Early;
 use super::keep::Keep;
 use super::note::Parcel;
 use super::pace::Pace;
@@ -68,6 +69,7 @@ pub(super) struct Core {
     /// Somebody syncs the log.
     pub(super) led: bool,
     pub(super) pace: Pace,
+    pub(super) early: Early,
     /// How often the log has been opened: positions in memory count from there.
     pub(super) epoch: u64,
     /// Why nothing goes on until the log is opened anew.
@@ -121,6 +123,7 @@ impl Core {
             log,
             led: false,
             pace: Pace::default(),
+            early: Early::default(),
             epoch: 0,
             broken: None,
             closing: false,
@@ -153,6 +156,7 @@ impl Core {
         self.told = log.next();
         (self.log, self.node) = (log, node);
         self.group = Group::default();
+        self.early = Early::default();
         self.groups.clear();
         self.epoch += 1;
         self.flight = Flight::default();
@@ -315,6 +319,7 @@ impl Core {
     fn append(&mut self, record: &Record) {
         self.tables_change |= changes(record, |table| table.starts_with('.') && ![files::TABLE, ONCE].contains(&table));
         self.files.1 |= changes(record, |table| table == files::TABLE);
+        self.note_early(record);
         if self.group.is_full_for(record)
             && let Err(error) = self.gather()
         {
@@ -326,7 +331,7 @@ impl Core {
     }
 
     /// Gives the log what was appended.
-    fn gather(&mut self) -> Result<(), SyncError> {
+    pub(super) fn gather(&mut self) -> Result<(), SyncError> {
         if !self.group.is_empty() {
             let records = self.group.len();
             let position = self.log.append(&self.group.take())?;
@@ -356,12 +361,14 @@ impl Core {
     /// Writes what was appended; the file that is to be synced then, if there is one.
     pub(super) fn start_sync(&mut self) -> Result<Option<Syncing>, SyncError> {
         self.gather()?;
+        self.early.syncs();
         self.log.start_sync()
     }
 
     /// Tells the node what has become durable; how many records that are.
     pub(super) fn tell_durable(&mut self, now: Duration) -> u64 {
         self.told = self.log.durable();
+        self.early.synced();
         let mut fresh = 0;
         while let Some((_, records)) = self.groups.pop_front_if(|(position, _)| *position <= self.told) {
             fresh += records;
@@ -486,7 +493,7 @@ fn new_id() -> LogId {
 }
 
 /// Whether a record may change one of some tables.
-fn changes(record: &Record, table: impl Fn(&str) -> bool) -> bool {
+pub(super) fn changes(record: &Record, table: impl Fn(&str) -> bool) -> bool {
     let writes = |txn: &Txn| txn.body().writes.iter().any(|write| table(&write.row.table));
     match record {
         Record::Own(txn) => writes(txn),

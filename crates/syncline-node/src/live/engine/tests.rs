@@ -101,6 +101,49 @@ impl Drop for Cable {
     }
 }
 
+/// Copies what files hold now, as after the end of a process.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("a file");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a file").is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("a file")),
+        }
+    }
+}
+
+#[test]
+fn a_spoke_shows_what_came_before_its_disk_has_it_and_keeps_it_when_the_process_ends() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge_at) = (dir.path().join("hub"), dir.path().join("edge"));
+    let (hub, edge) = (open(&at), spoke(&edge_at));
+    let cable = Cable::between(&hub, &edge);
+    let mut early = 0;
+    for n in 0..50 {
+        let here = hub.commit(None, set("a", &n.to_string())).expect("committed").position;
+        edge.read_at(&here, SOON, |_| ()).expect("it comes");
+        assert_eq!(values(&edge, "a"), [n.to_string()]);
+        early += usize::from(edge.shared.lock().unsynced());
+    }
+    assert!(early > 10, "only {early} of 50 were shown before they were durable");
+    copy(&edge_at, &dir.path().join("copy"));
+    // Nobody asks for it, and it comes to be durable.
+    let until = SystemClock.monotonic() + SOON;
+    while edge.shared.lock().unsynced() {
+        assert!(SystemClock.monotonic() < until);
+        SystemClock.sleep(Duration::from_millis(5));
+    }
+    // A write there is durable with all that came before it.
+    hub.commit(None, set("a", "last")).expect("committed");
+    edge.commit(None, set("b", "1")).expect("committed");
+    assert!(!edge.shared.lock().unsynced() || values(&edge, "a") == ["last"]);
+    drop(cable);
+    let after = spoke(&dir.path().join("copy"));
+    assert_eq!(values(&after, "a"), ["49"]);
+}
+
 #[test]
 fn what_was_committed_is_there_when_it_is_opened_again() {
     let dir = tempfile::tempdir().expect("a directory");

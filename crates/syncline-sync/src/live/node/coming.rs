@@ -130,7 +130,7 @@ impl Node {
             self.followed(from);
         }
         self.owe(from, through);
-        self.tell_durable();
+        self.tell_here();
     }
 
     /// The parts of a peer's state are complete, it says.
@@ -165,7 +165,7 @@ impl Node {
         }
         self.followed(from);
         self.owe(from, through);
-        self.tell_durable();
+        self.tell_here();
         self.serve_waiting();
     }
 
@@ -193,7 +193,7 @@ impl Node {
         self.rescope(from, closing);
         self.followed(from);
         self.owe(from, through);
-        self.tell_durable();
+        self.tell_here();
     }
 
     fn join(&mut self, closing: Closing) {

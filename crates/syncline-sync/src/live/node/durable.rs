@@ -60,7 +60,8 @@ impl Node {
             self.out.push(Output::Committed(ticket, dot));
         }
         let ticket = ticket.filter(|_| !early);
-        self.queue.push_back(Queued { record, new, joins, again, ticket });
+        let others = matches!(&record, Record::Entry(entry) if entry.stamp.hub != self.name);
+        self.queue.push_back(Queued { record, others, new, joins, again, ticket });
         if self.zoo.has(Bug::SentBeforeDurable) {
             self.apply_queued();
             self.sign();
@@ -169,11 +170,14 @@ impl Node {
     /// The first `records` that were appended and not yet reported are durable: they take effect.
     pub fn synced(&mut self, records: u64) {
         for _ in 0..records {
-            self.apply_queued();
+            match self.shown.pop_front() {
+                Some(_) => self.durable += 1,
+                None => self.apply_queued(),
+            }
         }
         self.relay_heads();
         self.sign();
-        self.tell_durable();
+        self.tell_here();
         self.serve_waiting();
         if self.coming.is_none() && !self.hub {
             self.greet_put_off();
@@ -184,6 +188,37 @@ impl Node {
         if self.zoo.has(Bug::ResolutionsWrittenBack) {
             self.write_back();
         }
+    }
+
+    /// On a spoke, entries of hubs that were appended take effect before they are durable, up to `most` of them, and up to the first record of
+    /// another kind; how many did. Readers see them. Whatever the node tells others of what it has is durable all the same, and what it writes
+    /// comes after them in the log. When a crash loses them, the hubs have them: readers of this node go back to an earlier state, which positions tell.
+    ///
+    /// A hub shows nothing early: others count on what it has shown.
+    pub fn show(&mut self, most: u64) -> u64 {
+        let (mut shown, early) = (0, self.zoo.has(Bug::HubShowsEarly));
+        let may = |queued: &Queued| queued.others || early && matches!(queued.record, Record::Entry(_));
+        while shown < most && (early || !self.hub) && self.queue.front().is_some_and(may) {
+            if let Some(Queued { record: Record::Entry(entry), .. }) = self.queue.front() {
+                self.shown.push_back(entry.stamp);
+            }
+            self.apply_next();
+            shown += 1;
+        }
+        if shown > 0 {
+            self.tell_here();
+        }
+        shown
+    }
+
+    /// What of [`State::coverage`] a crash does not take back.
+    #[must_use]
+    pub fn durable_coverage(&self) -> Coverage {
+        let mut coverage = self.state.coverage.clone();
+        for stamp in &self.shown {
+            coverage.lower(stamp.hub, stamp.n - 1);
+        }
+        coverage
     }
 
     /// Writes the visible value of rows in conflict, having read all. Only in the zoo.
@@ -201,8 +236,14 @@ impl Node {
     }
 
     pub(super) fn apply_queued(&mut self) {
-        let Some(Queued { record, new, joins, again, ticket }) = self.queue.pop_front() else { return };
-        self.durable += 1;
+        if !self.queue.is_empty() {
+            self.durable += 1;
+            self.apply_next();
+        }
+    }
+
+    fn apply_next(&mut self) {
+        let Some(Queued { record, new, joins, again, ticket, .. }) = self.queue.pop_front() else { return };
         if let (Some(ticket), Some(dot)) = (ticket, dot_of(&record)) {
             self.out.push(Output::Committed(ticket, dot));
         }

@@ -17,7 +17,7 @@ impl Node {
     #[must_use]
     pub fn checkpoint(&self) -> Option<Moment> {
         // What is queued would stand before the checkpoint in the log and after it in time.
-        if !self.queue.is_empty() {
+        if !(self.queue.is_empty() && self.shown.is_empty()) {
             return None;
         }
         let snapshot = self.snapshot();

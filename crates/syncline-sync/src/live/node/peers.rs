@@ -39,9 +39,9 @@ pub(super) struct Peer {
     pub(super) next: Option<u64>,
     /// A state that it is sent.
     pub(super) sending: Option<Sending>,
-    /// Entries and parts that were sent to it, and how many of them it has made durable.
+    /// Entries and parts that were sent to it, and how many of them are there.
     sent: u64,
-    durable: u64,
+    here: u64,
     /// Messages in between: what was sent with them, and their bytes; and all those bytes.
     flying: VecDeque<(u64, usize)>,
     flying_bytes: usize,
@@ -50,7 +50,7 @@ pub(super) struct Peer {
     /// How far it was, and what waited first, when time last passed; and for how many ticks that has been so.
     last: (u64, u64),
     stands: u32,
-    /// What is durable of what it sent, to be said.
+    /// What is here of what it sent, to be said.
     due: Option<u64>,
     /// Whether it could not take in what was pushed, and nothing has changed since.
     pub(super) wait: bool,
@@ -75,7 +75,7 @@ pub(super) struct Peer {
     pub(super) whole: bool,
 }
 
-/// Once so many records are durable here, a peer is told what of the things that it sent is.
+/// Once so many records have taken effect here, a peer is told what of the things that it sent has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Due {
     records: u64,
@@ -104,7 +104,7 @@ impl Peer {
 
     /// How much is on its way.
     pub(super) const fn flies(&self) -> u64 {
-        self.sent - self.durable
+        self.sent - self.here
     }
 
     /// Whether more may be sent.
@@ -121,10 +121,10 @@ impl Peer {
         self.sent
     }
 
-    /// It has made durable what was sent up to there.
-    fn has_made_durable(&mut self, through: u64) {
-        self.durable = self.durable.max(through.min(self.sent));
-        while let Some((_, bytes)) = self.flying.pop_front_if(|(sent, _)| *sent <= self.durable) {
+    /// It has what was sent up to there.
+    fn has_come_to(&mut self, through: u64) {
+        self.here = self.here.max(through.min(self.sent));
+        while let Some((_, bytes)) = self.flying.pop_front_if(|(sent, _)| *sent <= self.here) {
             self.flying_bytes -= bytes;
         }
     }
@@ -134,7 +134,7 @@ impl Peer {
         (self.met, self.hub, self.coverage, self.sending) = (true, hub, coverage, sending);
         self.next = None;
         self.offer_again();
-        self.has_made_durable(self.sent);
+        self.has_come_to(self.sent);
     }
 }
 
@@ -171,7 +171,7 @@ impl Node {
 
     pub(super) fn say_hello(&mut self, peer: PeerId) {
         // Only what is durable: a peer may throw away what it is told that others have.
-        let coverage = self.state.coverage.clone();
+        let coverage = self.durable_coverage();
         let (name, hub, newest, parts) = (self.name, self.hub, self.newest, self.has_parts());
         let (within, heads) = (self.within(peer), self.heads_digest());
         self.send(peer, Message::Hello { name, hub, coverage, newest, parts, within, heads });
@@ -207,9 +207,9 @@ impl Node {
             }
             Message::Known(dot) => self.known_elsewhere(dot),
             Message::Entries { through, entries } => self.entries_came(from, through, &entries),
-            Message::Durable(through) => {
+            Message::Here(through) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.has_made_durable(through);
+                    peer.has_come_to(through);
                     peer.has_more();
                 }
                 self.pump(from);
@@ -331,7 +331,7 @@ impl Node {
             }
         }
         self.owe(from, through);
-        self.tell_durable();
+        self.tell_here();
         // Other peers, and transactions that waited for this.
         self.serve_waiting();
     }
@@ -389,9 +389,11 @@ impl Node {
         }
     }
 
-    pub(super) fn tell_durable(&mut self) {
+    /// Says what of the things that came is here: in effect, which everything is that is durable.
+    pub(super) fn tell_here(&mut self) {
         let mut told: Vec<PeerId> = Vec::new();
-        while let Some(due) = self.dues.pop_front_if(|due| due.records <= self.durable) {
+        let here = self.durable + self.shown.len() as u64;
+        while let Some(due) = self.dues.pop_front_if(|due| due.records <= here) {
             let peer = self.peers.get_mut(&due.peer).filter(|peer| peer.connection == due.connection);
             if let Some(peer) = peer
                 && peer.due.replace(due.through).is_none()
@@ -401,7 +403,7 @@ impl Node {
         }
         for id in told {
             if let Some(through) = self.peers.get_mut(&id).and_then(|peer| peer.due.take()) {
-                self.out.push(Output::Send(id, Message::Durable(through)));
+                self.out.push(Output::Send(id, Message::Here(through)));
             }
         }
     }
@@ -417,11 +419,11 @@ impl Node {
         for (id, peer) in &mut self.peers {
             peer.wait = false;
             peer.asked = false;
-            let now = (peer.durable, first);
+            let now = (peer.here, first);
             let stood = std::mem::replace(&mut peer.last, now) == now;
             peer.stands = if stood { peer.stands.saturating_add(1) } else { 0 };
             let stands = peer.stands >= patience.max(1);
-            if !peer.met || (stands && (peer.durable < peer.sent || waits)) {
+            if !peer.met || (stands && (peer.here < peer.sent || waits)) {
                 ask.push(*id);
             }
             if stands && peer.wants_whole && !flows(*id) {

@@ -390,7 +390,7 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         dot().prop_map(Message::Known),
         (any::<u64>(), prop_oneof![vec(entry(), 0..3), entries()])
             .prop_map(|(through, entries)| Message::Entries { through, entries: Arc::new(Batch::new(entries)) }),
-        any::<u64>().prop_map(Message::Durable),
+        any::<u64>().prop_map(Message::Here),
         (any::<u64>(), part()).prop_map(|(through, part)| Message::Part { through, part: Arc::new(part) }),
         (any::<u64>(), closing()).prop_map(|(through, closing)| Message::Close { through, closing }),
         (prop_oneof![vec(txn(), 0..3), txns()], vec(head(), 0..3)).prop_map(|(txns, heads)| Message::Push(txns, heads)),

@@ -231,7 +231,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("ask", Message::Ask),
         ("known", Message::Known(second.dot())),
         ("entries", Message::Entries { through: 302, entries }),
-        ("durable", Message::Durable(302)),
+        ("here", Message::Here(302)),
         ("part", Message::Part { through: 1, part }),
         ("close", Message::Close { through: 3, closing: Closing { id, parts: 2, coverage } }),
         ("push", Message::Push(vec![first.clone(), second.clone()], vec![head(2)])),

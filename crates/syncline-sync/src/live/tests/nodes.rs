@@ -120,7 +120,44 @@ fn nothing_is_sent_shown_or_acknowledged_before_it_is_durable() {
     shells[2].absorb();
     assert!(shells[2].sent.is_empty() && shells[2].values().is_empty());
     shells[2].sync();
-    assert!(matches!(&shells[2].sent[..], [(0, Message::Durable(1))]), "{:?}", shells[2].sent);
+    assert!(matches!(&shells[2].sent[..], [(0, Message::Here(1))]), "{:?}", shells[2].sent);
+}
+
+#[test]
+fn a_spoke_may_show_what_hubs_have_and_tells_others_what_is_durable() {
+    let mut shells = mesh();
+    shells[0].write(2_000, "a");
+    let of_entries = |(to, message): &&(PeerId, Message)| *to == 2 && matches!(message, Message::Entries { .. });
+    let entries = shells[0].sent.iter().find(of_entries).unwrap().1.clone();
+    let before = shells[2].node.durable_coverage();
+    shells[2].node.receive(2_001, 0, entries.clone());
+    assert_eq!(shells[2].node.show(0), 0);
+    assert_eq!((shells[2].node.show(u64::MAX), shells[2].node.show(u64::MAX)), (1, 0));
+    shells[2].absorb();
+    assert_eq!(shells[2].values(), ["a"]);
+    assert!(matches!(&shells[2].sent[..], [(0, Message::Here(1))]), "{:?}", shells[2].sent);
+    assert!(shells[2].node.checkpoint().is_none(), "a checkpoint would say that it is durable");
+    assert_eq!(shells[2].node.durable_coverage(), before);
+    // Who asks is told what a crash does not take back.
+    shells[2].sent.clear();
+    shells[2].node.receive(2_002, 0, Message::Ask);
+    shells[2].absorb();
+    assert!(matches!(&shells[2].sent[..], [(0, Message::Hello { coverage, .. })] if *coverage == before));
+    assert!(shells[2].reopened(4).values().is_empty());
+    // What it writes follows on that, and waits for the disk.
+    let dot = shells[2].put(2_003, shells[2].node.context(), Some("b"));
+    assert_eq!(shells[2].node.show(u64::MAX), 0);
+    assert!(shells[2].committed.is_empty());
+    shells[2].sync();
+    assert_eq!(shells[2].committed, [(2_003, dot)]);
+    assert_eq!(shells[2].node.durable_coverage(), *shells[2].node.state().coverage());
+    assert_eq!((shells[2].values(), shells[2].reopened(4).values()), (vec!["b".to_owned()], vec!["b".to_owned()]));
+    // A hub does not: others count on what it shows.
+    let mut other = Shell::create(true, 5);
+    other.node.connected(0);
+    other.absorb();
+    other.node.receive(2_004, 0, entries);
+    assert_eq!(other.node.show(u64::MAX), 0);
 }
 
 #[test]
