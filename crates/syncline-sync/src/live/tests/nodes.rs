@@ -145,7 +145,8 @@ fn a_spoke_may_show_what_hubs_have_and_tells_others_what_is_durable() {
     assert!(matches!(&shells[2].sent[..], [(0, Message::Hello { coverage, .. })] if *coverage == before));
     assert!(shells[2].reopened(4).values().is_empty());
     // What it writes follows on that, and waits for the disk.
-    let dot = shells[2].put(2_003, shells[2].node.context(), Some("b"));
+    let read = shells[2].node.context();
+    let dot = shells[2].put(2_003, read, Some("b"));
     assert_eq!(shells[2].node.show(u64::MAX), 0);
     assert!(shells[2].committed.is_empty());
     shells[2].sync();
