@@ -89,6 +89,9 @@ pub struct Bounds {
     /// Everything that the node's upstream had acknowledged so many milliseconds ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_staleness_ms: Option<u64>,
+    /// As it is at the replica that decides what the table holds: the certifier of a strict table, else the node's hub.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// It is waited for so long; then the read fails as `stale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,

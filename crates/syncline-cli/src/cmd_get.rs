@@ -12,10 +12,10 @@ use crate::output::{Align, Page, Table};
 #[command(
     after_help = "Examples:\n  syncline get --table people --key 1\n  syncline get --table orders --key eu,7 --siblings\n  \
                         syncline get --table people --after \"$POSITION\" --max-wait 500\n  \
-                        syncline get --table people --key 1 --max-staleness 500ms\n\n\
+                        syncline get --table people --key 1 --max-staleness 500ms\n  syncline get --table stock --key 7 --strict\n\n\
                         Rows are lines of JSON. A row that was written in several places at once has siblings: the first one is \
-                        what readers see, the others are kept until somebody who has seen them all writes the row again. With --after and \
-                        --max-staleness there is never an older answer: what is not there in time is an error of its own (exit code 8)."
+                        what readers see, the others are kept until somebody who has seen them all writes the row again. With --after, \
+                        --max-staleness and --strict there is never an older answer: what is not there in time is an error of its own (exit code 8)."
 )]
 pub(crate) struct Args {
     /// The table
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Every value that a row has
     #[arg(long)]
     siblings: bool,
+    /// As the table is at the replica that decides what it holds, from the moment of this command on: the certifier of a strict table, else the hub
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     bounds: Bounds,
     /// At most so many rows
@@ -39,6 +42,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         table: args.table.clone(),
         keys: args.key.clone(),
         siblings: args.siblings,
+        strict: args.strict,
         bounds: args.bounds.to_request(),
         limit: Some(args.limit),
     };

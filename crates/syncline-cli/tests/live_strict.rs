@@ -72,6 +72,30 @@ fn count(live: &Live, identity: &str) {
 }
 
 #[test]
+fn a_strict_read_at_a_spoke_has_what_was_acknowledged_at_the_hub() {
+    let dir = Dir::new();
+    let (hub, server) = counter(&dir);
+    let spoke = dir.replica("spoke");
+    let node = follow(&spoke, FREE, &server);
+    let (there, here) = (at(&server, "hub"), at(&node, "spoke"));
+    read(&here);
+    let strict = Bounds { strict: true, ..Bounds::default() };
+    for n in 1..50 {
+        let (_, position) = read(&there);
+        let next = there.transaction().read(&position).put("t", &json!({ "id": "a", "n": n }));
+        next.expect("JSON").commit().expect("nobody else writes");
+        let got = here.get_within::<Value>("t", &json!({ "id": "a" }), &strict).expect("the hub is there");
+        assert_eq!(got.row["n"], n);
+    }
+    let printed = spoke.json(["get", "--table", "t", "--key", "a", "--strict"]);
+    assert_eq!(printed["rows"][0]["row"]["n"], 49, "{printed}");
+    drop(server);
+    let away = spoke.run(["get", "--table", "t", "--key", "a", "--strict", "--max-wait", "500"]);
+    assert!(away.code != Some(0) && away.stderr.contains("leave out --strict"), "{:?} {}", away.code, away.stderr);
+    drop(hub);
+}
+
+#[test]
 fn counters_on_two_spokes_lose_no_update() {
     const EACH: usize = 25;
     let dir = Dir::new();

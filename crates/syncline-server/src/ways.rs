@@ -5,15 +5,16 @@
 //!
 //! Invariant: what is on its way was given to a stream that had been answered, so a failure before that means that nothing was written.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use syncline_api::client::{self, Options, Streaming};
+use syncline_api::client::{self, Client, Options, Reply, Streaming};
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
 use syncline_base::Kind;
 use syncline_node::live::engine::{Answer, Lost, Way};
+use syncline_node::ops::reach;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -29,6 +30,8 @@ pub(crate) struct Certifying {
     options: Options,
     runtime: Handle,
     idle: Mutex<Vec<Stream>>,
+    /// For questions.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl std::fmt::Debug for Certifying {
@@ -59,7 +62,11 @@ type Failed = (syncline_api::Error, bool);
 
 impl Certifying {
     pub(crate) fn new(target: Target, options: Options, runtime: Handle) -> Self {
-        Self { url: target.to_string(), target, options, runtime, idle: Mutex::default() }
+        Self { url: target.to_string(), target, options, runtime, idle: Mutex::default(), client: Mutex::default() }
+    }
+
+    fn client(&self) -> std::sync::MutexGuard<'_, Option<Arc<Client>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self) -> Result<Stream, Failed> {
@@ -128,6 +135,35 @@ impl Way for Certifying {
                 Err(Lost { error: fault(Kind::Unavailable, &self.url, why), maybe: true })
             }
         }
+    }
+
+    fn reach(&self, request: &reach::Request) -> syncline_node::Result<reach::Report> {
+        let refused = |error: syncline_api::Error| fault(error.kind(), &self.url, error.to_string());
+        let odd = |error: serde_json::Error| {
+            fault(Kind::Unavailable, &self.url, format!("its answer cannot be read: {error}"))
+        };
+        let kept = self.client().clone();
+        let client = match kept {
+            Some(client) => client,
+            None => {
+                let made = Client::connect(self.target.clone(), self.options.clone()).map_err(refused)?;
+                Arc::clone(self.client().insert(Arc::new(made)))
+            }
+        };
+        let (mut report, request) = (String::new(), serde_json::to_string(request).map_err(odd)?);
+        let answered = client.call(&self.target.dataset, "reach", &request, None, &mut |reply| {
+            if let Reply::Report(json) = reply {
+                report = json;
+            }
+            Ok(())
+        });
+        if let Err(error) = answered {
+            if error.kind() == Kind::Unavailable {
+                *self.client() = None;
+            }
+            return Err(refused(error));
+        }
+        serde_json::from_str(&report).map_err(odd)
     }
 }
 

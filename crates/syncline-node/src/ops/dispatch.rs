@@ -12,7 +12,7 @@ use syncline_tree::content::ContentRef;
 
 use super::{
     alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, key, live, live_conflicts, log,
-    merge, put, repair, rollback, root, scope, show, status, table, verify,
+    merge, put, reach, repair, rollback, root, scope, show, status, table, verify,
 };
 use crate::export::Target;
 use crate::live::files::contents;
@@ -21,7 +21,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 34] = [
+pub const VERBS: [&str; 35] = [
     "alter",
     "apply",
     "branch",
@@ -45,6 +45,7 @@ pub const VERBS: [&str; 34] = [
     "objects",
     "objects-lacking",
     "put",
+    "reach",
     "repair",
     "resolve",
     "rollback",
@@ -85,6 +86,7 @@ pub fn run(
         "contents-lacking" => report(contents::lacking(replica, &read::<Vec<ContentRef>>(verb, request)?)?),
         "delete" => report(put::delete(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "get" => report(get::run(replica, &read(verb, request)?)?),
+        "reach" => report(reach::run(replica, &read(verb, request)?)?),
         "key" => report(key::run(replica, &read(verb, request)?)?),
         "scope" => report(scope::run(replica, &read(verb, request)?)?),
         "table" => report(table::run(replica, &read(verb, request)?)?),

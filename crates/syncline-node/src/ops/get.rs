@@ -6,6 +6,7 @@ use syncline_base::Hlc;
 use syncline_sync::live::{Dot, Row, RowKey, Sibling};
 
 use super::live::Bounds;
+use super::reach;
 use crate::live::definition::Definition;
 use crate::live::resolve::{Rival, Seen};
 use crate::live::tables::Look;
@@ -28,6 +29,9 @@ pub struct Request {
     /// Whether to give every sibling of a row.
     #[serde(default)]
     pub siblings: bool,
+    /// Whether they are to be as they are at the replica that decides what the table holds: the certifier of a strict table, else the hub.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// What is asked of them.
     #[serde(flatten)]
     pub bounds: Bounds,
@@ -92,11 +96,16 @@ pub struct Report {
 /// Gives rows as they are here now.
 ///
 /// # Errors
-/// `not-found` when there is no such table or a row that was named is not there; `stale` when what is to be waited for does not come.
+/// `not-found` when there is no such table or a row that was named is not there; `stale` when what is to be waited for does not come;
+/// `unavailable` when a strict read reaches nobody who knows.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let engine = replica.live()?;
     let staleness_ms = request.bounds.hold(&engine)?;
-    let table = engine.table(&request.table)?;
+    let mut table = engine.table(&request.table)?;
+    if request.strict {
+        reach::wait(&engine, &table, request.bounds.patience())?;
+        table = engine.table(&request.table)?;
+    }
     let limit = request.limit.unwrap_or(LIMIT);
     let keys = request.keys.iter().map(|key| table.key_of(key)).collect::<Result<Vec<_>>>()?;
     let (rows, position) = engine.read(|node| {

@@ -27,12 +27,17 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// For how long it is waited.
+    pub(super) fn patience(&self) -> Duration {
+        self.wait_ms.map_or(PATIENCE, Duration::from_millis)
+    }
+
     /// Waits until they hold, which they do from then on. Says how old what is here may be, in milliseconds, if that was asked for.
     ///
     /// # Errors
     /// `stale` when they do not come to hold in time; `invalid` when the position is none.
     pub(super) fn hold(&self, engine: &Engine) -> Result<Option<u64>> {
-        let patience = self.wait_ms.map_or(PATIENCE, Duration::from_millis);
+        let patience = self.patience();
         if let Some(after) = &self.after {
             engine.read_at(&token::parse_wait(after)?, patience, |_| ())?;
         }

@@ -26,6 +26,7 @@ pub mod live_conflicts;
 pub mod log;
 pub mod merge;
 pub mod put;
+pub mod reach;
 pub mod repair;
 pub mod rollback;
 pub mod root;

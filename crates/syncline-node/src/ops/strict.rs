@@ -21,7 +21,7 @@ use crate::live::{Engine, token};
 use crate::{Error, Result};
 
 /// So many replicas a transaction passes at the most.
-const MAX_HOPS: usize = 8;
+pub(super) const MAX_HOPS: usize = 8;
 /// The longest identity.
 const MAX_ONCE: usize = 64;
 /// The most rows and tables that a transaction names as read.

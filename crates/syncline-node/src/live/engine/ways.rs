@@ -20,6 +20,7 @@ use syncline_sync::live::{Context, Dot};
 use super::certify::once_row;
 use super::{Committed, Engine, unavailable};
 use crate::live::token;
+use crate::ops::reach;
 use crate::{Error, Result};
 
 /// How long is waited for a certifier, and for what it has written to come here.
@@ -55,6 +56,12 @@ pub trait Way: Send + Sync + Debug {
     /// # Errors
     /// The other replica's; why it cannot be reached.
     fn write(&self, changes: &Bytes, patience: Duration) -> Result<Answer, Lost>;
+
+    /// Asks how far the replica there is, or one behind it, and waits for the answer as long as the request says.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn reach(&self, request: &reach::Request) -> Result<reach::Report>;
 }
 
 /// The ways that there are.
@@ -150,6 +157,24 @@ impl Engine {
             Error::Stale { what: "waiting for a transaction on a strict table".to_owned(), why }
         })?;
         Ok(Committed { dot, position, read, taken: true })
+    }
+
+    /// Asks over the ways that there are, one after the other, until one has an answer.
+    ///
+    /// # Errors
+    /// The last one's; `unavailable` when there is none.
+    pub(crate) fn reach(&self, request: &reach::Request) -> Result<reach::Report> {
+        let mut last = None;
+        for way in self.shared.ways.towards(request.certifier.as_deref().unwrap_or_default()) {
+            match way.reach(request) {
+                Err(error) if error.kind() == Kind::Unavailable => last = Some(error),
+                answer => return answer,
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let why = "this process is connected to no other replica: run the command beside a node that serves this replica (`syncline up --upstream`, `--peer`)";
+            unavailable("asking how far another replica is", why)
+        }))
     }
 
     fn deliver(&self, certifier: &str, once: &str, changes: &Bytes, until: Duration) -> Result<(Dot, Option<Context>)> {

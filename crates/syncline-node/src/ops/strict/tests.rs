@@ -6,7 +6,9 @@ use syncline_base::Kind;
 
 use super::super::apply::{self, Submitted};
 use super::super::get;
+use super::super::live::Bounds;
 use super::super::put::{self, Report};
+use super::super::reach;
 use super::super::table::{self, Wanted};
 use super::*;
 use crate::live::engine::tests::Cable;
@@ -150,6 +152,13 @@ impl Way for Direct {
         let read = committed.read.as_ref().map(token::of_context);
         Ok(Answer { transaction: token::of_dot(&committed.dot), read })
     }
+
+    fn reach(&self, request: &reach::Request) -> Result<reach::Report> {
+        if self.trouble > 8 {
+            return Err(Error::Unavailable { what: "asking".to_owned(), why: "it is away".to_owned() });
+        }
+        reach::ask(&self.engine, request)
+    }
 }
 
 #[track_caller]
@@ -183,6 +192,45 @@ fn an_update_of_what_its_writer_has_not_read_is_refused_and_nothing_of_it_is_wri
     // And what it printed goes on.
     hub.put("a", 4, written.read.as_deref(), &[]).expect("its own write was read");
     assert_eq!(hub.all().0["a"], 4);
+}
+
+fn strictly(place: &Place, table: &str, wait_ms: u64) -> Result<usize> {
+    let bounds = Bounds { wait_ms: Some(wait_ms), ..Bounds::default() };
+    let request = get::Request { table: table.into(), strict: true, bounds, ..<_>::default() };
+    get::run(&place.replica, &request).map(|report| report.rows.len())
+}
+
+#[test]
+fn a_strict_read_has_all_that_was_acknowledged_or_says_that_it_has_not() {
+    let hub = Place::hub();
+    hub.strict("t");
+    hub.table("u", "many").expect("a table");
+    let (spoke, cable) = Place::spoke(&hub, 0);
+    let both = |place: &Place| (strictly(place, "t", 20_000), strictly(place, "u", 20_000));
+    for n in 1..50 {
+        hub.put(&n.to_string(), 1, None, &[]).expect("a row");
+        let put = put::Request { table: "u".into(), ..<_>::default() };
+        put::run(&hub.replica, &put, &mut format!("{{\"id\":\"{n}\",\"n\":1}}").as_bytes()).expect("a row");
+        for place in [&spoke, &hub] {
+            let (strict, other) = both(place);
+            assert_eq!((strict.expect("rows"), other.expect("rows")), (n, n));
+        }
+    }
+    drop(cable);
+    assert_eq!(strictly(&spoke, "t", 50).expect("nothing is new"), 49);
+    hub.put("new", 1, None, &[]).expect("a row");
+    refused(strictly(&spoke, "t", 50), Kind::Stale, "within 50 ms");
+    assert_eq!(spoke.all().0.len(), 49, "who does not ask for it is shown what is there");
+    // A replica without a way to the certifier of the one, and to a hub.
+    let (lonely, _cable) = Place::spoke(&hub, 9);
+    refused(strictly(&lonely, "t", 50), Kind::Unavailable, "which certifies the table");
+    refused(strictly(&lonely, "u", 50), Kind::Unavailable, "at the upstream");
+    // A hub that does not certify asks who does, by way of others.
+    let between = Place::hub();
+    between.engine().add_way(Direct::new(&spoke.engine(), 0));
+    let _beside = Cable::between(&hub.engine(), &between.engine());
+    between.settled(&hub);
+    assert_eq!((strictly(&between, "t", 20_000).expect("rows"), strictly(&between, "u", 0).expect("rows")), (50, 49));
 }
 
 #[test]
