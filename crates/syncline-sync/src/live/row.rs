@@ -49,6 +49,7 @@ impl Sibling {
         self.time = self.time.min(believed(attested));
     }
 
+    /// Becomes what a writer writes who had read it.
     fn become_of(&mut self, writer: Writer<'_>, value: &Bytes) {
         (self.dot, self.time) = (writer.dot, writer.hlc);
         self.stamps.clear();

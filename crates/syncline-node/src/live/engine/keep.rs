@@ -41,7 +41,9 @@ pub(super) struct Keep {
     checkpoint: u64,
     /// A checkpoint is made when it has grown by so many.
     bytes: u64,
+    /// And not before so long after the last one, unless it has grown by much more.
     pause: Duration,
+    /// So many rows may be in memory then.
     rows: usize,
     folding: bool,
     merging: bool,
