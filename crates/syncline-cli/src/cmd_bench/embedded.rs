@@ -11,7 +11,7 @@ use syncline_node::live::engine::{More, Sequence};
 use syncline_node::ops::{apply, put};
 use syncline_node::{Location, Replica};
 
-use super::live::{self, Sizes};
+use super::live::{self, Prepared, Sizes};
 use super::local::Local;
 use super::samples::{Moment, Step};
 use crate::context::Context;
@@ -50,9 +50,11 @@ fn disk(local: &Local, sizes: &Sizes) -> Result<Step> {
     Ok(Step::new("the disk: 256 bytes and a sync", 1, begin.elapsed(), took))
 }
 
-/// So many transactions wait at any time; for each that is durable the next one is written.
+/// So many transactions wait at any time; for each that is durable the next one is written. What is timed is what a program does that has
+/// rows: they are read, become a transaction, and are durable.
 fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Sizes) -> Result<Step> {
     let (tell, told) = mpsc::channel();
+    let prepared = Prepared::new(rows, sizes.bytes, writers);
     let (sequence, request, begin) = (Sequence::default(), apply::Request::default(), Moment::now());
     let (mut next, mut waiting, mut took) = (0, 0, Vec::new());
     let mut free: Vec<usize> = (0..writers).collect();
@@ -60,14 +62,14 @@ fn writers(engine: &Engine, name: &str, writers: usize, rows: usize, sizes: &Siz
     loop {
         if begin.elapsed() < sizes.time {
             for writer in free.drain(..) {
-                let text = live::changes(next, rows, sizes.bytes, None);
-                next += rows as u64;
+                let text = prepared.get(next);
+                next += 1;
                 began[writer] = Moment::now();
                 let tell = tell.clone();
                 // Nobody reads it when the measurement has failed.
                 let done = Box::new(move |outcome| drop(tell.send((writer, outcome))));
                 let more = if writers == 1 { More::Not } else { More::Comes };
-                apply::submit(engine, &sequence, &request, &text.into(), (more, done))?;
+                apply::submit(engine, &sequence, &request, text, (more, done))?;
                 waiting += 1;
             }
         }

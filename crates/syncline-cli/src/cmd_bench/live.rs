@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use syncline_api::client::Streaming;
 use syncline_api::client::{self, Client, Options};
 use syncline_api::v1::{WatchReply, WriteReply, WriteRequest};
@@ -28,6 +29,8 @@ use crate::fault::{Fault, Result};
 pub(super) const TABLE: &str = "syncline_bench";
 /// Rows have so many keys; they are written again and again.
 pub(super) const KEYS: u64 = 100_000;
+/// Transactions that are made beforehand take about so much memory.
+const PREPARED_BYTES: u64 = 256 << 20;
 /// What rows are filled up with.
 const PAD: &str = "0123456789abcdef";
 /// How long a reader may take to see what was written last.
@@ -101,6 +104,28 @@ pub(super) fn changes(first: u64, rows: usize, bytes: usize, mark: Option<u64>) 
         change(&mut text, nth % KEYS, bytes, mark);
     }
     text
+}
+
+/// Transactions that are made before the clock runs: what makes them is no part of what is measured.
+#[derive(Debug)]
+pub(super) struct Prepared(Vec<Bytes>);
+
+impl Prepared {
+    /// Transactions of so many rows, all keys once; as many as go into bounded memory, but more than are under way at once.
+    pub(super) fn new(rows: usize, bytes: usize, writers: usize) -> Self {
+        let count = Self::count(rows as u64, bytes as u64, writers as u64);
+        Self((0..count).map(|nth| changes(nth * rows as u64, rows, bytes, None).into()).collect())
+    }
+
+    fn count(rows: u64, bytes: u64, writers: u64) -> u64 {
+        let fit = PREPARED_BYTES / rows.saturating_mul(bytes + 100).max(1);
+        KEYS.div_ceil(rows).min(fit).max(2 * writers)
+    }
+
+    /// The `nth` of them, from the first on again after the last.
+    pub(super) fn get(&self, nth: u64) -> &Bytes {
+        &self.0[(nth % self.0.len() as u64) as usize]
+    }
 }
 
 /// A row with a key of its own, as `apply` takes it.
@@ -344,6 +369,15 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn transactions_are_prepared_for_all_keys_in_bounded_memory() {
+        let whole = Prepared::new(1000, 100, 2);
+        assert_eq!(whole.0.len(), 100);
+        assert_eq!(whole.get(105), changes(5_000, 1000, 100, None).as_bytes());
+        assert_eq!(Prepared::count(100, 100_000, 2), 26);
+        assert_eq!(Prepared::count(1_000, 1 << 20, 4), 8, "those under way write different rows");
+    }
 
     #[test]
     fn a_mark_is_found_in_what_was_written() {

@@ -14,6 +14,8 @@ use syncline_base::task;
 
 /// Files grow by so much when space is taken for them.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// So many bytes go to the disk at once of a file that nobody waits for: who syncs the log meanwhile waits for them.
+const GENTLY: u64 = 1 << 20;
 /// What such files are called first.
 const NAME: &str = "spare-";
 /// A smaller file is made when it is needed.
@@ -71,7 +73,7 @@ impl Spare {
         };
         let file = match ready {
             Some(file) => file,
-            None => zeros(path, size)?,
+            None => zeros(path, size, u64::MAX)?,
         };
         if size >= LEAST {
             self.make(path, size);
@@ -98,7 +100,7 @@ impl Spare {
         let path = beside.with_file_name(format!("{NAME}{:016x}", Rng::from_os().next_u64()));
         let all = Arc::clone(&self.0);
         let begun = task::spawn("syncline-spare", move || {
-            let made = zeros(&path, size).and_then(|file| file.sync_all().map(|()| file));
+            let made = zeros(&path, size, GENTLY).and_then(|file| file.sync_all().map(|()| file));
             // Without it the next file is made when it is needed.
             let made = Made { path, size, file: made.ok() };
             let mut state = all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,14 +124,18 @@ impl Made {
     }
 }
 
-/// A new file that is zeros already: a sync of what is written over them has no length and no place to write down.
-fn zeros(path: &Path, size: u64) -> io::Result<File> {
+/// A new file that is zeros already: a sync of what is written over them has no length and no place to write down. So many bytes are put down
+/// at once, but for the last.
+fn zeros(path: &Path, size: u64, at_once: u64) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     let mut left = size;
     while left > 0 {
         let n = left.min(ZEROS.len() as u64);
         file.write_all(&ZEROS[..n as usize])?;
         left -= n;
+        if left > 0 && (size - left).is_multiple_of(at_once) {
+            file.sync_data()?;
+        }
     }
     Ok(file)
 }

@@ -305,6 +305,10 @@ impl Group {
     /// Adds one. Returns the bytes that it takes.
     pub fn push(&mut self, record: &Record) -> &[u8] {
         if self.len == 0 {
+            // What is told takes less than it is; much of it is told by one record.
+            if let Record::Own(_) | Record::Entry(_) = record {
+                self.out.reserve(record.size());
+            }
             self.out.put_u8(VERSION);
         }
         let from = self.out.len();

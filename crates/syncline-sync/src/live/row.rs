@@ -49,6 +49,16 @@ impl Sibling {
         self.time = self.time.min(believed(attested));
     }
 
+    /// Becomes what a writer writes who had read it.
+    fn become_of(&mut self, writer: Writer<'_>, value: &Bytes) {
+        (self.dot, self.time) = (writer.dot, writer.hlc);
+        self.stamps.clear();
+        self.value = Bytes::copy_from_slice(value);
+        if let Some((stamp, attested)) = writer.stamp {
+            self.add(stamp, attested);
+        }
+    }
+
     /// About how many bytes it takes.
     fn size(&self) -> usize {
         48 + self.stamps.len() * 26 + self.value.len()
@@ -137,6 +147,12 @@ impl Row {
     /// Applies a write of a transaction that was not applied before.
     pub(super) fn write(&mut self, writer: Writer<'_>, value: Option<&Bytes>) {
         let zoo = writer.zoo;
+        if let (Some(value), [only]) = (value, &mut self.siblings[..])
+            && writer.covers(only)
+        {
+            // What most writes are. It takes the place of the one before, in whose memory.
+            return only.become_of(writer, value);
+        }
         match value {
             None if zoo.has(Bug::DeleteWins) => self.siblings.clear(),
             None if zoo.has(Bug::DeleteLoses) => {

@@ -66,20 +66,14 @@ impl State {
         if new || self.zoo.has(Bug::AppliedTwice) {
             let writer =
                 Writer { dot, read: &body.read, hlc: body.hlc, stamp: Some(stamp), chains, own: None, zoo: self.zoo };
-            let rows = if self.torn { 1 } else { body.writes.len() };
-            for write in body.writes.iter().take(rows) {
-                self.write(&write.row, writer, write.value.as_ref());
-            }
+            let rows = if self.torn { body.writes.len().min(1) } else { body.writes.len() };
+            self.rows.change_each(&body.writes[..rows], |write, row| row.write(writer, write.value.as_ref()));
         } else if !self.zoo.has(Bug::OneStampKept) {
             for write in &body.writes {
                 self.rows.change(&write.row, |row| row.stamp(dot, entry.stamp, entry.attested));
             }
         }
         self.coverage.raise(entry.stamp.hub, entry.stamp.n);
-    }
-
-    fn write(&mut self, key: &RowKey, writer: Writer<'_>, value: Option<&Bytes>) {
-        self.rows.change(key, |row| row.write(writer, value));
     }
 
     /// Joins another node's rows and coverage, at once; `had` is what was applied here before. What was pending and is in there

@@ -4,6 +4,7 @@
 //! counts leaves; a write after that copies the one leaf that it falls into, once. So a snapshot for a slow peer, or a checkpoint, is taken at
 //! once and is consistent, and costs memory only for what changes meanwhile.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, LazyLock};
@@ -12,7 +13,7 @@ use bytes::Bytes;
 
 use super::row::Row;
 use super::runs::{Merged, Run, Runs};
-use super::txn::RowKey;
+use super::txn::{RowKey, Write};
 
 /// A leaf that would have more rows is cut in two.
 const MOST: usize = 128;
@@ -164,6 +165,56 @@ impl Rows {
         }
     }
 
+    /// Changes rows by what a transaction writes to them, which comes by row. Rows that lie next to each other in memory are found at once.
+    pub(super) fn change_each(&mut self, writes: &[Write], mut change: impl FnMut(&Write, &mut Row)) {
+        let mut rest = writes;
+        while let Some(first) = rest.first() {
+            let changed = self.change_in_leaf(rest, &mut change);
+            rest = &rest[changed..];
+            if changed == 0 {
+                self.change(&first.row, |row| change(first, row));
+                rest = &rest[1..];
+            }
+        }
+    }
+
+    /// Changes the first rows of these by what is put into them, as long as they are in one leaf; how many those are.
+    fn change_in_leaf(&mut self, writes: &[Write], change: &mut impl FnMut(&Write, &mut Row)) -> usize {
+        let Some(leaf) = writes.first().and_then(|first| self.over.leaf_mut(&first.row)) else { return 0 };
+        let has = |leaf: &Leaf, from: usize, write: &Write| {
+            // Most often it is the next one. What is deleted may leave the leaf.
+            match leaf.get(from).filter(|_| write.value.is_some()).map(|(is, _)| is.cmp(&write.row)) {
+                Some(Ordering::Equal) => Some(from),
+                Some(Ordering::Less) => {
+                    leaf[from..].binary_search_by(|(is, _)| is.cmp(&write.row)).ok().map(|at| from + at)
+                }
+                _ => None,
+            }
+        };
+        let Some(mut at) = has(leaf, 0, &writes[0]) else { return 0 };
+        let leaf = Arc::make_mut(leaf);
+        let (mut changed, mut counts) = (0, Vec::new());
+        loop {
+            let write = &writes[changed];
+            let row = Arc::make_mut(&mut leaf[at].1);
+            let was = Count::of(row);
+            change(write, row);
+            let is = Count::of(row);
+            if was != is {
+                counts.push((&write.row.table, was, is));
+            }
+            changed += 1;
+            match writes.get(changed).and_then(|next| has(leaf, at + 1, next)) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        for (table, was, is) in counts {
+            self.count(table, was, is);
+        }
+        changed
+    }
+
     fn count(&mut self, table: &Arc<str>, was: Count, is: Count) {
         if !self.counts.contains_key(table) {
             self.counts.insert(table.clone(), Count::default());
@@ -222,6 +273,10 @@ impl Over {
     /// The leaf in which a key is, if it is.
     fn leaf(&self, key: &RowKey) -> Option<&Arc<Leaf>> {
         self.leaves.range(..=key).next_back().map(|(_, leaf)| leaf)
+    }
+
+    fn leaf_mut(&mut self, key: &RowKey) -> Option<&mut Arc<Leaf>> {
+        self.leaves.range_mut(..=key).next_back().map(|(_, leaf)| leaf)
     }
 
     fn get(&self, key: &RowKey) -> Option<&Arc<Row>> {
@@ -305,7 +360,11 @@ impl Over {
             if other.leaves.get(first).is_some_and(|is| Arc::ptr_eq(is, leaf)) {
                 return Vec::new();
             }
-            let same = |(key, row): &&(RowKey, Arc<Row>)| other.get(key).is_some_and(|is| Arc::ptr_eq(is, row));
+            let mut was = other.from(&leaf[0].0).peekable();
+            let mut same = |(key, row): &&(RowKey, Arc<Row>)| {
+                while was.next_if(|(was, _)| *was < key).is_some() {}
+                was.next_if(|(was, _)| *was == key).is_some_and(|(_, is)| Arc::ptr_eq(is, row))
+            };
             leaf.iter().filter(|row| !same(row)).cloned().collect()
         };
         self.leaves.iter().flat_map(new).collect()

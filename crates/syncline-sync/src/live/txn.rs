@@ -127,16 +127,30 @@ impl Txn {
             let text = format!("the name of a table has {} bytes; {MAX_TEXT} are the most", long.row.table.len());
             return Err(Error::Invalid(text));
         }
-        let bytes = encode(&body);
+        let mut ends = Vec::with_capacity(2 * body.writes.len());
+        let bytes = encode(&body, |end| ends.push(end));
         if bytes.len() > MAX_TXN_BYTES {
             return Err(Error::Invalid(too_long(bytes.len(), MAX_TXN_BYTES)));
+        }
+        // Keys and values lie in memory once, as pieces of the bytes, as long as the transaction does.
+        let mut ends = ends.into_iter();
+        let mut piece = |of: &mut Bytes| {
+            if let Some(end) = ends.next() {
+                *of = bytes.slice(end - of.len()..end);
+            }
+        };
+        for write in &mut body.writes {
+            piece(&mut write.row.key);
+            if let Some(value) = &mut write.value {
+                piece(value);
+            }
         }
         Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
     }
 
     /// What is left of one with this tag of which something was left out.
     pub(super) fn partial(body: Body, tag: Tag) -> Self {
-        Self { tag, bytes: encode(&body), body, partial: true }
+        Self { tag, bytes: encode(&body, |_| ()), body, partial: true }
     }
 
     /// Reads a transaction.
@@ -160,7 +174,7 @@ impl Txn {
 
     /// One whose parts and bytes say the same; `partial` the tag of one of which something was left out.
     pub(super) fn assembled(body: Body, bytes: Bytes, partial: Option<Tag>) -> Self {
-        debug_assert_eq!(encode(&body), bytes, "bytes that are not those of the transaction");
+        debug_assert_eq!(encode(&body, |_| ()), bytes, "bytes that are not those of the transaction");
         Self { tag: partial.unwrap_or_else(|| Tag::of(&bytes)), bytes, body, partial: partial.is_some() }
     }
 
@@ -211,10 +225,12 @@ pub(super) fn put_head(out: &mut BytesMut, body: &Body) {
     put_uint(out, body.hlc.as_u64());
 }
 
-fn encode(body: &Body) -> Bytes {
-    let values: usize =
-        body.writes.iter().map(|write| write.row.key.len() + write.value.as_ref().map_or(0, Bytes::len)).sum();
-    let mut out = BytesMut::with_capacity(128 + values);
+/// The bytes of a transaction; `ends` is told where in them each key and each value ends.
+fn encode(body: &Body, mut ends: impl FnMut(usize)) -> Bytes {
+    // Of each the lengths of key and value and a flag come to it.
+    let write = |write: &Write| 11 + write.row.key.len() + write.value.as_ref().map_or(0, Bytes::len);
+    let writes: usize = body.writes.iter().map(write).sum();
+    let mut out = BytesMut::with_capacity(128 + writes);
     put_head(&mut out, body);
     // Rows of one table follow each other: its name is said once.
     let tables = body.writes.chunk_by(|a, b| a.row.table == b.row.table);
@@ -224,9 +240,11 @@ fn encode(body: &Body) -> Bytes {
         put_uint(&mut out, writes.len() as u64);
         for write in writes {
             put_bytes(&mut out, &write.row.key);
+            ends(out.len());
             out.put_u8(u8::from(write.value.is_some()));
             if let Some(value) = &write.value {
                 put_bytes(&mut out, value);
+                ends(out.len());
             }
         }
     }

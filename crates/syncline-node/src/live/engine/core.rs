@@ -374,6 +374,8 @@ impl Core {
             fresh += records;
         }
         self.take_effect(fresh, now);
+        // As they come, not many at once: nobody waits for that, and their memory is that of the next ones.
+        self.node.cut_log_to(KEPT_BYTES);
         if self.tables_change {
             self.tables_version.grow();
             self.tables_change = self.unsynced();
@@ -410,7 +412,6 @@ impl Core {
             self.node.tick_peers(now_ms);
             self.drain();
         }
-        self.node.cut_log_to(KEPT_BYTES);
     }
 }
 

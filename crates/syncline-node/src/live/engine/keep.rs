@@ -13,6 +13,7 @@ use std::time::Duration;
 use syncline_base::task;
 use syncline_sync::Error as SyncError;
 use syncline_sync::live::{Fold, Merge, Run};
+use syncline_sync::log::Position;
 
 use super::Shared;
 use super::core::Core;
@@ -21,8 +22,15 @@ use {super::Engine, crate::Result};
 
 /// A checkpoint is made when the log has grown by so many bytes since the last one, and by as much as that took.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
-/// So many rows may be in memory then; more go to the disk before.
+/// While much is written that would be many times a second, of the same rows perhaps: not before so long after the last one, unless the
+/// log has grown by so many times as much, or so many rows are in memory.
+const PAUSE: Duration = Duration::from_secs(2);
+const HURRY: u64 = 4;
+const HURRY_ROWS: usize = 150_000;
+/// So many rows may be in memory then; more go to the disk before. While they do, others change, which a checkpoint would have to tell while
+/// everybody waits: they go, too, but not more often than so many times in a row.
 const ROWS: usize = 10_000;
+const ROUNDS: u32 = 3;
 /// What failed is tried again after so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,17 +41,34 @@ pub(super) struct Keep {
     checkpoint: u64,
     /// A checkpoint is made when it has grown by so many.
     bytes: u64,
+    /// And not before so long after the last one, unless it has grown by much more.
+    pause: Duration,
+    /// So many rows may be in memory then.
     rows: usize,
     folding: bool,
     merging: bool,
-    /// Rows have gone to the disk, and no checkpoint says so yet.
-    due: bool,
+    /// How often rows have gone to the disk since the last checkpoint.
+    rounds: u32,
+    /// When that was made.
+    last: Duration,
     /// Nothing is begun before that.
     not_before: Duration,
     /// Runs that were merged, and that the last checkpoint may name.
     replaced: Vec<Arc<Run>>,
+    /// A checkpoint that is in the log and may not be durable yet.
+    written: Option<Written>,
     /// How many checkpoints were made since the log was opened.
     made: u64,
+}
+
+/// A checkpoint on its way to the disk, with what follows it.
+#[derive(Debug)]
+struct Written {
+    /// The positions of its first record, and after its last.
+    at: Position,
+    end: Position,
+    /// Runs that nobody needs once it is durable.
+    replaced: Vec<Arc<Run>>,
 }
 
 impl Keep {
@@ -52,12 +77,15 @@ impl Keep {
         Self {
             checkpoint,
             bytes: CHECKPOINT_BYTES,
+            pause: PAUSE,
             rows: ROWS,
             folding: false,
             merging: false,
-            due: false,
+            rounds: 0,
+            last: Duration::ZERO,
             not_before: Duration::ZERO,
             replaced: Vec::new(),
+            written: None,
             made: 0,
         }
     }
@@ -66,6 +94,11 @@ impl Keep {
     pub(super) const fn is_folding(&self) -> bool {
         self.folding
     }
+
+    /// Whether rows have gone to the disk, and no checkpoint says so yet.
+    const fn is_due(&self) -> bool {
+        self.rounds > 0
+    }
 }
 
 impl Core {
@@ -73,14 +106,21 @@ impl Core {
         self.log.segments().map(|(_, bytes)| bytes).sum()
     }
 
-    fn has_grown(&self) -> bool {
-        self.log_bytes().saturating_sub(self.keep.checkpoint) >= self.keep.bytes.max(self.keep.checkpoint)
+    /// So many times as much as a checkpoint is made for.
+    fn has_grown(&self, times: u64) -> bool {
+        let Keep { checkpoint, bytes, .. } = self.keep;
+        self.log_bytes().saturating_sub(checkpoint) >= bytes.saturating_mul(times).max(checkpoint)
+    }
+
+    fn is_time(&self, now: Duration) -> bool {
+        let hurry = || self.has_grown(HURRY) || self.node.state().held().in_memory() >= HURRY_ROWS;
+        self.has_grown(1) && (now.saturating_sub(self.keep.last) >= self.keep.pause || hurry())
     }
 
     /// What is to be written to a run, if something is.
     fn begin_fold(&mut self) -> Option<Fold> {
-        let many = self.node.state().held().in_memory() > self.keep.rows;
-        let fold = if many && !self.keep.due && !self.keep.folding { self.node.begin_fold() } else { None };
+        let many = self.node.state().held().in_memory() > self.keep.rows && self.keep.rounds < ROUNDS;
+        let fold = if many && !self.keep.folding { self.node.begin_fold() } else { None };
         self.keep.folding |= fold.is_some();
         fold
     }
@@ -91,7 +131,7 @@ impl Core {
         match run {
             Ok(run) => {
                 self.node.folded(fold, run);
-                self.keep.due = true;
+                self.keep.rounds += 1;
             }
             Err(error) => {
                 self.keep.not_before = now + PATIENCE;
@@ -111,8 +151,8 @@ impl Core {
         }
     }
 
-    /// Writes a checkpoint, and gives up the records before it.
-    fn checkpoint(&mut self, now: Duration) -> std::result::Result<(), SyncError> {
+    /// Appends a checkpoint. It becomes durable with what comes next: nobody waits for the disk here who does not wait for it anyway.
+    fn write_checkpoint(&mut self, now: Duration) -> std::result::Result<(), SyncError> {
         // While others write something is always on its way to the disk; nobody else gets in between here.
         for _ in 0..8 {
             if !self.unsynced() {
@@ -127,22 +167,33 @@ impl Core {
             return Ok(());
         };
         let at = self.log.next();
+        // The core has no part in these records: they say what it holds.
         for record in moment.records() {
             self.log.append(&record.encode())?;
         }
-        // The core has no part in these records: they say what it holds.
-        self.log.sync()?;
-        self.told = self.log.next();
-        self.log.truncate_before(at)?;
-        self.keep.checkpoint = self.log_bytes();
-        self.keep.due = false;
-        self.keep.made += 1;
-        self.keep.replaced.drain(..).for_each(|run| run.retire());
+        let replaced = std::mem::take(&mut self.keep.replaced);
+        self.keep.written = Some(Written { at, end: self.log.next(), replaced });
+        (self.keep.rounds, self.keep.last) = (0, now);
         Ok(())
     }
 
+    /// Gives up what is before a checkpoint that is durable.
+    fn end_checkpoint(&mut self, now: Duration) {
+        let durable = self.log.durable();
+        let Some(Written { at, replaced, .. }) = self.keep.written.take_if(|written| written.end <= durable) else {
+            return;
+        };
+        replaced.iter().for_each(|run| run.retire());
+        self.keep.made += 1;
+        if let Err(error) = self.log.truncate_before(at) {
+            self.keep.not_before = now + PATIENCE;
+            tracing::warn!(%error, "the log before its checkpoint could not be removed; it is with the next one");
+        }
+        self.keep.checkpoint = self.log_bytes();
+    }
+
     fn try_checkpoint(&mut self, now: Duration) {
-        if let Err(error) = self.checkpoint(now) {
+        if let Err(error) = self.write_checkpoint(now) {
             self.keep.not_before = now + PATIENCE;
             tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is");
         }
@@ -152,10 +203,14 @@ impl Core {
 /// Begins what is to be done, if something is. Nobody syncs the log.
 pub(super) fn house(shared: &Shared, core: &mut Core) {
     let now = shared.clock.monotonic();
-    if core.led || core.broken.is_some() || core.closing || now < core.keep.not_before {
+    if core.led || core.broken.is_some() {
         return;
     }
-    if core.keep.due || (!core.keep.folding && core.has_grown()) {
+    core.end_checkpoint(now);
+    if core.closing || core.keep.written.is_some() || now < core.keep.not_before {
+        return;
+    }
+    if !core.keep.folding && (core.keep.is_due() || core.is_time(now)) {
         match core.begin_fold() {
             Some(fold) => {
                 let (weak, epoch) = (shared.me.clone(), core.epoch);
@@ -164,7 +219,10 @@ pub(super) fn house(shared: &Shared, core: &mut Core) {
                     with(&weak, epoch, |shared, core| core.end_fold(&fold, run, shared.clock.monotonic()));
                 });
             }
-            None => core.try_checkpoint(now),
+            None => {
+                core.try_checkpoint(now);
+                shared.work.notify_one();
+            }
         }
     }
     if !core.keep.merging
@@ -203,7 +261,11 @@ fn with(shared: &Weak<Shared>, epoch: u64, tell: impl FnOnce(&Shared, &mut Core)
 /// A command that is over before time passes has its turn, too.
 pub(super) fn at_the_end(shared: &Shared, core: &mut Core) {
     let now = shared.clock.monotonic();
-    if core.led || core.broken.is_some() || core.unsynced() || !(core.keep.due || core.has_grown()) {
+    if core.led || core.broken.is_some() {
+        return;
+    }
+    core.end_checkpoint(now);
+    if core.unsynced() || !(core.keep.is_due() || core.has_grown(1)) {
         return;
     }
     if let Some(fold) = core.begin_fold() {
@@ -211,6 +273,16 @@ pub(super) fn at_the_end(shared: &Shared, core: &mut Core) {
         core.end_fold(&fold, run, now);
     }
     core.try_checkpoint(now);
+    if core.keep.written.is_none() {
+        return;
+    }
+    match core.log.sync() {
+        Ok(_) => {
+            core.tell_durable(now);
+            core.end_checkpoint(now);
+        }
+        Err(error) => tracing::warn!(%error, "no checkpoint was made; the log stays longer until one is"),
+    }
 }
 
 #[cfg(test)]
@@ -223,9 +295,9 @@ impl Engine {
         let made = core.keep.made;
         loop {
             house(&self.shared, &mut core);
-            let busy = core.keep.folding || core.keep.merging || core.keep.due;
+            let busy = core.keep.folding || core.keep.merging || core.keep.is_due() || core.keep.written.is_some();
             if (!busy && core.keep.made > made) || core.broken.is_some() {
-                (core.keep.rows, core.keep.bytes) = (ROWS, CHECKPOINT_BYTES);
+                (core.keep.rows, core.keep.bytes, core.keep.pause) = (ROWS, CHECKPOINT_BYTES, PAUSE);
                 return Ok(());
             }
             let waited = self.shared.durable.wait_timeout(core, Duration::from_millis(20));
@@ -236,7 +308,18 @@ impl Engine {
     /// Has that done by itself whenever there are so many rows in memory, and the log has grown by so many bytes.
     pub(crate) fn keep_little(&self, rows: usize, bytes: u64) -> Result<()> {
         let mut core = self.lock()?;
-        (core.keep.rows, core.keep.bytes) = (rows, bytes);
+        (core.keep.rows, core.keep.bytes, core.keep.pause) = (rows, bytes, Duration::ZERO);
         Ok(())
+    }
+
+    /// Has checkpoints wait for so long after each other.
+    pub(crate) fn keep_pause(&self, pause: Duration) -> Result<()> {
+        self.lock()?.keep.pause = pause;
+        Ok(())
+    }
+
+    /// How many checkpoints were made.
+    pub(crate) fn checkpoints(&self) -> Result<u64> {
+        Ok(self.lock()?.keep.made)
     }
 }

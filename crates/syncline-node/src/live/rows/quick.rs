@@ -75,7 +75,7 @@ pub(crate) struct Quick<'a> {
 impl<'a> Quick<'a> {
     /// For about so many bytes of JSON.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { keys: Vec::with_capacity(bytes / 8), values: Vec::with_capacity(bytes / 2), ..Self::default() }
+        Self { keys: Vec::with_capacity(bytes / 8), values: Vec::with_capacity(bytes), ..Self::default() }
     }
 
     /// The number of a table here, under which its rows are given.

@@ -17,6 +17,8 @@ use crate::wire::fields::put_uint;
 const BLOCK: usize = 4 << 10;
 /// About so many bytes go to the disk at once.
 const PIECE: usize = 256 << 10;
+/// So many bytes are put down at once: who waits for the log's sync on the same disk waits for what is put down before it.
+const SYNC: u64 = 1 << 20;
 /// So many blocks are told in one list of the index.
 const CHUNK: usize = 1024;
 
@@ -43,6 +45,8 @@ struct Writer<'a> {
     /// Blocks that are not on the disk yet, and where they go.
     out: BytesMut,
     at: u64,
+    /// So much of it was put down.
+    synced: u64,
     index: BytesMut,
     /// Of the chunk of the index that is being written.
     chunk: BytesMut,
@@ -59,6 +63,7 @@ impl<'a> Writer<'a> {
             file,
             out: BytesMut::with_capacity(PIECE + 2 * BLOCK),
             at: 0,
+            synced: 0,
             index: BytesMut::new(),
             chunk: BytesMut::new(),
             chunk_past: Past::default(),
@@ -115,7 +120,11 @@ impl<'a> Writer<'a> {
         written.map_err(|error| Error::disk("writing", self.file, &error))?;
         self.at += self.out.len() as u64;
         self.out.clear();
-        Ok(())
+        if self.at - self.synced < SYNC {
+            return Ok(());
+        }
+        self.synced = self.at;
+        self.place.0.sync(self.file).map_err(|error| Error::disk("making durable", self.file, &error))
     }
 
     fn end(mut self) -> Result<RunName> {

@@ -46,6 +46,21 @@ fn write(rows: &mut Rows, model: &mut Model, n: u16, value: Option<u8>) {
     };
 }
 
+/// So many rows at once, as a transaction does.
+fn write_some(rows: &mut Rows, model: &mut Model, from: u16, len: u16, value: Option<u8>) {
+    let value = |n: u16| value.filter(|_| !n.is_multiple_of(11)).map(|value| value.wrapping_add(n as u8));
+    let bytes = |n: u16| value(n).map(|byte| Bytes::copy_from_slice(&[byte]));
+    let mut writes: Vec<Write> = (from..from + len).map(|n| Write { row: key(n), value: bytes(n) }).collect();
+    writes.sort_by(|a, b| a.row.cmp(&b.row));
+    rows.change_each(&writes, |write, row| set(row, write.value.as_ref().map(|value| value[0])));
+    for n in from..from + len {
+        match value(n) {
+            Some(value) => model.insert(key(n), value),
+            None => model.remove(&key(n)),
+        };
+    }
+}
+
 fn look(rows: &Rows, model: &Model, asked: &[u16]) {
     for n in asked {
         assert_eq!(rows.get(&key(*n)).map(|row| row.siblings()[0].value[0]), model.get(&key(*n)).copied());
@@ -110,6 +125,7 @@ proptest! {
                     rows = rows.on_merged(Arc::new(now));
                 },
                 4 if copies.len() < 3 => copies.push((rows.clone(), model.clone())),
+                5..10 => write_some(&mut rows, &mut model, n, 3 * u16::from(act), value),
                 _ => write(&mut rows, &mut model, n, value),
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::reads::comes;
 use super::*;
 
 type Model = BTreeMap<String, String>;
@@ -71,6 +72,32 @@ fn rows_go_to_the_disk_while_they_change_and_nobody_sees_it() {
     assert_eq!((in_memory(&edge), all(&edge)), (0, model));
     let root = |engine: &Engine| engine.frozen().expect("a node").digest().root;
     assert_eq!(root(&edge), root(&engine));
+}
+
+#[test]
+fn while_much_is_written_checkpoints_are_rare_and_the_log_stays_bounded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = open(&dir.path().join("hub"));
+    engine.commit(None, set("first", "1")).expect("committed");
+    engine.checkpoint().expect("a disk");
+    engine.keep_little(20, 10_000).expect("a node");
+    engine.keep_pause(Duration::from_secs(3600)).expect("a node");
+    let made = || engine.checkpoints().expect("a node");
+    let before = made();
+    let write = |n: u64| {
+        let value = "x".repeat(1_000);
+        engine.commit(None, set(&format!("{:02}", n % 50), &value)).expect("committed");
+    };
+    (0..20).for_each(write);
+    assert_eq!(made(), before, "it was a moment ago");
+    engine.keep_pause(Duration::ZERO).expect("a node");
+    write(0);
+    comes(|| made() > before);
+    engine.keep_pause(Duration::from_secs(3600)).expect("a node");
+    let now = made();
+    // It was a moment ago, but the log has grown by much more.
+    (0..400).for_each(write);
+    comes(|| made() > now);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::*;
 
 /// Waits until something holds.
 #[track_caller]
-fn comes(what: impl Fn() -> bool) {
+pub(super) fn comes(what: impl Fn() -> bool) {
     let clock = SystemClock;
     let until = clock.monotonic() + SOON;
     while !what() {
