@@ -290,7 +290,8 @@ impl World {
     }
 
     fn sync_some(&mut self, at: usize) -> Result<(), Failure> {
-        if self.machines[at].node.is_none() || self.machines[at].disk.unsynced() == 0 {
+        let machine = &self.machines[at];
+        if machine.node.is_none() || (machine.disk.unsynced() == 0 && !machine.disk.awaits_checkpoint()) {
             return Ok(());
         }
         let done = match self.rng.below(4) {
@@ -310,6 +311,7 @@ impl World {
     fn synced(&mut self, at: usize, done: syncline_sync::Result<u64>) -> Result<(), Failure> {
         let Ok(n) = done else { return self.disk_failed(at) };
         let machine = &mut self.machines[at];
+        machine.retire();
         // Its new name is written down.
         machine.moved &= machine.disk.unsynced() > 0;
         let Some(node) = &mut machine.node else { return Ok(()) };
@@ -359,12 +361,13 @@ impl World {
         self.tell(|| format!("{at} writes a checkpoint"));
         let below = checkpoint.closing().below.is_some();
         match self.machines[at].disk.checkpoint(checkpoint.records()) {
-            Ok(()) => {
+            Ok(false) => Ok(()),
+            Ok(true) => {
                 self.sights.saw(Sight::Checkpoint);
                 if below {
                     self.sights.saw(Sight::OnRuns);
                 }
-                self.machines[at].retire();
+                self.machines[at].wrote_checkpoint();
                 Ok(())
             }
             Err(_) => self.disk_failed(at),

@@ -57,6 +57,9 @@ pub(super) struct Disk {
     /// Those that went there and that nobody was told to be durable: the position after them, and how many. A log that begins a new
     /// segment makes the one before durable on its own.
     groups: VecDeque<(Position, u64)>,
+    /// The first position of a checkpoint that is not known to be durable, and the one after it; and whether one has become so.
+    checkpoint: Option<(Position, Position)>,
+    checkpointed: bool,
 }
 
 /// What a disk had that was durable when it was copied.
@@ -120,6 +123,8 @@ impl Disk {
             group: Group::default(),
             most,
             groups: VecDeque::new(),
+            checkpoint: None,
+            checkpointed: false,
         })
     }
 
@@ -164,6 +169,7 @@ impl Disk {
         }
         self.gather()?;
         let durable = self.log()?.sync()?;
+        self.cut(durable)?;
         Ok(self.tell(durable))
     }
 
@@ -193,21 +199,42 @@ impl Disk {
     pub(super) fn finish(&mut self) -> Result<u64> {
         let Some(ticket) = self.ticket.take() else { return Ok(0) };
         let durable = self.end(ticket)?;
+        self.cut(durable)?;
         Ok(self.tell(durable))
     }
 
-    /// A checkpoint takes the place of what comes before it. Everything must be durable.
-    pub(super) fn checkpoint(&mut self, records: impl Iterator<Item = Record>) -> Result<()> {
+    /// A checkpoint is appended, and is to take the place of what comes before it once it is durable. Everything else must be. False when one is on its way.
+    pub(super) fn checkpoint(&mut self, records: impl Iterator<Item = Record>) -> Result<bool> {
+        if self.checkpoint.is_some() {
+            return Ok(false);
+        }
         self.gather()?;
         let log = self.log()?;
         let at: Position = log.next();
         for record in records {
             log.append(&record.encode())?;
         }
-        log.sync()?;
-        log.truncate_before(at)?;
-        self.groups.clear();
+        self.checkpoint = Some((at, log.next()));
+        Ok(true)
+    }
+
+    /// Gives up what is before a checkpoint that is durable.
+    fn cut(&mut self, durable: Position) -> Result<()> {
+        if let Some((at, _)) = self.checkpoint.take_if(|(_, end)| *end <= durable) {
+            self.log()?.truncate_before(at)?;
+            self.checkpointed = true;
+        }
         Ok(())
+    }
+
+    /// Whether a checkpoint has become durable since this was asked.
+    pub(super) const fn has_checkpoint(&mut self) -> bool {
+        std::mem::replace(&mut self.checkpointed, false)
+    }
+
+    /// Whether one is on its way.
+    pub(super) const fn awaits_checkpoint(&self) -> bool {
+        self.checkpoint.is_some()
     }
 
     /// From some call on, some calls fail.
@@ -220,6 +247,7 @@ impl Disk {
     /// records are gone.
     pub(super) fn crash(&mut self) -> Result<u64> {
         (self.log, self.ticket) = (None, None);
+        (self.checkpoint, self.checkpointed) = (None, false);
         self.memory.crash();
         self.runs.crash();
         let (log, recovered) = Log::open(self.memory.clone(), None, OPTIONS)?;

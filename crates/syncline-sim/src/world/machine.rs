@@ -19,6 +19,8 @@ pub(super) struct Machine {
     pub(super) merged: Option<(Merge, Arc<Run>)>,
     /// Runs that were merged, and that the last checkpoint may stand on.
     replaced: Vec<Arc<Run>>,
+    /// Those that no checkpoint will stand on once the one is durable that is on its way.
+    retiring: Vec<Arc<Run>>,
     /// How far its wall clock is off.
     pub(super) skew_ms: i64,
     /// An older copy of the disk.
@@ -64,6 +66,7 @@ impl Machine {
             folded: None,
             merged: None,
             replaced: Vec::new(),
+            retiring: Vec::new(),
             disk: Disk::new(&mut Rng::from_seed(!seed), &empty)?,
             skew_ms: 0,
             backup: None,
@@ -126,6 +129,7 @@ impl Machine {
     /// It starts with this node: what a crash left behind of runs that nothing names is removed.
     fn tidy(&mut self, node: &Node) -> syncline_sync::Result<()> {
         self.replaced.clear();
+        self.retiring.clear();
         self.disk.place().keep_only(&node.needs())
     }
 
@@ -159,8 +163,15 @@ impl Machine {
         true
     }
 
-    /// A checkpoint is durable: the runs that it does not stand on are nobody's.
+    /// A checkpoint is in the log: the runs that it does not stand on are nobody's once it is durable.
+    pub(super) fn wrote_checkpoint(&mut self) {
+        self.retiring = std::mem::take(&mut self.replaced);
+    }
+
+    /// It is, if it is.
     pub(super) fn retire(&mut self) {
-        self.replaced.drain(..).for_each(|run| run.retire());
+        if self.disk.has_checkpoint() {
+            self.retiring.drain(..).for_each(|run| run.retire());
+        }
     }
 }
