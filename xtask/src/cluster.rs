@@ -1,6 +1,7 @@
 //! Real nodes and real clients, for the chores that torment them: `net` and `soak`.
 //!
-//! `node` starts, kills and asks nodes; `client` is a session at one node, which keeps what it did and saw for `crate::history`; `crew` lets
+//! `node` starts, kills and asks nodes; `client` is a session at one node, which keeps what it did and saw for `crate::history`; `watch` follows a node;
+//! `crew` lets
 //! many clients work side by side; `end` waits until all nodes have the same and judges.
 //!
 //! Not here: what is done to them meanwhile.
@@ -9,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod crew;
 pub(crate) mod end;
 pub(crate) mod node;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 

@@ -3,11 +3,12 @@
 //! A history has sessions: what one client did at one replica, in order. A look is one `get`; a write is one transaction, with the
 //! values that its writer had seen of the rows that it wrote. Every written value is one of a kind, so a read tells who wrote it.
 //!
-//! Three judges: `weak` (read atomicity and causal consistency, after a published algorithm), `rows` (siblings: none too many, none
-//! too few), and `audit` in there (what became of every acknowledged write). `order` is what happened before what.
+//! Its judges: `weak` (read atomicity and causal consistency, after a published algorithm), `delivery` (what `watch` told), `rows` (siblings:
+//! none too many, none too few; and what became of every acknowledged write). `order` is what happened before what.
 //!
 //! Not here: how a history comes about (`crate::cluster`).
 
+mod delivery;
 mod order;
 mod rows;
 mod weak;
@@ -65,11 +66,22 @@ pub(crate) struct Txn {
     pub(crate) fate: Fate,
 }
 
+/// What somebody who follows a node was told at once: the values of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// One transaction.
+    Txn(Vec<(Row, Written)>),
+    /// What rows are, or have become, in place of the transactions that made them so.
+    State(Vec<(Row, Written)>),
+}
+
 /// What all clients did and saw.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     /// Each in its order.
     pub(crate) sessions: Vec<Vec<Txn>>,
+    /// What each of those who follow a node was told, up to the end.
+    pub(crate) watchers: Vec<Vec<Step>>,
 }
 
 /// What the judges found.
@@ -80,6 +92,8 @@ pub(crate) struct Verdict {
     /// Transactions without an answer; those among them that somebody saw.
     pub(crate) unknown: usize,
     pub(crate) unknown_seen: usize,
+    /// Transactions that somebody who follows a node was told.
+    pub(crate) told: usize,
     pub(crate) audit: Audit,
     /// What cannot be; empty is good.
     pub(crate) wrong: Vec<String>,
@@ -107,6 +121,8 @@ impl History {
         verdict.unknown_seen = order.unknown_seen();
         verdict.wrong.extend(weak::read_atomic(&order).err());
         verdict.wrong.extend(weak::causal(&order).err());
+        verdict.told = self.watchers.iter().map(Vec::len).sum();
+        verdict.wrong.extend(delivery::judge(&order, self));
         let (audit, wrong) = rows::judge(&order, end);
         verdict.audit = audit;
         verdict.wrong.extend(wrong);

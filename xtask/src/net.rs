@@ -154,8 +154,10 @@ fn one(
     world.switch.all(link::Rule::default());
     let packets = world.switch.packets().since(before);
     (scene.shows)(packets)?;
+    let founder = clients.last_mut().context("the founder is gone")?;
+    let (_, last) = end::mark(founder, &nodes, PATIENCE)?;
     let all: Vec<&Client> = clients.iter().collect();
-    let verdict = end::judge(&nodes, &all, place)?;
+    let verdict = end::judge(&nodes, &all, (&world.watchers, last), place)?;
     verdict.check()?;
     let failed = clients.iter_mut().flat_map(|client| std::mem::take(&mut client.failed));
     let failed: Vec<(String, u64)> = failed.collect();
@@ -166,11 +168,11 @@ fn one(
 
 impl Report {
     fn line(&self) -> String {
-        let Verdict { looks, transactions, unknown, audit, .. } = &self.verdict;
+        let Verdict { looks, transactions, unknown, told, audit, .. } = &self.verdict;
         let Packets { arrived, overtook, lost, cut, full } = self.packets;
         format!(
             "{:<9} ok  {}; packets: {arrived} arrived, {overtook} overtook, {lost} lost, {cut} cut off, {full} too many; {} commands \
-             failed; one root after {:.1} s; so far {looks} looks, {transactions} transactions ({unknown} unanswered), {} rows \
+             failed; one root after {:.1} s; so far {looks} looks, {transactions} transactions ({unknown} unanswered), {told} told to followers; {} rows \
              acknowledged: {} visible, {} beside others, {} overwritten, {} lost",
             self.scene,
             self.trouble,

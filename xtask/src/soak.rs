@@ -22,6 +22,7 @@ use syncline_base::{Clock, SystemClock, task};
 
 use crate::cluster::client::Client;
 use crate::cluster::node::{Answer, Host, Node};
+use crate::cluster::watch::Watcher;
 use crate::cluster::{Program, Rows, TABLE, end};
 use crate::history::Verdict;
 use crate::run;
@@ -111,10 +112,11 @@ fn soak(args: &Args, program: &Path, place: &Path, seed: u64) -> Result<Report> 
     let host = Host { program: program.to_owned(), enter: Vec::new(), env: Vec::new() };
     let mut hubs = hubs(&host, place)?;
     let rows = Rows { shared: (args.spokes / 2).max(8), sessions: args.spokes };
-    let founder = founder(&hubs, rows, &mut rng)?;
+    let mut founder = founder(&hubs, rows, &mut rng)?;
     let spokes = spokes::make(args.spokes, &host, place, &hubs, (rows, &founder), &mut rng)?;
     eprintln!("{HUBS} hubs are up, and {} spokes are made", spokes.len());
 
+    let watchers = hubs.iter().map(|hub| Watcher::start(hub.door.clone())).collect::<Result<Vec<_>>>()?;
     let crew = Crew::start(spokes, Duration::from_secs_f64(args.minutes * 60.0), &mut rng)?;
     let (hubs_killed, mut peak) = hubs_under_fire(&mut hubs, &crew, &mut rng)?;
     let (mut spokes, tally) = crew.end()?;
@@ -122,7 +124,8 @@ fn soak(args: &Args, program: &Path, place: &Path, seed: u64) -> Result<Report> 
 
     let upload = Crew::each(&mut spokes, |spoke| spoke.deliver(PATIENCE))?;
     let all: Vec<&Node> = hubs.iter().collect();
-    let (root, converged) = end::agree(&all, PATIENCE)?;
+    let (_, converged) = end::agree(&all, PATIENCE)?;
+    let (root, last) = end::mark(&mut founder, &all, PATIENCE)?;
     eprintln!("the hubs have one root");
     let follow = Crew::each(&mut spokes, |spoke| spoke.follow(&root, PATIENCE))?;
     eprintln!("the spokes have it, too");
@@ -131,7 +134,7 @@ fn soak(args: &Args, program: &Path, place: &Path, seed: u64) -> Result<Report> 
     let clients: Vec<&Client> = spokes.iter().map(|spoke| &spoke.client).chain([&founder]).collect();
     let failed = clients.iter().flat_map(|client| client.failed.values()).sum();
     let begun = SystemClock.monotonic();
-    let verdict = end::judge(&all, &clients, place)?;
+    let verdict = end::judge(&all, &clients, (&watchers, last), place)?;
     let longest = |times: Vec<Duration>| times.into_iter().max().unwrap_or_default();
     Ok(Report {
         minutes: args.minutes,
@@ -260,10 +263,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Report {
     fn text(&self) -> String {
-        let Verdict { looks, transactions, unknown, unknown_seen, audit, wrong } = &self.verdict;
+        let Verdict { looks, transactions, unknown, unknown_seen, told, audit, wrong } = &self.verdict;
         format!(
             "{} min, {} hubs, {} spokes; {} duties, {} spokes and {} hubs killed, {} commands failed\n\
-             {looks} looks, {transactions} transactions, {unknown} of them unanswered, of which {unknown_seen} were seen\n\
+             {looks} looks, {transactions} transactions, {unknown} of them unanswered, of which {unknown_seen} were seen; {told} told to followers of the hubs\n\
              {} rows acknowledged: {} visible, {} beside others, {} overwritten, {} LOST; {} findings\n\
              most memory of a hub: {:.1} MiB\n\
              longest until a hub had everything of a spoke: {:.1} s; in the end: hubs at one root after {:.1} s, a spoke after at most {:.1} s\n\

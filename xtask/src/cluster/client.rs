@@ -116,7 +116,8 @@ impl Client {
         self.close(answer, writes)
     }
 
-    fn write_own(&mut self) -> Result<bool> {
+    /// Writes its own two rows.
+    pub(crate) fn write_own(&mut self) -> Result<bool> {
         let writes = self.both();
         let answer = self.put(&writes, None)?;
         self.close(answer, writes)

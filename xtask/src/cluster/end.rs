@@ -1,6 +1,7 @@
 //! The end of a run: all nodes have the same, each of them shows the same rows, and the history is judged against them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +10,7 @@ use syncline_base::{Clock, SystemClock};
 use super::TABLE;
 use super::client::{Client, reads};
 use super::node::{Answer, Live, Node};
+use super::watch::Watcher;
 use crate::history::{History, Row, Verdict, Written};
 
 /// Waits until all have one root and nothing waits; gives the root and how long that took.
@@ -29,6 +31,14 @@ pub(crate) fn agree(nodes: &[&Node], most: Duration) -> Result<(String, Duration
     }
 }
 
+/// Writes a last transaction, when all have the same, and waits until all have that, too: who follows a node was told everything when it is told
+/// this one. Gives the root then, and the last value.
+pub(crate) fn mark(founder: &mut Client, nodes: &[&Node], most: Duration) -> Result<(String, Written)> {
+    ensure!(founder.write_own()?, "the last write failed: {:?}", founder.failed);
+    let last = founder.txns.last().and_then(|txn| txn.writes.last()).context("nothing was written")?.value;
+    Ok((agree(nodes, most)?.0, last))
+}
+
 /// All rows of a node, with all their values.
 pub(crate) fn rows(node: &Node) -> Result<BTreeMap<Row, Vec<Written>>> {
     let answer = node.door.ask(&["get", "--table", TABLE, "--siblings", "--limit", "1000000"], "")?;
@@ -41,14 +51,21 @@ pub(crate) fn rows(node: &Node) -> Result<BTreeMap<Row, Vec<Written>>> {
     Ok(rows)
 }
 
-/// Looks at all nodes, which have the same, and judges what the clients have kept. A history that cannot be is left in `place`.
-pub(crate) fn judge(nodes: &[&Node], clients: &[&Client], place: &std::path::Path) -> Result<Verdict> {
-    let (first, others) = nodes.split_first().context("no nodes")?;
-    let end = rows(first)?;
-    for other in others {
-        ensure!(rows(other)? == end, "{} and {} have one root and show other rows", first.name, other.name);
-    }
+/// Looks at all nodes, which have the same, and judges what the clients have kept and what those who follow were told, up to the value `last`. A
+/// history that cannot be is left in `place`.
+pub(crate) fn judge(
+    nodes: &[&Node],
+    clients: &[&Client],
+    (watchers, last): (&[Watcher], Written),
+    place: &Path,
+) -> Result<Verdict> {
     let mut history = History::default();
+    let first = nodes.first().context("no nodes")?;
+    let end = rows(first)?;
+    for node in nodes {
+        ensure!(rows(node)? == end, "{} and {} have one root and show other rows", first.name, node.name);
+    }
+    history.watchers = watchers.iter().map(|one| one.until(last, Duration::from_secs(10))).collect::<Result<_>>()?;
     for client in clients {
         if history.sessions.len() <= client.session {
             history.sessions.resize_with(client.session + 1, Vec::new);

@@ -26,7 +26,7 @@ pub(crate) struct Host {
 
 impl Host {
     /// A command there.
-    fn command<'a>(&'a self, before: &[&'a str]) -> Command {
+    pub(super) fn command<'a>(&'a self, before: &[&'a str]) -> Command {
         let program = self.program.to_str().unwrap_or_default();
         let words: Vec<&str> =
             self.enter.iter().map(String::as_str).chain(before.iter().copied()).chain([program]).collect();

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fate, History, Row, TOLD, Txn, Written};
+use super::{Fate, History, Row, Step, TOLD, Txn, Written};
 
 /// A transaction by its place in [`Order::nodes`].
 pub(super) type Id = usize;
@@ -93,7 +93,7 @@ impl<'a> Order<'a> {
                             self.name(*by)
                         )),
                         None if refused(*value) => {
-                            wrong.push(format!("{} read the value {value}, whose writer was refused", self.name(id)))
+                            wrong.push(format!("{} read the value {value}, whose writer was refused", self.name(id)));
                         }
                         None => wrong.push(format!("{} read the value {value}, which nobody wrote", self.name(id))),
                     }
@@ -170,10 +170,14 @@ impl<'a> Order<'a> {
     }
 }
 
-/// All values that somebody saw: in a look, in the end, or to overwrite them.
+/// All values that somebody saw: in a look, by following a node, or in the end.
 fn seen(history: &History, end: &BTreeMap<Row, Vec<Written>>) -> BTreeSet<Written> {
     let read = |txn: &Txn| txn.reads.iter().flat_map(|read| read.siblings.clone()).collect::<Vec<_>>();
-    history.sessions.iter().flatten().flat_map(read).chain(end.values().flatten().copied()).collect()
+    let told = history.watchers.iter().flatten().flat_map(|step| match step {
+        Step::Txn(values) | Step::State(values) => values.iter().map(|(_, value)| *value),
+    });
+    let looks = history.sessions.iter().flatten().flat_map(read);
+    looks.chain(told).chain(end.values().flatten().copied()).collect()
 }
 
 /// All of `0..n` with each edge's first before its second; or a circle.

@@ -20,7 +20,7 @@ fn put(writes: &[(Row, Written, &[Written])], fate: Fate) -> Txn {
 
 fn judge(sessions: Vec<Vec<Txn>>, end: &[(Row, &[Written])]) -> Verdict {
     let end = end.iter().map(|(row, siblings)| (*row, siblings.to_vec())).collect();
-    History { sessions }.judge(&end)
+    History { sessions, watchers: vec![] }.judge(&end)
 }
 
 fn says(verdict: &Verdict, what: &str) {
@@ -128,6 +128,31 @@ fn an_unanswered_write_may_show_late_and_then_counts_whole() {
     says(&judge(vec![one, half], &[(0, &[3]), (1, &[4])]), "read atomicity");
 }
 
+#[test]
+fn what_followers_are_told_is_whole_once_in_order_and_all() {
+    let one = vec![put(&[(0, 1, &[]), (1, 2, &[])], DONE), put(&[(0, 3, &[1])], DONE)];
+    let two = vec![look(&[(0, &[3])]), put(&[(1, 4, &[2])], DONE), put(&[(1, 5, &[4])], Fate::Unknown)];
+    let txn = |values: &[(Row, Written)]| Step::Txn(values.to_vec());
+    let (a, b, c) = (txn(&[(0, 1), (1, 2)]), txn(&[(0, 3)]), txn(&[(1, 4)]));
+    let judge = |steps: &[&Step]| {
+        let watchers = vec![steps.iter().map(|step| (*step).clone()).collect()];
+        let end = [(0, vec![3]), (1, vec![4])].into_iter().collect();
+        History { sessions: vec![one.clone(), two.clone()], watchers }.judge(&end)
+    };
+    assert_eq!(judge(&[&a, &b, &c]).wrong, Vec::<String>::new());
+    says(&judge(&[&a, &c, &b]), "before session 0 #1");
+    says(&judge(&[&a, &b]), "was never told session 1 #1");
+    says(&judge(&[&a, &b, &b, &c]), "twice");
+    says(&judge(&[&txn(&[(0, 1)]), &b, &c]), "as one transaction");
+    says(&judge(&[&txn(&[(0, 9)]), &a, &b, &c]), "which nobody wrote");
+    // What a follower was told in place of transactions may hold some of them, and then they do not come any more.
+    let state = Step::State(vec![(1, 2)]);
+    assert_eq!(judge(&[&a, &state, &c]).wrong, Vec::<String>::new());
+    says(&judge(&[&a, &state, &c, &b]), "after what came after it");
+    // Unanswered, and told all the same: it took effect.
+    assert_eq!(judge(&[&a, &b, &c, &txn(&[(1, 5)])]).unknown_seen, 1);
+}
+
 /// Replicas that deliver each other's transactions in causal order, as simple as can be; with `broken`, one of them now and then does not.
 fn play(seed: u64, broken: bool) -> Verdict {
     let mut rng = Rng::from_seed(seed);
@@ -190,7 +215,7 @@ fn play(seed: u64, broken: bool) -> Verdict {
         apply(&mut end, &sent[from][done[from]].1);
         done[from] += 1;
     }
-    History { sessions }.judge(&end.into_iter().enumerate().collect())
+    History { sessions, watchers: vec![] }.judge(&end.into_iter().enumerate().collect())
 }
 
 #[test]

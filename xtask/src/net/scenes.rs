@@ -156,7 +156,6 @@ fn kills(world: &mut World, time: Duration) -> Result<String> {
 fn full(world: &mut World, time: Duration) -> Result<String> {
     let ballast = world.fill()?;
     let begun = SystemClock.monotonic();
-    // A node may have room in files that it has made already.
     while !world.is_full()? {
         ensure!(SystemClock.monotonic() - begun < Duration::from_secs(30), "no write has failed on a full disk");
         world.fill()?;

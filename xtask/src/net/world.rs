@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use syncline_base::rng::Rng;
 
 use super::rooms;
 use super::switch::{Switch, address};
 use crate::cluster::client::Client;
 use crate::cluster::node::{Answer, Door, Host, Node};
+use crate::cluster::watch::Watcher;
 use crate::cluster::{Rows, TABLE, end};
 
 /// The hubs are all beside each other; each spoke follows the hub of that place.
@@ -30,6 +31,8 @@ const TOKEN: &str = "a token for tests, not a secret";
 pub(super) struct World {
     /// Node `n` is on host `n`: hubs, then spokes.
     pub(super) nodes: Vec<Node>,
+    /// Of each node, somebody who follows it.
+    pub(super) watchers: Vec<Watcher>,
     pub(super) switch: Switch,
     pub(super) rng: Rng,
     disk: PathBuf,
@@ -58,7 +61,8 @@ impl World {
         }
         let rows = Rows { shared: SHARED, sessions: count };
         let clients = clients(&nodes, rows, rng)?;
-        Ok((Self { nodes, switch, rng: Rng::from_seed(rng.next_u64()), disk }, clients))
+        let watchers = nodes.iter().map(|node| Watcher::start(node.door.clone())).collect::<Result<_>>()?;
+        Ok((Self { nodes, watchers, switch, rng: Rng::from_seed(rng.next_u64()), disk }, clients))
     }
 
     /// Fills the small disk to the last byte. Gives the file to remove.
@@ -72,13 +76,17 @@ impl World {
         Ok(path)
     }
 
-    /// Whether the node on the small disk refuses to write for want of space.
-    pub(super) fn is_full(&self) -> Result<bool> {
-        let words = ["put", "--table", "probe", "--key", "k"];
-        Ok(match self.nodes[SMALL].door.ask(&words, "{\"k\": 1}")? {
-            Answer::Done(_) => false,
-            Answer::Refused(_, why) | Answer::Unknown(why) => why.contains("space"),
-        })
+    /// Whether the node on the small disk refuses to write for want of space. The row is a large one: a log has some room in files that
+    /// it has made already.
+    pub(super) fn is_full(&mut self) -> Result<bool> {
+        let words = ["put", "--table", "ballast", "--key", "k"];
+        // Text that does not get smaller.
+        let text: String = (0..1 << 15).map(|_| self.rng.unique_name()).collect();
+        match self.nodes[SMALL].door.ask(&words, &format!("{{\"k\": 1, \"text\": \"{text}\"}}"))? {
+            Answer::Done(_) => Ok(false),
+            Answer::Refused(_, why) | Answer::Unknown(why) if why.contains("space") => Ok(true),
+            other => bail!("a write to a disk that is full, or was: {other:?}"),
+        }
     }
 
     /// Starts what does not run.

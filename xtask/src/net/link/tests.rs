@@ -15,7 +15,7 @@ fn count(ways: &[Way], is: impl Fn(&Way) -> bool) -> usize {
 
 #[test]
 fn without_a_rule_all_arrive_at_once_and_a_cut_line_lets_nothing_pass() {
-    assert_eq!(through(Rule::default(), 3, MS), [Way::Arrives(MS * 0), Way::Arrives(MS), Way::Arrives(MS * 2)]);
+    assert_eq!(through(Rule::default(), 3, MS), [Way::Arrives(Duration::ZERO), Way::Arrives(MS), Way::Arrives(MS * 2)]);
     assert_eq!(through(Rule { cut: true, ..Rule::default() }, 2, MS), [Way::Cut, Way::Cut]);
 }
 
