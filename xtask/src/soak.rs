@@ -162,8 +162,13 @@ fn hubs(host: &Host, place: &Path) -> Result<Vec<Node>> {
         let peers = hubs.iter().flat_map(|hub| ["--peer".to_owned(), hub.door.url.clone()]).collect();
         let port =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).context("finding a port")?.port();
-        let mut hub =
-            Node::new(host.clone(), &place.join(format!("hub-{n}")), &format!("http://127.0.0.1:{port}"), peers)?;
+        let mut hub = Node::new(
+            host.clone(),
+            place,
+            &place.join(format!("hub-{n}")),
+            &format!("http://127.0.0.1:{port}"),
+            peers,
+        )?;
         hub.start()?;
         hubs.push(hub);
     }

@@ -96,6 +96,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) door: Door,
     dir: PathBuf,
+    /// What it has to say.
+    said: PathBuf,
     /// Where it listens; port 0 takes another one each time.
     listen: String,
     /// Options of `up`.
@@ -104,8 +106,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A new replica. `origin` is `http://ADDRESS:PORT` or the same with `https`.
-    pub(crate) fn new(host: Host, dir: &Path, origin: &str, links: Vec<String>) -> Result<Self> {
+    /// A new replica. `origin` is `http://ADDRESS:PORT` or the same with `https`; what it has to say goes to a file in `place`.
+    pub(crate) fn new(host: Host, place: &Path, dir: &Path, origin: &str, links: Vec<String>) -> Result<Self> {
         let name = dir.file_name().and_then(|name| name.to_str()).context("a directory without a name")?.to_owned();
         let mut init = host.command(&[]);
         let done = init.arg("init").arg("-q").arg(dir).output().context("starting syncline init")?;
@@ -117,13 +119,13 @@ impl Node {
         );
         let listen = origin.split("://").last().unwrap_or_default().to_owned();
         let door = Door { host, url: format!("{origin}/{name}") };
-        Ok(Self { name, door, dir: dir.to_owned(), listen, links, process: None })
+        let said = place.join(&name).with_extension("log");
+        Ok(Self { name, door, dir: dir.to_owned(), said, listen, links, process: None })
     }
 
     /// Starts its process, and waits until it listens.
     pub(crate) fn start(&mut self) -> Result<()> {
-        let said = self.dir.with_extension("log");
-        let log = File::options().create(true).append(true).open(&said).context("making a log file")?;
+        let log = File::options().create(true).append(true).open(&self.said).context("making a log file")?;
         let mut command = self.door.host.command(&[]);
         command.arg("-C").arg(&self.dir).args(["up", "--json", "--listen", &self.listen]).args(&self.links);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
@@ -135,7 +137,7 @@ impl Node {
         let report: Value = serde_json::from_str(&line).unwrap_or_default();
         let Some(origin) = report["url"].as_str() else {
             self.kill();
-            bail!("{} did not start: {line} (see {})", self.name, said.display());
+            bail!("{} did not start: {line} (see {})", self.name, self.said.display());
         };
         self.door.url = format!("{origin}/{}", self.name);
         Ok(())

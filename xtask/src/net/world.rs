@@ -55,7 +55,7 @@ impl World {
             let at = Host { program: program.to_owned(), enter: rooms::on(host), env };
             let mut links = vec!["--tls-cert".into(), certificate.clone(), "--tls-key".into(), key.clone()];
             links.extend(follows(host));
-            let mut node = Node::new(at, &dir, &origin(host), links)?;
+            let mut node = Node::new(at, place, &dir, &origin(host), links)?;
             node.start()?;
             nodes.push(node);
         }
@@ -76,17 +76,15 @@ impl World {
         Ok(path)
     }
 
-    /// Whether the node on the small disk refuses to write for want of space. The row is a large one: a log has some room in files that
-    /// it has made already.
-    pub(super) fn is_full(&mut self) -> Result<bool> {
+    /// Writes so many bytes, which do not get smaller, at the node on the small disk. Why it did not work, if so.
+    pub(super) fn write_small(&mut self, bytes: usize) -> Result<Option<String>> {
         let words = ["put", "--table", "ballast", "--key", "k"];
-        // Text that does not get smaller.
-        let text: String = (0..1 << 15).map(|_| self.rng.unique_name()).collect();
-        match self.nodes[SMALL].door.ask(&words, &format!("{{\"k\": 1, \"text\": \"{text}\"}}"))? {
-            Answer::Done(_) => Ok(false),
-            Answer::Refused(_, why) | Answer::Unknown(why) if why.contains("space") => Ok(true),
-            other => bail!("a write to a disk that is full, or was: {other:?}"),
-        }
+        let text: String = (0..bytes / 32).map(|_| self.rng.unique_name()).collect();
+        Ok(match self.nodes[SMALL].door.ask(&words, &format!("{{\"k\": 1, \"text\": \"{text}\"}}"))? {
+            Answer::Done(_) => None,
+            Answer::Refused(kind, why) => bail!("a write to a disk that is full, or was: {kind}: {why}"),
+            Answer::Unknown(why) => Some(why),
+        })
     }
 
     /// Starts what does not run.

@@ -53,7 +53,7 @@ pub(super) fn make(
     let one = |session: usize| {
         let links = vec!["--upstream".to_owned(), hubs[session % hubs.len()].door.url.clone()];
         let dir = place.join(format!("spoke-{session}"));
-        let node = Node::new(host.clone(), &dir, "http://127.0.0.1:0", links)?;
+        let node = Node::new(host.clone(), place, &dir, "http://127.0.0.1:0", links)?;
         let mut client = Client::new(session, node.door.clone(), rows, Rng::from_seed(rng.next_u64()));
         client.founded(founder);
         Ok(Spoke { node, client })
@@ -65,6 +65,10 @@ impl Spoke {
     /// Once on, and away again.
     pub(super) fn duty(&mut self, rng: &mut Rng, tally: &mut Tally) -> Result<()> {
         self.on()?;
+        if self.client.txns.is_empty() {
+            // It has never had the table, which was made and filled by two transactions.
+            self.node.wait(PATIENCE, "the table", |live| live.transactions >= 2)?;
+        }
         tally.duties += 1;
         let until = SystemClock.monotonic() + WRITES + Duration::from_millis(rng.below(2 * WRITES.as_millis() as u64));
         while SystemClock.monotonic() < until {
