@@ -169,9 +169,9 @@ fn one(
 impl Report {
     fn line(&self) -> String {
         let Verdict { looks, transactions, unknown, told, audit, .. } = &self.verdict;
-        let Packets { arrived, overtook, lost, cut, full } = self.packets;
+        let Packets { arrived, overtook, lost, cut, full, slowed } = self.packets;
         format!(
-            "{:<9} ok  {}; packets: {arrived} arrived, {overtook} overtook, {lost} lost, {cut} cut off, {full} too many; {} commands \
+            "{:<9} ok  {}; packets: {arrived} arrived, {overtook} overtook, {lost} lost, {cut} cut off, {slowed} slowed, {full} too many; {} commands \
              failed; one root after {:.1} s; so far {looks} looks, {transactions} transactions ({unknown} unanswered), {told} told to followers; {} rows \
              acknowledged: {} visible, {} beside others, {} overwritten, {} lost",
             self.scene,

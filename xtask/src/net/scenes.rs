@@ -47,7 +47,7 @@ pub(super) const SCENES: &[Scene] = &[
         long: false,
         lasts: true,
         play: slow,
-        shows: |_| Ok(()),
+        shows: were_slowed,
     },
     Scene {
         name: "kills",
@@ -109,6 +109,11 @@ fn lost_and_overtook(packets: Packets) -> Result<()> {
 
 fn were_cut(packets: Packets) -> Result<()> {
     ensure!(packets.cut > 0, "no packet met the cut: {packets:?}");
+    Ok(())
+}
+
+fn were_slowed(packets: Packets) -> Result<()> {
+    ensure!(packets.slowed > 0, "no packet took the slow line: {packets:?}");
     Ok(())
 }
 

@@ -36,6 +36,7 @@ struct Tally {
     lost: AtomicU64,
     cut: AtomicU64,
     full: AtomicU64,
+    slowed: AtomicU64,
 }
 
 /// How many packets had which fate up to some moment.
@@ -46,6 +47,8 @@ pub(super) struct Packets {
     pub(super) lost: u64,
     pub(super) cut: u64,
     pub(super) full: u64,
+    /// Of those that arrived, or were too many: on a line with a rate.
+    pub(super) slowed: u64,
 }
 
 impl Packets {
@@ -57,6 +60,7 @@ impl Packets {
             lost: self.lost - then.lost,
             cut: self.cut - then.cut,
             full: self.full - then.full,
+            slowed: self.slowed - then.slowed,
         }
     }
 }
@@ -110,8 +114,8 @@ impl Switch {
     /// What has become of packets so far.
     pub(super) fn packets(&self) -> Packets {
         let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        let Tally { arrived, overtook, lost, cut, full } = &*self.tally;
-        Packets { arrived: read(arrived), overtook: read(overtook), lost: read(lost), cut: read(cut), full: read(full) }
+        let Tally { arrived, overtook, lost, cut, full, slowed } = &*self.tally;
+        Packets { arrived: read(arrived), overtook: read(overtook), lost: read(lost), cut: read(cut), full: read(full), slowed: read(slowed) }
     }
 }
 
@@ -182,6 +186,7 @@ impl Work {
                 Way::Full => (&self.tally.full, None),
             };
             counter.fetch_add(1, Ordering::Relaxed);
+            self.tally.slowed.fetch_add(u64::from(rule.rate.is_some()), Ordering::Relaxed);
             if let Some(at) = at {
                 self.count += 1;
                 self.due.push(Reverse((at, self.count, to, packet[..bytes].to_vec())));
