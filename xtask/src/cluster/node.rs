@@ -163,6 +163,11 @@ impl Node {
         Ok(())
     }
 
+    /// All that it has had to say so far, to its standard error.
+    pub(crate) fn said(&self) -> Result<String> {
+        std::fs::read_to_string(&self.said).with_context(|| format!("reading {}", self.said.display()))
+    }
+
     /// Whether it runs: it may have ended by itself.
     pub(crate) fn runs(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))

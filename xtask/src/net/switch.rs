@@ -115,7 +115,14 @@ impl Switch {
     pub(super) fn packets(&self) -> Packets {
         let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
         let Tally { arrived, overtook, lost, cut, full, slowed } = &*self.tally;
-        Packets { arrived: read(arrived), overtook: read(overtook), lost: read(lost), cut: read(cut), full: read(full), slowed: read(slowed) }
+        Packets {
+            arrived: read(arrived),
+            overtook: read(overtook),
+            lost: read(lost),
+            cut: read(cut),
+            full: read(full),
+            slowed: read(slowed),
+        }
     }
 }
 
