@@ -45,7 +45,7 @@ struct Seen {
 }
 
 impl Watcher {
-    /// Begins to follow a node, from the rows that are there.
+    /// Begins to follow a node, and waits until it was told the rows that are there: what comes after, comes as transactions.
     pub(crate) fn start(door: Door) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
@@ -58,7 +58,13 @@ impl Watcher {
             }
         };
         let thread = Some(task::spawn("watch", work).context("starting a watcher's thread")?);
-        Ok(Self { shared, thread })
+        let watcher = Self { shared, thread };
+        let begun = SystemClock.monotonic();
+        while lock(&watcher.shared.seen).steps.is_empty() {
+            ensure!(SystemClock.monotonic() - begun < Duration::from_secs(30), "watch does not tell the first rows");
+            SystemClock.sleep(PAUSE / 10);
+        }
+        Ok(watcher)
     }
 
     /// Waits until it was told this value, and gives all that it was told so far.
