@@ -34,6 +34,10 @@ enum Stage {
     Fuzz,
     /// Ten million simulated clusters, from `--seed` on.
     Sim,
+    /// Every scene of `cargo xtask net`, each for a minute.
+    Net,
+    /// `cargo xtask soak`: half an hour, 200 spokes.
+    Soak,
 }
 
 /// Runs one stage, or all that were asked for: every one even when an earlier one fails.
@@ -41,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let stages = match (args.stage, args.long) {
         (Some(stage), _) => vec![stage],
         (None, false) => vec![Stage::Test],
-        (None, true) => vec![Stage::Test, Stage::Deny, Stage::Fuzz, Stage::Sim],
+        (None, true) => vec![Stage::Test, Stage::Deny, Stage::Fuzz, Stage::Sim, Stage::Net, Stage::Soak],
     };
     let mut broken = Vec::new();
     for stage in stages {
@@ -63,7 +67,15 @@ fn one(stage: Stage, args: &Args) -> Result<()> {
         Stage::Deny => deny(),
         Stage::Fuzz => fuzz::run(&args.fuzz, args.long),
         Stage::Sim => sim::long(args.seed.unwrap_or_default()),
+        Stage::Net => nodes(&["net", "--all"]),
+        Stage::Soak => nodes(&["soak"]),
     }
+}
+
+/// A chore with the debug build of the product, which is made first.
+fn nodes(words: &[&str]) -> Result<()> {
+    run::check(run::cargo().args(["build", "--quiet", "-p", "syncline-cli"]))?;
+    run::chore(words)
 }
 
 fn kills(seed: Option<u64>) -> Result<()> {

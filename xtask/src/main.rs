@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask demo | test | tidy | bench | ci`.
+//! Repository chores: `cargo xtask demo | test | tidy | bench | net | soak | ci`.
 //!
 //! Every chore is one module. Chores drive the product from outside, by its binary, as a user does: nothing here
 //! links a layer above `syncline-base`. Owns: nothing but temporary directories, which go with the process.
@@ -8,11 +8,19 @@
 
 mod bench;
 mod ci;
+mod cluster;
 mod demo;
 mod fuzz;
+mod history;
+#[cfg(target_os = "linux")]
+mod net;
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
+mod net;
 mod run;
 mod s3;
 mod sim;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -39,6 +47,10 @@ enum Chore {
     Tidy(tidy::Args),
     /// Format, tidy, clippy, all tests, documentation and a build; closes with `N passed, N failed`.
     Test(test::Args),
+    /// Real nodes on a bad network: packets delayed, lost and cut off, nodes killed, a full disk; the history is judged.
+    Net(net::Args),
+    /// Many spokes that are mostly away, for half an hour; then one root, and the fate of every acknowledged write.
+    Soak(soak::Args),
     /// What the continuous integration runs; `--long` adds the long tests.
     Ci(ci::Args),
 }
@@ -49,6 +61,8 @@ fn main() -> ExitCode {
         Chore::Demo(args) => demo::run(&args),
         Chore::Tidy(args) => tidy::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Net(args) => net::run(&args),
+        Chore::Soak(args) => soak::run(&args),
         Chore::Ci(args) => ci::run(&args),
     };
     match result {

@@ -27,6 +27,12 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs another chore of this program, in a process of its own.
+pub(crate) fn chore(words: &[&str]) -> Result<()> {
+    let this = std::env::current_exe().context("finding this program")?;
+    check(Command::new(this).args(words))
+}
+
 /// Runs a command and returns what it wrote to its standard output.
 pub(crate) fn capture(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stderr(Stdio::piped()).output().with_context(|| format!("starting {}", line(command)))?;
