@@ -91,7 +91,7 @@ impl Disk for Directory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.files().remove(name);
-        std::fs::remove_file(self.path.join(name))
+        spare::remove(&self.path.join(name))
     }
 
     fn unit(&self) -> u32 {

@@ -1,8 +1,8 @@
 //! The file of the next segment, made before it is needed: to write a file full of zeros and to put them down takes a disk longer than
 //! who appends to a log is to wait.
 //!
-//! Owns: one file beside the segments, under a name that nobody else uses, and the thread that makes it. After a crash: such a file is nothing;
-//! whoever opens the directory next removes it.
+//! Owns: one file beside the segments, under a name that nobody else uses, and the thread that makes it. Long files that are removed have such names
+//! for a moment, too. After a crash: such a file is nothing; whoever opens the directory next removes it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -138,6 +138,21 @@ fn zeros(path: &Path, size: u64, at_once: u64) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+/// Removes a file. To give back the space of a long one takes the file system milliseconds, which nobody who holds a lock is to wait for: its name
+/// is gone when this returns, the rest goes on a thread, or when the directory is opened next.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.len() < LEAST {
+        return std::fs::remove_file(path);
+    }
+    let gone = path.with_file_name(format!("{NAME}{:016x}", Rng::from_os().next_u64()));
+    std::fs::rename(path, &gone)?;
+    let rest = gone.clone();
+    match task::spawn("syncline-remove", move || drop(std::fs::remove_file(rest))) {
+        Ok(_) => Ok(()),
+        Err(_) => std::fs::remove_file(&gone),
+    }
 }
 
 /// Removes what a process that died has left.

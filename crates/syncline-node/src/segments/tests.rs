@@ -86,3 +86,26 @@ fn segments_are_made_before_they_are_needed_and_nothing_stays_behind() {
     let disk = Directory::create(dir.path()).unwrap();
     assert_eq!((disk.list().unwrap().len(), spares(dir.path())), (4, 0));
 }
+
+#[test]
+fn the_name_of_a_long_file_is_free_when_it_is_removed_and_soon_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Directory::create(dir.path()).unwrap();
+    for size in [2 << 20, 10] {
+        disk.create("file", size).unwrap();
+        disk.remove("file").unwrap();
+        assert!(!dir.path().join("file").exists());
+        assert_eq!(disk.remove("file").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(disk.read("file", 0, &mut [0]).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+    disk.create("file", 10).unwrap();
+    let clock = syncline_base::SystemClock;
+    let left = || std::fs::read_dir(dir.path()).unwrap().count();
+    for _ in 0..2000 {
+        if left() == 1 {
+            return;
+        }
+        syncline_base::Clock::sleep(&clock, std::time::Duration::from_millis(5));
+    }
+    panic!("{} files are left", left());
+}
