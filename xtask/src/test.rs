@@ -67,7 +67,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step(&mut steps, "build", || run::check(run::cargo().args(["build", "--quiet", "--workspace"])));
         step(&mut steps, "simulation", crate::sim::check);
         step(&mut steps, "demo", crate::demo::check);
-        step(&mut steps, "network", || run::chore(&["net"]));
     }
     close(&steps, counts)
 }
