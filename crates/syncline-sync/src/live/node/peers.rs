@@ -220,13 +220,18 @@ impl Node {
             Message::Push(txns, heads) => self.pushed(from, &txns, &heads),
             Message::Denied(dot, why) => self.denied(from, dot, why),
             Message::Heads(heads) => self.heads_came(from, &heads),
-            // What does not wait any more, under that name, is nothing to wait for.
             Message::Later(dot) if self.is_pending(&dot) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
                     (peer.pushed, peer.wait) = (0, true);
                 }
             }
-            Message::Later(_) => {}
+            // What does not wait any more, under that name, is nothing to wait for. But nothing after it was looked at.
+            Message::Later(_) => {
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.pushed = 0;
+                }
+                self.pump(from);
+            }
             Message::Refused(dot) => {
                 // Nothing after it was looked at. What is written again in its place is pushed when that is durable.
                 if let Some(peer) = self.peers.get_mut(&from) {
