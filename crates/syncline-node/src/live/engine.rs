@@ -5,7 +5,7 @@
 //! records that nobody waits for, and tells the core that time passes.
 //!
 //! Owns: the log's files, through the lock of [`Home`]; the core; the ends of connections. After a crash: the log's records give the core
-//! back, nothing that was acknowledged, sent or shown is missing. When the disk fails, everybody who waits is told so, connections end,
+//! back, nothing that was acknowledged, sent or shown is missing, but for what a spoke has shown early when its machine loses power (`early`). When the disk fails, everybody who waits is told so, connections end,
 //! and the next caller opens the log anew.
 //!
 //! Not here: rows and tables (`rows`), sockets, and what a verb means (`crate::ops`).

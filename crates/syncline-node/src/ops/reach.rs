@@ -29,7 +29,8 @@ pub struct Request {
     /// The replicas that the question has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<String>,
-    /// For how long an answer is waited for, in milliseconds.
+    /// For how long the reader waits, in milliseconds: a hint to who asks on. A node that is there and does not answer is waited for as long as its
+    /// connection is alive.
     pub wait_ms: u64,
 }
 

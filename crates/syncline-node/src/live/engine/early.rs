@@ -3,7 +3,7 @@
 //! A hub is asked to keep what it has taken in, a spoke is not: when a crash of its machine takes what came last, the hub sends it again. So
 //! entries that come to a spoke are written to the log's file, which the end of the process does not undo, and take effect at once. Their sync
 //! is left for a moment, and serves many. What the spoke itself writes, and all else that goes to the log, is synced as soon as it can be, and with
-//! it what came before it; nothing is told to others that is not durable.
+//! it what came before it; what it tells others of itself is durable, but for `Here`. Entries of hubs it may pass on before they are.
 //!
 //! Owns: since when entries wait for a sync. After a crash of the machine the spoke may have less than it showed, by what came in the last [`LAZY`];
 //! after one of the process it has all.

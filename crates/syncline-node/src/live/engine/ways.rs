@@ -57,7 +57,7 @@ pub trait Way: Send + Sync + Debug {
     /// The other replica's; why it cannot be reached.
     fn write(&self, changes: &Bytes, patience: Duration) -> Result<Answer, Lost>;
 
-    /// Asks how far the replica there is, or one behind it, and waits for the answer as long as the request says.
+    /// Asks how far the replica there is, or one behind it, and waits for the answer as long as the connection is alive.
     ///
     /// # Errors
     /// As [`Self::write`].
