@@ -20,13 +20,14 @@ use syncline_node::ops::dispatch::{self, Streams};
 use syncline_node::progress::{Listener, Progress, Sent, Step};
 use syncline_node::sync;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::connections;
 use crate::error::{Error, Result};
+use crate::follow;
 use crate::hub::Hub;
 use crate::live;
 use crate::remote::Incoming;
@@ -186,14 +187,8 @@ impl Node for Service {
 
     async fn watch(&self, request: Request<WatchRequest>) -> std::result::Result<Response<Self::WatchStream>, Status> {
         let slot = self.slot()?;
-        // A few batches: who reads slowly is waited for.
-        let (sender, replies) = mpsc::channel(4);
         let (hub, stopped) = (Arc::clone(&self.hub), self.stopped.clone());
-        tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            follow(&hub, request.get_ref(), &sender, &stopped);
-        });
-        Ok(Response::new(ReceiverStream::new(replies)))
+        Ok(Response::new(follow::serve(hub, request.into_inner(), slot, stopped)))
     }
 
     async fn write(
@@ -212,30 +207,6 @@ impl Node for Service {
         let dataset = first.dataset.clone();
         let engine = blocking(move || hub.live(&dataset)).await?;
         Ok(Response::new(write::serve(engine, wanted, first, inbound, self.stopped.clone())))
-    }
-}
-
-/// Follows a dataset for a caller until that is gone.
-fn follow(
-    hub: &Hub,
-    request: &WatchRequest,
-    replies: &mpsc::Sender<std::result::Result<WatchReply, Status>>,
-    stopped: &watch::Receiver<bool>,
-) {
-    let outcome = (|| -> Result<()> {
-        check_version(request.version)?;
-        let replica = hub.dataset(&request.dataset)?;
-        hub.live(&request.dataset)?;
-        let wanted = serde_json::from_str(&request.request)
-            .map_err(|error| Error::Settings(format!("the request to watch cannot be read: {error}")))?;
-        ops::watch::run(&replica, &wanted, &mut |lines| {
-            Ok(!*stopped.borrow() && replies.blocking_send(Ok(WatchReply { lines: lines.into() })).is_ok())
-        })?;
-        Ok(())
-    })();
-    if let Err(error) = outcome {
-        // A caller that is gone does not want to know.
-        let _ = replies.blocking_send(Err(error.into()));
     }
 }
 

@@ -12,6 +12,7 @@ mod auth;
 mod connections;
 mod contents;
 mod error;
+mod follow;
 mod grpc;
 pub mod hub;
 mod listen;

@@ -65,7 +65,8 @@ pub(crate) fn serve(
     Replies { told, ready: Vec::new(), durable: 0, ended: false }
 }
 
-async fn stops(mut stopped: watch::Receiver<bool>) {
+/// Waits until the node stops.
+pub(crate) async fn stops(mut stopped: watch::Receiver<bool>) {
     // An error means that the node is gone.
     let _ = stopped.wait_for(|stop| *stop).await;
 }

@@ -17,7 +17,9 @@ mod certify;
 mod core;
 mod early;
 mod follow;
+mod heres;
 mod keep;
+mod news;
 mod note;
 mod pace;
 mod prove;
@@ -40,6 +42,8 @@ pub use self::certify::Reads;
 pub(crate) use self::certify::two_certifiers;
 use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
+pub use self::news::Listener;
+use self::news::News;
 pub use self::note::{Claim, Link, Note, Parcel};
 pub use self::pace::More;
 pub use self::prove::Proofs;
@@ -115,7 +119,7 @@ struct Shared {
     /// There is work for the engine's thread.
     work: Condvar,
     /// The state has changed.
-    news: Condvar,
+    news: News,
     /// Rows of files have changed.
     files: Condvar,
     tables: Cache,
@@ -142,14 +146,14 @@ impl Engine {
     /// # Errors
     /// The log's; `corrupt` when records that were durable are missing.
     pub fn open(home: Home, clock: Arc<dyn Clock>) -> Result<Self> {
-        let core = Core::open(home)?;
+        let core = Core::open(home, Arc::clone(&clock))?;
         let shared = Arc::new_cyclic(|me| Shared {
             me: me.clone(),
             clock,
             core: Mutex::new(core),
             durable: Condvar::new(),
             work: Condvar::new(),
-            news: Condvar::new(),
+            news: News::default(),
             files: Condvar::new(),
             tables: Cache::default(),
             ways: ways::Ways::default(),
@@ -181,7 +185,7 @@ impl Engine {
                 return Err(unavailable("live replication", &why));
             }
             core.reopen()?;
-            self.shared.news.notify_all();
+            self.shared.news.tell();
         }
         Ok(core)
     }
@@ -251,7 +255,11 @@ impl Engine {
         if core.led || !core.unsynced() {
             return self.shared.durable.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
-        lead(&self.shared, core)
+        let mut core = lead(&self.shared, core);
+        if std::mem::replace(&mut core.wake, false) {
+            self.shared.work.notify_one();
+        }
+        core
     }
 
     /// Who this replica is, whatever name it writes under: 32 hex digits.
@@ -293,7 +301,7 @@ impl Engine {
                 );
                 return Err(Error::Stale { what: "reading after a position".to_owned(), why });
             }
-            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.shared.news.wait(core, until - now);
         }
         let seen = look(&core.node);
         core.believe().map(|()| seen)
@@ -348,6 +356,7 @@ impl Engine {
     pub fn disconnect(&self, peer: PeerId) {
         let mut core = self.shared.lock();
         if core.peers.remove(&peer).is_some() {
+            core.heres.forget(peer);
             core.node.disconnected(peer);
             core.drain();
         }
@@ -368,10 +377,21 @@ impl Engine {
         let now_ms = core.now_ms;
         core.node.receive(now_ms, peer, message);
         core.drain();
-        if early::show(&self.shared, &mut core) {
-            return Ok(true);
+        let wake = match early::show(&self.shared, &mut core) {
+            Some(wake) => {
+                drop(core);
+                wake
+            }
+            None => {
+                let wake = core.heres.is_fresh();
+                pace::settle(&self.shared, core, more);
+                wake
+            }
+        };
+        // Without the lock, which it takes first.
+        if wake {
+            self.shared.work.notify_one();
         }
-        pace::settle(&self.shared, core, more);
         Ok(true)
     }
 
@@ -449,7 +469,7 @@ fn lead<'a>(shared: &'a Shared, core: MutexGuard<'a, Core>) -> MutexGuard<'a, Co
     core
 }
 
-/// Syncs the log for everybody, without the lock while the disk works, and tells who waits.
+/// Syncs the log for everybody, without the lock while the disk works, and tells who waits; but not the engine's thread, see [`Core::wake`].
 fn sync<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
     let begun = shared.clock.monotonic();
     let ticket = match core.start_sync() {
@@ -482,13 +502,11 @@ fn sync<'a>(shared: &'a Shared, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a
     let _ = core.believe();
     core.release(shared.clock.now_ms());
     shared.durable.notify_all();
-    shared.news.notify_all();
+    shared.news.tell();
     if core.files.0 > files {
         shared.files.notify_all();
     }
-    if core.unsynced() || core.is_to_be_signed() {
-        shared.work.notify_one();
-    }
+    core.wake = core.unsynced() | core.is_to_be_signed() | core.heres.is_fresh();
     core
 }
 
@@ -507,8 +525,10 @@ fn run(shared: &Shared) {
         if to_sign.is_some_and(|wait| wait.is_zero()) {
             continue;
         }
+        core.say_heres(shared.clock.monotonic());
         if !idle {
             core = lead(shared, core);
+            core.wake = false;
             continue;
         }
         let now = shared.clock.monotonic();
@@ -525,7 +545,7 @@ fn run(shared: &Shared) {
                 continue;
             }
         }
-        let pause = to_sign.unwrap_or(TICK).min(core.pause(now));
+        let pause = to_sign.unwrap_or(TICK).min(core.pause(now)).min(core.heres.next_look(now).unwrap_or(TICK));
         core = shared.work.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
     }
     while core.keep.is_folding() && core.broken.is_none() {
@@ -538,7 +558,7 @@ fn run(shared: &Shared) {
     {
         tracing::warn!(%error, "the end of the log could not be marked");
     }
-    shared.news.notify_all();
+    shared.news.tell();
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //! that is marked `caught_up`: its lines are marked `state`. When the node knows the rows from before they are the difference, and it ends
 //! with `commit`; else they are all rows of the tables that its end names, and it ends with `snapshot`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
 /// So many bytes of lines go out at once.
 const LINES: usize = 256 << 10;
+/// Transactions of so many bytes are little.
+const LITTLE: usize = 64 << 10;
 
 /// Where to begin.
 const START: &str = "start";
@@ -110,78 +111,183 @@ impl Lines<'_> {
 /// Gives what is written, in whole lines, to `out`, until that says that nobody reads any more.
 ///
 /// # Errors
-/// `invalid` when the position is none; `not-found` when there is no such table; `stale` when what was asked of the rows does not come to
-/// hold; those of `out`.
+/// As [`Follower::open`] and [`Follower::go_on`].
 pub fn run(replica: &Replica, request: &Request, out: &mut dyn FnMut(Vec<u8>) -> Result<bool>) -> Result<()> {
-    let engine = replica.live()?;
-    request.bounds.hold(&engine)?;
-    if let Some(table) = &request.table {
-        engine.table(table)?;
-    }
-    let mut lines = Lines { text: Vec::new(), out, read: true };
-    let mut watch = Watch { engine: &engine, only: request.table.as_deref(), tables: BTreeMap::new() };
-    let coverage = match request.from.as_deref() {
-        Some(START) => watch.all(&engine.frozen()?, false, &mut lines)?,
-        Some(position) => token::parse_wait(position)?.seen,
-        None => {
-            let coverage = engine.read(|node| node.state().coverage().clone())?;
-            let position = token::of_coverage(&coverage);
-            lines.push(&End { op: "begin", position: &position, ..End::default() })?;
-            coverage
-        }
-    };
-    let mut cursor = Cursor::new(coverage.clone());
-    let mut given = coverage;
-    loop {
-        lines.flush()?;
-        if !lines.read {
-            return Ok(());
-        }
-        let patience = if request.once { Duration::ZERO } else { PATIENCE };
-        let Some(entries) = engine.entries_after(&mut cursor, BATCH, patience)? else {
-            // Transactions that are not kept, or came as another node's rows: what has come of them.
-            given = watch.catch_up(&given, &mut lines)?;
-            cursor = Cursor::new(given.clone());
-            continue;
-        };
-        if entries.is_empty() {
-            if request.once {
-                return Ok(());
-            }
+    let (mut follower, mut more) = (Follower::open(replica, request)?, true);
+    let patience = if request.once { Duration::ZERO } else { PATIENCE };
+    while more {
+        more = match follower.go_on(patience, out)? {
+            Went::On => true,
+            Went::Nowhere if request.once => false,
             // An empty piece finds out whether somebody still reads.
-            lines.read = (lines.out)(Vec::new())?;
+            Went::Nowhere => out(Vec::new())?,
+            Went::Away => false,
+        };
+    }
+    Ok(())
+}
+
+/// How a step of a [`Follower`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Went {
+    /// Something was given, or will be by the next step.
+    On,
+    /// There was nothing.
+    Nowhere,
+    /// Nobody reads any more.
+    Away,
+}
+
+/// What a [`Follower`] has at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// Whole lines: none, when nothing that is wanted was among what came. There may be more.
+    Lines(Vec<u8>),
+    /// Nothing new.
+    Nothing,
+    /// More than can be given quickly: [`Follower::go_on`] does.
+    Much,
+}
+
+/// Somebody who follows what is written.
+#[derive(Debug)]
+pub struct Follower {
+    engine: Engine,
+    only: Option<String>,
+    /// Where it begins, until it has begun.
+    from: Option<Begins>,
+    cursor: Cursor,
+    given: Coverage,
+    /// Taken from the engine, and not given yet.
+    taken: Vec<Arc<Entry>>,
+}
+
+#[derive(Debug)]
+enum Begins {
+    /// With all rows that are here.
+    Start,
+    /// With what is written from now on.
+    Now,
+}
+
+impl Follower {
+    /// One at a replica, once what is asked of its rows holds there.
+    ///
+    /// # Errors
+    /// `invalid` when the position is none; `not-found` when there is no such table; `stale` when what was asked of the rows does not come to
+    /// hold.
+    pub fn open(replica: &Replica, request: &Request) -> Result<Self> {
+        let engine = replica.live()?;
+        request.bounds.hold(&engine)?;
+        if let Some(table) = &request.table {
+            engine.table(table)?;
         }
-        for entry in entries {
-            let known = given.has(entry.stamp);
-            given.raise(entry.stamp.hub, entry.stamp.n);
-            if !known {
-                watch.transaction(&entry, &given, &mut lines)?;
+        let (from, given) = match request.from.as_deref() {
+            Some(START) => (Some(Begins::Start), Coverage::new()),
+            Some(position) => (None, token::parse_wait(position)?.seen),
+            None => (Some(Begins::Now), Coverage::new()),
+        };
+        let (only, cursor) = (request.table.clone(), Cursor::new(given.clone()));
+        Ok(Self { engine, only, from, cursor, given, taken: Vec::new() })
+    }
+
+    /// What it follows.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Gives what is there to `out`, or what comes first within `patience`.
+    ///
+    /// # Errors
+    /// Those of reading rows, and of `out`.
+    pub fn go_on(&mut self, patience: Duration, out: &mut dyn FnMut(Vec<u8>) -> Result<bool>) -> Result<Went> {
+        let mut lines = Lines { text: Vec::new(), out, read: true };
+        let went = match self.from.take() {
+            Some(begins) => self.begin(&begins, &mut lines)?,
+            None => self.step(patience, &mut lines)?,
+        };
+        lines.flush()?;
+        Ok(if lines.read { went } else { Went::Away })
+    }
+
+    /// What is there, if that is little: without waiting, and without keeping who asks for long.
+    ///
+    /// # Errors
+    /// Those of reading rows.
+    pub fn ready(&mut self) -> Result<Ready> {
+        if self.from.is_some() || !self.taken.is_empty() {
+            return Ok(Ready::Much);
+        }
+        match self.engine.entries_after(&mut self.cursor, BATCH, Duration::ZERO)? {
+            None => return Ok(Ready::Much),
+            Some(entries) if entries.is_empty() => return Ok(Ready::Nothing),
+            Some(entries) => self.taken = entries,
+        }
+        if self.taken.iter().map(|entry| entry.txn.bytes().len()).sum::<usize>() > LITTLE {
+            return Ok(Ready::Much);
+        }
+        let mut all = Vec::new();
+        let mut out = |piece: Vec<u8>| {
+            all.extend(piece);
+            Ok(true)
+        };
+        let mut lines = Lines { text: Vec::new(), out: &mut out, read: true };
+        self.give(&mut lines)?;
+        lines.flush()?;
+        Ok(Ready::Lines(all))
+    }
+
+    fn begin(&mut self, begins: &Begins, lines: &mut Lines<'_>) -> Result<Went> {
+        self.given = match begins {
+            Begins::Start => self.all(&self.engine.frozen()?, false, lines)?,
+            Begins::Now => {
+                let coverage = self.engine.read(|node| node.state().coverage().clone())?;
+                let position = token::of_coverage(&coverage);
+                lines.push(&End { op: "begin", position: &position, ..End::default() })?;
+                coverage
+            }
+        };
+        self.cursor = Cursor::new(self.given.clone());
+        Ok(Went::On)
+    }
+
+    fn step(&mut self, patience: Duration, lines: &mut Lines<'_>) -> Result<Went> {
+        if self.taken.is_empty() {
+            match self.engine.entries_after(&mut self.cursor, BATCH, patience)? {
+                Some(entries) if entries.is_empty() => return Ok(Went::Nowhere),
+                Some(entries) => self.taken = entries,
+                None => {
+                    // Transactions that are not kept, or came as another node's rows: what has come of them.
+                    self.given = self.catch_up(&self.given, lines)?;
+                    self.cursor = Cursor::new(self.given.clone());
+                    return Ok(Went::On);
+                }
             }
         }
+        self.give(lines)?;
+        Ok(Went::On)
     }
-}
 
-struct Watch<'a> {
-    engine: &'a Engine,
-    only: Option<&'a str>,
-    /// As they were last read.
-    tables: BTreeMap<String, Option<Arc<Definition>>>,
-}
+    /// Gives what was taken.
+    fn give(&mut self, lines: &mut Lines<'_>) -> Result<()> {
+        for entry in std::mem::take(&mut self.taken) {
+            let known = self.given.has(entry.stamp);
+            self.given.raise(entry.stamp.hub, entry.stamp.n);
+            if !known {
+                self.transaction(&entry, lines)?;
+            }
+        }
+        Ok(())
+    }
 
-impl Watch<'_> {
     fn wants(&self, table: &str) -> bool {
-        !table.starts_with('.') && self.only.is_none_or(|only| only == table)
+        !table.starts_with('.') && self.only.as_deref().is_none_or(|only| only == table)
     }
 
-    /// What a table is now. A row that was written when it was something else is shown as far as that goes.
-    fn table(&mut self, name: &str) -> Result<Option<Arc<Definition>>> {
-        let found = self.engine.find_table(name)?;
-        self.tables.insert(name.to_owned(), found.clone());
-        Ok(found)
-    }
-
-    fn change(&mut self, write: &Write, lines: &mut Lines<'_>) -> Result<()> {
-        let Some(table) = self.table(&write.row.table)? else {
+    fn change(&self, write: &Write, lines: &mut Lines<'_>) -> Result<()> {
+        // What it is now. A row that was written when it was something else is shown as far as that goes.
+        let Some(table) = self.engine.find_table(&write.row.table)? else {
             // Nobody knows its columns: its definition was overtaken by something newer, or is not readable here.
             tracing::warn!(table = %write.row.table, "a row of a table that is not known was left out");
             return Ok(());
@@ -192,7 +298,7 @@ impl Watch<'_> {
         lines.push(&Change { op, table: &write.row.table, key, row, state: false })
     }
 
-    fn transaction(&mut self, entry: &Entry, given: &Coverage, lines: &mut Lines<'_>) -> Result<()> {
+    fn transaction(&self, entry: &Entry, lines: &mut Lines<'_>) -> Result<()> {
         let mut changes = 0;
         for write in &entry.txn.body().writes {
             if self.wants(&write.row.table) {
@@ -204,7 +310,7 @@ impl Watch<'_> {
         if changes == 0 {
             return Ok(());
         }
-        let position = token::of_coverage(given);
+        let position = token::of_coverage(&self.given);
         lines.push(&End {
             op: "commit",
             transaction: Some(token::of_dot(&entry.txn.dot())),
@@ -216,7 +322,7 @@ impl Watch<'_> {
     }
 
     /// What has become of the rows since `given`, as one transaction: the difference when the rows of then are known, else all rows.
-    fn catch_up(&mut self, given: &Coverage, lines: &mut Lines<'_>) -> Result<Coverage> {
+    fn catch_up(&self, given: &Coverage, lines: &mut Lines<'_>) -> Result<Coverage> {
         let (before, now) = self.engine.frozen_since(given)?;
         match before {
             Some(before) => self.difference(&before, &now, lines),
@@ -225,7 +331,7 @@ impl Watch<'_> {
     }
 
     /// All rows of a moment, as one transaction. What waits for a hub comes when one has taken it in.
-    fn all(&mut self, now: &Frozen, caught_up: bool, lines: &mut Lines<'_>) -> Result<Coverage> {
+    fn all(&self, now: &Frozen, caught_up: bool, lines: &mut Lines<'_>) -> Result<Coverage> {
         let names: Vec<String> = self.engine.table_names()?.into_iter().filter(|name| self.wants(name)).collect();
         let mut changes = 0;
         for name in &names {
@@ -246,7 +352,7 @@ impl Watch<'_> {
     }
 
     /// What differs between two moments, as one transaction.
-    fn difference(&mut self, before: &Frozen, now: &Frozen, lines: &mut Lines<'_>) -> Result<Coverage> {
+    fn difference(&self, before: &Frozen, now: &Frozen, lines: &mut Lines<'_>) -> Result<Coverage> {
         let mut changes = 0;
         for name in self.engine.table_names()? {
             if self.wants(&name) {

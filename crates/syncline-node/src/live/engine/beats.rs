@@ -7,7 +7,6 @@
 //! Owns: questions under way and answers that were not reached, a few dozen at most. After a crash: nothing is known until the next answer.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -193,7 +192,7 @@ impl Engine {
             }
             // Somebody has to ask once it is connected.
             let pause = (until - now).min(Duration::from_millis(100));
-            core = self.shared.news.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.shared.news.wait(core, pause);
         }
     }
 }

@@ -198,7 +198,7 @@ impl Engine {
         core.drain();
         super::prove::kick(&self.shared, &mut core);
         if awaited {
-            self.shared.news.notify_all();
+            self.shared.news.tell();
         }
         Ok(true)
     }

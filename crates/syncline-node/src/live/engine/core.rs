@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use syncline_base::Kind;
 use syncline_base::rng::Rng;
+use syncline_base::{Clock, Kind};
 use syncline_sync::Error as SyncError;
 use syncline_sync::live::{
     Config, Context, Dot, Group, Limits, Message, Node, Output, PeerId, Record, RunPlace, Txn, Write, Zoo,
@@ -25,6 +25,7 @@ use super::super::tables::Version;
 use super::beside::Beside;
 use super::certify::{ONCE, Reads, Strict};
 use super::early::Early;
+use super::heres::Heres;
 use super::keep::Keep;
 use super::note::Parcel;
 use super::pace::Pace;
@@ -58,6 +59,7 @@ pub(super) enum Ticket {
 
 pub(super) struct Core {
     pub(super) home: Home,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) node: Node,
     pub(super) log: Log<Arc<Directory>>,
     /// Records that go into the log together, when it is synced next.
@@ -68,6 +70,8 @@ pub(super) struct Core {
     pub(super) told: u64,
     /// Somebody syncs the log.
     pub(super) led: bool,
+    /// The engine's thread has something to do, and was not told so.
+    pub(super) wake: bool,
     pub(super) pace: Pace,
     pub(super) early: Early,
     /// How often the log has been opened: positions in memory count from there.
@@ -83,6 +87,7 @@ pub(super) struct Core {
     pub(super) held: VecDeque<Held>,
     pub(super) peers: BTreeMap<PeerId, Outbox>,
     pub(super) next_peer: PeerId,
+    pub(super) heres: Heres,
     /// Grows with every change of what tables are.
     pub(super) tables_version: Version,
     /// Such a change is on its way to the log.
@@ -110,18 +115,20 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
-    pub(super) fn open(home: Home) -> Result<Self> {
+    pub(super) fn open(home: Home, clock: Arc<dyn Clock>) -> Result<Self> {
         let (log, node, checkpoint) = open_log(&home)?;
         let told = log.next();
         let (beside, trusts) = (Beside::new(home.alarms()), Trusts::with(home.distrust()));
         let mut core = Self {
             home,
+            clock,
             node,
             group: Group::default(),
             groups: VecDeque::new(),
             told,
             log,
             led: false,
+            wake: false,
             pace: Pace::default(),
             early: Early::default(),
             epoch: 0,
@@ -133,6 +140,7 @@ impl Core {
             held: VecDeque::new(),
             peers: BTreeMap::new(),
             next_peer: 1,
+            heres: Heres::default(),
             tables_version: Version::default(),
             tables_change: false,
             files: (1, false),
@@ -162,6 +170,7 @@ impl Core {
         self.flight = Flight::default();
         self.give_up("the log was opened anew");
         self.peers.clear();
+        self.heres = Heres::default();
         self.beside.begin_anew();
         self.strict = Strict::default();
         self.settle_scope();
@@ -393,13 +402,17 @@ impl Core {
     }
 
     fn send(&mut self, peer: PeerId, message: Message) {
-        self.send_parcel(peer, Parcel::Message(message));
+        match message {
+            Message::Here(through) => self.say_here(peer, through),
+            message => self.send_parcel(peer, Parcel::Message(message)),
+        }
     }
 
     pub(super) fn send_parcel(&mut self, peer: PeerId, parcel: Parcel) {
         let gone = self.peers.get(&peer).is_some_and(|outbox| outbox(parcel) == Outcome::Gone);
         if gone {
             self.peers.remove(&peer);
+            self.heres.forget(peer);
             self.node.disconnected(peer);
         }
     }

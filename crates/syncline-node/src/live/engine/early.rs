@@ -67,16 +67,16 @@ impl Core {
     }
 }
 
-/// Shows what came, if that is all that waits for the disk. Whether the rest can be left.
-pub(super) fn show(shared: &Shared, core: &mut Core) -> bool {
+/// Shows what came, if that is all that waits for the disk. `None` when it is not; else whether the engine's thread is to be woken.
+pub(super) fn show(shared: &Shared, core: &mut Core) -> Option<bool> {
     let early = &core.early;
     if early.urgent || early.syncing || early.bytes == 0 || core.node.is_hub() || core.broken.is_some() {
-        return false;
+        return None;
     }
     if let Err(error) = core.gather().and_then(|()| core.log.flush()) {
         core.fail(&error);
         shared.durable.notify_all();
-        return true;
+        return Some(false);
     }
     let now = shared.clock.monotonic();
     // Where another replica looks at its state this one does, too.
@@ -89,12 +89,9 @@ pub(super) fn show(shared: &Shared, core: &mut Core) -> bool {
     core.drain();
     // Whoever reads is told when rows cannot be read.
     let _ = core.believe();
-    shared.news.notify_all();
+    shared.news.tell();
     let first = core.early.since.is_none();
     core.early.since.get_or_insert(now);
     // The engine's thread is told when to wake, or that it is time.
-    if first || core.is_due(now) {
-        shared.work.notify_one();
-    }
-    true
+    Some(first | core.is_due(now) | core.heres.is_fresh())
 }

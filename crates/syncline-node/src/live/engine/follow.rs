@@ -72,7 +72,7 @@ impl Engine {
             if now >= until || core.closing {
                 return Ok(Some(found));
             }
-            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.shared.news.wait(core, until - now);
             if core.broken.is_some() {
                 return Ok(Some(found));
             }

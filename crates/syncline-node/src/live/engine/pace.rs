@@ -55,10 +55,17 @@ pub(super) fn settle(shared: &Shared, core: MutexGuard<'_, Core>, more: More) {
     }
     let alone = more == More::Not && core.pace.is_easy() && core.gathered_bytes().is_some_and(|bytes| bytes <= SMALL);
     if alone {
-        drop(sync(shared, core));
+        let mut core = sync(shared, core);
+        let wake = std::mem::replace(&mut core.wake, false);
+        drop(core);
+        if !wake {
+            return;
+        }
     } else {
-        shared.work.notify_one();
+        drop(core);
     }
+    // Without the lock, which it takes first.
+    shared.work.notify_one();
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A state is hashed by a thread that lives as long as there are some to hash. It has neither the engine nor its lock meanwhile: writers go
 //! on, and an engine that is closed is closed.
 
-use std::sync::{PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use syncline_base::{Hash, task};
@@ -53,7 +53,7 @@ fn work(shared: &Weak<Shared>, mut job: Job) {
         let mut core = shared.lock();
         core.hashed(hashed, now.saturating_sub(begun), now, clock.now_ms());
         core.drain();
-        shared.news.notify_all();
+        shared.news.tell();
         match core.beside.audit.begin() {
             Some(next) => job = next,
             None => return,
@@ -104,7 +104,7 @@ impl Engine {
                 return Ok(());
             }
             let left = begun + patience - now;
-            core = self.shared.news.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.shared.news.wait(core, left);
         }
     }
 }

@@ -115,7 +115,7 @@ impl Engine {
                 );
                 return Err(unavailable("writing to a strict table", &why));
             }
-            core = self.shared.news.wait_timeout(core, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.shared.news.wait(core, until - now);
         }
         Ok(())
     }

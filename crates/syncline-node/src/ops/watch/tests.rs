@@ -119,3 +119,72 @@ fn what_is_asked_of_the_rows_holds_or_is_an_error() {
     let error = run(&one, &request, &mut |_| panic!("nothing is given")).expect_err("it never comes");
     assert_eq!(error.kind(), Kind::Stale);
 }
+
+/// What a follower has at once, as [`short`].
+fn ready(follower: &mut Follower) -> Vec<String> {
+    match follower.ready().expect("rows") {
+        Ready::Lines(text) => {
+            let text = String::from_utf8(text).expect("text");
+            short(&text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
+        }
+        other => vec![format!("{other:?}")],
+    }
+}
+
+fn went(follower: &mut Follower) -> (Went, Vec<String>) {
+    let mut text = Vec::new();
+    let mut out = |lines: Vec<u8>| {
+        text.extend(lines);
+        Ok(true)
+    };
+    let went = follower.go_on(Duration::ZERO, &mut out).expect("rows");
+    let text = String::from_utf8(text).expect("text");
+    (went, short(&text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>()))
+}
+
+#[test]
+fn what_is_little_is_given_at_once_and_what_is_much_when_there_is_time() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let place = Place(tempfile::tempdir().expect("a directory"));
+    let hub = place.replica("hub");
+    write(&hub, "{\"id\":1,\"v\":\"a\"}");
+    let mut follower = Follower::open(&hub, &Request { table: Some("t".into()), ..Request::default() }).expect("one");
+    let told = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&told);
+    let listener: Arc<crate::live::engine::Listener> = Arc::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    follower.engine().listen(&listener);
+    assert_eq!(ready(&mut follower), ["Much"], "it has not begun");
+    assert_eq!(went(&mut follower), (Went::On, vec!["begin".into()]));
+    assert_eq!(ready(&mut follower), ["Nothing"]);
+    assert_eq!(went(&mut follower), (Went::Nowhere, vec![]));
+    let before = told.load(Ordering::Relaxed);
+    write(&hub, "{\"id\":2,\"v\":\"b\"}");
+    remove(&hub, "1");
+    assert!(told.load(Ordering::Relaxed) > before, "the listener is called");
+    assert_eq!(ready(&mut follower), ["set 2", "commit", "delete 1", "commit"]);
+    // Another table is not what is wanted: it is passed over.
+    let other = put::Request { table: "u".into(), key: Some(vec!["id".into()]), ..<_>::default() };
+    put::run(&hub, &other, &mut &b"{\"id\":9}"[..]).expect("it is put");
+    assert_eq!(ready(&mut follower), [""; 0]);
+    assert_eq!(ready(&mut follower), ["Nothing"]);
+    let large = format!("{{\"id\":3,\"v\":\"{}\"}}", "x".repeat(LITTLE + 1));
+    write(&hub, &large);
+    write(&hub, "{\"id\":4,\"v\":\"c\"}");
+    assert_eq!(ready(&mut follower), ["Much"]);
+    assert_eq!(ready(&mut follower), ["Much"], "until it is given");
+    let (all, mut given) = went(&mut follower);
+    assert_eq!(all, Went::On);
+    while given.len() < 4 {
+        given.extend(ready(&mut follower));
+    }
+    assert_eq!(given, ["set 3", "commit", "set 4", "commit"]);
+    // Nobody is told any more who has gone.
+    drop(listener);
+    let before = told.load(Ordering::Relaxed);
+    write(&hub, "{\"id\":5,\"v\":\"d\"}");
+    assert_eq!(told.load(Ordering::Relaxed), before);
+    // Nobody reads any more.
+    assert_eq!(follower.go_on(Duration::ZERO, &mut |_| Ok(false)).expect("rows"), Went::Away);
+}
