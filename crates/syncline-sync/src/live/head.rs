@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::OnceLock;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use syncline_base::sign::{self, KEY_LEN, KeyPair, SIGNATURE_LEN};
 use syncline_base::{Hash, Hasher};
 
@@ -129,7 +129,7 @@ impl Head {
     /// About how many bytes it takes.
     pub(super) const SIZE: usize = 150;
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.put_slice(&self.key);
         out.put_slice(&self.nonce);
         put_uint(out, self.seq);

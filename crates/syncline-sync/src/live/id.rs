@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use syncline_base::Hash;
 
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ impl Origin {
         &self.0
     }
 
-    pub(super) fn put(self, out: &mut BytesMut) {
+    pub(super) fn put(self, out: &mut Vec<u8>) {
         out.put_slice(&self.0);
     }
 
@@ -96,7 +96,7 @@ impl Tag {
         self.0
     }
 
-    pub(super) fn put(self, out: &mut BytesMut) {
+    pub(super) fn put(self, out: &mut Vec<u8>) {
         out.put_u64_le(self.0);
     }
 
@@ -123,7 +123,7 @@ pub struct Dot {
 }
 
 impl Dot {
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         self.origin.put(out);
         put_uint(out, self.seq);
         self.tag.put(out);
@@ -156,7 +156,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         self.hub.put(out);
         put_uint(out, self.n);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use syncline_base::Hlc;
 
 use super::context::{Context, Coverage};
@@ -216,7 +216,7 @@ pub(super) fn too_long(bytes: usize, most: usize) -> String {
 }
 
 /// Writes what comes before a transaction's writes.
-pub(super) fn put_head(out: &mut BytesMut, body: &Body) {
+pub(super) fn put_head(out: &mut Vec<u8>, body: &Body) {
     out.put_u8(VERSION);
     body.origin.put(out);
     put_uint(out, body.seq);
@@ -230,7 +230,7 @@ fn encode(body: &Body, mut ends: impl FnMut(usize)) -> Bytes {
     // Of each the lengths of key and value and a flag come to it.
     let write = |write: &Write| 11 + write.row.key.len() + write.value.as_ref().map_or(0, Bytes::len);
     let writes: usize = body.writes.iter().map(write).sum();
-    let mut out = BytesMut::with_capacity(128 + writes);
+    let mut out = Vec::with_capacity(128 + writes);
     put_head(&mut out, body);
     // Rows of one table follow each other: its name is said once.
     let tables = body.writes.chunk_by(|a, b| a.row.table == b.row.table);
@@ -248,7 +248,7 @@ fn encode(body: &Body, mut ends: impl FnMut(usize)) -> Bytes {
             }
         }
     }
-    out.freeze()
+    out.into()
 }
 
 fn decode(r: &mut Reader) -> Result<Body> {
@@ -320,11 +320,11 @@ impl Batch {
     pub(super) fn bytes(&self) -> &Bytes {
         self.bytes.get_or_init(|| {
             let values: usize = self.entries.iter().map(|entry| entry.txn.bytes().len()).sum();
-            let mut out = BytesMut::with_capacity(64 + values);
+            let mut out = Vec::with_capacity(64 + values);
             put_uint(&mut out, self.entries.len() as u64);
             let mut past = Past::default();
             self.entries.iter().for_each(|entry| past.put_entry(&mut out, entry));
-            out.freeze()
+            out.into()
         })
     }
 

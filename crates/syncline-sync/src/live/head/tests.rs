@@ -38,7 +38,7 @@ fn a_head_is_signed_for_its_origin_and_seq_and_hash() {
     let unsigned = Unsigned { nonce: [3; 16], seq: 5, sum: Hash::of(b"chain") };
     let head = unsigned.sign(&pair);
     let read = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         head.put(&mut out);
         let mut bytes = out.to_vec();
         change(&mut bytes);
