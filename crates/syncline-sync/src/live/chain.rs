@@ -270,7 +270,7 @@ impl Chain {
             self.tags.push(tag);
             // Of one that was sent within a scope the bytes are not known that its tag was made of.
             if txn.is_whole() {
-                self.sums.push(txn.bytes());
+                self.sums.push(|before| txn.sum_after(before));
             } else {
                 self.sums.push_unknown();
             }

@@ -1,6 +1,5 @@
 //! What has been covered and what has been read.
 
-
 use super::id::{Dot, MAX_COUNT, Origin, Stamp, read_nth};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;

@@ -28,10 +28,7 @@ impl Origin {
     /// The origin of the node with this public key under this nonce: the first 16 bytes of BLAKE3-256 over both.
     #[must_use]
     pub fn new(public_key: &[u8], nonce: [u8; 16]) -> Self {
-        let mut hasher = syncline_base::Hasher::new();
-        hasher.update(public_key);
-        hasher.update(&nonce);
-        let digest = hasher.finish();
+        let digest = Hash::of_both(public_key, &nonce);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest.as_bytes()[..16]);
         Self(bytes)
