@@ -24,6 +24,21 @@ impl Hash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The digest of some bytes and others after them, as if they lay in one piece.
+    #[must_use]
+    pub fn of_both(first: &[u8], then: &[u8]) -> Self {
+        /// A hasher is as large as that, and what is short is hashed before one is made.
+        const SHORT: usize = 512;
+        let len = first.len() + then.len();
+        if len > SHORT {
+            return Hasher::new().update(first).update(then).finish();
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..first.len()].copy_from_slice(first);
+        bytes[first.len()..len].copy_from_slice(then);
+        Self::of(&bytes[..len])
+    }
+
     /// Wraps 32 bytes that already are a digest.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -187,6 +202,11 @@ mod tests {
     #[test]
     fn pieces_hash_like_the_whole() {
         assert_eq!(Hasher::new().update(b"ab").update(b"c").finish(), Hash::of(b"abc"));
+        let all: Vec<u8> = (0..=255).cycle().take(1100).collect();
+        for len in [0, 1, 48, 511, 512, 513, 1024, 1025, 1100] {
+            let (whole, halves) = (Hash::of(&all[..len]), [0, len / 3, len]);
+            assert!(halves.iter().all(|at| Hash::of_both(&all[..*at], &all[*at..len]) == whole), "{len}");
+        }
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn main() -> ExitCode {
         println!("{} seeds in {seconds:.1} s, {per_core:.0} seeds/s/core on {threads} threads", report.seeds);
         println!("{}", report.audit_text());
         println!("{}", report.sights_text());
+        println!("trace {}", report.trace());
     }
     for (seed, failure) in report.failures.iter().take(10) {
         eprintln!("seed {seed} failed: {failure}");

@@ -46,6 +46,8 @@ pub struct Oracle {
     roots: BTreeMap<(u64, Box<[u64]>), [u8; 32]>,
     /// A coverage as a number for each hub, for the call that is being made.
     dense: Vec<u64>,
+    /// How often a stamp or a transaction has been forgotten: its name may come to stand for another.
+    forgets: u64,
 }
 
 impl Oracle {
@@ -53,7 +55,7 @@ impl Oracle {
     #[must_use]
     pub fn new(second: u64) -> Self {
         let ledger = Ledger { ahead: second, ..Ledger::default() };
-        Self { ledger, nodes: Vec::new(), roots: BTreeMap::new(), dense: Vec::new() }
+        Self { ledger, nodes: Vec::new(), roots: BTreeMap::new(), dense: Vec::new(), forgets: 0 }
     }
 }
 

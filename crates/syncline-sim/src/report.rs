@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
+use syncline_base::Hash;
 use syncline_sync::live::Zoo;
 
 use crate::oracle::Audit;
@@ -53,6 +54,7 @@ pub struct Report {
     pub failures: Vec<(u64, String)>,
     audit: Audit,
     sights: Sights,
+    trace: [u8; Hash::LEN],
 }
 
 impl Report {
@@ -64,6 +66,7 @@ impl Report {
             let outcome = one(seed, nodes, steps, zoo, twice);
             let mut total = total.lock().expect("no thread panics while it holds the report");
             total.seeds += 1;
+            total.mix(seed, &outcome);
             match outcome {
                 Ok(summary) => {
                     total.add(&summary.audit);
@@ -87,6 +90,21 @@ impl Report {
         all.outvoted += audit.outvoted;
         all.overwritten += audit.overwritten;
         all.deletions += audit.deletions;
+    }
+
+    /// Threads end in any order: so do the hashes of what seeds did add up.
+    fn mix(&mut self, seed: u64, outcome: &Result<Summary, String>) {
+        let what = match outcome {
+            Ok(Summary { audit, sights, trace }) => format!("{seed} {trace} {audit:?} {sights:?}"),
+            Err(failure) => format!("{seed} {failure}"),
+        };
+        self.trace.iter_mut().zip(Hash::of(what.as_bytes()).as_bytes()).for_each(|(all, byte)| *all ^= byte);
+    }
+
+    /// One hash over what every seed did, what it met and what came of it: equal for two programs that do the same.
+    #[must_use]
+    pub const fn trace(&self) -> Hash {
+        Hash::from_bytes(self.trace)
     }
 
     /// The fates of all acknowledged transactions.
@@ -129,6 +147,7 @@ impl Report {
             "seeds": self.seeds,
             "seconds": seconds,
             "seeds_per_second_per_core": per_core,
+            "trace": self.trace().to_string(),
             "met": met,
             "failures": failures,
         })

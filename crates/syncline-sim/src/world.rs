@@ -14,11 +14,12 @@ mod machine;
 mod net;
 mod scopes;
 mod strict;
+mod trace;
 
 use std::fmt;
 
+use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_base::{Hash, Hasher};
 use syncline_sync::live::{Denial, Message, Origin, Output, Record, SLACK_MS, Zoo};
 
 use crate::oracle::{Audit, Oracle, Violation};
@@ -29,6 +30,7 @@ use disk::Decoded;
 use judge::Judge;
 use machine::Machine;
 use net::Net;
+use trace::Trace;
 
 /// Where wall clocks begin.
 const START_MS: u64 = 1_700_000_000_000;
@@ -137,7 +139,7 @@ pub struct World {
     decoded: Decoded,
     now_ms: u64,
     next_value: u64,
-    trace: Hasher,
+    trace: Trace,
     sights: Sights,
     told: Option<Vec<String>>,
 }
@@ -173,7 +175,7 @@ impl World {
             decoded: Decoded::default(),
             now_ms: START_MS,
             next_value: 1,
-            trace: Hasher::new(),
+            trace: Trace::default(),
             sights: Sights::default(),
             told: tell.then(Vec::new),
             folds: Rng::from_seed(seed ^ 0x666f_6c64),
@@ -433,7 +435,7 @@ impl World {
     fn absorb(&mut self, at: usize, client: Option<&clients::Asked>) -> Result<(), Failure> {
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
         for output in node.outputs() {
-            self.trace.update(&[at as u8]);
+            self.trace.add(&[at as u8]);
             self.sight(&output);
             self.judge_output(at, &output, client)?;
             match output {
@@ -443,16 +445,13 @@ impl World {
                         self.machines[at].names.push(name);
                     }
                     let trace = &mut self.trace;
-                    let trace = |bytes: &[u8]| {
-                        trace.update(bytes);
-                    };
-                    if self.machines[at].disk.append(&record, trace).is_err() {
+                    if self.machines[at].disk.append(&record, |bytes| trace.add(bytes)).is_err() {
                         // What comes after it does not happen.
                         return self.disk_failed(at);
                     }
                 }
                 Output::Send(to, message) => {
-                    self.trace.update(&to.to_le_bytes());
+                    self.trace.add(&to.to_le_bytes());
                     self.tell(|| format!("{at} -> {to}: {message:?}"));
                     self.net.send(at, usize::try_from(to).unwrap_or_default(), message);
                 }

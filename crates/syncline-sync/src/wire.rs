@@ -9,7 +9,7 @@
 pub(crate) mod fields;
 pub(crate) mod reader;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use syncline_base::{Hash, Kind};
 use syncline_store::Bases;
 
@@ -335,8 +335,8 @@ impl Message {
     }
 
     /// Appends its bytes.
-    pub fn encode(&self, out: &mut BytesMut) {
-        let mut body = BytesMut::new();
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut body = Vec::new();
         self.encode_body(&mut body);
         out.reserve(body.len() + 11);
         out.put_u8(self.tag());
@@ -371,7 +371,7 @@ impl Message {
         }
     }
 
-    fn encode_body(&self, out: &mut BytesMut) {
+    fn encode_body(&self, out: &mut Vec<u8>) {
         match self {
             Self::AskHaves | Self::Finish => {}
             Self::Done { left: names } => put_left(out, names),
@@ -524,9 +524,9 @@ pub fn decode_frame(frame: Bytes) -> Result<Vec<Message>> {
 /// The bytes of a frame.
 #[must_use]
 pub fn encode_frame(messages: &[Message]) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     messages.iter().for_each(|message| message.encode(&mut out));
-    out.freeze()
+    out.into()
 }
 
 #[cfg(test)]

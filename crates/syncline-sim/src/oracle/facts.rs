@@ -106,7 +106,7 @@ pub struct Winner {
 }
 
 /// The rows of a node: all of them, with their siblings. A buffer to be used again and again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     siblings: Vec<Sibling>,
     stamps: Vec<Stamp>,
@@ -119,6 +119,13 @@ impl Rows {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Becomes the same as others, in the room that it has.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.siblings.clone_from(&other.siblings);
+        self.stamps.clone_from(&other.stamps);
+        self.only.clone_from(&other.only);
     }
 
     /// Forgets the rows and keeps the room.
@@ -167,7 +174,7 @@ impl Rows {
 }
 
 /// A sibling as a node tells it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sibling {
     pub(super) key: u32,
     pub(super) id: TxnId,

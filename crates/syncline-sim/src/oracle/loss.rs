@@ -34,6 +34,7 @@ impl Oracle {
         if loss == Loss::Crash && public > kept {
             return Err(Violation::ForgotStamp { hub, kept, public });
         }
+        self.forgets += 1;
         self.ledger.hubs[at].told = public.min(kept);
         while self.ledger.hubs[at].last() > kept {
             if let Some(entry) = self.ledger.hubs[at].entries.pop() {
@@ -68,6 +69,7 @@ impl Oracle {
                 return Err(Violation::ForgotTransaction { id: self.ledger.id(number), because });
             }
         }
+        self.forgets += 1;
         self.ledger.forget(&gone, loss);
         Ok(())
     }

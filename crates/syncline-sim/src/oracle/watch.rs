@@ -17,6 +17,29 @@ pub(super) struct Node {
     /// For each row (by slot), the transactions that it held and whose siblings were gone.
     pub(super) gone: Vec<Set>,
     restarted: bool,
+    /// What it showed last, if that was found to be right and nothing has been forgotten since.
+    right: Option<Shown>,
+}
+
+/// What a node showed, and how often something had been forgotten before.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    forgets: u64,
+    coverage: Vec<(u128, u64)>,
+    rows: Rows,
+}
+
+impl Shown {
+    fn is(&self, forgets: u64, coverage: &[(u128, u64)], rows: &Rows) -> bool {
+        self.forgets == forgets && self.coverage == coverage && self.rows == *rows
+    }
+
+    fn become_of(&mut self, forgets: u64, coverage: &[(u128, u64)], rows: &Rows) {
+        self.forgets = forgets;
+        self.coverage.clear();
+        self.coverage.extend_from_slice(coverage);
+        self.rows.copy_from(rows);
+    }
 }
 
 impl Oracle {
@@ -45,14 +68,22 @@ impl Oracle {
     /// A node tells what it holds and shows all its rows: [`progress`](Self::progress), no resurrection, and
     /// [`check`](Self::check), for the price of one.
     ///
+    /// Rows follow from what is covered, of which all facts stay what they were until something is forgotten. So what was right is right
+    /// when the same node shows the very same again, and is not computed again.
+    ///
     /// # Errors
     ///
     /// Those of both, and `Resurrected`.
     pub fn observe(&mut self, node: usize, claim: Claim<'_>, rows: &Rows) -> Result<(), Violation> {
         let (covered, _) = self.told(node, claim)?;
-        let gone = &mut self.nodes[node].gone;
+        let Node { gone, right, .. } = &mut self.nodes[node];
+        if right.as_ref().is_some_and(|right| right.is(self.forgets, claim.coverage, rows)) {
+            return Ok(());
+        }
         gone.resize(self.ledger.keys.len(), Set::default());
-        self.ledger.judge(&covered, claim.coverage, rows, Some((node, gone)))
+        self.ledger.judge(&covered, claim.coverage, rows, Some((node, gone)))?;
+        right.get_or_insert_default().become_of(self.forgets, claim.coverage, rows);
+        Ok(())
     }
 
     /// A node was started again: it must not have less than before.
@@ -78,6 +109,7 @@ impl Oracle {
         if lower {
             // Who overwrote it may be gone again.
             known.gone.clear();
+            known.right = None;
         }
         Ok(())
     }

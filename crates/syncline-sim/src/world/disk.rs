@@ -22,7 +22,7 @@ const UNIT: u32 = 64;
 struct Cheap([u8; 32]);
 
 fn cheap(public: &[u8; 32], bytes: &[u8]) -> [u8; 64] {
-    let hash = Hash::of(&[&public[..], bytes].concat());
+    let hash = Hash::of_both(public, bytes);
     std::array::from_fn(|at| hash.as_bytes()[at % 32])
 }
 

@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use syncline_base::Hash;
 
 use super::head::{Head, Sums};
@@ -271,7 +270,7 @@ impl Chain {
             self.tags.push(tag);
             // Of one that was sent within a scope the bytes are not known that its tag was made of.
             if txn.is_whole() {
-                self.sums.push(txn.bytes());
+                self.sums.push(|before| txn.sum_after(before));
             } else {
                 self.sums.push_unknown();
             }
@@ -399,7 +398,7 @@ impl ChainPiece {
         30 + self.main.len() * size_of::<Tag>() + self.others.len() * OTHER_BYTES
     }
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         self.origin.put(out);
         put_uint(out, self.after);
         put_uint(out, self.main.len() as u64);

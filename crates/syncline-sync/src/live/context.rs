@@ -1,7 +1,5 @@
 //! What has been covered and what has been read.
 
-use bytes::BytesMut;
-
 use super::id::{Dot, MAX_COUNT, Origin, Stamp, read_nth};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
@@ -157,7 +155,7 @@ impl Coverage {
         self.hubs.iter().copied()
     }
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_uint(out, self.hubs.len() as u64);
         for (hub, n) in &self.hubs {
             hub.put(out);
@@ -210,7 +208,7 @@ impl Context {
         Ok(())
     }
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         self.seen.put(out);
         put_uint(out, self.own.len() as u64);
         self.own.iter().for_each(|dot| dot.put(out));

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use syncline_base::{Hash, Hasher};
 
 use super::context::Coverage;
@@ -101,7 +100,7 @@ impl Frozen {
 
     fn digest_of(&self, scope: Option<&dyn Scope>) -> Digest {
         let (mut all, mut tables) = (Hasher::new(), Vec::new());
-        let mut out = BytesMut::with_capacity(1 << 16);
+        let mut out = Vec::with_capacity(1 << 16);
         self.coverage.put(&mut out);
         all.update(&out);
         out.clear();
@@ -129,7 +128,7 @@ impl Frozen {
     }
 }
 
-fn flush(out: &mut BytesMut, all: &mut Hasher, table: Option<&mut (Arc<str>, u64, Hasher)>) {
+fn flush(out: &mut Vec<u8>, all: &mut Hasher, table: Option<&mut (Arc<str>, u64, Hasher)>) {
     all.update(out);
     if let Some((.., hasher)) = table {
         hasher.update(out);

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::OnceLock;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
+use syncline_base::Hash;
 use syncline_base::sign::{self, KEY_LEN, KeyPair, SIGNATURE_LEN};
-use syncline_base::{Hash, Hasher};
 
 use super::id::{MAX_COUNT, Origin};
 use crate::error::{Error, Result};
@@ -63,14 +63,17 @@ impl Unsigned {
     pub fn sign(&self, signer: &dyn Signer) -> Head {
         let key = signer.public();
         let Self { nonce, seq, sum } = *self;
-        let signature = signer.sign(&signed_bytes(Origin::new(&key, nonce), seq, &sum));
-        Head { key, nonce, seq, sum, signature, valid: OnceLock::from(true) }
+        let origin = Origin::new(&key, nonce);
+        let signature = signer.sign(&signed_bytes(origin, seq, &sum));
+        Head { origin, key, nonce, seq, sum, signature, valid: OnceLock::from(true) }
     }
 }
 
 /// A signed head.
 #[derive(Clone)]
 pub struct Head {
+    /// What key and nonce make, which is asked for whenever a head comes, goes or is looked at.
+    origin: Origin,
     key: [u8; KEY_LEN],
     nonce: [u8; 16],
     seq: u64,
@@ -83,8 +86,8 @@ pub struct Head {
 impl Head {
     /// Whose chain it is of. Key and nonce make that name: no other key can sign for it.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        Origin::new(&self.key, self.nonce)
+    pub const fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The public key.
@@ -120,7 +123,7 @@ impl Head {
     #[must_use]
     pub fn is_valid(&self, signer: &dyn Signer) -> bool {
         let check = || {
-            let bytes = signed_bytes(self.origin(), self.seq, &self.sum);
+            let bytes = signed_bytes(self.origin, self.seq, &self.sum);
             signer.verify(&self.key, &bytes, &self.signature)
         };
         *self.valid.get_or_init(check)
@@ -129,7 +132,7 @@ impl Head {
     /// About how many bytes it takes.
     pub(super) const SIZE: usize = 150;
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.put_slice(&self.key);
         out.put_slice(&self.nonce);
         put_uint(out, self.seq);
@@ -143,7 +146,7 @@ impl Head {
             return Err(Error::protocol("head", format!("seq {seq}; 2^62 is the most")));
         }
         let (sum, signature) = (Hash::from_bytes(r.array("chain hash")?), r.array("signature")?);
-        Ok(Self { key, nonce, seq, sum, signature, valid: OnceLock::new() })
+        Ok(Self { origin: Origin::new(&key, nonce), key, nonce, seq, sum, signature, valid: OnceLock::new() })
     }
 }
 
@@ -158,7 +161,7 @@ impl Eq for Head {}
 
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "head({:?} {} {})", self.origin(), self.seq, self.sum)
+        write!(f, "head({:?} {} {})", self.origin, self.seq, self.sum)
     }
 }
 
@@ -174,10 +177,7 @@ fn signed_bytes(origin: Origin, seq: u64, sum: &Hash) -> [u8; 72] {
 
 /// The hash over a chain with one more transaction.
 pub(super) fn sum_with(before: &Hash, bytes: &[u8]) -> Hash {
-    let mut hasher = Hasher::new();
-    hasher.update(before.as_bytes());
-    hasher.update(bytes);
-    hasher.finish()
+    Hash::of_both(before.as_bytes(), bytes)
 }
 
 /// Hashes over a chain, of the newest transactions: of all since the last signed head, so that a head that comes later than what came
@@ -204,12 +204,12 @@ impl Sums {
         self.kept.get(self.kept.len().checked_sub(back + 1)?).copied()
     }
 
-    /// A transaction follows on the newest.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// A transaction follows on the newest; `with` gives the hash with it after the one before.
+    pub(super) fn push(&mut self, with: impl FnOnce(&Hash) -> Hash) {
         let before = self.at(self.end);
         self.end += 1;
         let Some(before) = before else { return };
-        self.kept.push_back(sum_with(&before, bytes));
+        self.kept.push_back(with(&before));
         if self.kept.len() > KEPT {
             self.kept.pop_front();
         }

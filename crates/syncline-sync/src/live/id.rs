@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use syncline_base::Hash;
 
 use crate::error::{Error, Result};
@@ -28,10 +28,7 @@ impl Origin {
     /// The origin of the node with this public key under this nonce: the first 16 bytes of BLAKE3-256 over both.
     #[must_use]
     pub fn new(public_key: &[u8], nonce: [u8; 16]) -> Self {
-        let mut hasher = syncline_base::Hasher::new();
-        hasher.update(public_key);
-        hasher.update(&nonce);
-        let digest = hasher.finish();
+        let digest = Hash::of_both(public_key, &nonce);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest.as_bytes()[..16]);
         Self(bytes)
@@ -49,7 +46,7 @@ impl Origin {
         &self.0
     }
 
-    pub(super) fn put(self, out: &mut BytesMut) {
+    pub(super) fn put(self, out: &mut Vec<u8>) {
         out.put_slice(&self.0);
     }
 
@@ -96,7 +93,7 @@ impl Tag {
         self.0
     }
 
-    pub(super) fn put(self, out: &mut BytesMut) {
+    pub(super) fn put(self, out: &mut Vec<u8>) {
         out.put_u64_le(self.0);
     }
 
@@ -123,7 +120,7 @@ pub struct Dot {
 }
 
 impl Dot {
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         self.origin.put(out);
         put_uint(out, self.seq);
         self.tag.put(out);
@@ -156,7 +153,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         self.hub.put(out);
         put_uint(out, self.n);
     }

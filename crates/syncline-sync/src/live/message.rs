@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::context::Coverage;
 use super::head::Head;
@@ -94,7 +94,7 @@ impl Message {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let room = if let Self::Entries { entries, .. } = self { entries.bytes().len() } else { 128 };
-        let mut out = BytesMut::with_capacity(16 + room);
+        let mut out = Vec::with_capacity(16 + room);
         let mut past = Past::default();
         out.put_u8(VERSION);
         match self {
@@ -153,7 +153,7 @@ impl Message {
                 put_heads(&mut out, heads);
             }
         }
-        out.freeze()
+        out.into()
     }
 
     /// Reads a message.
@@ -245,7 +245,7 @@ fn read_version(r: &mut Reader) -> Result<()> {
     }
 }
 
-fn put_heads(out: &mut BytesMut, heads: &[Arc<Head>]) {
+fn put_heads(out: &mut Vec<u8>, heads: &[Arc<Head>]) {
     put_uint(out, heads.len() as u64);
     heads.iter().for_each(|head| head.put(out));
 }
@@ -258,7 +258,7 @@ fn read_heads(r: &mut Reader) -> Result<Vec<Arc<Head>>> {
     Ok(heads)
 }
 
-fn put_dot(out: &mut BytesMut, kind: u8, dot: &Dot) {
+fn put_dot(out: &mut Vec<u8>, kind: u8, dot: &Dot) {
     out.put_u8(kind);
     dot.put(out);
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use syncline_base::Hlc;
 
 use super::context::{Coverage, MAX_HUBS};
@@ -86,7 +86,7 @@ pub(super) struct Past {
     /// The tag of the next transaction, if something of it was left out.
     pub(super) partial: Option<Tag>,
     /// What bytes of transactions are made in.
-    pub(super) scratch: BytesMut,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Default for Past {
@@ -103,7 +103,7 @@ impl Default for Past {
             time: Hlc::default(),
             room: ROOM,
             partial: None,
-            scratch: BytesMut::new(),
+            scratch: Vec::new(),
         }
     }
 }
@@ -133,7 +133,7 @@ impl Past {
         at
     }
 
-    pub(super) fn put_origin(&mut self, out: &mut BytesMut, origin: Origin) {
+    pub(super) fn put_origin(&mut self, out: &mut Vec<u8>, origin: Origin) {
         match self.place(origin) {
             Some(at) => put_uint(out, at as u64),
             None => {
@@ -157,7 +157,7 @@ impl Past {
         at
     }
 
-    fn put_table(&mut self, out: &mut BytesMut, name: &Arc<str>) -> usize {
+    fn put_table(&mut self, out: &mut Vec<u8>, name: &Arc<str>) -> usize {
         if let Some(at) = self.table_place(name) {
             put_uint(out, at as u64);
             return at;
@@ -248,7 +248,7 @@ impl Past {
         }
     }
 
-    fn put_hubs(&mut self, out: &mut BytesMut, hubs: &[(Origin, u64)]) {
+    fn put_hubs(&mut self, out: &mut Vec<u8>, hubs: &[(Origin, u64)]) {
         put_uint(out, hubs.len() as u64);
         for (hub, n) in hubs {
             self.put_origin(out, *hub);
@@ -257,7 +257,7 @@ impl Past {
     }
 
     /// Writes an entry.
-    pub(super) fn put_entry(&mut self, out: &mut BytesMut, entry: &Arc<Entry>) {
+    pub(super) fn put_entry(&mut self, out: &mut Vec<u8>, entry: &Arc<Entry>) {
         let (stamp, flags) = (entry.stamp, self.entry_flags(entry.stamp, &entry.deps));
         if !entry.txn.is_whole() {
             out.put_u8(PARTIAL);
@@ -288,7 +288,7 @@ impl Past {
     }
 
     /// Writes a transaction.
-    pub(super) fn put_txn(&mut self, out: &mut BytesMut, txn: &Arc<Txn>, of: Option<(&Coverage, Hlc)>) {
+    pub(super) fn put_txn(&mut self, out: &mut Vec<u8>, txn: &Arc<Txn>, of: Option<(&Coverage, Hlc)>) {
         let body = txn.body();
         let one = match &body.writes[..] {
             [write] => self.table.is_some_and(|at| self.tables[at].name == write.row.table),
@@ -342,7 +342,7 @@ impl Past {
     }
 
     /// Writes a name; without the tag when the transaction came in the list.
-    pub(super) fn put_dot(&mut self, out: &mut BytesMut, dot: &Dot) {
+    pub(super) fn put_dot(&mut self, out: &mut Vec<u8>, dot: &Dot) {
         let came = self.came(dot);
         self.put_origin(out, dot.origin);
         put_uint(out, dot.seq << 1 | u64::from(came));
@@ -351,7 +351,7 @@ impl Past {
         }
     }
 
-    fn put_writes(&mut self, out: &mut BytesMut, txn: &Txn, one: bool) {
+    fn put_writes(&mut self, out: &mut Vec<u8>, txn: &Txn, one: bool) {
         let tables = txn.body().writes.chunk_by(|a, b| a.row.table == b.row.table);
         if !one {
             put_uint(out, tables.clone().count() as u64);
@@ -376,7 +376,7 @@ impl Past {
     }
 
     /// Writes where a row is.
-    pub(super) fn put_row_key(&mut self, out: &mut BytesMut, key: &RowKey) -> usize {
+    pub(super) fn put_row_key(&mut self, out: &mut Vec<u8>, key: &RowKey) -> usize {
         let at = self.put_table(out, &key.table);
         put_key(out, &self.tables[at].key, &key.key);
         self.tables[at].key = key.key.clone();
@@ -385,7 +385,7 @@ impl Past {
     }
 
     /// Writes a row of a state.
-    pub(super) fn put_row(&mut self, out: &mut BytesMut, key: &RowKey, row: &Row) {
+    pub(super) fn put_row(&mut self, out: &mut Vec<u8>, key: &RowKey, row: &Row) {
         let at = self.put_row_key(out, key);
         put_uint(out, row.siblings().len() as u64);
         for sibling in row.siblings() {
@@ -438,7 +438,7 @@ pub(super) const fn unzigzag(n: u64) -> i64 {
 }
 
 /// Writes a time by what differs from another: milliseconds, then the counter, which begins anew with each.
-pub(super) fn put_time(out: &mut BytesMut, from: Hlc, time: Hlc) {
+pub(super) fn put_time(out: &mut Vec<u8>, from: Hlc, time: Hlc) {
     let ms = time.ms() as i64 - from.ms() as i64;
     put_uint(out, zigzag(ms));
     if ms == 0 {

@@ -8,7 +8,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use syncline_base::Hash;
 
 use super::chain::{ChainPiece, Chains};
@@ -79,7 +79,7 @@ impl Attested {
         50 + self.heads().count() * Head::SIZE
     }
 
-    fn put(&self, out: &mut BytesMut) {
+    fn put(&self, out: &mut Vec<u8>) {
         self.origin.put(out);
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         out.put_u8(flag(self.sum.is_some(), 1) | flag(self.signed.is_some(), 2) | flag(self.against.is_some(), 4));
@@ -132,7 +132,7 @@ impl Part {
         }
     }
 
-    pub(super) fn put(&self, past: &mut Past, out: &mut BytesMut) {
+    pub(super) fn put(&self, past: &mut Past, out: &mut Vec<u8>) {
         out.put_u64_le(self.id);
         put_uint(out, self.nth);
         match &self.what {
@@ -226,7 +226,7 @@ fn read_gone(past: &mut Past, r: &mut Reader) -> Result<Vec<RowKey>> {
 }
 
 impl Closing {
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.id);
         put_uint(out, self.parts);
         self.coverage.put(out);

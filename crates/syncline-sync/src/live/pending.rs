@@ -196,7 +196,7 @@ impl Pending {
 
     /// The rows that they write, from a key on.
     pub(super) fn rows_from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = &'a RowKey> + use<'a> {
-        self.rows.as_ref().map(|rows| rows.range(key.clone()..)).into_iter().flatten().map(|(key, _)| key)
+        self.rows.as_ref().map(|rows| rows.range::<RowKey, _>(key..)).into_iter().flatten().map(|(key, _)| key)
     }
 }
 

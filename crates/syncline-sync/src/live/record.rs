@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use syncline_base::Hlc;
 
 use super::context::Coverage;
@@ -193,7 +193,7 @@ impl Record {
         }
     }
 
-    fn put(&self, past: &mut Past, out: &mut BytesMut) {
+    fn put(&self, past: &mut Past, out: &mut Vec<u8>) {
         match self {
             Self::Named(name) => {
                 out.put_u8(1);
@@ -290,7 +290,7 @@ impl Record {
 #[derive(Debug, Default)]
 pub struct Group {
     past: Past,
-    out: BytesMut,
+    out: Vec<u8>,
     len: u64,
     size: usize,
 }
@@ -339,7 +339,7 @@ impl Group {
     /// The bytes of all; there are none afterwards.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
-        std::mem::take(self).out.freeze()
+        std::mem::take(self).out.into()
     }
 }
 
@@ -356,7 +356,7 @@ fn read_version(r: &mut Reader) -> Result<()> {
     }
 }
 
-pub(super) fn put_txns(past: &mut Past, out: &mut BytesMut, txns: &[Arc<Txn>]) {
+pub(super) fn put_txns(past: &mut Past, out: &mut Vec<u8>, txns: &[Arc<Txn>]) {
     put_uint(out, txns.len() as u64);
     txns.iter().for_each(|txn| past.put_txn(out, txn, None));
 }
@@ -370,7 +370,7 @@ pub(super) fn read_txns(past: &mut Past, r: &mut Reader) -> Result<Vec<Arc<Txn>>
 }
 
 impl Checkpoint {
-    fn put(&self, out: &mut BytesMut) {
+    fn put(&self, out: &mut Vec<u8>) {
         put_uint(out, self.parts);
         self.name.put(out);
         out.put_u8(u8::from(self.hub));

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use syncline_base::Hlc;
 
 use super::chain::{Chains, has_read, knows};
@@ -246,7 +246,7 @@ impl Row {
         ascends
     }
 
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_uint(out, self.siblings.len() as u64);
         for Sibling { dot, stamps, time, value } in &self.siblings {
             dot.put(out);

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::row::{Row, Sibling};
 use super::txn::{Body, Entry, RowKey, Txn, Write};
@@ -44,7 +44,7 @@ pub struct Within {
 }
 
 impl Within {
-    pub(super) fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_bytes(out, &self.scope);
         out.put_u8(u8::from(self.whole));
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what a cell is. A value that does not have this layout, or is one of too many kinds, is told as it is.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use crate::error::{Error, Result};
 use crate::wire::fields::{put_bytes, put_uint};
@@ -65,7 +65,7 @@ impl Shapes {
     }
 
     /// Writes a value, or that there is none.
-    pub(super) fn put(&mut self, out: &mut BytesMut, value: Option<&[u8]>) {
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, value: Option<&[u8]>) {
         let Some(value) = value else { return put_uint(out, DELETED) };
         let found = if self.look(value) { self.find() } else { Some(MOST) };
         match found {
@@ -119,7 +119,7 @@ impl Shapes {
             }
             self.known.push(self.names[..].into());
         }
-        let mut value = BytesMut::with_capacity(64);
+        let mut value = Vec::with_capacity(64);
         value.put_u8(CELLS);
         for name in self.known[at].chunks_exact(NAME) {
             let content = r.bytes("cell")?;
@@ -129,7 +129,7 @@ impl Shapes {
                 return wrong("it is longer than a value may be");
             }
         }
-        Ok(Some(value.freeze()))
+        Ok(Some(value.into()))
     }
 }
 
@@ -139,7 +139,7 @@ fn shared(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// Writes a key by what differs from the one before.
-pub(super) fn put_key(out: &mut BytesMut, before: &[u8], key: &[u8]) {
+pub(super) fn put_key(out: &mut Vec<u8>, before: &[u8], key: &[u8]) {
     let same = shared(before, key);
     let rest = &key[same..];
     let half = |n: usize| n.min(15) as u8;

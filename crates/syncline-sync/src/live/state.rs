@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use syncline_base::{Hash, Hasher};
 
 use super::chain::{Chains, knows};
@@ -248,7 +248,7 @@ impl State {
     pub fn root(&self) -> Hash {
         let mut hasher = Hasher::new();
         // Most states that are looked at often are small.
-        let mut out = BytesMut::with_capacity(1 << 12);
+        let mut out = Vec::with_capacity(1 << 12);
         self.coverage.put(&mut out);
         for (key, row) in self.rows.iter() {
             put_key(&mut out, &key);
@@ -263,7 +263,7 @@ impl State {
     }
 }
 
-pub(super) fn put_key(out: &mut BytesMut, key: &RowKey) {
+pub(super) fn put_key(out: &mut Vec<u8>, key: &RowKey) {
     put_text(out, &key.table);
     put_bytes(out, &key.key);
 }

@@ -288,7 +288,7 @@ impl Over {
     fn from<'a>(&'a self, key: &RowKey) -> impl Iterator<Item = (&'a RowKey, &'a Arc<Row>)> + use<'a> {
         let first = self.leaves.range(..=key).next_back();
         let skip = first.map_or(0, |(_, leaf)| leaf.partition_point(|(is, _)| is < key));
-        let after = self.leaves.range((Bound::Excluded(key.clone()), Bound::Unbounded)).map(|(_, leaf)| leaf);
+        let after = self.leaves.range::<RowKey, _>((Bound::Excluded(key), Bound::Unbounded)).map(|(_, leaf)| leaf);
         let rows = first.into_iter().flat_map(move |(_, leaf)| &leaf[skip..]);
         rows.chain(after.flat_map(|leaf| leaf.iter())).map(|(key, row)| (key, row))
     }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use syncline_base::Hlc;
+use bytes::{BufMut, Bytes};
+use syncline_base::{Hash, Hlc};
 
 use super::context::{Context, Coverage};
+use super::head::sum_with;
 use super::id::{Dot, Origin, Stamp, Tag, read_nth};
 use super::pack::{ENTRY, PARTIAL, Past};
 use crate::error::{Error, Result};
@@ -93,14 +94,25 @@ pub struct Body {
 }
 
 /// Writes of one origin that take effect together. Never changed once made: its bytes are its identity.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Txn {
     body: Body,
     bytes: Bytes,
     tag: Tag,
     /// Whether something was left out.
     partial: bool,
+    /// The hash over the chain up to here, and that up to the one before which it was asked after first.
+    sum: OnceLock<(Hash, Hash)>,
 }
+
+/// The bytes say all.
+impl PartialEq for Txn {
+    fn eq(&self, other: &Self) -> bool {
+        (self.tag, self.partial, &self.bytes) == (other.tag, other.partial, &other.bytes)
+    }
+}
+
+impl Eq for Txn {}
 
 impl Txn {
     /// A transaction of these writes.
@@ -145,12 +157,17 @@ impl Txn {
                 piece(value);
             }
         }
-        Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
+        Ok(Self::made(body, Tag::of(&bytes), bytes, false))
+    }
+
+    const fn made(body: Body, tag: Tag, bytes: Bytes, partial: bool) -> Self {
+        Self { body, bytes, tag, partial, sum: OnceLock::new() }
     }
 
     /// What is left of one with this tag of which something was left out.
     pub(super) fn partial(body: Body, tag: Tag) -> Self {
-        Self { tag, bytes: encode(&body, |_| ()), body, partial: true }
+        let bytes = encode(&body, |_| ());
+        Self::made(body, tag, bytes, true)
     }
 
     /// Reads a transaction.
@@ -169,13 +186,13 @@ impl Txn {
         }
         let body = decode(&mut r)?;
         r.end("transaction")?;
-        Ok(Self { tag: Tag::of(&bytes), bytes, body, partial: false })
+        Ok(Self::made(body, Tag::of(&bytes), bytes, false))
     }
 
     /// One whose parts and bytes say the same; `partial` the tag of one of which something was left out.
     pub(super) fn assembled(body: Body, bytes: Bytes, partial: Option<Tag>) -> Self {
         debug_assert_eq!(encode(&body, |_| ()), bytes, "bytes that are not those of the transaction");
-        Self { tag: partial.unwrap_or_else(|| Tag::of(&bytes)), bytes, body, partial: partial.is_some() }
+        Self::made(body, partial.unwrap_or_else(|| Tag::of(&bytes)), bytes, partial.is_some())
     }
 
     /// Whether it is as its writer made it: nothing was left out that is not in the scope of whom it was sent to.
@@ -194,6 +211,13 @@ impl Txn {
     #[must_use]
     pub const fn body(&self) -> &Body {
         &self.body
+    }
+
+    /// The hash over its chain up to it, after that up to the one before. Who takes it in asks as often as it is looked at, put into a chain
+    /// and signed for, and there is one answer unless two histories of its origin meet: it is computed once.
+    pub(super) fn sum_after(&self, before: &Hash) -> Hash {
+        let (after, sum) = self.sum.get_or_init(|| (*before, sum_with(before, &self.bytes)));
+        if after == before { *sum } else { sum_with(before, &self.bytes) }
     }
 
     /// Its bytes; of one that is not whole, of what is left.
@@ -216,7 +240,7 @@ pub(super) fn too_long(bytes: usize, most: usize) -> String {
 }
 
 /// Writes what comes before a transaction's writes.
-pub(super) fn put_head(out: &mut BytesMut, body: &Body) {
+pub(super) fn put_head(out: &mut Vec<u8>, body: &Body) {
     out.put_u8(VERSION);
     body.origin.put(out);
     put_uint(out, body.seq);
@@ -230,7 +254,7 @@ fn encode(body: &Body, mut ends: impl FnMut(usize)) -> Bytes {
     // Of each the lengths of key and value and a flag come to it.
     let write = |write: &Write| 11 + write.row.key.len() + write.value.as_ref().map_or(0, Bytes::len);
     let writes: usize = body.writes.iter().map(write).sum();
-    let mut out = BytesMut::with_capacity(128 + writes);
+    let mut out = Vec::with_capacity(128 + writes);
     put_head(&mut out, body);
     // Rows of one table follow each other: its name is said once.
     let tables = body.writes.chunk_by(|a, b| a.row.table == b.row.table);
@@ -248,7 +272,7 @@ fn encode(body: &Body, mut ends: impl FnMut(usize)) -> Bytes {
             }
         }
     }
-    out.freeze()
+    out.into()
 }
 
 fn decode(r: &mut Reader) -> Result<Body> {
@@ -320,11 +344,11 @@ impl Batch {
     pub(super) fn bytes(&self) -> &Bytes {
         self.bytes.get_or_init(|| {
             let values: usize = self.entries.iter().map(|entry| entry.txn.bytes().len()).sum();
-            let mut out = BytesMut::with_capacity(64 + values);
+            let mut out = Vec::with_capacity(64 + values);
             put_uint(&mut out, self.entries.len() as u64);
             let mut past = Past::default();
             self.entries.iter().for_each(|entry| past.put_entry(&mut out, entry));
-            out.freeze()
+            out.into()
         })
     }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use syncline_base::Hlc;
 
 use super::context::{Context, Coverage, MAX_HUBS, MAX_OWN};
@@ -288,7 +288,7 @@ impl Past {
         }
         self.spend(EACH + out.len())?;
         // Small ones are copied: what they are made in is used again, and none takes more than it needs.
-        let bytes = if out.len() <= SMALL { Bytes::copy_from_slice(&out) } else { std::mem::take(&mut out).freeze() };
+        let bytes = if out.len() <= SMALL { Bytes::copy_from_slice(&out) } else { std::mem::take(&mut out).into() };
         self.scratch = out;
         let write = |spot: Spot| Write {
             row: RowKey { table: spot.table, key: bytes.slice(spot.key) },
@@ -298,7 +298,7 @@ impl Past {
         Ok(Txn::assembled(body, bytes, self.partial.take()))
     }
 
-    fn read_write(&mut self, r: &mut Reader, at: usize, out: &mut BytesMut) -> Result<Spot> {
+    fn read_write(&mut self, r: &mut Reader, at: usize, out: &mut Vec<u8>) -> Result<Spot> {
         let room = self.room.min(MAX_TXN_BYTES);
         let table = &mut self.tables[at];
         let key = read_key(r, &table.key, room.saturating_sub(out.len()))?;

@@ -1,6 +1,6 @@
 //! Fields of messages that are more than a number or a text, there and back.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use syncline_base::{Hash, Kind};
 use syncline_store::Bases;
 use syncline_tree::TableRef;
@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::{Fault, Left, MAX_IDS, MAX_NAMES, MAX_TEXT, Move, NamedRef, Object, Squeezed, Want};
 use crate::error::{Error, Result};
 
-pub(crate) fn put_uint(out: &mut BytesMut, mut value: u64) {
+pub(crate) fn put_uint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.put_u8((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -17,28 +17,28 @@ pub(crate) fn put_uint(out: &mut BytesMut, mut value: u64) {
     out.put_u8((value & 0x7f) as u8);
 }
 
-pub(crate) fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_uint(out, bytes.len() as u64);
     out.put_slice(bytes);
 }
 
-pub(crate) fn put_text(out: &mut BytesMut, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-pub(super) fn put_ids(out: &mut BytesMut, ids: &[Hash]) {
+pub(super) fn put_ids(out: &mut Vec<u8>, ids: &[Hash]) {
     put_uint(out, ids.len() as u64);
     ids.iter().for_each(|id| out.put_slice(id.as_bytes()));
 }
 
-pub(super) fn put_option(out: &mut BytesMut, id: Option<Hash>) {
+pub(super) fn put_option(out: &mut Vec<u8>, id: Option<Hash>) {
     out.put_u8(u8::from(id.is_some()));
     if let Some(id) = id {
         out.put_slice(id.as_bytes());
     }
 }
 
-pub(super) fn put_refs(out: &mut BytesMut, refs: &[NamedRef]) {
+pub(super) fn put_refs(out: &mut Vec<u8>, refs: &[NamedRef]) {
     put_uint(out, refs.len() as u64);
     for (name, id) in refs {
         put_text(out, name);
@@ -46,7 +46,7 @@ pub(super) fn put_refs(out: &mut BytesMut, refs: &[NamedRef]) {
     }
 }
 
-pub(super) fn put_left(out: &mut BytesMut, left: &[Left]) {
+pub(super) fn put_left(out: &mut Vec<u8>, left: &[Left]) {
     put_uint(out, left.len() as u64);
     for (name, at) in left {
         put_text(out, name);
@@ -63,12 +63,12 @@ pub(super) fn left(r: &mut Reader) -> Result<Vec<Left>> {
     Ok(left)
 }
 
-pub(super) fn put_names(out: &mut BytesMut, names: &[String]) {
+pub(super) fn put_names(out: &mut Vec<u8>, names: &[String]) {
     put_uint(out, names.len() as u64);
     names.iter().for_each(|name| put_text(out, name));
 }
 
-pub(super) fn put_want(out: &mut BytesMut, want: &Want) {
+pub(super) fn put_want(out: &mut Vec<u8>, want: &Want) {
     match want {
         Want::Pull { refs, tables, depth, heads, lacks, empty, outline, follow } => {
             out.put_u8(1);
@@ -143,7 +143,7 @@ pub(super) fn refs(r: &mut Reader) -> Result<Vec<NamedRef>> {
     Ok(refs)
 }
 
-pub(super) fn put_object(out: &mut BytesMut, object: &Object) {
+pub(super) fn put_object(out: &mut Vec<u8>, object: &Object) {
     out.put_slice(object.id.as_bytes());
     out.put_u8(object.kind);
     out.put_u8(object.codec);
@@ -206,7 +206,7 @@ pub(super) fn items(r: &mut Reader) -> Result<Vec<(Hash, u8)>> {
     Ok(items)
 }
 
-pub(super) fn put_squeezed(out: &mut BytesMut, text: &Squeezed) {
+pub(super) fn put_squeezed(out: &mut Vec<u8>, text: &Squeezed) {
     put_uint(out, u64::from(text.raw_len));
     put_bytes(out, &text.payload);
 }
@@ -215,7 +215,7 @@ pub(super) fn squeezed(r: &mut Reader) -> Result<Squeezed> {
     Ok(Squeezed { raw_len: r.u32("raw length")?, payload: r.bytes("record")? })
 }
 
-pub(super) fn put_fault(out: &mut BytesMut, fault: &Fault) {
+pub(super) fn put_fault(out: &mut Vec<u8>, fault: &Fault) {
     let kind = Kind::ALL.iter().position(|kind| *kind == fault.kind).unwrap_or_default();
     put_uint(out, kind as u64);
     let text: String = fault.message.chars().take(MAX_TEXT / 4).collect();
@@ -237,7 +237,7 @@ pub(super) fn fault(r: &mut Reader) -> Result<Fault> {
     Ok(Fault { kind, message, moved })
 }
 
-pub(super) fn put_items(out: &mut BytesMut, items: &[(Hash, u8)]) {
+pub(super) fn put_items(out: &mut Vec<u8>, items: &[(Hash, u8)]) {
     for run in items.chunk_by(|a, b| a.1 == b.1) {
         out.put_u8(run[0].1);
         put_uint(out, run.len() as u64);
@@ -245,7 +245,7 @@ pub(super) fn put_items(out: &mut BytesMut, items: &[(Hash, u8)]) {
     }
 }
 
-pub(super) fn put_trees(out: &mut BytesMut, trees: &[(String, TableRef)]) {
+pub(super) fn put_trees(out: &mut Vec<u8>, trees: &[(String, TableRef)]) {
     put_uint(out, trees.len() as u64);
     for (name, table) in trees {
         put_text(out, name);

@@ -1,6 +1,6 @@
 //! Reads fields from a peer's bytes and trusts none of them.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use syncline_base::Hash;
 
 use super::{MAX_IDS, MAX_NAMES, MAX_TEXT};
@@ -24,18 +24,21 @@ impl Reader {
     pub(crate) fn take(&mut self, what: &'static str, n: u64) -> Result<Bytes> {
         match usize::try_from(n) {
             Ok(n) if n <= self.bytes.len() => Ok(self.bytes.split_to(n)),
-            _ => Err(Error::protocol(what, format!("it claims {n} bytes and {} are left", self.bytes.len()))),
+            _ => Err(self.short(what, n)),
         }
     }
 
     pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8> {
-        Ok(self.take(what, 1)?[0])
+        self.array(what).map(|[byte]| byte)
     }
 
     pub(crate) fn uint(&mut self, what: &'static str) -> Result<u64> {
         let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8(what)?;
+        for (shift, nth) in (0..64).step_by(7).zip(1..) {
+            let Some(&byte) = self.bytes.get(nth - 1) else {
+                self.bytes.clear();
+                return Err(self.short(what, 1));
+            };
             let part = u64::from(byte & 0x7f);
             if part << shift >> shift != part {
                 break;
@@ -45,10 +48,16 @@ impl Reader {
                 return Err(Error::protocol(what, "a number that is longer than it has to be"));
             }
             if byte & 0x80 == 0 {
+                self.bytes.advance(nth);
                 return Ok(value);
             }
         }
         Err(Error::protocol(what, "a number of more than 64 bits"))
+    }
+
+    #[cold]
+    fn short(&self, what: &'static str, n: u64) -> Error {
+        Error::protocol(what, format!("it claims {n} bytes and {} are left", self.bytes.len()))
     }
 
     pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32> {
@@ -91,13 +100,14 @@ impl Reader {
     }
 
     pub(crate) fn hash(&mut self, what: &'static str) -> Result<Hash> {
-        let bytes = self.take(what, Hash::LEN as u64)?;
-        Ok(Hash::from_slice(&bytes).expect("exactly 32 bytes were taken"))
+        self.array(what).map(Hash::from_bytes)
     }
 
+    /// A copy: to take a piece is to count one more who has the bytes, which costs more than a few of them.
     pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
-        let bytes = self.take(what, N as u64)?;
-        Ok(bytes[..].try_into().expect("exactly as many bytes were taken"))
+        let array = *self.bytes.first_chunk().ok_or_else(|| self.short(what, N as u64))?;
+        self.bytes.advance(N);
+        Ok(array)
     }
 
     pub(crate) fn option(&mut self, what: &'static str) -> Result<Option<Hash>> {

@@ -353,3 +353,19 @@ fn roots_follow_coverage() {
     assert_eq!(case.oracle.root(&[(H, 1), (G, 1)], [2; 32]), Ok(()));
     assert_eq!(case.oracle.root(&[(H, 1), (G, 0)], [1; 32]), Ok(()));
 }
+
+#[test]
+fn what_was_right_is_judged_anew_when_rows_differ_or_a_stamp_names_something_else() {
+    let mut case = one_value();
+    let (claim, shown) = (covers(&[(H, 1)]), rows(&[A1]));
+    for _ in 0..2 {
+        assert_eq!(case.oracle.observe(0, claim, &shown), Ok(()));
+        let missing = Violation::MissingSibling { key: 1, id: id(A, 1) };
+        assert_eq!(case.oracle.clone().observe(0, claim, &Rows::new()), Err(missing));
+    }
+    case.oracle.forget_stamps(H, 0, Loss::Disk).unwrap();
+    case.write(id(B, 1), None, NOTHING, &[(1, Some(20))]);
+    case.stamp(at(H, 1), id(B, 1), &[]);
+    let wrong = Violation::UnexpectedSibling { key: 1, id: id(A, 1), why: Unexpected::NotHeld };
+    assert_eq!(case.oracle.observe(0, claim, &shown), Err(wrong));
+}

@@ -2,7 +2,7 @@ use super::*;
 
 fn sums(n: u8) -> Sums {
     let mut sums = Sums::default();
-    (0..n).for_each(|n| sums.push(&[n]));
+    (0..n).for_each(|n| sums.push(|sum| sum_with(sum, &[n])));
     sums
 }
 
@@ -18,17 +18,17 @@ fn a_chain_has_one_hash_for_each_transaction() {
     all.trim(99);
     assert_eq!(all.at(3), sums(3).at(3), "the newest stays");
     all.push_unknown();
-    all.push(b"x");
+    all.push(|sum| sum_with(sum, b"x"));
     assert_eq!((all.at(4), all.at(5)), (None, None), "nobody knows what the hash is over");
     let mut told = Sums::told(7, Some(expected));
-    told.push(b"x");
+    told.push(|sum| sum_with(sum, b"x"));
     assert_eq!((told.at(7), told.at(8)), (Some(expected), Some(sum_with(&expected, b"x"))));
 }
 
 #[test]
 fn so_many_are_kept_and_no_more() {
     let mut sums = Sums::default();
-    (0..KEPT + 10).for_each(|_| sums.push(b""));
+    (0..KEPT + 10).for_each(|_| sums.push(|sum| sum_with(sum, b"")));
     assert_eq!((sums.kept.len(), sums.at(10), sums.at(11).is_some()), (KEPT, None, true));
 }
 
@@ -38,7 +38,7 @@ fn a_head_is_signed_for_its_origin_and_seq_and_hash() {
     let unsigned = Unsigned { nonce: [3; 16], seq: 5, sum: Hash::of(b"chain") };
     let head = unsigned.sign(&pair);
     let read = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         head.put(&mut out);
         let mut bytes = out.to_vec();
         change(&mut bytes);

@@ -144,6 +144,9 @@ impl Node {
         } else {
             let (next, fresh) = self.kept.heads_from(peer.heads, reached, to);
             peer.heads = next;
+            if fresh.is_empty() {
+                return;
+            }
             // Of each origin the newest says all.
             let newest: BTreeMap<Origin, usize> =
                 fresh.iter().enumerate().map(|(at, head)| (head.origin(), at)).collect();

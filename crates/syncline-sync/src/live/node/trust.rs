@@ -17,7 +17,7 @@ use bytes::Bytes;
 use syncline_base::Hash;
 
 use super::super::chain::{Chain, Place, Verdict};
-use super::super::head::{Head, Unsigned, sum_with};
+use super::super::head::{Head, Unsigned};
 use super::super::id::{Dot, Origin, Tag};
 use super::super::message::{Denial, Message};
 use super::super::record::Record;
@@ -178,7 +178,7 @@ impl Node {
             seq => self.sum_of(&Dot { origin: *origin, seq, tag: *prev }),
         };
         if let Some(before) = before {
-            self.trust.sums.insert(dot, sum_with(&before, txn.bytes()));
+            self.trust.sums.insert(dot, txn.sum_after(&before));
         }
     }
 
@@ -320,7 +320,7 @@ impl Node {
                 continue;
             }
             walk.last = (*seq, dot.tag);
-            walk.sum = walk.sum.map(|sum| sum_with(&sum, txn.bytes()));
+            walk.sum = walk.sum.map(|sum| txn.sum_after(&sum));
             let first = *walk.open.get_or_insert(dot);
             let Some(head) = heads.get(origin) else { continue };
             if !head.is_valid(&*self.signer) {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::pack::Past;
@@ -46,7 +46,7 @@ impl RunName {
         file_of(self.id)
     }
 
-    pub(in super::super) fn put(&self, out: &mut BytesMut) {
+    pub(in super::super) fn put(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.id);
         put_uint(out, self.bytes);
         out.put_u64_le(self.sum);
@@ -75,7 +75,7 @@ pub(super) struct Footer {
 
 impl Footer {
     pub(super) fn encode(&self) -> [u8; FOOTER] {
-        let mut out = BytesMut::with_capacity(FOOTER);
+        let mut out = Vec::with_capacity(FOOTER);
         out.put_slice(&MAGIC);
         out.put_u32_le(VERSION);
         out.put_u32_le(0);
@@ -280,7 +280,7 @@ impl Drop for Run {
 /// At most `len` bytes from `offset` on; fewer where the file ends.
 fn read_at(place: &Place, file: &str, offset: u64, len: usize) -> Result<Bytes> {
     // What a file says of itself sizes nothing: it has so many bytes, or reading ends before.
-    let mut out = BytesMut::zeroed(len.min(1 << 20));
+    let mut out = vec![0; len.min(1 << 20)];
     let mut have = 0;
     while have < len {
         if have == out.len() {
@@ -297,7 +297,7 @@ fn read_at(place: &Place, file: &str, offset: u64, len: usize) -> Result<Bytes> 
         }
     }
     out.truncate(have);
-    Ok(out.freeze())
+    Ok(out.into())
 }
 
 /// Reads an index: chunks, each a list, of blocks that follow each other up to `end`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::pack::Past;
@@ -43,13 +43,13 @@ struct Writer<'a> {
     id: u64,
     file: &'a str,
     /// Blocks that are not on the disk yet, and where they go.
-    out: BytesMut,
+    out: Vec<u8>,
     at: u64,
     /// So much of it was put down.
     synced: u64,
-    index: BytesMut,
+    index: Vec<u8>,
     /// Of the chunk of the index that is being written.
-    chunk: BytesMut,
+    chunk: Vec<u8>,
     chunk_past: Past,
     chunk_len: usize,
     rows: u64,
@@ -61,11 +61,11 @@ impl<'a> Writer<'a> {
             place,
             id,
             file,
-            out: BytesMut::with_capacity(PIECE + 2 * BLOCK),
+            out: Vec::with_capacity(PIECE + 2 * BLOCK),
             at: 0,
             synced: 0,
-            index: BytesMut::new(),
-            chunk: BytesMut::new(),
+            index: Vec::new(),
+            chunk: Vec::new(),
             chunk_past: Past::default(),
             chunk_len: 0,
             rows: 0,
@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write(mut self, rows: impl Iterator<Item = (RowKey, Arc<Row>)>) -> Result<RunName> {
-        let (mut block, mut past, mut len, mut first) = (BytesMut::new(), Past::default(), 0, None);
+        let (mut block, mut past, mut len, mut first) = (Vec::new(), Past::default(), 0, None);
         for (key, row) in rows {
             past.put_row(&mut block, &key, &row);
             first.get_or_insert(key);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use proptest::prelude::*;
 use syncline_base::{Hlc, Kind};
 
@@ -106,7 +106,7 @@ fn join(parts: &[&[u8]]) -> Bytes {
 }
 
 fn uint(n: u64) -> Vec<u8> {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     put_uint(&mut out, n);
     out.to_vec()
 }
@@ -239,10 +239,10 @@ fn what_others_could_not_read_is_not_made() {
 
 #[test]
 fn what_is_newer_is_refused_with_what_to_do() {
-    let mut txn = BytesMut::new();
+    let mut txn = Vec::new();
     txn.put_u8(2);
     for error in [
-        Txn::decode(txn.freeze()).unwrap_err(),
+        Txn::decode(txn.into()).unwrap_err(),
         Record::decode(Bytes::from_static(&[0x20, 14])).unwrap_err(),
         Record::decode(Bytes::from_static(&[0x21])).unwrap_err(),
         Message::decode(Bytes::from_static(&[0x21, 14])).unwrap_err(),

@@ -169,11 +169,11 @@ fn nothing_is_taken_in_that_its_writer_has_not_signed() {
     liar.is_denied(&txns, vec![head(&owner, 3, &txns[..1])], 1, Denial::Unsigned);
     liar.is_denied(&txns, vec![head(&other, 3, &txns)], 0, Denial::Unsigned);
     // A forged signature, and one of more than there is.
-    let mut bytes = bytes::BytesMut::new();
+    let mut bytes = Vec::new();
     signed.put(&mut bytes);
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    let forged = Head::read(&mut crate::wire::reader::Reader::new(bytes.freeze())).unwrap();
+    let forged = Head::read(&mut crate::wire::reader::Reader::new(bytes.into())).unwrap();
     liar.is_denied(&txns, vec![Arc::new(forged)], 0, Denial::Forged);
     let inflated = Unsigned { nonce: [3; 16], seq: 1 << 40, sum: sum(&txns) }.sign(&owner);
     liar.is_denied(&txns, vec![Arc::new(inflated)], 0, Denial::Unsigned);
@@ -241,10 +241,10 @@ fn a_hub_that_alters_what_it_passes_on_is_found_out_by_who_has_the_signed_head()
     assert_eq!(attested(&spoke, name), (0, 1), "shown, and not signed yet");
     // A head with a signature of somebody else says nothing but who sent it.
     let unsigned = Unsigned { nonce: [3; 16], seq: 1, sum: sum(std::slice::from_ref(&real)) };
-    let mut bytes = bytes::BytesMut::new();
+    let mut bytes = Vec::new();
     unsigned.sign(&owner).put(&mut bytes);
     bytes[80] ^= 1;
-    let forged = Head::read(&mut crate::wire::reader::Reader::new(bytes.freeze())).unwrap();
+    let forged = Head::read(&mut crate::wire::reader::Reader::new(bytes.into())).unwrap();
     spoke.node.receive(6_000, 7, Message::Heads(vec![Arc::new(forged)]));
     spoke.sync();
     assert_eq!((spoke.doubted.pop(), spoke.contradicted.len()), (Some((name, 1, Denial::Forged)), 0));
