@@ -72,6 +72,20 @@ struct Report {
     verdict: Verdict,
 }
 
+/// Whether this machine lets us run the scenes.
+///
+/// # Errors
+/// What it lacks, and where that comes from.
+pub(crate) fn possible() -> Result<()> {
+    rooms::possible()
+}
+
+/// What every change has to pass: the short scenes. Wants `cargo build` to have run.
+pub(crate) fn check() -> Result<()> {
+    let this = std::env::current_exe().context("finding this program")?;
+    run::check(std::process::Command::new(this).arg("net"))
+}
+
 /// Runs the scenes, in namespaces of their own.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let program = args.program.find()?;

@@ -50,6 +50,7 @@ struct Step {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut steps = Vec::new();
     let mut counts = Counts::default();
+    let mut lacks = Vec::new();
     if args.package.is_empty() {
         step(&mut steps, "format", || run::check(run::cargo().args(["fmt", "--all", "--check"])));
         step(&mut steps, "tidy", tidy::check);
@@ -67,8 +68,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step(&mut steps, "build", || run::check(run::cargo().args(["build", "--quiet", "--workspace"])));
         step(&mut steps, "simulation", crate::sim::check);
         step(&mut steps, "demo", crate::demo::check);
+        // Somebody who may not make namespaces can run the rest; the summary says that this was not.
+        match crate::net::possible() {
+            Ok(()) => step(&mut steps, "network", crate::net::check),
+            Err(why) => lacks.push(("network", why)),
+        }
     }
-    close(&steps, counts)
+    close(&steps, &lacks, counts)
 }
 
 fn step(steps: &mut Vec<Step>, name: &'static str, work: impl FnOnce() -> Result<()>) {
@@ -81,12 +87,15 @@ fn step(steps: &mut Vec<Step>, name: &'static str, work: impl FnOnce() -> Result
     steps.push(Step { name, result, took: SystemClock.monotonic().saturating_sub(start) });
 }
 
-/// Prints what each step came to and the closing line. A step that failed without a failed test counts as one.
-fn close(steps: &[Step], mut counts: Counts) -> Result<()> {
+/// Prints what each step came to, which this machine could not run, and the closing line. A step that failed without a failed test counts as one.
+fn close(steps: &[Step], lacks: &[(&str, anyhow::Error)], mut counts: Counts) -> Result<()> {
     println!();
     for step in steps {
         let word = if step.result.is_ok() { "ok" } else { "FAILED" };
         println!("{:<14} {word:<7} {:>7.1} s", step.name, step.took.as_secs_f64());
+    }
+    for (name, why) in lacks {
+        println!("{name:<14} NOT RUN: {why:#}");
     }
     let broken: Vec<&str> = steps.iter().filter(|s| s.result.is_err()).map(|s| s.name).collect();
     counts.failed += unnamed(&broken, &counts);

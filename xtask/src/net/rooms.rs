@@ -27,18 +27,34 @@ pub(super) fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Starts this program again with the same arguments, in namespaces, and waits for it.
-pub(super) fn enter() -> Result<()> {
-    std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(DEVICE)
-        .with_context(|| format!("opening {DEVICE}: {NEEDS}"))?;
+/// Whether this machine lets us make namespaces and devices; else why not.
+pub(super) fn possible() -> Result<()> {
+    open_device()?;
+    let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip tuntap add dev try0 mode tun";
+    let tried = unshare().args(["sh", "-uc", script]).output().context(NEEDS)?;
+    ensure!(tried.status.success(), "{}: {NEEDS}", String::from_utf8_lossy(&tried.stderr).trim());
+    Ok(())
+}
+
+fn open_device() -> Result<()> {
+    let opened = std::fs::File::options().read(true).write(true).open(DEVICE);
+    opened.with_context(|| format!("opening {DEVICE}: {NEEDS}")).map(|_| ())
+}
+
+/// Has a command run in namespaces of its own.
+fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
+    command
+}
+
+/// Starts this program again with the same arguments, in namespaces, and waits for it.
+pub(super) fn enter() -> Result<()> {
+    open_device()?;
+    let mut command = unshare();
     // A shell is the first process there: that one hears no interrupt, and all others end with it.
     let script = "mount -t tmpfs tmpfs /run && ip link set lo up || exit 77\n\"$@\"\nexit $?";
     command.args(["sh", "-uc", script, "sh"]).arg(std::env::current_exe().context("finding this program")?);
