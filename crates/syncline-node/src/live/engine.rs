@@ -18,6 +18,7 @@ mod core;
 mod early;
 mod follow;
 mod keep;
+mod members;
 mod note;
 mod pace;
 mod prove;
@@ -40,6 +41,7 @@ pub use self::certify::Reads;
 pub(crate) use self::certify::two_certifiers;
 use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
+pub use self::members::{Member, State as MemberState};
 pub use self::note::{Claim, Link, Note, Parcel};
 pub use self::pace::More;
 pub use self::prove::Proofs;
@@ -120,6 +122,7 @@ struct Shared {
     files: Condvar,
     tables: Cache,
     ways: ways::Ways,
+    members: members::Seen,
     /// For threads that must not keep it.
     me: Weak<Self>,
 }
@@ -153,6 +156,7 @@ impl Engine {
             files: Condvar::new(),
             tables: Cache::default(),
             ways: ways::Ways::default(),
+            members: members::Seen::default(),
         });
         let worker = Arc::clone(&shared);
         let thread = task::spawn("syncline-live", move || run(&worker))
