@@ -38,6 +38,8 @@ pub(crate) async fn follow(call: &Call<'_>, local: &str, meshes: &Weak<Meshes>, 
         let begun = clock.monotonic();
         let ended = connect(call).await;
         let now = clock.monotonic();
+        // One that does not even refuse has been away since it was asked.
+        let gone_at = if matches!(&ended, Ok(Ended { connected: true, .. })) { now } else { begun };
         let unreachable = match &ended {
             Ok(Ended { connected: false, .. }) | Err(_) => {
                 // What it refuses, others refuse.
@@ -55,7 +57,7 @@ pub(crate) async fn follow(call: &Call<'_>, local: &str, meshes: &Weak<Meshes>, 
         let since = *away_since.get_or_insert_with(|| {
             let more = u64::try_from(PATIENCE.as_millis() / 2).unwrap_or(u64::MAX);
             patience = PATIENCE + Duration::from_millis(rng.below(more + 1));
-            now
+            gone_at
         });
         if unreachable && now - since >= patience {
             let (Some(meshes), Some(group)) = (meshes.upgrade(), group.upgrade()) else { return };
