@@ -10,7 +10,7 @@
 //!
 //! Not here: connections (`links`), the protocol (`swim`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ pub(super) struct State {
     pub(super) known: BTreeMap<Address, Seen>,
     /// Peers that somebody gave, and where they say that they are.
     pub(super) given: BTreeMap<String, (Target, Option<Address>)>,
+    /// Those of them that take no part.
+    deaf: BTreeSet<String>,
     pub(super) links: Links,
     rng: Rng,
     /// When others are told of this one again, and since when they were told in vain.
@@ -129,6 +131,7 @@ impl Group {
             mesh: remembered.mesh,
             known,
             given: BTreeMap::new(),
+            deaf: BTreeSet::new(),
             links: Links::default(),
             rng: Rng::from_os(),
             announce: Duration::ZERO,
@@ -287,6 +290,7 @@ impl Group {
             match told {
                 Ok(reply) if join => group.joined(&to, &reply),
                 Ok(_) => {}
+                Err(error) if join && error.kind() == Kind::Invalid => group.not_joined(&to, &error),
                 Err(error) => tracing::debug!(hub = %to, %error, "a hub was not told"),
             }
         });
@@ -306,6 +310,13 @@ impl Group {
             state.unheard.get_or_insert(meshes.clock.monotonic());
         }
         self.wake.notify_one();
+    }
+
+    /// A peer that was given wants to be told nothing: of no other hub is learned by it. Said once.
+    fn not_joined(&self, peer: &Target, why: &syncline_api::Error) {
+        if self.lock().deaf.insert(peer.to_string()) {
+            tracing::warn!(dataset = self.dataset, %peer, %why, "a peer takes no part in what hubs tell each other of hubs");
+        }
     }
 
     /// Another hub tells something.
