@@ -342,7 +342,7 @@ pub fn pieces(mut changes: Bytes) -> impl Iterator<Item = WriteRequest> {
 const PIECE: usize = 1 << 20;
 
 /// A connection that is driven by the caller's runtime.
-async fn dial(target: &Target, options: &Options) -> Result<NodeClient<Channel>> {
+pub(crate) async fn dial(target: &Target, options: &Options) -> Result<NodeClient<Channel>> {
     let dial = Dial { peer: target.peer(), meter: Arc::default() };
     let channel = endpoint(target, options)?.connect_with_connector(dial).await;
     let channel = channel.map_err(|error| refused(target.peer(), causes(&error)))?;
@@ -350,7 +350,7 @@ async fn dial(target: &Target, options: &Options) -> Result<NodeClient<Channel>>
     Ok(NodeClient::new(channel).max_decoding_message_size(cap).max_encoding_message_size(cap))
 }
 
-fn authorized<T>(message: T, options: &Options) -> Result<Request<T>> {
+pub(crate) fn authorized<T>(message: T, options: &Options) -> Result<Request<T>> {
     let mut request = Request::new(message);
     if let Some(authorization) = bearer(options.token.as_deref())? {
         request.metadata_mut().insert("authorization", authorization);
@@ -429,7 +429,7 @@ fn bearer(token: Option<&str>) -> Result<Option<MetadataValue<Ascii>>> {
     Ok(Some(value))
 }
 
-fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
+pub(crate) fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
     let settings = |error: &dyn std::error::Error| Error::Settings(format!("connecting to {target}: {error}"));
     let endpoint = Endpoint::from_shared(target.origin())
         .map_err(|error| settings(&error))?
@@ -441,7 +441,7 @@ fn endpoint(target: &Target, options: &Options) -> Result<Endpoint> {
         .http2_keep_alive_interval(options.limits.keepalive().0)
         .keep_alive_timeout(options.limits.keepalive().1);
     if !target.secure {
-        if options.token.is_some() && !is_loopback(&target.host) {
+        if options.token.is_some() && !target.is_loopback() {
             return Err(Error::Settings(format!(
                 "the token would cross the network to {} in the clear: use https",
                 target.peer()
@@ -473,11 +473,6 @@ const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 pub const STREAM_WINDOW: u32 = 8 << 20;
 /// See [`STREAM_WINDOW`].
 pub const CONNECTION_WINDOW: u32 = 16 << 20;
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
 
 /// An error with its causes: the outermost of a connection says only "transport error".
 fn causes(error: &dyn std::error::Error) -> String {
@@ -511,9 +506,9 @@ fn refused(peer: String, reason: String) -> Error {
 
 /// Opens metered TCP connections.
 #[derive(Debug, Clone)]
-struct Dial {
-    peer: String,
-    meter: Arc<Meter>,
+pub(crate) struct Dial {
+    pub(crate) peer: String,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Service<Uri> for Dial {

@@ -9,6 +9,7 @@
 
 pub mod client;
 mod error;
+pub mod gossip;
 pub mod live;
 pub mod meter;
 pub mod pipe;

@@ -59,6 +59,18 @@ impl Target {
         format!("{}://{}:{}", if self.secure { "https" } else { "http" }, self.host, self.port)
     }
 
+    /// Whether the host is this machine, by its name.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.ip().is_some_and(|address| address.is_loopback())
+    }
+
+    /// The host's address, when it is one and not a name.
+    #[must_use]
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
     /// `HOST:PORT`, for messages.
     #[must_use]
     pub fn peer(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use syncline_node::live::engine::Lag;
+use syncline_node::live::engine::{Lag, MemberState};
 use syncline_node::ops::diff::Kind;
 use syncline_node::ops::live;
 use syncline_node::ops::status::{self, Report, Request};
@@ -73,11 +73,17 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
     }
     let Some(live) = shown.live else { return };
     page.gap();
-    page.line(match &live.upstream {
-        Some(upstream) if live.connected == 0 => format!("live: {} of {upstream}, not connected", live.role),
-        Some(upstream) => format!("live: {} of {upstream}", live.role),
-        None => format!("live: {}", live.role),
+    page.line(match (&live.upstream, &live.connected_to) {
+        (Some(upstream), Some(hub)) if upstream != hub => {
+            format!("live: {} of {upstream}, which is away; connected to {hub}", live.role)
+        }
+        (Some(upstream), None) if live.connected == 0 => {
+            format!("live: {} of {upstream}, not connected", live.role)
+        }
+        (Some(upstream), _) => format!("live: {} of {upstream}", live.role),
+        (None, _) => format!("live: {}", live.role),
     });
+    show_members(page, live);
     match (&live.follows, &live.scope) {
         (follows, Some(held)) => {
             page.line(format!("holds scope {:?}, version {}, and nothing else", held.name, held.version));
@@ -114,6 +120,22 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
     }
     show_proofs(page, live);
     show_trust(page, &live.trust);
+}
+
+/// Which hubs there are.
+fn show_members(page: &mut Page, live: &live::Report) {
+    let mut table = Table::new([("hub", Align::Left), ("state", Align::Left), ("for", Align::Right)]);
+    for member in &live.members {
+        let state = match (member.state, member.here) {
+            (_, true) => "this one",
+            (MemberState::Alive, _) => "alive",
+            (MemberState::Suspect, _) => "suspect",
+            (MemberState::Gone, _) => "gone",
+        };
+        let since = Duration::from_millis(live.now_ms.saturating_sub(member.since_ms)).as_secs_f64();
+        table.row([member.url.clone(), state.to_owned(), units::seconds(since)]);
+    }
+    page.table(&table);
 }
 
 /// Who vouches for what is here.

@@ -8,8 +8,8 @@ use serde_json::json;
 use syncline_api::Target;
 use syncline_node::live::files::worker::{self, Settings, Status};
 use syncline_node::{Location, Replica};
-use syncline_server::Hub;
 use syncline_server::live::{Follow, Role, Upstream};
+use syncline_server::{Hub, Membership};
 
 use crate::cmd_push::PeerArgs;
 use crate::context::Context;
@@ -38,6 +38,7 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
         listen: args.listen,
         token: context.token().map(ToOwned::to_owned),
         limits: context.limits(),
+        members: Some(Membership { advertise: None, options: context.options()?, rehome: true }),
         ..syncline_server::Settings::default()
     };
     settings.check()?;

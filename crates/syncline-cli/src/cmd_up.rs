@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 use syncline_api::Target;
+use syncline_api::client::Options;
 use syncline_node::Location;
 use syncline_server::live::{Follow, Role, Upstream};
-use syncline_server::{Hub, Settings, Tls};
+use syncline_server::{Hub, Membership, Settings, Tls};
 
 use crate::context::Context;
 use crate::fault::{Fault, Outcome, Result};
@@ -19,9 +20,11 @@ use crate::fault::{Fault, Outcome, Result};
 #[command(after_help = "Examples:\n  syncline up --data /srv/datasets\n  syncline up --data s3://bucket/datasets\n  \
                         syncline up -C edge --listen 127.0.0.1:0 --upstream http://hub:7070/shop\n  \
                         syncline up -C edge --listen 127.0.0.1:0 --upstream http://hub:7070/shop --scope eu\n  \
+                        syncline up -C shop --peer https://b.example:7070/shop --listen 0.0.0.0:7070 --advertise https://a.example:7070 …\n  \
                         SYNCLINE_TOKEN=… syncline up --listen 0.0.0.0:7070 --tls-cert node.pem --tls-key node.key\n\n\
-                        Without a certificate, a key and a token it listens on this machine only. It runs until it is \
-                        interrupted.")]
+                        Without a certificate, a key and a token it listens on this machine only. Hubs tell each other which hubs \
+                        there are: one peer is enough to be connected to all, and a spoke goes to another hub while its upstream is \
+                        away. It runs until it is interrupted.")]
 pub(crate) struct Args {
     /// Where the datasets are: a directory, or a prefix in a bucket (s3://bucket/prefix)
     #[arg(long, value_name = "DIR", default_value = "syncline-data")]
@@ -36,9 +39,19 @@ pub(crate) struct Args {
     /// Follow everything again
     #[arg(long, requires = "upstream", conflicts_with = "scope")]
     no_scope: bool,
-    /// Keep live tables in step with those of another hub, which takes transactions in as this one does; may be given several times
+    /// Keep live tables in step with those of another hub, which takes transactions in as this one does, and of the hubs that it knows of; may be
+    /// given several times
     #[arg(long, value_name = "URL", conflicts_with = "upstream")]
     peer: Vec<String>,
+    /// Where other nodes reach this one, when that is not where it listens: http(s)://HOST:PORT
+    #[arg(long, value_name = "URL", conflicts_with_all = ["upstream", "no_discover"])]
+    advertise: Option<String>,
+    /// Connect only to addresses that are given: learn of no other hubs, and tell nobody of this one
+    #[arg(long)]
+    no_discover: bool,
+    /// Wait for the upstream when it is away, and go to no other hub
+    #[arg(long, requires = "upstream")]
+    no_rehome: bool,
     /// The token that the upstream asks for; else the one of --token
     #[arg(
         long,
@@ -78,6 +91,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         limits: context.limits(),
         sessions: args.sessions,
         replicas: args.replicas,
+        members: membership(context, args)?,
         ..Settings::default()
     };
     // Before the directory is made.
@@ -98,6 +112,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         let names = running.follow(&hub, one.as_deref(), other, *role)?;
         followed.push((other.target.to_string(), names));
     }
+    // Those that were not given a peer this time.
+    running.take_up_meshes()?;
     // Told even when quiet: with port 0 nobody else knows where it listens.
     let mut report = json!({ "url": url, "data": place, "pid": std::process::id() });
     if !followed.is_empty() {
@@ -128,10 +144,25 @@ fn served(context: &Context, args: &Args) -> Result<(Hub, Option<String>, String
     Ok((Hub::of_one(&name, replica)?, Some(name), dir.to_owned()))
 }
 
-fn upstream(context: &Context, args: &Args, url: &str) -> Result<Upstream> {
-    let target = Target::parse(url)?;
+/// How it takes part in meshes of hubs, if it does.
+fn membership(context: &Context, args: &Args) -> Result<Option<Membership>> {
+    if args.no_discover {
+        return Ok(None);
+    }
+    let advertise = args.advertise.as_deref().map(Target::parse).transpose()?;
+    Ok(Some(Membership { advertise, options: options(context, args)?, rehome: !args.no_rehome }))
+}
+
+/// How other nodes are connected to.
+fn options(context: &Context, args: &Args) -> Result<Options> {
     let mut options = context.options()?;
     options.token = args.upstream_token.clone().or(options.token);
+    Ok(options)
+}
+
+fn upstream(context: &Context, args: &Args, url: &str) -> Result<Upstream> {
+    let target = Target::parse(url)?;
+    let options = options(context, args)?;
     let scope = match (&args.scope, args.no_scope) {
         (Some(name), _) => Follow::Scope(name.clone()),
         (None, true) => Follow::Everything,

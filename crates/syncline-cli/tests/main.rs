@@ -9,6 +9,7 @@ mod live_client;
 mod live_conflicts;
 mod live_files;
 mod live_keys;
+mod live_members;
 mod live_reads;
 mod live_scopes;
 mod live_strict;

@@ -191,6 +191,11 @@ impl Server {
         Self::await_answer(&mut command)
     }
 
+    /// Starts a node by a command that has all its words.
+    pub(crate) fn given(command: &mut Command) -> Self {
+        Self::await_answer(command)
+    }
+
     fn listen(command: &mut Command, data: &Path, address: &str, more: &[&str]) -> Self {
         command.args(["up", "--json", "--listen", address, "--data"]).arg(data).args(more);
         Self::await_answer(command)

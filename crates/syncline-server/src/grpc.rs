@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use syncline_api::pipe::{self, Limits, Notices, Outbound, Pipe};
 use syncline_api::v1::{
-    CallReply, CallRequest, ClientMessage, CreateDatasetReply, CreateDatasetRequest, ListDatasetsReply,
-    ListDatasetsRequest, PingReply, PingRequest, ServerMessage, WatchReply, WatchRequest, WriteRequest, call_reply,
-    node_server::Node,
+    CallReply, CallRequest, ClientMessage, CreateDatasetReply, CreateDatasetRequest, GossipReply, GossipRequest,
+    ListDatasetsReply, ListDatasetsRequest, PingReply, PingRequest, ServerMessage, WatchReply, WatchRequest,
+    WriteRequest, call_reply, node_server::Node,
 };
 use syncline_api::{NEWEST_VERSION, OLDEST_VERSION, check_version};
 use syncline_base::Clock;
@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::follow;
 use crate::hub::Hub;
 use crate::live;
+use crate::members::Meshes;
 use crate::remote::Incoming;
 use crate::write;
 
@@ -48,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) slots_max: usize,
     /// Turns true when the node is to end: what would stay for ever ends then.
     pub(crate) stopped: watch::Receiver<bool>,
+    /// The hubs beside this one, if it wants to know of any.
+    pub(crate) meshes: Option<Arc<Meshes>>,
 }
 
 impl Service {
@@ -179,10 +182,27 @@ impl Node for Service {
         let (peer, mut inbound) = (peer(&request), request.into_inner());
         let first = self.first(&peer, &mut inbound).await?;
         check_version(first.version).map_err(Error::from)?;
-        let hub = Arc::clone(&self.hub);
         let scope = Some(first.scope.clone()).filter(|scope| !scope.is_empty());
-        let engine = blocking(move || hub.live(&first.dataset)).await?;
-        Ok(Response::new(Box::pin(live::serve(engine, (peer, scope), inbound, self.stopped.clone())?)))
+        let (hub, meshes) = (Arc::clone(&self.hub), self.meshes.clone());
+        let lists = meshes.as_ref().map(|meshes| meshes.list(&first.dataset));
+        let (engine, from) = blocking(move || {
+            Meshes::check_mesh(meshes.as_deref(), &first.dataset, &first.mesh)?;
+            let engine = hub.live(&first.dataset)?;
+            let from = meshes.and_then(|meshes| meshes.connected((&first.dataset, &engine), &first.from, first.given));
+            Ok((engine, from))
+        })
+        .await?;
+        let caller = live::Caller { peer, scope, hub: from, lists };
+        Ok(Response::new(Box::pin(live::serve(engine, caller, inbound, self.stopped.clone())?)))
+    }
+
+    async fn gossip(&self, request: Request<GossipRequest>) -> std::result::Result<Response<GossipReply>, Status> {
+        let request = request.into_inner();
+        check_version(request.version).map_err(Error::from)?;
+        let Some(meshes) = self.meshes.clone() else {
+            return Err(Error::Settings("this node tells nobody of hubs (--no-discover)".to_owned()).into());
+        };
+        Ok(Response::new(blocking(move || meshes.told(&request)).await?))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> std::result::Result<Response<Self::WatchStream>, Status> {

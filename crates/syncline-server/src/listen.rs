@@ -3,10 +3,11 @@
 //! Without TLS and a token a node listens on loopback only. Shutting down takes no new requests, lets running ones end
 //! for a while, then cuts them: a cut transfer is resumed by the peer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use syncline_api::Target;
 use syncline_api::client::{CONNECTION_WINDOW, STREAM_WINDOW};
 use syncline_api::pipe::Limits;
 use syncline_api::v1::node_server::NodeServer;
@@ -25,7 +26,8 @@ use crate::contents::Exchanges;
 use crate::error::{Error, Result};
 use crate::grpc::Service;
 use crate::hub::Hub;
-use crate::live::{self, Role, Upstream};
+use crate::live::{Role, Upstream, follow};
+use crate::members::{Means, Membership, Meshes};
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub struct Settings {
     pub replicas: usize,
     /// For the rate limit.
     pub clock: Arc<dyn Clock>,
+    /// How hubs learn of each other; they do not without.
+    pub members: Option<Membership>,
 }
 
 impl Default for Settings {
@@ -72,6 +76,7 @@ impl Default for Settings {
             sessions: 64,
             replicas: 8192,
             clock: Arc::new(SystemClock),
+            members: None,
         }
     }
 }
@@ -89,6 +94,9 @@ impl Settings {
     /// # Errors
     /// `Invalid`, with what is lacking.
     pub fn check(&self) -> Result<()> {
+        if let Some(members) = &self.members {
+            members.check()?;
+        }
         if self.token.as_deref().is_some_and(|token| token.len() < 16) {
             return Err(Error::Settings("the token is too short to be safe: use 16 characters or more".into()));
         }
@@ -115,6 +123,7 @@ pub struct Running {
     serving: Option<JoinHandle<std::result::Result<(), tonic::transport::Error>>>,
     runtime: Option<Runtime>,
     exchanges: Arc<Exchanges>,
+    meshes: Option<Arc<Meshes>>,
 }
 
 /// The innermost reason: what is around it says only "transport error".
@@ -161,6 +170,17 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
     let address = listener.local_addr().map_err(|error| listen_error(&error))?;
     let cap = settings.limits.message_bytes.saturating_add(1 << 10);
     let (stop, mut stopped) = watch::channel(false);
+    let exchanges = Arc::<Exchanges>::default();
+    let means = Means {
+        hub: Arc::clone(&hub),
+        runtime: runtime.handle().clone(),
+        clock: Arc::clone(&settings.clock),
+        exchanges: Arc::clone(&exchanges),
+        stopped: stopped.clone(),
+    };
+    let meshes = settings.members.clone().map(|members| {
+        Meshes::new(members, listens(address, settings.tls.is_some()), settings.token.as_deref(), means)
+    });
     let service = Service {
         hub,
         limits: settings.limits,
@@ -168,6 +188,7 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
         slots: Arc::new(Semaphore::new(settings.sessions)),
         slots_max: settings.sessions,
         stopped: stopped.clone(),
+        meshes: meshes.clone(),
     };
     let service = NodeServer::new(service).max_decoding_message_size(cap).max_encoding_message_size(cap);
     let mut server = Server::builder()
@@ -191,7 +212,16 @@ pub fn start(settings: &Settings, hub: Arc<Hub>) -> Result<Running> {
         // An error means that `Running` is gone, which stops too.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    Ok(Running { address, stop, serving: Some(serving), runtime: Some(runtime), exchanges: Arc::default() })
+    Ok(Running { address, stop, serving: Some(serving), runtime: Some(runtime), exchanges, meshes })
+}
+
+/// A node that listens there, as an address.
+fn listens(address: SocketAddr, secure: bool) -> Target {
+    let host = match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    Target { secure, host, port: address.port(), dataset: String::new() }
 }
 
 impl Running {
@@ -215,27 +245,36 @@ impl Running {
     /// `Invalid` when several are followed as one; `Unavailable` when the node does not answer and none was followed before.
     pub fn follow(&self, hub: &Arc<Hub>, local: Option<&str>, upstream: &Upstream, role: Role) -> Result<Vec<String>> {
         let Some(runtime) = &self.runtime else { return Ok(Vec::new()) };
-        let names = live::datasets(hub, upstream)?;
+        let names = follow::datasets(hub, upstream, role)?;
         if let (Some(local), true) = (local, upstream.target.dataset.is_empty()) {
             return Err(Error::Settings(format!(
                 "following {} with one replica: it names no dataset; write {}{local}",
                 upstream.target, upstream.target
             )));
         }
+        let meshes = self.meshes.as_ref().map(Arc::downgrade);
         let mut followed = Vec::new();
         for name in names {
             let here = local.unwrap_or(&name);
             let of = upstream.of(&name);
-            let engine = live::prepare(hub, here, &of, role)?;
-            runtime.spawn(live::follow(engine, of.clone(), role));
+            let engine = follow::prepare(hub, here, &of, role)?;
+            runtime.spawn(follow::follow(here.to_owned(), engine, of.clone(), role, meshes.clone()));
             self.exchanges.begin(hub.dataset(here)?, of, self.stop.subscribe())?;
             followed.push(here.to_owned());
         }
         if upstream.target.dataset.is_empty() {
-            let contents = (Arc::clone(&self.exchanges), self.stop.subscribe());
-            runtime.spawn(live::follow_new(Arc::clone(hub), upstream.clone(), role, followed.clone(), contents));
+            let beside = (Arc::clone(&self.exchanges), self.stop.subscribe(), meshes);
+            runtime.spawn(follow::follow_new(Arc::clone(hub), upstream.clone(), role, followed.clone(), beside));
         }
         Ok(followed)
+    }
+
+    /// Looks for the hubs that were beside this one when it ran last, whether it was given a peer or not.
+    ///
+    /// # Errors
+    /// As [`Hub::datasets`].
+    pub fn take_up_meshes(&self) -> Result<()> {
+        self.meshes.as_ref().map_or(Ok(()), Meshes::take_up)
     }
 
     /// Takes no new requests, waits for the running ones for a while, and ends.

@@ -5,18 +5,19 @@
 //!
 //! Owns: tasks on the server's runtime. After a crash: nothing is left of them.
 //!
-//! Not here: what messages mean (`syncline_node::live`).
+//! Not here: what messages mean (`syncline_node::live`), and when which connection is made (`follow`, `rehome`, `crate::members`).
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
+pub(crate) mod follow;
+mod rehome;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use syncline_api::client::{self, Options};
 use syncline_api::v1::{self, ClientMessage, ServerMessage};
 use syncline_api::{Target, status};
 use syncline_base::Kind;
-use syncline_base::rng::Rng;
 use syncline_node::live::Engine;
 use syncline_node::live::engine::{Link, More, Note, Outbox, Outcome, Parcel};
 use syncline_node::sync::Error as SyncError;
@@ -28,13 +29,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::ahead::Ahead;
-use crate::contents::Exchanges;
-use crate::hub::Hub;
-use crate::ways::Certifying;
-use crate::{Error, Result, notes};
-
-/// The first pause before a connection is tried again, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+use crate::members::{Lists, group};
+use crate::{Result, notes};
 
 /// To read a message of so many bytes takes longer than to have another thread do it, and so many are read at once.
 const LARGE: usize = 16 << 10;
@@ -45,9 +41,10 @@ type Decoded = std::result::Result<Message, SyncError>;
 /// A message of replication, or a note and no message; neither is a sign of life.
 type Carried = (Bytes, Option<v1::Note>);
 
-/// Where the engine's messages go. The core bounds what is on its way to one peer.
-fn outbox() -> (Outbox, UnboundedReceiverStream<Carried>) {
+/// Where the engine's messages go, and beside it what is told until the engine lets go of it. The core bounds what is on its way to one peer.
+fn outbox() -> (Outbox, mpsc::WeakUnboundedSender<Carried>, UnboundedReceiverStream<Carried>) {
     let (sender, receiver) = mpsc::unbounded_channel();
+    let beside = sender.downgrade();
     let send = move |parcel: Parcel| {
         let carried = match parcel {
             Parcel::Message(message) => (message.encode(), None),
@@ -58,31 +55,67 @@ fn outbox() -> (Outbox, UnboundedReceiverStream<Carried>) {
             Err(_) => Outcome::Gone,
         }
     };
-    (Box::new(send), UnboundedReceiverStream::new(receiver))
+    (Box::new(send), beside, UnboundedReceiverStream::new(receiver))
+}
+
+/// A replica that has connected.
+pub(crate) struct Caller {
+    /// Where from.
+    pub(crate) peer: String,
+    /// The scope that it follows.
+    pub(crate) scope: Option<String>,
+    /// That it is a hub, and where.
+    pub(crate) hub: Option<group::Inbound>,
+    /// What it is told of hubs.
+    pub(crate) lists: Option<Lists>,
 }
 
 /// Serves one replica that has connected. Ends with the connection.
 pub(crate) fn serve(
     engine: Engine,
-    (peer, scope): (String, Option<String>),
+    caller: Caller,
     inbound: Streaming<ClientMessage>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<impl tokio_stream::Stream<Item = Result<ServerMessage, Status>>> {
-    let (outbox, outbound) = outbox();
+    let Caller { peer, scope, hub, lists } = caller;
+    let (outbox, beside, outbound) = outbox();
     let id = engine.serve(scope.as_deref(), outbox)?;
     tracing::info!(%peer, "a replica has connected");
     tokio::spawn(async move {
         let bodies = inbound.map(|message| message.map(|message| (message.body, message.note)));
         let ended = tokio::select! {
-            ended = take_in(&engine, id, bodies) => ended,
+            // It knows no more of hubs than this end.
+            ended = take_in(&engine, id, bodies, &|_| {}) => ended,
+            never = tell(lists, beside) => match never {},
             // An error means that the node is gone.
             _ = stopped.wait_for(|stop| *stop) => "this node stops".to_owned(),
         };
         // The outbox goes, and with it what is sent: the connection ends.
         engine.disconnect(id);
+        drop(hub);
         tracing::info!(%peer, why = %ended, "a replica has gone");
     });
     Ok(outbound.map(|(body, note)| Ok(ServerMessage { body, note })))
+}
+
+/// Tells a replica which hubs there are, now and whenever that changes. Does not end.
+async fn tell(lists: Option<Lists>, beside: mpsc::WeakUnboundedSender<Carried>) -> Infallible {
+    if let Some(mut lists) = lists {
+        loop {
+            let hubs = v1::Hubs::clone(&lists.borrow_and_update());
+            if !hubs.hubs.is_empty()
+                && let Some(beside) = beside.upgrade()
+            {
+                let note = v1::Note { note: Some(v1::note::Note::Hubs(hubs)) };
+                // Who is gone does not want to know.
+                let _ = beside.send((Bytes::new(), Some(note)));
+            }
+            if lists.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// What has come and is not with the engine yet.
@@ -99,6 +132,7 @@ async fn take_in(
     engine: &Engine,
     peer: u64,
     inbound: impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin,
+    heard: &(dyn Fn(&v1::Hubs) + Send + Sync),
 ) -> String {
     let mut inbound = Ahead::new(inbound);
     let (mut came, mut ended): (VecDeque<Came>, Option<String>) = (VecDeque::new(), None);
@@ -113,6 +147,10 @@ async fn take_in(
             else => return ended.unwrap_or_default(),
         };
         let next = match next {
+            Some(Ok((_, Some(v1::Note { note: Some(v1::note::Note::Hubs(hubs)) })))) => {
+                heard(&hubs);
+                None
+            }
             Some(Ok((body, note))) if body.is_empty() => note.and_then(notes::from_wire).map(Came::Note),
             Some(Ok((body, _))) if body.len() < LARGE => Some(Came::Message(Message::decode(body))),
             Some(Ok((body, _))) => Some(Came::Read(tokio::task::spawn_blocking(|| Message::decode(body)))),
@@ -212,56 +250,76 @@ impl Upstream {
     }
 }
 
-/// Keeps a dataset connected to its upstream for as long as the task runs.
-pub(crate) async fn follow(engine: Engine, upstream: Upstream, role: Role) {
-    let runtime = tokio::runtime::Handle::current();
-    let way = Certifying::new(upstream.target.clone(), upstream.options.clone(), runtime);
-    engine.add_way(Arc::new(way));
-    let peer = upstream.target.to_string();
-    let (mut pause, mut rng) = (PAUSES.0, Rng::from_os());
-    let mut said = String::new();
-    loop {
-        let why = match connect(&engine, &upstream, role).await {
-            Ok(why) => {
-                (pause, said) = (PAUSES.0, String::new());
-                why
-            }
-            Err(error) => error.to_string(),
-        };
-        // Once for each reason: a node may be away for days.
-        if why != said {
-            tracing::warn!(%peer, %why, "not connected; what is written here waits");
-            said.clone_from(&why);
-        }
-        let jitter = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX) / 2;
-        tokio::time::sleep(pause / 2 + Duration::from_millis(rng.below(jitter + 1))).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
+/// What is done with hubs that the other end tells of.
+type Heard<'a> = dyn Fn(&Target, &v1::Hubs) + Send + Sync + 'a;
+
+/// A connection that is to be made.
+#[derive(Clone)]
+pub(crate) struct Call<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) role: Role,
+    /// Of an address that was learned: the mesh that it is to be of.
+    pub(crate) mesh: Bytes,
+    /// Where others connect to this node, if it is a hub and they can.
+    pub(crate) from: String,
+    /// Whether somebody gave the address.
+    pub(crate) given: bool,
+    pub(crate) heard: &'a Heard<'a>,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Whether the other end has said anything.
+    pub(crate) connected: bool,
+    pub(crate) why: String,
 }
 
 /// One connection, from its beginning to its end.
-async fn connect(engine: &Engine, upstream: &Upstream, role: Role) -> Result<String> {
-    let (outbox, outbound) = outbox();
+///
+/// # Errors
+/// As [`client::replicate`].
+pub(crate) async fn connect(call: &Call<'_>) -> Result<Ended> {
+    let Call { engine, upstream, role, heard, .. } = *call;
+    let (outbox, _, outbound) = outbox();
     // The first message says which dataset is meant, and goes out before the node answers.
     let first = tokio_stream::once((Bytes::new(), None));
-    let mut scope = match role {
+    let scope = match role {
         Role::Upstream => engine.scopes_here()?.0.unwrap_or_default(),
         Role::Peer => String::new(),
     };
-    let messages = first.chain(outbound).map(move |(body, note)| {
-        // In the first one.
-        let scope = std::mem::take(&mut scope);
-        ClientMessage { body, note, scope, ..ClientMessage::default() }
+    let mut about = Some((scope, call.mesh.clone(), call.from.clone(), call.given));
+    let messages = first.chain(outbound).map(move |(body, note)| match about.take() {
+        Some((scope, mesh, from, given)) => {
+            ClientMessage { body, note, scope, mesh, from, given, ..ClientMessage::default() }
+        }
+        None => ClientMessage { body, note, ..ClientMessage::default() },
     });
     let mut inbound = client::replicate(&upstream.target, &upstream.options, messages).await?;
     let link = Link { url: Some(upstream.target.to_string()), upstream: role == Role::Upstream, serves: None };
-    let id = engine.connect(link, outbox)?;
+    let connection = Connection { engine, id: engine.connect(link, outbox)? };
     tracing::info!(peer = %upstream.target, "connected");
     let peer = upstream.target.peer();
-    let bodies = async_bodies(&mut inbound, &peer);
-    let why = take_in(engine, id, bodies).await;
-    engine.disconnect(id);
-    Ok(why)
+    let mut connected = false;
+    let bodies = async_bodies(&mut inbound, &peer).map(|message| {
+        connected |= message.is_ok();
+        message
+    });
+    let why = take_in(engine, connection.id, bodies, &|hubs| heard(&upstream.target, hubs)).await;
+    Ok(Ended { connected, why })
+}
+
+/// A connection that the engine knows of. Ends with the value, wherever whoever waits for it leaves.
+struct Connection<'a> {
+    engine: &'a Engine,
+    id: u64,
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.engine.disconnect(self.id);
+    }
 }
 
 fn async_bodies<'a>(
@@ -274,107 +332,4 @@ fn async_bodies<'a>(
             status::to_grpc(error.kind(), &error.to_string())
         })
     })
-}
-
-/// How often an upstream is asked what datasets it has.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Follows datasets of another node that are not among `known`, as they come.
-pub(crate) async fn follow_new(
-    hub: Arc<Hub>,
-    upstream: Upstream,
-    role: Role,
-    known: Vec<String>,
-    contents: (Arc<Exchanges>, watch::Receiver<bool>),
-) {
-    let (exchanges, stopped) = contents;
-    let (mut known, mut said) = (BTreeSet::from_iter(known), String::new());
-    loop {
-        tokio::time::sleep(ASK_AGAIN).await;
-        let (asked, of) = (Arc::clone(&hub), upstream.clone());
-        // Away, with what was followed before: nothing new.
-        let Ok(Ok(names)) = tokio::task::spawn_blocking(move || datasets(&asked, &of)).await else { continue };
-        for name in names {
-            if known.contains(&name) {
-                continue;
-            }
-            let (at, of) = (Arc::clone(&hub), upstream.of(&name));
-            let (here, target) = (name.clone(), of.clone());
-            let prepared = tokio::task::spawn_blocking(move || prepare(&at, &here, &target, role)).await;
-            match prepared {
-                Ok(Ok(engine)) => {
-                    tracing::info!(dataset = name, peer = %upstream.target, "a dataset has come, and is followed");
-                    tokio::spawn(follow(engine, of.clone(), role));
-                    let begun = hub.dataset(&name).and_then(|replica| exchanges.begin(replica, of, stopped.clone()));
-                    if let Err(error) = begun {
-                        tracing::warn!(dataset = name, %error, "contents of its files are not exchanged");
-                    }
-                    known.insert(name);
-                }
-                Ok(Err(error)) => {
-                    // Once for each reason: it is tried again.
-                    let why = error.to_string();
-                    if why != said {
-                        tracing::warn!(dataset = name, peer = %upstream.target, %why, "a dataset that has come cannot be followed");
-                        said = why;
-                    }
-                }
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-/// The datasets that a node follows: the one that the upstream's address names, or all that the upstream has.
-///
-/// # Errors
-/// As connecting; `Invalid` when the local name is none.
-pub(crate) fn datasets(hub: &Hub, upstream: &Upstream) -> Result<Vec<String>> {
-    if !upstream.target.dataset.is_empty() {
-        return Ok(vec![upstream.target.dataset.clone()]);
-    }
-    let there = client::Client::connect(upstream.target.clone(), upstream.options.clone()).and_then(|c| c.datasets());
-    match there {
-        Ok(names) => Ok(names),
-        // Those that were followed before are known here.
-        Err(error) if error.kind() == Kind::Unavailable => {
-            let mut known = Vec::new();
-            for name in hub.datasets()? {
-                if let Some(engine) = hub.dataset(&name)?.live_if_there()?
-                    && engine.status()?.upstream.is_some()
-                {
-                    known.push(name);
-                }
-            }
-            if known.is_empty() { Err(error.into()) } else { Ok(known) }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The dataset `name` here, made when it is not; with its transactions going to the other node if that is its upstream.
-///
-/// # Errors
-/// As [`Hub::live`].
-pub(crate) fn prepare(hub: &Arc<Hub>, name: &str, upstream: &Upstream, role: Role) -> Result<Engine> {
-    if !hub.datasets()?.iter().any(|known| known == name) {
-        match hub.create(name) {
-            Ok(_) => {}
-            Err(Error::Node(error)) if error.kind() == Kind::Conflict => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let engine = hub.live(name)?;
-    match (role, &upstream.scope) {
-        (Role::Upstream, scope) => {
-            match scope {
-                Follow::Remembered => {}
-                Follow::Everything => engine.follow_scope(None)?,
-                Follow::Scope(name) => engine.follow_scope(Some(name))?,
-            }
-            engine.set_upstream(Some(&upstream.target.to_string()))?;
-        }
-        (Role::Peer, _) => engine.check_whole("standing beside another hub")?,
-    }
-    Ok(engine)
 }

@@ -50,6 +50,8 @@ pub(crate) fn from_wire(note: v1::Note) -> Option<Note> {
             Note::Root(Claim { replica: is_name.then_some(replica)?, coverage: coverage(&text)?, digest })
         }
         note::Note::Prove(_) => Note::Prove,
+        // The engine has nothing to do with it.
+        note::Note::Hubs(_) => return None,
     })
 }
 

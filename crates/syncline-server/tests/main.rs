@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop with a trace")]
 
 mod calls;
+mod members;
 mod pushers;
 mod safety;
 mod strangers;

@@ -39,6 +39,9 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("fjall", &["store", "node"]),
     ("redb", &["store", "node"]),
     ("ignore", &["node"]),
+    // One module of it (members/swim).
+    ("foca", &["server"]),
+    ("rand_core", &["server"]),
     ("prost*", &["sync", "api", "server"]),
     ("tonic*", &["api", "server"]),
     ("axum*", &["server"]),

@@ -15,6 +15,7 @@ pub(super) const FORMATS: &[&str] = &[
     "live-row",
     "live-scope",
     "log",
+    "members",
     "pack",
     "records",
     "replication",

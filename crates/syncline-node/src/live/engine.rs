@@ -19,6 +19,7 @@ mod early;
 mod follow;
 mod heres;
 mod keep;
+mod members;
 mod news;
 mod note;
 mod pace;
@@ -42,6 +43,7 @@ pub use self::certify::Reads;
 pub(crate) use self::certify::two_certifiers;
 use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
+pub use self::members::{Member, State as MemberState};
 pub use self::news::Listener;
 use self::news::News;
 pub use self::note::{Claim, Link, Note, Parcel};
@@ -124,6 +126,7 @@ struct Shared {
     files: Condvar,
     tables: Cache,
     ways: ways::Ways,
+    members: members::Seen,
     /// For threads that must not keep it.
     me: Weak<Self>,
 }
@@ -157,6 +160,7 @@ impl Engine {
             files: Condvar::new(),
             tables: Cache::default(),
             ways: ways::Ways::default(),
+            members: members::Seen::default(),
         });
         let worker = Arc::clone(&shared);
         let thread = task::spawn("syncline-live", move || run(&worker))

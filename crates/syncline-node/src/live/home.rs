@@ -1,8 +1,7 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
-//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`, `log/` and `rows/`. One
-//! process at a time has the lock; it
-//! writes into it where it serves the replica, so that others ask it instead of failing.
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`,
+//! `members.json`, `log/` and `rows/`. One process at a time has the lock; it writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
 //!
@@ -30,6 +29,7 @@ const LOG: &str = "log";
 const ROWS: &str = "rows";
 const ALARMS: &str = "alarms.json";
 const DISTRUST: &str = "distrust.json";
+const MEMBERS: &str = "members.json";
 const KEY: &str = "key";
 const FORMAT: &str = "live/2";
 /// Its key was a number that nobody could sign with.
@@ -273,6 +273,26 @@ impl Home {
         self.write(DISTRUST, &serde_json::to_vec_pretty(all).expect("texts and numbers have a JSON form"))
     }
 
+    /// What was remembered of the hubs that there are, if anything that is not too long.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn members(&self, longest: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.dir.join(MEMBERS);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(Error::io("opening", &path))?,
+        };
+        let mut text = Vec::new();
+        file.take(longest + 1).read_to_end(&mut text).map_err(Error::io("reading", &path))?;
+        Ok((text.len() as u64 <= longest).then_some(text))
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
     fn write_identity(&self, place: String) -> Result<()> {
         let identity = Identity { syncline: FORMAT.to_owned(), key: hex(&self.key()), place };
         let mut text = serde_json::to_vec(&identity).expect("texts have a JSON form");
@@ -293,6 +313,14 @@ fn write(dir: &Path, name: &str, text: &[u8]) -> Result<()> {
     file.write_all(text).and_then(|()| file.as_file().sync_all()).map_err(failed())?;
     file.persist(&path).map_err(|error| failed()(error.error))?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed())
+}
+
+/// Remembers what is known of hubs, in the directory of a home. For who does not want to keep the home meanwhile.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn write_members(dir: &Path, text: &[u8]) -> Result<()> {
+    write(dir, MEMBERS, text)
 }
 
 /// Who has the lock; nobody known when it is being written.

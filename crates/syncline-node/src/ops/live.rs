@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::live::engine::{Alarm, Denied, Distrust, Held, Lag, OriginTrust, Proofs, Status, TrustStatus};
+use crate::live::engine::{Alarm, Denied, Distrust, Held, Lag, Member, OriginTrust, Proofs, Status, TrustStatus};
 use crate::live::{Engine, files, token};
 use crate::replica::Replica;
 
@@ -127,6 +127,12 @@ pub struct Report {
     /// The node that it takes its transactions to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// The hub that a spoke is connected to now: its upstream, or another one while that cannot be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_to: Option<String>,
+    /// The hubs that there are, as far as is known here, this one among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
     /// The scope that it follows there, if not everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
@@ -193,6 +199,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         name,
         hub,
         upstream,
+        connected_to,
+        members,
         position,
         coverage,
         pending,
@@ -223,6 +231,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         id: engine.id()?,
         name,
         upstream,
+        connected_to,
+        members,
         follows,
         scope: held,
         position,

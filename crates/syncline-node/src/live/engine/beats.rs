@@ -129,6 +129,11 @@ impl Core {
         links.find(|(peer, link)| link.upstream && self.peers.contains_key(peer)).map(|(peer, _)| *peer)
     }
 
+    /// Where its transactions are taken at present.
+    pub(super) fn connected_to(&self) -> Option<String> {
+        self.upstream_link().and_then(|peer| self.beside.links.get(&peer)?.url.clone())
+    }
+
     /// A connection to the upstream is there.
     pub(super) fn begin_beats(&mut self, now: Duration) {
         self.beside.beats.connected();

@@ -3,7 +3,7 @@
 use syncline_sync::live::Coverage;
 
 use super::super::token;
-use super::{Engine, Held, Lag, Proofs};
+use super::{Engine, Held, Lag, Member, Proofs};
 use crate::Result;
 
 /// How a replica's live part is.
@@ -15,6 +15,10 @@ pub struct Status {
     pub hub: bool,
     /// The node that it takes its own to.
     pub upstream: Option<String>,
+    /// The hub that it is connected to, when it takes its own to one.
+    pub connected_to: Option<String>,
+    /// The hubs of the dataset, as far as it knows.
+    pub members: Vec<Member>,
     /// What a reader here has read.
     pub position: String,
     /// Of entries.
@@ -65,6 +69,8 @@ impl Engine {
             name: core.node.name().to_string(),
             hub: core.node.is_hub(),
             upstream: core.home.upstream()?,
+            connected_to: core.connected_to(),
+            members: self.members(),
             position: token::of_context(&core.node.context()),
             coverage: core.node.state().coverage().clone(),
             pending: core.node.state().pending().len() as u64,

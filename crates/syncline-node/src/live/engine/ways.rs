@@ -98,6 +98,11 @@ impl Engine {
         known.ways.push(way);
     }
 
+    /// There is none any more that leads to `url`.
+    pub fn remove_way(&self, url: &str) {
+        self.shared.ways.lock().ways.retain(|is| is.url() != url);
+    }
+
     /// Waits until what a reader here has read of this replica's own transactions has been taken in by a hub: nobody else can tell it before.
     ///
     /// # Errors
