@@ -126,6 +126,20 @@ fn a_hub_goes_on_whatever_it_is_told() {
     assert!(node.hub.live("d").unwrap().members().len() <= 64);
 }
 
+#[test]
+fn a_peer_that_was_given_may_tell_before_it_has_answered() {
+    let node = hub();
+    // Nobody listens there: what this node tells it is never answered.
+    let port = 9;
+    let target = Target::parse(&format!("http://127.0.0.1:{port}/d")).unwrap();
+    let peer = Upstream { target, options: Options::default(), scope: Follow::default() };
+    node.running.follow(&node.hub, None, &peer, Role::Peer).unwrap();
+    let talk = Talk::with(&node);
+    let stranger = talk.tell(b"one mesh", false, announcement(port + 1, &talk.target)).unwrap_err();
+    assert_eq!(stranger.kind(), Kind::Conflict, "{stranger}");
+    assert_eq!(talk.tell(b"one mesh", false, announcement(port, &talk.target)).unwrap(), b"one mesh"[..]);
+}
+
 /// A hub that asks for one token, and gives its peers another one.
 fn hub_with(own: &str, peers: &str) -> (Node, Options) {
     let options = Options { token: Some(peers.to_owned()), ..Options::default() };

@@ -31,6 +31,8 @@ use crate::Result;
 
 /// Hubs that do not answer are told of this one so often, a few at a time.
 const ANNOUNCE: Duration = Duration::from_secs(10);
+/// Peers that were given are told so often at first, and so many times: an answer may be lost, or come before this node knows from whom.
+const AT_FIRST: (Duration, u32) = (Duration::from_secs(1), 10);
 const AT_A_TIME: usize = 3;
 /// A message is given up after so long, and so many are on their way.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -90,6 +92,8 @@ pub(super) struct State {
     rng: Rng,
     /// When others are told of this one again, and since when they were told in vain.
     announce: Duration,
+    /// How often peers that were given were told in vain, at first.
+    tries: u32,
     unheard: Option<Duration>,
     /// What was written last, and when.
     written: (Remembered, Duration),
@@ -135,6 +139,7 @@ impl Group {
             links: Links::default(),
             rng: Rng::from_os(),
             announce: Duration::ZERO,
+            tries: 0,
             unheard: None,
             written: (remembered, now),
             members: Vec::new(),
@@ -213,7 +218,10 @@ impl Group {
         if self.part == Part::Hub && now >= state.announce {
             let jitter = u64::try_from(ANNOUNCE.as_millis() / 4).unwrap_or(u64::MAX);
             state.announce = now + ANNOUNCE + Duration::from_millis(state.rng.below(jitter));
-            self.announce(&mut state, meshes, now);
+            if self.announce(&mut state, meshes, now) && state.tries < AT_FIRST.1 {
+                state.tries += 1;
+                state.announce = now + AT_FIRST.0;
+            }
         }
         self.send_all(&mut state, meshes);
         state.look(now_ms);
@@ -226,8 +234,8 @@ impl Group {
         due.min(state.announce.max(now)).saturating_sub(now).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
-    /// Tells hubs of this one that may not know of it.
-    fn announce(self: &Arc<Self>, state: &mut State, meshes: &Arc<Meshes>, now: Duration) {
+    /// Tells hubs of this one that may not know of it. Whether peers are among them that were given.
+    fn announce(self: &Arc<Self>, state: &mut State, meshes: &Arc<Meshes>, now: Duration) -> bool {
         let active = |state: &State, address: &Address| {
             state.known.get(address).is_some_and(|seen| seen.state != MemberState::Gone)
         };
@@ -241,7 +249,8 @@ impl Group {
             let other = nth + usize::try_from(state.rng.below((silent.len() - nth) as u64)).unwrap_or(0);
             silent.swap(nth, other);
         }
-        let Some(swim) = &mut state.swim else { return };
+        let joining = !joins.is_empty();
+        let Some(swim) = &mut state.swim else { return false };
         silent.iter().take(some).for_each(|address| swim.announce(now, address));
         let others = swim.sends();
         let mut first = Vec::new();
@@ -265,6 +274,7 @@ impl Group {
                 "a peer takes what this node tells it, and nobody answers at {me}: can others connect there? (--advertise)"
             );
         }
+        joining
     }
 
     /// Sends what the protocol wants sent.
@@ -341,7 +351,12 @@ impl Group {
             Err(_) if request.mesh.is_empty() => None,
             Err(_) => return Err(refused(Kind::Invalid, "a mesh has an id of 8 bytes")),
         };
-        let friend = state.known.contains_key(&from) || state.given.values().any(|(_, at)| at.as_ref() == Some(&from));
+        // What a peer tells may come before its answer, which says where it is: then it is where it was said to be, or not known yet.
+        let is = |(target, at): &(Target, Option<Address>)| match at {
+            Some(at) => *at == from,
+            None => Address::of(target).as_ref() == Some(&from),
+        };
+        let friend = state.known.contains_key(&from) || state.given.values().any(is);
         state.mesh = Some(match (state.mesh, theirs) {
             (Some(mine), Some(theirs)) if mine == theirs => mine,
             (Some(mine), Some(theirs)) if request.join || friend => mine.min(theirs),
