@@ -30,7 +30,9 @@ pub(super) fn inside() -> bool {
 /// Whether this machine lets us make namespaces and devices; else why not.
 pub(super) fn possible() -> Result<()> {
     open_device()?;
-    let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip tuntap add dev try0 mode tun";
+    // What `enter` and `host` do.
+    let script = "mount -t tmpfs tmpfs /run && ip link set lo up && ip tuntap add dev try0 mode tun && ip netns add try \
+                  && ip link set try0 netns try && nsenter --net=/run/netns/try true";
     let tried = unshare().args(["sh", "-uc", script]).output().context(NEEDS)?;
     ensure!(tried.status.success(), "{}: {NEEDS}", String::from_utf8_lossy(&tried.stderr).trim());
     Ok(())
