@@ -27,11 +27,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::connections;
 use crate::error::{Error, Result};
-use crate::follow;
 use crate::hub::Hub;
 use crate::live;
 use crate::members::Meshes;
 use crate::remote::Incoming;
+use crate::watching;
 use crate::write;
 
 type Replies<T> = Outbound<std::result::Result<T, Status>>;
@@ -83,7 +83,7 @@ impl Service {
 }
 
 /// Runs store work where it may block.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> std::result::Result<T, Status> {
     match tokio::task::spawn_blocking(work).await {
@@ -208,7 +208,7 @@ impl Node for Service {
     async fn watch(&self, request: Request<WatchRequest>) -> std::result::Result<Response<Self::WatchStream>, Status> {
         let slot = self.slot()?;
         let (hub, stopped) = (Arc::clone(&self.hub), self.stopped.clone());
-        Ok(Response::new(follow::serve(hub, request.into_inner(), slot, stopped)))
+        Ok(Response::new(watching::serve(hub, request.into_inner(), slot, stopped)))
     }
 
     async fn write(

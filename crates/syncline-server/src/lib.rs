@@ -12,7 +12,6 @@ mod auth;
 mod connections;
 mod contents;
 mod error;
-mod follow;
 mod grpc;
 pub mod hub;
 mod listen;
@@ -21,6 +20,7 @@ mod members;
 mod notes;
 pub mod remote;
 mod scratch;
+mod watching;
 mod ways;
 mod write;
 

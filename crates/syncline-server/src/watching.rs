@@ -18,6 +18,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch as told};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use crate::grpc::blocking;
 use crate::hub::Hub;
 use crate::write::stops;
 use crate::{Error, Result};
@@ -45,12 +46,6 @@ pub(crate) fn serve(
         }
     });
     ReceiverStream::new(given)
-}
-
-/// Does what may take its time.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|error| Error::Settings(format!("watching failed inside the node: {error}")))??)
 }
 
 async fn follow(
