@@ -90,6 +90,8 @@ pub struct Profile {
     pub scopes: bool,
     /// Whether some rows are of a strict table.
     pub strict: bool,
+    /// Whether rows may rot, in worlds that have such luck.
+    pub rots: bool,
     acts: Vec<(Act, u64)>,
     total: u64,
 }
@@ -113,7 +115,7 @@ impl Profile {
         let scopes = ahead.below(8) == 0;
         let folds = ahead.below(2) == 0;
         let strict = ahead.below(8) == 0;
-        Self { nodes, hubs, steps, clients, stale, ticks, folds, scopes, strict, acts, total }
+        Self { nodes, hubs, steps, clients, stale, ticks, folds, scopes, strict, rots: true, acts, total }
     }
 
     /// The same with spokes that change the part of the rows that they hold.

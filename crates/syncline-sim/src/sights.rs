@@ -65,11 +65,15 @@ pub enum Sight {
     ShownEarly,
     /// A crash may have taken some of that.
     WentBack,
+    /// Rows changed that nobody had written.
+    Rotten,
+    /// Another machine's have taken the place of such.
+    Renewed,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -101,13 +105,21 @@ impl Sight {
         Self::Uncertified,
         Self::ShownEarly,
         Self::WentBack,
+        Self::Rotten,
+        Self::Renewed,
     ];
 }
 
 /// How often each was seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sights {
     counts: [u64; Sight::ALL.len()],
+}
+
+impl Default for Sights {
+    fn default() -> Self {
+        Self { counts: [0; Sight::ALL.len()] }
+    }
 }
 
 impl Sights {

@@ -12,6 +12,7 @@ mod heal;
 mod judge;
 mod machine;
 mod net;
+mod rot;
 mod scopes;
 mod strict;
 mod trace;
@@ -128,6 +129,7 @@ pub struct World {
     /// The same for what spokes show before it is on their disks.
     shows: Rng,
     strict: strict::Strict,
+    rot: Option<Rng>,
     profile: Profile,
     machines: Vec<Machine>,
     net: Net,
@@ -151,7 +153,7 @@ impl World {
         Self::make(seed, nodes, steps, (zoo, true), tell)
     }
 
-    /// The same, where everybody holds everything and no table is strict.
+    /// The same, where everybody holds everything, no table is strict, and no row rots.
     #[must_use]
     pub fn without_scopes(seed: u64, nodes: usize, steps: usize, zoo: Zoo, tell: bool) -> Self {
         Self::make(seed, nodes, steps, (zoo, false), tell)
@@ -162,6 +164,7 @@ impl World {
         let mut profile = Profile::draw(&mut rng, nodes, steps);
         profile.scopes &= scopes;
         profile.strict &= scopes;
+        profile.rots = scopes;
         if profile.scopes {
             profile = profile.with_scopes();
         }
@@ -181,6 +184,7 @@ impl World {
             folds: Rng::from_seed(seed ^ 0x666f_6c64),
             shows: Rng::from_seed(seed ^ 0x7368_6f77),
             strict: strict::Strict::new(seed),
+            rot: rot::chance(seed),
             rng,
             profile,
         };
@@ -214,6 +218,7 @@ impl World {
             if self.profile.folds && self.folds.below(8) == 0 {
                 self.fold_some()?;
             }
+            self.rot_some()?;
         }
         let audit = self.heal()?;
         Ok(Summary { audit, sights: self.sights, trace: self.trace.finish() })
@@ -317,7 +322,11 @@ impl World {
         // Its new name is written down.
         machine.moved &= machine.disk.unsynced() > 0;
         let Some(node) = &mut machine.node else { return Ok(()) };
+        let renewed = node.renews();
         node.synced(n);
+        if renewed && !node.renews() {
+            self.sights.saw(Sight::Renewed);
+        }
         if n > 0 && self.told.is_some() {
             let coverage = node.state().coverage().clone();
             self.tell(|| format!("{at} has {n} more records on its disk and covers {coverage:?}"));
@@ -357,6 +366,9 @@ impl World {
 
     fn checkpoint(&mut self, at: usize) -> Result<(), Failure> {
         let machine = &mut self.machines[at];
+        if machine.renews() {
+            return Ok(());
+        }
         let Some(checkpoint) = machine.node.as_ref().and_then(syncline_sync::live::Node::checkpoint) else {
             return Ok(());
         };
@@ -380,6 +392,9 @@ impl World {
     fn fold_some(&mut self) -> Result<(), Failure> {
         let at = self.folds.below(self.machines.len() as u64) as usize;
         let machine = &mut self.machines[at];
+        if machine.renews() {
+            return Ok(());
+        }
         let told = match self.folds.below(4) {
             0 => machine.begin_merge()?.then_some("merges runs"),
             1 => machine.end_merge().then_some("has merged runs"),

@@ -56,6 +56,9 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
 fn violates(bug: Bug, violation: &Violation) -> bool {
     match bug {
         Bug::ScopeSkipsTorn | Bug::ServedWithinScope => is_gone(violation),
+        Bug::DamagedIsServed => {
+            is_gone(violation) || is_back(violation) || matches!(violation, Violation::UnexpectedSibling { .. })
+        }
         Bug::ScopeNotFilled => is_gone(violation) || matches!(violation, Violation::OutsideScope { .. }),
         Bug::CommitTimeContext | Bug::DeleteWins | Bug::LoserDropped | Bug::SiblingsCapped => is_gone(violation),
         Bug::CoverageAfterPartOfRepair | Bug::RepairNamesMoreThanItHas => is_gone(violation),

@@ -450,6 +450,7 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Behind => Error::conflict("writing a transaction", refusal.to_string()),
         Refusal::Invalid(why) => Error::invalid("writing a transaction", why),
         Refusal::Revoked => Error::Denied { what: "writing a transaction".to_owned(), why: refusal.to_string() },
+        Refusal::Damaged => Error::Corrupt { what: "rows of live tables".to_owned(), why: refusal.to_string() },
     }
 }
 

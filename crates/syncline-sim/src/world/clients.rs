@@ -42,7 +42,7 @@ impl World {
     }
 
     fn read_now(&mut self, at: usize) -> Result<Option<(Context, Snapshot)>, Failure> {
-        let Some(node) = &self.machines[at].node else { return Ok(None) };
+        let Some(node) = self.machines[at].node.as_ref().filter(|node| !node.renews()) else { return Ok(None) };
         let snapshot = self.judge.read(at, node)?;
         match self.rng.below(8) {
             0 => self.judge.view(node)?,

@@ -29,6 +29,9 @@ impl World {
                     Some(wants) => node.connected_within(other as u64, scopes::scope(wants)),
                     None => node.connected(other as u64),
                 }
+                if node.renews() {
+                    node.may_renew_from(other as u64);
+                }
             }
             self.absorb(at, None)?;
         }

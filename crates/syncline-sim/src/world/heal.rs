@@ -7,6 +7,7 @@ use syncline_sync::live::{Chain, Node, State};
 use super::machine::Machine;
 use super::{Failure, Unfinished, World};
 use crate::oracle::Audit;
+use crate::sights::Sight;
 
 /// Rounds in which a healed world must have become quiet, and for how many steps there is one more: windows may be as small as a row.
 /// In each everything arrives, every disk syncs, and time passes once: not at all when connections lost nothing.
@@ -31,11 +32,15 @@ impl World {
         self.connect_all()?;
         // Ticks make up for what connections lose: who lost nothing gets along without. But for who holds a part and was put off by a hub that
         // had less: it sends that nothing, so it does not hear when that has more.
-        let ticks = self.net.is_unreliable() || self.profile.scopes;
+        // And for who takes rows anew and dropped meanwhile what others sent.
+        let ticks = self.net.is_unreliable() || self.profile.scopes || self.sights.of(Sight::Rotten) > 0;
         // Who holds a part is sent a whole state, maybe row by row, when hubs have come together: that takes as long once more.
         let rounds = (ROUNDS + self.profile.steps / STEPS_A_ROUND) * (1 + usize::from(self.profile.scopes));
         let mut anew = false;
-        for _ in 0..rounds {
+        for round in 0..rounds {
+            if round == rounds / 2 {
+                self.give_up_damaged()?;
+            }
             let mut messages = 0;
             while let Some((from, to)) = self.net.any() {
                 self.deliver(from, to)?;
@@ -88,6 +93,23 @@ impl World {
         self.connect_all()
     }
 
+    /// A machine with damaged rows that nobody else has all of is left with what its own log gives.
+    fn give_up_damaged(&mut self) -> Result<(), Failure> {
+        for at in 0..self.machines.len() {
+            let Some(node) = self.machines[at].node.as_ref().filter(|node| node.renews()) else { continue };
+            let has = |other: &Machine| {
+                let whole = other.node.as_ref().filter(|other| !other.renews() && other.scope().is_empty());
+                whole.is_some_and(|other| other.state().coverage().includes(node.appended()))
+            };
+            if !self.machines.iter().any(has) {
+                self.crash(at)?;
+                self.start(at)?;
+                self.connect_all()?;
+            }
+        }
+        Ok(())
+    }
+
     fn unfinished(&self) -> Option<Unfinished> {
         let mut states = self.machines.iter().map(|machine| machine.node.as_ref().map(Node::state));
         let first = self.machines[0].node.as_ref().map(|node| node.state().coverage());
@@ -96,8 +118,8 @@ impl World {
         } else if states.any(|state| state.is_some_and(|state| state.pending().len() > 0)) {
             Some(Unfinished::Waiting)
         } else {
-            let busy = self.net.any().is_some() || self.machines.iter().any(|machine| machine.disk.unsynced() > 0);
-            busy.then_some(Unfinished::Busy)
+            let busy = |machine: &Machine| machine.disk.unsynced() > 0 || machine.renews();
+            (self.net.any().is_some() || self.machines.iter().any(busy)).then_some(Unfinished::Busy)
         }
     }
 

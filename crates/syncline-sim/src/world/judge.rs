@@ -298,8 +298,8 @@ impl World {
 
     pub(super) fn observe(&mut self, at: usize) -> Result<(), Failure> {
         match &self.machines[at].node {
-            Some(node) => self.judge.observe(at, node),
-            None => Ok(()),
+            Some(node) if !node.renews() => self.judge.observe(at, node),
+            _ => Ok(()),
         }
     }
 

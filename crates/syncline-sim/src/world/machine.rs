@@ -101,6 +101,11 @@ impl Machine {
         Config { signer: image.signer(), rng, limits, runs, zoo: self.zoo }
     }
 
+    /// Whether it takes its rows anew.
+    pub(super) fn renews(&self) -> bool {
+        self.node.as_ref().is_some_and(Node::renews)
+    }
+
     /// It wrote a transaction.
     pub(super) fn note(&mut self, dot: Dot) {
         self.wrote.push(dot);

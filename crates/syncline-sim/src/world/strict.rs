@@ -69,7 +69,7 @@ impl World {
 
     fn request(&mut self) -> Result<(), Failure> {
         let at = self.strict.rng.below(self.machines.len() as u64) as usize;
-        let Some(node) = &self.machines[at].node else { return Ok(()) };
+        let Some(node) = self.machines[at].node.as_ref().filter(|node| !node.renews()) else { return Ok(()) };
         // Who holds a part has not seen what it was not shown.
         if scopes::held(node).is_some() || self.strict.requests.len() >= REQUESTS {
             return Ok(());

@@ -18,6 +18,7 @@ mod limits;
 mod name;
 mod peers;
 mod pump;
+mod renew;
 mod scope;
 mod strict;
 mod trust;
@@ -48,6 +49,7 @@ use kept::Kept;
 pub use limits::Limits;
 use peers::{Due, Peer};
 use pump::{Frozen, Made};
+use renew::Renewal;
 pub use strict::Clash;
 pub use trust::KEYS;
 use trust::Trust;
@@ -94,6 +96,11 @@ pub enum Refusal {
          `syncline get` shows it; write at another replica"
     )]
     Revoked,
+    /// Rows are being taken anew.
+    #[error(
+        "rows of this replica are damaged and are being taken anew from another one: write again when they are here, or at another replica"
+    )]
+    Damaged,
 }
 
 /// Something that was appended and is not durable yet.
@@ -155,6 +162,8 @@ pub struct Node {
     scope: Bytes,
     /// Another node's state, on its way here.
     coming: Option<Coming>,
+    /// Whether rows are being taken anew.
+    renewal: Renewal,
     /// Where runs of rows lie, if there is such a place; and those of the checkpoint that is being read.
     runs: Option<RunPlace>,
     below: Option<Arc<Runs>>,
@@ -238,6 +247,7 @@ impl Node {
             again: None,
             scope: Bytes::new(),
             coming: None,
+            renewal: Renewal::None,
             runs,
             below: None,
             named: Vec::new(),
@@ -408,6 +418,9 @@ impl Node {
         }
         if self.is_revoked(&self.signer.public()) {
             return Err(Refusal::Revoked);
+        }
+        if self.renews() {
+            return Err(Refusal::Damaged);
         }
         let read = if self.zoo.has(Bug::CommitTimeContext) { self.context() } else { read };
         let hlc = self.tick(now_ms);

@@ -86,11 +86,14 @@ pub enum Bug {
     /// A hub shows what it has taken in before its disk has it, as spokes do with what hubs have (a database that answers readers from memory while its log
     /// is written).
     HubShowsEarly,
+    /// A replica whose rows were found damaged goes on sending them to others (Ganesan et al., "Redundancy does not imply fault tolerance", FAST 2017, of
+    /// several stores).
+    DamagedIsServed,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::CommitTimeContext,
         Self::UnionRepair,
         Self::CoverageAfterPartOfRepair,
@@ -129,6 +132,7 @@ impl Bug {
         Self::ServedWithinScope,
         Self::CertificationSkipped,
         Self::HubShowsEarly,
+        Self::DamagedIsServed,
     ];
 }
 

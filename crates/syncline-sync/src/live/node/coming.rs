@@ -174,7 +174,9 @@ impl Node {
         if self.is_put_off(from) {
             return;
         }
-        if !self.is_complete(&closing) || !closing.coverage.includes(&self.coverage) {
+        // One of nothing says that its sender goes no further.
+        let is_whole = self.is_complete(&closing) && !closing.coverage.is_empty();
+        if !is_whole || !closing.coverage.includes(&self.coverage) {
             // Something has come meanwhile, or was lost: from the beginning, with more in it, once what has come is durable.
             self.coming = None;
             if let Some(peer) = self.peers.get_mut(&from) {

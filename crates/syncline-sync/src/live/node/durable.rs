@@ -273,6 +273,7 @@ impl Node {
             Record::Joined(_) | Record::Rescoped(_) => {
                 if let Record::Rescoped(rescoped) = record {
                     self.state.scope = rescoped.scope.clone();
+                    self.renewed();
                 }
                 if let Some(joins) = joins {
                     self.joined(&joins);

@@ -69,8 +69,10 @@ pub(super) struct Peer {
     pub(super) scope: Option<Arc<dyn Scope>>,
     /// Inside which scope it sends, by its words; `None` before it has said hello.
     pub(super) told: Option<Bytes>,
-    /// Whether that is another one than the node's, and all of it is wanted.
+    /// Whether that is another one than the node's, or rows are taken anew, and all of it is wanted.
     pub(super) wants_whole: bool,
+    /// Whether its rows may take the place of what is damaged.
+    pub(super) renews: bool,
     /// Whether the other end wants all of what it is sent, whatever it has.
     pub(super) whole: bool,
 }
@@ -377,7 +379,7 @@ impl Node {
 
     fn offer_all(&mut self, from: PeerId, txns: &[Arc<Txn>]) {
         for txn in txns {
-            let answer = if self.hub { self.offer(self.now_ms, txn) } else { Answer::Later };
+            let answer = if self.hub && !self.renews() { self.offer(self.now_ms, txn) } else { Answer::Later };
             match answer {
                 Answer::Taken => {}
                 // What comes after builds on it.
@@ -451,7 +453,7 @@ impl Node {
 
     /// A hub's own transactions from before it was one.
     pub(super) fn serve_waiting(&mut self) {
-        if !self.hub {
+        if !self.hub || self.renews() {
             return;
         }
         let mut from = 0;

@@ -104,6 +104,9 @@ impl Node {
         if !holds_all && !self.zoo.has(Bug::ServedWithinScope) {
             return self.pump_waiting(to, peer);
         }
+        if !self.serves_rows() && (peer.whole || self.needs_state(peer)) {
+            return self.pump_waiting(to, peer);
+        }
         // What would take the place of more than is in it waits until it has that.
         if peer.whole && !self.state.coverage.includes(&peer.coverage) {
             return self.pump_waiting(to, peer);

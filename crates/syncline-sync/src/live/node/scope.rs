@@ -16,6 +16,7 @@ use super::super::record::{Record, Rescoped};
 use super::super::scope::{Scope, Within};
 use super::super::txn::{RowKey, Write};
 use super::super::zoo::Bug;
+use super::renew::Renewal;
 use super::{Node, PeerId};
 
 impl Node {
@@ -45,12 +46,12 @@ impl Node {
         if adopts {
             self.append(Record::Scope(scope.clone()), None);
         }
-        let is_hub = self.hub;
+        let (is_hub, renews) = (self.hub, self.renews_from(from));
         let Some(peer) = self.peers.get_mut(&from) else { return false };
         peer.told = Some(scope.clone());
         let wanted = peer.wants_whole;
         // One that is no hub any more goes on with what it has begun.
-        peer.wants_whole = (hub || wanted) && differs && !is_hub && !adopts;
+        peer.wants_whole = if differs { (hub || wanted) && !is_hub && !adopts } else { renews };
         let begins = peer.wants_whole && !wanted;
         if adopts {
             self.settle_scope();
@@ -70,7 +71,8 @@ impl Node {
 
     /// Whether what a peer sends can be taken in among what is held.
     pub(super) fn sends_alike(&self, from: PeerId) -> bool {
-        self.peers.get(&from).and_then(|peer| peer.told.as_ref()) == Some(&self.scope)
+        self.renewal != Renewal::Wanted
+            && self.peers.get(&from).and_then(|peer| peer.told.as_ref()) == Some(&self.scope)
     }
 
     /// Whether a peer's state is to take the place of what is held.
@@ -83,6 +85,7 @@ impl Node {
         let Some(scope) = self.peers.get(&from).and_then(|peer| peer.told.clone()) else { return };
         self.note_peer_has(from, &closing.coverage);
         self.append(Record::Rescoped(Arc::new(Rescoped { closing, scope })), None);
+        self.renewal_closed();
         self.settle_scope();
         if self.zoo.has(Bug::EvictedIsDeleted) {
             self.delete_evicted();
