@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, short = 't')]
     table: String,
     /// A key: its text, with commas between columns, or an object; may be given several times. Without one, all rows
-    #[arg(long, short = 'k', value_name = "KEY")]
+    #[arg(long, short = 'k', value_name = "KEY", allow_hyphen_values = true)]
     key: Vec<String>,
     /// Every value that a row has
     #[arg(long)]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::time::Duration;
 
 use syncline_api::client::Client;
 use syncline_base::{Hash, Kind};
 use syncline_node::Replica;
 use syncline_node::ops::branch::{self, Action};
+use syncline_node::ops::live_repair;
 use syncline_node::ops::repair::{self, Names, Report};
 
 use crate::cmd_verify;
@@ -22,17 +24,34 @@ const ALONG: usize = 1_024;
 
 /// Arguments of `repair`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  syncline repair\n  syncline repair --from http://127.0.0.1:7070/prices\n  \
+#[command(
+    after_help = "Examples:\n  syncline repair\n  syncline repair --live\n  syncline repair --live --from http://127.0.0.1:7070/shop\n  syncline repair --from http://127.0.0.1:7070/prices\n  \
                         syncline repair --on http://127.0.0.1:7070/prices --from ./prices\n\n\
-                        Damage that no version needs is mended without another copy. Every copy is checked by its hash. The exit code is 7 when something is still damaged.")]
+                        Damage that no version needs is mended without another copy. Every copy is checked by its hash. The exit code is 7 when something is still damaged.\n\n\
+                        With --live it is about rows of live tables: all of them are taken anew from a replica to which this one's node is connected, in \
+                        one step; what waits for a hub stays. Rows that cannot be read are taken anew without being asked. When two replicas differ (see \
+                        `syncline status`), say it to the one that is wrong, and --live --settle to the one that is right."
+)]
 pub(crate) struct Args {
     /// Another copy, on a node, in a bucket or here; where it was cloned from when absent, and none when it was not cloned. A
     /// node is sent what it lacks by this command: it opens no address and no path for anybody
     #[arg(long, value_name = "URL")]
     from: Option<String>,
+    /// Take all rows of live tables anew
+    #[arg(long)]
+    live: bool,
+    /// Put aside what was found to differ: what is here is right
+    #[arg(long, requires = "live", conflicts_with = "from")]
+    settle: bool,
+    /// Wait so long for rows to come
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::parse_duration, requires = "live")]
+    max_wait: Duration,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    if args.live {
+        return live(context, args);
+    }
     let (report, url) = match context.place()? {
         Place::Here(replica) => here(context, &replica, args)?,
         Place::Node(client) => on_node(context, &client, args)?,
@@ -65,6 +84,33 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         cmd_verify::show(page, &report.left);
     })?;
     Ok((!report.left.sound).then_some(Kind::Corrupt))
+}
+
+/// Rows of live tables.
+fn live(context: &Context, args: &Args) -> Outcome {
+    let wait_ms = u64::try_from(args.max_wait.as_millis()).unwrap_or(u64::MAX);
+    let request = live_repair::Request { from: args.from.clone(), settle: args.settle, wait_ms };
+    let report = context.ask_live("live-repair", &request, &mut std::io::empty(), |replica, request, _| {
+        // Nobody is connected to a replica that no node runs: there is nothing to wait for.
+        live_repair::run(replica, &live_repair::Request { wait_ms: 0, ..request.clone() })
+    })?;
+    context.out.answer(&report, |page| {
+        let line = match &report.renewal {
+            None if args.settle => {
+                format!("{} put aside: what is here is right", units::counted(report.settled, "alarm", "alarms"))
+            }
+            None => format!("all rows were taken anew: {} here", units::counted(report.rows, "row is", "rows are")),
+            Some(renewal) => {
+                let from = renewal.from.as_deref().unwrap_or("the next replica that is connected");
+                format!("all rows will be taken anew from {from}; until then none are shown")
+            }
+        };
+        page.line(line);
+        if report.renewal.is_some() && report.connected == 0 {
+            page.line("no replica is connected: start this one's node with `syncline up`, with --upstream or --peer");
+        }
+    })?;
+    Ok(report.renewal.is_some().then_some(Kind::Corrupt))
 }
 
 /// The branches and tags of another copy.

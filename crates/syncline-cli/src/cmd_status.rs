@@ -50,7 +50,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         show_live(page, &shown);
     })?;
     let contradicted = |live: &live::Report| live.trust.frozen.iter().any(|origin| origin.against.is_some());
-    let alarm = |live: &live::Report| !live.alarms.is_empty() || !live.trust.distrust.is_empty() || contradicted(live);
+    let alarm = |live: &live::Report| {
+        !live.alarms.is_empty() || live.renewal.is_some() || !live.trust.distrust.is_empty() || contradicted(live)
+    };
     let alarm = shown.live.is_some_and(alarm);
     Ok(alarm.then_some(syncline_base::Kind::Corrupt))
 }
@@ -117,6 +119,12 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
     page.line(format!("position     {}", live.position));
     if let Some(lag) = &live.lag {
         page.line(format!("lag          {}", lag_of(lag)));
+    }
+    if let Some(renewal) = &live.renewal {
+        page.gap();
+        page.line(format!("DAMAGED since {}: {}", units::time(renewal.time_ms), renewal.why));
+        let from = renewal.from.as_deref().unwrap_or("the next replica that is connected");
+        page.line(format!("all rows are being taken anew from {from}; nothing is written here until they have come"));
     }
     show_proofs(page, live);
     show_trust(page, &live.trust);
@@ -231,7 +239,7 @@ fn show_proofs(page: &mut Page, live: &live::Report) {
         for table in &alarm.tables {
             page.line(format!("table {}: {} rows here, {} there", table.table, table.rows, table.theirs));
         }
-        page.line("equal transactions are equal rows: one of both is damaged; docs/consistency.md says what to do");
+        page.line("equal transactions are equal rows: one of both is damaged; say `syncline repair --live` to the one that is wrong");
     }
 }
 

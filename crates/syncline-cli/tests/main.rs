@@ -11,6 +11,7 @@ mod live_files;
 mod live_keys;
 mod live_members;
 mod live_reads;
+mod live_repair;
 mod live_scopes;
 mod live_strict;
 mod live_write;

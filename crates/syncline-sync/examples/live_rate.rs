@@ -71,6 +71,7 @@ fn config(seed: u64) -> Config {
         rng: Rng::from_seed(seed),
         limits: Limits::default(),
         runs: None,
+        damaged: false,
         zoo: Zoo::none(),
     }
 }

@@ -24,6 +24,7 @@ mod news;
 mod note;
 mod pace;
 mod prove;
+mod renewal;
 mod scoped;
 mod status;
 mod submit;
@@ -49,6 +50,7 @@ use self::news::News;
 pub use self::note::{Claim, Link, Note, Parcel};
 pub use self::pace::More;
 pub use self::prove::Proofs;
+pub use self::renewal::Renewal;
 pub use self::scoped::Held;
 pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
@@ -347,6 +349,7 @@ impl Engine {
             }
             None => core.node.connected(peer),
         }
+        core.renew_from(peer, &link);
         core.drain();
         let upstream = link.upstream;
         core.beside.links.insert(peer, link);

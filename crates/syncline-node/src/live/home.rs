@@ -1,7 +1,7 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
 //! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`,
-//! `members.json`, `log/` and `rows/`. One process at a time has the lock; it writes into it where it serves the replica, so that others ask it instead of failing.
+//! `renewal.json`, `members.json`, `log/` and `rows/`. One process at a time has the lock; it writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
 //!
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use syncline_base::sign::KeyPair;
 
-use super::engine::{Alarm, Distrust};
+use super::engine::{Alarm, Distrust, Renewal};
 use crate::{Error, Result};
 
 const IDENTITY: &str = "identity.json";
@@ -30,6 +30,9 @@ const ROWS: &str = "rows";
 const ALARMS: &str = "alarms.json";
 const DISTRUST: &str = "distrust.json";
 const MEMBERS: &str = "members.json";
+const RENEWAL: &str = "renewal.json";
+/// Alarms that were dealt with: the last of them.
+const SETTLED: &str = "alarms-settled.json";
 const KEY: &str = "key";
 const FORMAT: &str = "live/2";
 /// Its key was a number that nobody could sign with.
@@ -250,6 +253,50 @@ impl Home {
     /// The file system's.
     pub(super) fn write_alarms(&self, alarms: &[Alarm]) -> Result<()> {
         self.write(ALARMS, &serde_json::to_vec_pretty(alarms).expect("texts and numbers have a JSON form"))
+    }
+
+    /// Puts alarms aside that have been dealt with.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn settle_alarms(&self) -> Result<()> {
+        let path = self.dir.join(ALARMS);
+        match std::fs::rename(&path, self.dir.join(SETTLED)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(Error::io("renaming", &path)),
+        }
+    }
+
+    /// Why all rows are being taken anew, if they are.
+    pub(super) fn renewal(&self) -> Option<Renewal> {
+        let path = self.dir.join(RENEWAL);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            read => read.map_err(|error| error.to_string()),
+        };
+        let read = text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+        // Somebody wrote it for a reason.
+        Some(read.unwrap_or_else(|error: String| Renewal {
+            why: format!("{} cannot be read ({error})", path.display()),
+            asked: false,
+            from: None,
+            time_ms: 0,
+        }))
+    }
+
+    /// Writes that down, or that it is over.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn set_renewal(&self, renewal: Option<&Renewal>) -> Result<()> {
+        let Some(renewal) = renewal else {
+            let path = self.dir.join(RENEWAL);
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                done => done.map_err(Error::io("removing", &path)),
+            };
+        };
+        self.write(RENEWAL, &serde_json::to_vec_pretty(renewal).expect("texts and numbers have a JSON form"))
     }
 
     /// What came from others and was not taken, as far as it was written down.

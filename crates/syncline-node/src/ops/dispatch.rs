@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use syncline_tree::content::ContentRef;
 
 use super::{
-    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, key, live, live_conflicts, log,
-    merge, put, reach, repair, rollback, root, scope, show, status, table, verify,
+    alter, apply, branch, commit, conflicts, diff, export, gc, get, history, import, key, live, live_conflicts,
+    live_repair, log, merge, put, reach, repair, rollback, root, scope, show, status, table, verify,
 };
 use crate::export::Target;
 use crate::live::files::contents;
@@ -21,7 +21,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 35] = [
+pub const VERBS: [&str; 36] = [
     "alter",
     "apply",
     "branch",
@@ -39,6 +39,7 @@ pub const VERBS: [&str; 35] = [
     "key",
     "live",
     "live-conflicts",
+    "live-repair",
     "live-resolve",
     "log",
     "merge",
@@ -95,6 +96,7 @@ pub fn run(
             report(live::run(replica, &asked.unwrap_or_default())?)
         }
         "live-conflicts" => report(live_conflicts::run(replica, &read(verb, request)?)?),
+        "live-repair" => report(live_repair::run(replica, &read(verb, request)?)?),
         "live-resolve" => report(live_conflicts::resolve(replica, &read(verb, request)?)?),
         "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
         "tag" => report(branch::run(replica, branch::Sort::Tag, &read(verb, request)?)?),

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use syncline_base::Kind;
 
 use crate::Result;
-use crate::live::engine::{Alarm, Denied, Distrust, Held, Lag, Member, OriginTrust, Proofs, Status, TrustStatus};
+use crate::live::engine::{
+    Alarm, Denied, Distrust, Held, Lag, Member, OriginTrust, Proofs, Renewal, Status, TrustStatus,
+};
 use crate::live::{Engine, files, token};
 use crate::replica::Replica;
 
@@ -173,6 +176,9 @@ pub struct Report {
     /// Who differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<Alarm>,
+    /// Why all rows are being taken anew, if they are: what is said of rows here need not be so, then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
     /// Whose transactions are here, and who vouches for them.
     #[serde(default)]
     pub trust: Trust,
@@ -194,6 +200,14 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
     if let Some(patience) = request.prove_ms {
         engine.prove(Duration::from_millis(patience))?;
     }
+    match report(replica, &engine) {
+        // The look at it has found damage: that is how it is.
+        Err(error) if error.kind() == Kind::Corrupt => report(replica, &engine).map(Some),
+        report => report.map(Some),
+    }
+}
+
+fn report(replica: &Replica, engine: &Engine) -> Result<Report> {
     let status = engine.status()?;
     let Status {
         name,
@@ -210,23 +224,25 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         log,
         lag,
         proofs,
+        renewal,
         follows,
         held,
         ..
     } = status;
     let transactions = coverage.iter().map(|(_, n)| n).sum();
-    let conflicts = super::live_conflicts::count(&engine)?;
+    // Rows that cannot be read are what a renewal says.
+    let damaged = renewal.is_some();
+    let conflicts = unless(damaged, super::live_conflicts::count(engine))?;
     // Nobody waits while all rows are looked at.
-    let frozen = engine.frozen()?;
+    let frozen = unless(damaged, engine.frozen())?;
     let count = |name: &str| frozen.counts().get(name).map_or(0, |count| count.rows);
     let files = count(files::TABLE);
-    let names = engine.table_names()?;
-    let tables = names.into_iter().map(|name| {
-        let rows = count(&name);
-        (name, rows)
-    });
+    let names = unless(damaged, engine.table_names())?;
+    let tables = names.into_iter().map(|name| (name.clone(), count(&name)));
+    let revoked = unless(damaged, super::key::revoked(engine))?.len() as u64;
     let (sync, proofs, alarms) = proved(proofs, transactions);
-    Ok(Some(Report {
+    let root = unless(damaged, engine.root_of(&frozen).map(|root| root.to_string()))?;
+    Ok(Report {
         role: if hub { "hub" } else { "spoke" }.to_owned(),
         id: engine.id()?,
         name,
@@ -244,16 +260,25 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Option<Report>> {
         lag,
         log_records: log.next - log.first,
         log_bytes: log.bytes,
-        root: engine.root_of(&frozen)?.to_string(),
+        root,
         files,
         sync: sync.to_owned(),
         proofs,
         alarms,
-        trust: trust(engine.trust()?, super::key::revoked(&engine)?.len() as u64),
+        renewal,
+        trust: trust(engine.trust()?, revoked),
         now_ms: replica.clock().now_ms(),
         tables: tables.collect(),
         conflicts,
-    }))
+    })
+}
+
+/// Nothing in the place of what cannot be read where that is known already.
+fn unless<T: Default>(damaged: bool, read: Result<T>) -> Result<T> {
+    match read {
+        Err(error) if damaged && error.kind() == Kind::Corrupt => Ok(T::default()),
+        read => read,
+    }
 }
 
 /// The word for all of it, proofs with the last one first, and alarms.

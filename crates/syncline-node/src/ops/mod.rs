@@ -23,6 +23,7 @@ pub mod init;
 pub mod key;
 pub mod live;
 pub mod live_conflicts;
+pub mod live_repair;
 pub mod log;
 pub mod merge;
 pub mod put;

@@ -98,7 +98,7 @@ impl Machine {
         self.starts += 1;
         let rng = Rng::from_seed(self.seed ^ (self.starts << 48));
         let (limits, runs) = (self.limits, Some(self.disk.place()));
-        Config { signer: image.signer(), rng, limits, runs, zoo: self.zoo }
+        Config { signer: image.signer(), rng, limits, runs, damaged: false, zoo: self.zoo }
     }
 
     /// Whether it takes its rows anew.

@@ -166,6 +166,8 @@ pub struct Node {
     renewal: Renewal,
     /// Where runs of rows lie, if there is such a place; and those of the checkpoint that is being read.
     runs: Option<RunPlace>,
+    /// Whether it is opened although some of them cannot be.
+    damaged: bool,
     below: Option<Arc<Runs>>,
     /// Those that the checkpoint names from which it was opened.
     named: Vec<RunName>,
@@ -211,6 +213,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where rows lie that need not be in memory; without it all are.
     pub runs: Option<RunPlace>,
+    /// Opens it although runs are not there or not what was written: [`Node::trouble`] says so then, and its rows are none.
+    pub damaged: bool,
     /// Mistakes to make.
     pub zoo: Zoo,
 }
@@ -226,7 +230,7 @@ impl Node {
     }
 
     fn blank(config: Config) -> Self {
-        let Config { signer, rng, limits, runs, zoo } = config;
+        let Config { signer, rng, limits, runs, damaged, zoo } = config;
         Self {
             name: Origin::from_bytes([0; 16]),
             hub: false,
@@ -249,6 +253,7 @@ impl Node {
             coming: None,
             renewal: Renewal::None,
             runs,
+            damaged,
             below: None,
             named: Vec::new(),
             kept: Kept::default(),

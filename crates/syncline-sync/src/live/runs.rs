@@ -91,6 +91,15 @@ impl Runs {
         Ok(Self { place, runs, trouble })
     }
 
+    /// In the place of those that could not be opened: they say nothing, and that.
+    #[must_use]
+    pub(super) fn lost(place: Place, why: &Error) -> Self {
+        let runs = Self::none(place);
+        // Nobody else has it.
+        let _ = runs.trouble.set(why.to_string());
+        runs
+    }
+
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

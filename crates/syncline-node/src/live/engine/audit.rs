@@ -193,7 +193,12 @@ impl Audit {
         Job { frozen, scopes, era: self.era }
     }
 
-    /// The replica holds another part of the rows: what states of it hashed to says nothing any more.
+    /// What the alarms are of has been dealt with.
+    pub(super) fn settle_alarms(&mut self) {
+        self.alarms.clear();
+    }
+
+    /// The replica holds another part of the rows, or others: what states of it hashed to says nothing any more.
     pub(super) fn begin_anew(&mut self) {
         let alarms = std::mem::take(&mut self.alarms);
         *self = Self { alarms, era: self.era + 1, ..Self::default() };
@@ -356,7 +361,7 @@ impl Core {
     pub(super) fn hashed(&mut self, hashed: Hashed, took: Duration, now: Duration, now_ms: u64) {
         let Hashed { coverage, digest, parts, era } = hashed;
         let audit = &mut self.beside.audit;
-        if era != audit.era {
+        if era != audit.era || self.renewal.is_some() {
             return;
         }
         let coverage = &coverage;

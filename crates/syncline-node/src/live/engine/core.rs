@@ -29,6 +29,7 @@ use super::heres::Heres;
 use super::keep::Keep;
 use super::note::Parcel;
 use super::pace::Pace;
+use super::renewal::Renewal;
 use super::submit::{Begun, Done, Flight, Held};
 use super::trust::Trusts;
 use super::{Committed, Outbox, Outcome, lost, refused, sound};
@@ -76,6 +77,8 @@ pub(super) struct Core {
     pub(super) early: Early,
     /// How often the log has been opened: positions in memory count from there.
     pub(super) epoch: u64,
+    /// Why rows are taken anew, if they are.
+    pub(super) renewal: Option<Renewal>,
     /// Why nothing goes on until the log is opened anew.
     pub(super) broken: Option<String>,
     pub(super) closing: bool,
@@ -132,6 +135,7 @@ impl Core {
             pace: Pace::default(),
             early: Early::default(),
             epoch: 0,
+            renewal: None,
             broken: None,
             closing: false,
             tickets: BTreeMap::new(),
@@ -153,6 +157,7 @@ impl Core {
             scope: None,
         };
         core.settle_scope();
+        core.resume_renewal();
         core.drain();
         Ok(core)
     }
@@ -175,6 +180,7 @@ impl Core {
         self.strict = Strict::default();
         self.settle_scope();
         self.broken = None;
+        self.resume_renewal();
         self.tables_version.grow();
         self.files.0 += 1;
         self.drain();
@@ -190,13 +196,18 @@ impl Core {
     /// Whether what was seen of rows can be believed. When some could not be read, what this holds is not what it should be: nobody is to be
     /// told of it, and the log is opened anew.
     pub(super) fn believe(&mut self) -> Result<()> {
-        sound(self.node.trouble()).inspect_err(|error| {
-            tracing::error!(%error, "live replication stops until rows can be read again");
-            self.stop(&error.to_string());
-        })
+        self.hidden()?;
+        let Some(why) = self.node.trouble().map(ToOwned::to_owned) else { return Ok(()) };
+        let known = self.renewal.is_some();
+        self.damaged(&why);
+        // Others, who may bring what is right, are not let go of for that.
+        if !known || self.peers.is_empty() {
+            self.stop(&why);
+        }
+        sound(Some(&why))
     }
 
-    fn stop(&mut self, why: &str) {
+    pub(super) fn stop(&mut self, why: &str) {
         self.broken = Some(why.to_owned());
         self.led = false;
         // They come again; what they are owed is in the log or with them.
@@ -208,7 +219,7 @@ impl Core {
     pub(super) fn drain(&mut self) {
         while self.node.has_outputs() {
             // Rows that could not be read are missing in what others would be sent.
-            if self.broken.is_none() && self.believe().is_err() {
+            if self.broken.is_none() && self.renewal.is_none() && self.believe().is_err() {
                 return;
             }
             for output in self.node.outputs() {
@@ -262,6 +273,7 @@ impl Core {
         if let Some(begun) = self.before(reads) {
             return Ok(begun);
         }
+        self.hidden()?;
         let mut writes = write(&self.node)?;
         self.believe()?;
         self.check_scope(&writes)?;
@@ -383,6 +395,7 @@ impl Core {
             fresh += records;
         }
         self.take_effect(fresh, now);
+        self.end_renewal();
         // As they come, not many at once: nobody waits for that, and their memory is that of the next ones.
         self.node.cut_log_to(KEPT_BYTES);
         if self.tables_change {
@@ -429,19 +442,17 @@ impl Core {
 }
 
 /// The log with the node that it gives, and the bytes of its last checkpoint; makes both when there is none.
+///
+/// Rows that cannot be read are no reason not to open it: the node says so ([`Node::trouble`]).
 fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
-    let path = home.log();
-    let disk = Arc::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
-    let mut log = match Log::open(Arc::clone(&disk), None, LOG) {
-        Ok((log, recovered)) => {
-            if recovered.cut_bytes > 0 {
-                tracing::info!(bytes = recovered.cut_bytes, "the log ended in what a crash left half written");
-            }
-            log
-        }
-        Err(error) if error.kind() == Kind::NotFound => Log::create(disk, new_id(), 0, LOG)?,
-        Err(error) => return Err(error.into()),
-    };
+    match open_log_with(home, false) {
+        Err(error) if error.kind() == Kind::Corrupt => open_log_with(home, true).map_err(|_| error),
+        opened => opened,
+    }
+}
+
+fn open_log_with(home: &Home, damaged: bool) -> Result<(Log<Arc<Directory>>, Node, u64)> {
+    let mut log = open_files(home)?;
     let path = home.rows();
     let place = RunPlace::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
     let config = || Config {
@@ -449,6 +460,7 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
         rng: Rng::from_os(),
         limits: Limits { kept_bytes: KEPT_BYTES, ..Limits::default() },
         runs: Some(place.clone()),
+        damaged,
         zoo: Zoo::default(),
     };
     let (mut at, end) = (log.first(), log.next());
@@ -498,6 +510,21 @@ fn open_log(home: &Home) -> Result<(Log<Arc<Directory>>, Node, u64)> {
     // What a crash left behind of others.
     place.keep_only(&node.needs())?;
     Ok((log, node, checkpoint))
+}
+
+fn open_files(home: &Home) -> Result<Log<Arc<Directory>>> {
+    let path = home.log();
+    let disk = Arc::new(Directory::create(&path).map_err(Error::io("creating", &path))?);
+    match Log::open(Arc::clone(&disk), None, LOG) {
+        Ok((log, recovered)) => {
+            if recovered.cut_bytes > 0 {
+                tracing::info!(bytes = recovered.cut_bytes, "the log ended in what a crash left half written");
+            }
+            Ok(log)
+        }
+        Err(error) if error.kind() == Kind::NotFound => Ok(Log::create(disk, new_id(), 0, LOG)?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn new_id() -> LogId {

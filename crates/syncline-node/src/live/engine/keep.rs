@@ -136,6 +136,7 @@ impl Core {
             Err(error) => {
                 self.keep.not_before = now + PATIENCE;
                 tracing::warn!(%error, "rows stay in memory until they can be written");
+                self.note_damage();
             }
         }
     }
@@ -147,6 +148,7 @@ impl Core {
             Err(error) => {
                 self.keep.not_before = now + PATIENCE;
                 tracing::warn!(%error, "runs of rows could not be merged; they stay as they are");
+                self.note_damage();
             }
         }
     }
@@ -207,6 +209,10 @@ pub(super) fn house(shared: &Shared, core: &mut Core) {
         return;
     }
     core.end_checkpoint(now);
+    // What is damaged is not written anew.
+    if core.renewal.is_some() {
+        return;
+    }
     if core.closing || core.keep.written.is_some() || now < core.keep.not_before {
         return;
     }
@@ -265,7 +271,7 @@ pub(super) fn at_the_end(shared: &Shared, core: &mut Core) {
         return;
     }
     core.end_checkpoint(now);
-    if core.unsynced() || !(core.keep.is_due() || core.has_grown(1)) {
+    if core.renewal.is_some() || core.unsynced() || !(core.keep.is_due() || core.has_grown(1)) {
         return;
     }
     if let Some(fold) = core.begin_fold() {

@@ -25,7 +25,8 @@ pub struct Proofs {
 
 /// Begins to hash what waits for it.
 pub(super) fn kick(shared: &Shared, core: &mut Core) {
-    let Some(job) = core.beside.audit.begin() else { return };
+    // What is known to be wrong is not compared.
+    let Some(job) = core.beside.audit.begin().filter(|_| core.renewal.is_none()) else { return };
     let weak = shared.me.clone();
     if let Err(error) = task::spawn("syncline-root", move || work(&weak, job)) {
         core.beside.audit.give_up();
@@ -43,7 +44,9 @@ fn work(shared: &Weak<Shared>, mut job: Job) {
             Err(error) => {
                 tracing::error!(%error, "the replica root could not be computed");
                 if let Some(shared) = shared.upgrade() {
-                    shared.lock().beside.audit.give_up();
+                    let mut core = shared.lock();
+                    core.beside.audit.give_up();
+                    core.note_damage();
                 }
                 return;
             }
@@ -71,7 +74,7 @@ impl Engine {
             return Ok(digest.root);
         }
         let digest = frozen.digest();
-        super::sound(frozen.trouble())?;
+        super::sound(frozen.trouble()).inspect_err(|_| self.shared.lock().note_damage())?;
         let root = digest.root;
         self.lock()?.beside.audit.learn(frozen.coverage().clone(), digest);
         Ok(root)

@@ -3,7 +3,7 @@
 use syncline_sync::live::Coverage;
 
 use super::super::token;
-use super::{Engine, Held, Lag, Member, Proofs};
+use super::{Engine, Held, Lag, Member, Proofs, Renewal};
 use crate::Result;
 
 /// How a replica's live part is.
@@ -39,6 +39,8 @@ pub struct Status {
     pub lag: Option<Lag>,
     /// Whether others hold the same.
     pub proofs: Proofs,
+    /// Why all rows are being taken anew, if they are.
+    pub renewal: Option<Renewal>,
     /// The scope that it follows at its upstream, if not everything.
     pub follows: Option<String>,
     /// The scope that it holds, if not everything.
@@ -84,6 +86,7 @@ impl Engine {
                 proofs: core.beside.audit.proofs().cloned().collect(),
                 alarms: core.beside.audit.alarms().to_vec(),
             },
+            renewal: core.renewal.clone(),
             follows,
             held,
         })

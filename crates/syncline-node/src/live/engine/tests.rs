@@ -10,6 +10,7 @@ use super::*;
 
 mod keep;
 mod reads;
+mod renewal;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -64,7 +65,7 @@ impl Cable {
             })
         };
         // A hub is nobody's spoke.
-        let link = |of: &Engine| Link { url: None, upstream: !of.read(Node::is_hub).expect("a node"), serves: None };
+        let link = |of: &Engine| Link { url: None, upstream: !of.status().expect("a node").hub, serves: None };
         let ends = vec![
             (a.clone(), a.connect(link(a), outbox(to_b)).expect("a node")),
             (b.clone(), b.connect(link(b), outbox(to_a)).expect("a node")),

@@ -74,7 +74,13 @@ impl Node {
                 self.below = match (&checkpoint.below, &self.runs) {
                     (None, _) if gone => return wrong("rows are gone from runs that a checkpoint does not name"),
                     (None, _) => None,
-                    (Some(below), Some(place)) => Some(Arc::new(Runs::open(place.clone(), &below.runs)?)),
+                    (Some(below), Some(place)) => {
+                        let runs = match Runs::open(place.clone(), &below.runs) {
+                            Err(error) if self.damaged => Runs::lost(place.clone(), &error),
+                            runs => runs?,
+                        };
+                        Some(Arc::new(runs))
+                    }
                     (Some(_), None) => return wrong("a checkpoint stands on runs, and there is no place for them"),
                 };
                 Ok(())

@@ -10,11 +10,14 @@
 //!
 //! Not here: how damage is found (whoever drives the node; [`Node::trouble`]).
 
+use syncline_base::Kind;
+
+use super::super::runs::Runs;
 use super::super::table::Rows;
-#[cfg(feature = "zoo")]
 use super::super::txn::RowKey;
 use super::super::zoo::Bug;
 use super::{Node, PeerId};
+use crate::error::{Error, Result};
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +57,20 @@ impl Node {
     #[must_use]
     pub fn renews(&self) -> bool {
         self.renewal != Renewal::None
+    }
+
+    /// Reads all rows that lie on the disk as they lie there now, whatever was found out about them before.
+    ///
+    /// # Errors
+    /// `corrupt` when something is not what was written; the disk's.
+    pub fn scrub(&self) -> Result<()> {
+        let (Some(place), Some(runs)) = (&self.runs, self.state.rows.runs()) else { return Ok(()) };
+        let names = if runs.is_empty() { self.named.clone() } else { runs.names() };
+        let again = Runs::open(place.clone(), &names)?;
+        // Reads every block.
+        let _ = again.scan(&RowKey::first()).count();
+        let why = again.trouble().map(ToOwned::to_owned);
+        why.map_or(Ok(()), |message| Err(Error::Local { kind: Kind::Corrupt, message }))
     }
 
     /// This peer's state may take the place of what is here, if one is to. To be said once for each connection.

@@ -122,6 +122,7 @@ pub(super) fn config_with(seed: u8, limits: Limits) -> Config {
         rng: Rng::from_seed(u64::from(seed)),
         limits,
         runs: None,
+        damaged: false,
         zoo: Zoo::none(),
     }
 }

@@ -1,0 +1,106 @@
+//! Damaged rows of live tables, from outside.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use syncline_base::{Clock as _, SystemClock};
+
+use crate::support::{Dir, Replica, Server};
+
+const FREE: &str = "127.0.0.1:0";
+const ROWS: usize = 20_000;
+
+fn live(replica: &Replica) -> Value {
+    replica.run(["status", "--json"]).json()["live"].clone()
+}
+
+#[track_caller]
+fn comes(what: impl Fn() -> bool) {
+    let begun = SystemClock.monotonic();
+    while !what() {
+        assert!(SystemClock.monotonic() - begun < Duration::from_secs(60), "it does not come");
+        SystemClock.sleep(Duration::from_millis(100));
+    }
+}
+
+fn runs(replica: &Replica) -> Vec<PathBuf> {
+    let dir = std::fs::read_dir(replica.0.join(".syncline/live/rows")).expect("a directory");
+    dir.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+/// So many rows that they go to the disk when the replica is closed.
+fn fill(replica: &Replica) {
+    let mut rows = String::new();
+    let pad = "x".repeat(1_000);
+    for id in 0..ROWS {
+        let _ = writeln!(rows, "{{\"id\":{id},\"v\":\"{id} {pad}\"}}");
+    }
+    replica.give(["put", "--table", "t"], &rows);
+}
+
+fn flip(path: &PathBuf) {
+    let mut bytes = std::fs::read(path).expect("a run");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(path, bytes).expect("a file");
+}
+
+#[test]
+fn a_damaged_spoke_is_mended_from_its_hub_by_itself_and_says_so_until_then() {
+    let dir = Dir::new();
+    let (hub, edge) = (dir.replica("hub"), dir.replica("edge"));
+    let made = ["table", "create", "t", "--key", "id:int64", "--column", "v:utf8", "--writers", "many"];
+    hub.run(made).ok();
+    fill(&hub);
+    let server = Server::of_one(&hub, FREE, &[]);
+    let url = format!("{}/hub", server.url);
+    let node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| live(&edge)["transactions"] == live(&hub)["transactions"]);
+    node.kill();
+    edge.give(["put", "--table", "t"], "{\"id\":-1,\"v\":\"waits\"}");
+    for run in runs(&edge) {
+        flip(&run);
+    }
+    // Alone, it says what it cannot, and shows what it can.
+    let said = edge.run(["status"]).ends(7);
+    assert!(said.stdout.contains("DAMAGED since"), "{}", said.stdout);
+    assert_eq!(edge.json(["get", "--table", "t", "--key", "-1"])["rows"][0]["row"]["v"], "waits");
+    let refused = edge.run(["get", "--table", "t", "--limit", "100000"]).ends(7);
+    assert!(refused.stderr.contains("damaged") || refused.stderr.contains("checksum"), "{}", refused.stderr);
+    let refused = crate::support::fed(edge.command(["put", "--table", "t"]), "{\"id\":-2,\"v\":\"\"}").ends(7);
+    assert!(refused.stderr.contains("taken anew"), "{}", refused.stderr);
+    // With its hub it is as it should be again, and what waited is there.
+    let _node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| live(&edge)["renewal"].is_null() && live(&edge)["root"] == live(&hub)["root"]);
+    let count = edge.json(["get", "--table", "t", "--limit", "100000"])["rows"].as_array().map(Vec::len);
+    assert_eq!(count, Some(ROWS + 1));
+    assert_eq!(hub.json(["get", "--table", "t", "--key", "-1"])["rows"][0]["row"]["v"], "waits");
+    edge.run(["status", "--prove"]).ok();
+}
+
+#[test]
+fn rows_are_taken_anew_when_somebody_says_so() {
+    let dir = Dir::new();
+    let (hub, edge) = (dir.replica("hub"), dir.replica("edge"));
+    hub.give(["put", "--table", "t", "--key", "id"], "{\"id\":1,\"v\":\"a\"}\n{\"id\":2,\"v\":\"b\"}\n");
+    let server = Server::of_one(&hub, FREE, &[]);
+    let url = format!("{}/hub", server.url);
+    let node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| live(&edge)["root"] == live(&hub)["root"]);
+    let done = edge.json(["repair", "--live"]);
+    assert!(done["renewal"].is_null() && done["rows"].as_u64() >= Some(2), "{done:#}");
+    assert_eq!(live(&edge)["root"], live(&hub)["root"]);
+    node.kill();
+    // Without a node there is nobody to take them from: it is remembered.
+    let said = edge.run(["repair", "--live", "--from", &url]).ends(7);
+    assert!(said.stdout.contains("syncline up"), "{}", said.stdout);
+    edge.run(["get", "--table", "t", "--key", "1"]).ends(7);
+    let _node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| edge.run(["get", "--table", "t", "--key", "1"]).code == Some(0));
+    assert_eq!(edge.json(["get", "--table", "t", "--key", "1"])["rows"][0]["row"], json!({ "id": 1, "v": "a" }));
+    let settled = edge.json(["repair", "--live", "--settle"]);
+    assert_eq!(settled["settled"], 0);
+    edge.run(["repair", "--live", "--settle", "--from", &url]).ends(2);
+}

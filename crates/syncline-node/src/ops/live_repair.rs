@@ -1,0 +1,60 @@
+//! `live-repair`: takes all rows of live tables anew from another replica, because those that are here are damaged.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::live::engine::Renewal;
+use crate::replica::Replica;
+use crate::{Error, Result};
+
+/// What `live-repair` is asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// The address of the replica whose rows are right; any that is connected when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Put the alarms aside, and take nothing: what is here is right.
+    #[serde(default)]
+    pub settle: bool,
+    /// It is waited for rows for so long, in milliseconds.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Why rows are still being taken, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
+    /// How many rows are here.
+    pub rows: u64,
+    /// How many replicas are connected.
+    pub connected: u64,
+    /// How many alarms were put aside.
+    pub settled: u64,
+}
+
+/// Takes all rows anew, or says that those that are here are right.
+///
+/// # Errors
+/// `not-found` when there are no live tables; as opening them.
+pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
+    let Some(engine) = replica.live_if_there()? else {
+        let (what, why) = ("taking rows of live tables anew".to_owned(), "this replica has no live tables".to_owned());
+        return Err(Error::NotFound { what, why });
+    };
+    let settled = engine.status()?.proofs.alarms.len() as u64;
+    if request.settle {
+        engine.settle_alarms()?;
+    } else {
+        engine.renew(request.from.as_deref())?;
+        engine.wait_renewed(Duration::from_millis(request.wait_ms))?;
+    }
+    let renewal = engine.renewal()?;
+    let settled = if renewal.is_none() { settled } else { 0 };
+    let status = engine.status()?;
+    let rows = if renewal.is_none() { engine.frozen()?.counts().values().map(|count| count.rows).sum() } else { 0 };
+    Ok(Report { renewal, rows, connected: status.peers, settled })
+}
