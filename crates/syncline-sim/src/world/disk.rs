@@ -73,6 +73,10 @@ pub(super) struct Image {
     runs: BTreeMap<String, Vec<u8>>,
 }
 
+fn failed() -> Error {
+    Error::Invalid("the log has failed and was not opened again".to_owned())
+}
+
 impl Image {
     /// A disk with nothing on it but a key.
     pub(super) const fn new(key: [u8; 32]) -> Self {
@@ -134,7 +138,7 @@ impl Disk {
     }
 
     fn log(&mut self) -> Result<&mut Log<MemoryDisk>> {
-        self.log.as_mut().ok_or_else(|| Error::Invalid("the log has failed and was not opened again".to_owned()))
+        self.log.as_mut().ok_or_else(failed)
     }
 
     /// Appends a record, whose bytes may have to do with those before it.
@@ -151,8 +155,11 @@ impl Disk {
         if self.group.is_empty() {
             return Ok(());
         }
-        let (records, bytes) = (self.group.len(), self.group.take());
-        let position = self.log()?.append(&bytes)?;
+        let records = self.group.len();
+        let appended = self.log.as_mut().ok_or_else(failed).and_then(|log| log.append(self.group.as_bytes()));
+        // Whatever became of it.
+        self.group.clear();
+        let position = appended?;
         self.groups.push_back((position + 1, records));
         Ok(())
     }

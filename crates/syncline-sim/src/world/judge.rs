@@ -240,9 +240,12 @@ impl Judge {
                 self.pending.extend(newest.map(id));
             }
             Message::Entries { entries, .. } => {
-                let mut through = Coverage::new();
-                entries.iter().for_each(|entry| through.raise(entry.stamp.hub, entry.stamp.n));
-                of_coverage(&through, &mut self.coverage);
+                for Stamp { hub, n } in entries.iter().map(|entry| stamp(entry.stamp)) {
+                    match self.coverage.iter_mut().find(|(is, _)| *is == hub) {
+                        Some((_, most)) => *most = n.max(*most),
+                        None => self.coverage.push((hub, n)),
+                    }
+                }
             }
             Message::Push(txns, _) => self.pending.extend(txns.iter().map(|txn| id(txn.dot()))),
             Message::Close { closing, .. } => of_coverage(&closing.coverage, &mut self.coverage),

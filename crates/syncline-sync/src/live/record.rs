@@ -336,6 +336,19 @@ impl Group {
         self.out.len()
     }
 
+    /// The bytes of all.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// There are none afterwards. The next ones take the room that these had.
+    pub fn clear(&mut self) {
+        self.past.clear();
+        self.out.clear();
+        (self.len, self.size) = (0, 0);
+    }
+
     /// The bytes of all; there are none afterwards.
     #[must_use]
     pub fn take(&mut self) -> Bytes {

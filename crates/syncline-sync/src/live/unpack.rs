@@ -76,11 +76,11 @@ impl Past {
         if at > self.tables.len() {
             return wrong("table", "one that was not named before");
         }
-        let name = r.text("table")?;
+        let name = r.shared_text("table")?;
         if self.table_place(&name).is_some() {
             return wrong("table", "one that was named before");
         }
-        Ok(self.table_new(name.into()))
+        Ok(self.table_new(name))
     }
 
     /// Hubs and numbers that are not zero, by hub.
