@@ -182,15 +182,7 @@ impl Record {
     /// # Errors
     /// `invalid` when the bytes are not one.
     pub fn decode(bytes: Bytes) -> Result<Vec<Self>> {
-        let (mut r, mut past) = (Reader::new(bytes), Past::default());
-        read_version(&mut r)?;
-        let mut records = Vec::new();
-        loop {
-            records.push(Self::read(&mut past, &mut r)?);
-            if r.is_empty() {
-                return Ok(records);
-            }
-        }
+        Reading::default().records(bytes)
     }
 
     fn put(&self, past: &mut Past, out: &mut Vec<u8>) {
@@ -281,6 +273,31 @@ impl Record {
             Self::Signed(_) => Head::SIZE,
             // As long as a message; and others that are rare.
             _ => GROUP_BYTES,
+        }
+    }
+}
+
+/// Reads what lies in records of a log, one after another, in the room that it has.
+#[derive(Debug, Default)]
+pub struct Reading {
+    past: Past,
+}
+
+impl Reading {
+    /// What lies in one record of a log.
+    ///
+    /// # Errors
+    /// `invalid` when the bytes are not one.
+    pub fn records(&mut self, bytes: Bytes) -> Result<Vec<Record>> {
+        let mut r = Reader::new(bytes);
+        self.past.clear();
+        read_version(&mut r)?;
+        let mut records = Vec::new();
+        loop {
+            records.push(Record::read(&mut self.past, &mut r)?);
+            if r.is_empty() {
+                return Ok(records);
+            }
         }
     }
 }

@@ -256,6 +256,8 @@ impl Past {
     fn read_writes(&mut self, r: &mut Reader, mut body: Body, one: bool) -> Result<Txn> {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
+        // Most heads and some writes.
+        out.reserve(256);
         put_head(&mut out, &body);
         let was = self.table;
         let tables = if one { 1 } else { r.count("tables", MAX_WRITES)? };

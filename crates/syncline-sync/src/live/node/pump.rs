@@ -162,8 +162,12 @@ impl Node {
             peer.heads_ms = self.now_ms;
         }
         let most = (self.limits.message_bytes / Head::SIZE).max(1);
-        for heads in heads.chunks(most) {
-            self.send(to, Message::Heads(heads.to_vec()));
+        while heads.len() > most {
+            let rest = heads.split_off(most);
+            self.send(to, Message::Heads(std::mem::replace(&mut heads, rest)));
+        }
+        if !heads.is_empty() {
+            self.send(to, Message::Heads(heads));
         }
     }
 
