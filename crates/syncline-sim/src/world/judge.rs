@@ -113,7 +113,7 @@ impl Judge {
         self.claim(node);
         self.begin_rows(node);
         for key in held(node).unwrap_or_else(|| (0..KEYS).collect()) {
-            push(&mut self.rows, u32::from(key), &node.view(row(key)));
+            push(&mut self.rows, u32::from(key), &node.look(row(key)));
         }
         Ok(self.oracle.check_view(Claim { coverage: &self.coverage, pending: &self.pending }, &self.rows)?)
     }
@@ -121,7 +121,7 @@ impl Judge {
     /// Whether the row is in conflict.
     pub(super) fn winner(&mut self, node: &Node, key: u8, zoo: Zoo) -> Result<bool, Failure> {
         self.claim(node);
-        let view = node.view(row(key));
+        let view = node.look(row(key));
         let shown = view.visible(zoo).map(|sibling| Winner {
             id: id(sibling.dot),
             time: sibling.time.as_u64(),
