@@ -4,12 +4,14 @@
 //! values that its writer had seen of the rows that it wrote. Every written value is one of a kind, so a read tells who wrote it.
 //!
 //! Its judges: `weak` (read atomicity and causal consistency, after a published algorithm), `delivery` (what `watch` told), `rows` (siblings:
-//! none too many, none too few; and what became of every acknowledged write). `order` is what happened before what.
+//! none too many, none too few; and what became of every acknowledged write). `order` is what happened before what. `plume` says a history to
+//! checkers of others.
 //!
 //! Not here: how a history comes about (`crate::cluster`).
 
 mod delivery;
 mod order;
+mod plume;
 mod rows;
 mod weak;
 

@@ -15,6 +15,7 @@ mod scenes;
 mod switch;
 mod world;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,7 +26,7 @@ use syncline_base::{Clock, SystemClock};
 use crate::cluster::Program;
 use crate::cluster::client::Client;
 use crate::cluster::crew::Crew;
-use crate::cluster::end;
+use crate::cluster::end::{self, Left};
 use crate::history::Verdict;
 use crate::run;
 
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     /// What the faults and the clients are drawn from. Packets and processes go their own ways: no run is quite as another one
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Writes what all clients did and saw to a file, in the text format of Plume, which AWDIT reads, too (docs/consistency.md)
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -105,7 +109,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let target = run::root().join("target");
     std::fs::create_dir_all(&target)?;
     let place = tempfile::Builder::new().prefix("net-").tempdir_in(target).context("making a directory")?;
-    match play(&program, place.path(), &scenes, time, seed) {
+    let left = Left { place: place.path(), file: args.history.as_deref() };
+    match play(&program, left, &scenes, time, seed) {
         Ok(reports) => {
             if args.json {
                 println!("{}", serde_json::to_string_pretty(&reports)?);
@@ -127,33 +132,27 @@ fn names() -> String {
 
 fn play(
     program: &std::path::Path,
-    place: &std::path::Path,
+    left: Left<'_>,
     scenes: &[&Scene],
     time: Duration,
     seed: u64,
 ) -> Result<Vec<Report>> {
     let mut rng = Rng::from_seed(seed);
     let begun = SystemClock.monotonic();
-    let (mut world, mut clients) = World::new(program, place, &mut rng)?;
+    let (mut world, mut clients) = World::new(program, left.place, &mut rng)?;
     eprintln!("{} nodes are up after {:.1} s", world.nodes.len(), (SystemClock.monotonic() - begun).as_secs_f64());
     let mut reports = Vec::new();
     for scene in scenes {
         eprintln!("== {}: {}", scene.name, scene.what);
         let report =
-            one(&mut world, &mut clients, scene, time, place).with_context(|| format!("scene {}", scene.name))?;
+            one(&mut world, &mut clients, scene, time, left).with_context(|| format!("scene {}", scene.name))?;
         eprintln!("{}", report.line());
         reports.push(report);
     }
     Ok(reports)
 }
 
-fn one(
-    world: &mut World,
-    clients: &mut Vec<Client>,
-    scene: &Scene,
-    time: Duration,
-    place: &std::path::Path,
-) -> Result<Report> {
+fn one(world: &mut World, clients: &mut Vec<Client>, scene: &Scene, time: Duration, left: Left<'_>) -> Result<Report> {
     let before = world.switch.packets();
     let founder = clients.pop().context("the founder is gone")?;
     let crew = Crew::start(std::mem::take(clients))?;
@@ -172,7 +171,7 @@ fn one(
     let founder = clients.last_mut().context("the founder is gone")?;
     let (_, last) = end::mark(founder, &nodes, PATIENCE)?;
     let all: Vec<&Client> = clients.iter().collect();
-    let verdict = end::judge(&nodes, &all, (&world.watchers, last), place)?;
+    let verdict = end::judge(&nodes, &all, (&world.watchers, last), left)?;
     verdict.check()?;
     let failed = clients.iter_mut().flat_map(|client| std::mem::take(&mut client.failed));
     let failed: Vec<(String, u64)> = failed.collect();

@@ -10,7 +10,7 @@
 mod spokes;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,9 +21,10 @@ use syncline_base::rng::Rng;
 use syncline_base::{Clock, SystemClock, task};
 
 use crate::cluster::client::Client;
+use crate::cluster::end::{self, Left};
 use crate::cluster::node::{Answer, Host, Node};
 use crate::cluster::watch::Watcher;
-use crate::cluster::{Program, Rows, TABLE, end};
+use crate::cluster::{Program, Rows, TABLE};
 use crate::history::Verdict;
 use crate::run;
 
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// What the clients and the kills are drawn from; no run is quite as another one
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Writes what all clients did and saw to a file, in the text format of Plume, which AWDIT reads, too (docs/consistency.md)
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -134,7 +138,8 @@ fn soak(args: &Args, program: &Path, place: &Path, seed: u64) -> Result<Report> 
     let clients: Vec<&Client> = spokes.iter().map(|spoke| &spoke.client).chain([&founder]).collect();
     let failed = clients.iter().flat_map(|client| client.failed.values()).sum();
     let begun = SystemClock.monotonic();
-    let verdict = end::judge(&all, &clients, (&watchers, last), place)?;
+    let left = Left { place, file: args.history.as_deref() };
+    let verdict = end::judge(&all, &clients, (&watchers, last), left)?;
     let longest = |times: Vec<Duration>| times.into_iter().max().unwrap_or_default();
     Ok(Report {
         minutes: args.minutes,

@@ -142,6 +142,8 @@ pub struct World {
     now_ms: u64,
     next_value: u64,
     trace: Trace,
+    /// Room for what a node wants done; empty.
+    outputs: Vec<Output>,
     sights: Sights,
     told: Option<Vec<String>>,
 }
@@ -179,6 +181,7 @@ impl World {
             now_ms: START_MS,
             next_value: 1,
             trace: Trace::default(),
+            outputs: Vec::new(),
             sights: Sights::default(),
             told: tell.then(Vec::new),
             folds: Rng::from_seed(seed ^ 0x666f_6c64),
@@ -449,41 +452,54 @@ impl World {
     /// Takes what a node wants done to where it is done, and tells the oracle.
     fn absorb(&mut self, at: usize, client: Option<&clients::Asked>) -> Result<(), Failure> {
         let Some(node) = &mut self.machines[at].node else { return Ok(()) };
-        for output in node.outputs() {
-            self.trace.add(&[at as u8]);
-            self.sight(&output);
-            self.judge_output(at, &output, client)?;
-            match output {
-                Output::Append(record) => {
-                    if let Record::Named(name) = record {
-                        self.tell(|| format!("{at} is called {name:?} now"));
-                        self.machines[at].names.push(name);
-                    }
-                    let trace = &mut self.trace;
-                    if self.machines[at].disk.append(&record, |bytes| trace.add(bytes)).is_err() {
-                        // What comes after it does not happen.
-                        return self.disk_failed(at);
-                    }
-                }
-                Output::Send(to, message) => {
-                    self.trace.add(&to.to_le_bytes());
-                    self.tell(|| format!("{at} -> {to}: {message:?}"));
-                    self.net.send(at, usize::try_from(to).unwrap_or_default(), message);
-                }
-                Output::Committed(..) | Output::Renamed(_) => {}
-                Output::Contradicted(peer, head) => {
-                    self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"));
-                }
-                Output::Denied(peer, dot, why) | Output::Doubted(peer, dot, why) => {
-                    // Copies that are run without knowing sign two histories; nobody forges, and no key is revoked.
-                    self.tell(|| format!("{at} and {peer}: {dot:?} is not taken: {why:?}"));
-                    if why != Denial::Unsigned {
-                        return Err(Failure::Distrusted(at, format!("{dot:?}: {why:?}")));
-                    }
-                }
-                Output::Rewritten(pairs) => self.tell(|| format!("{at} has written again: {pairs:?}")),
+        let mut outputs = std::mem::take(&mut self.outputs);
+        node.outputs_into(&mut outputs);
+        let mut done = Ok(true);
+        for output in outputs.drain(..) {
+            done = self.absorb_one(at, output, client);
+            if !matches!(done, Ok(true)) {
+                break;
             }
         }
-        Ok(())
+        self.outputs = outputs;
+        done.map(|_| ())
+    }
+
+    /// One of these. Whether what comes after it happens.
+    fn absorb_one(&mut self, at: usize, output: Output, client: Option<&clients::Asked>) -> Result<bool, Failure> {
+        self.trace.add(&[at as u8]);
+        self.sight(&output);
+        self.judge_output(at, &output, client)?;
+        match output {
+            Output::Append(record) => {
+                if let Record::Named(name) = record {
+                    self.tell(|| format!("{at} is called {name:?} now"));
+                    self.machines[at].names.push(name);
+                }
+                let trace = &mut self.trace;
+                if self.machines[at].disk.append(&record, |bytes| trace.add(bytes)).is_err() {
+                    self.disk_failed(at)?;
+                    return Ok(false);
+                }
+            }
+            Output::Send(to, message) => {
+                self.trace.add(&to.to_le_bytes());
+                self.tell(|| format!("{at} -> {to}: {message:?}"));
+                self.net.send(at, usize::try_from(to).unwrap_or_default(), message);
+            }
+            Output::Committed(..) | Output::Renamed(_) => {}
+            Output::Contradicted(peer, head) => {
+                self.tell(|| format!("{at} has {head:?} of {peer}, which contradicts"));
+            }
+            Output::Denied(peer, dot, why) | Output::Doubted(peer, dot, why) => {
+                // Copies that are run without knowing sign two histories; nobody forges, and no key is revoked.
+                self.tell(|| format!("{at} and {peer}: {dot:?} is not taken: {why:?}"));
+                if why != Denial::Unsigned {
+                    return Err(Failure::Distrusted(at, format!("{dot:?}: {why:?}")));
+                }
+            }
+            Output::Rewritten(pairs) => self.tell(|| format!("{at} has written again: {pairs:?}")),
+        }
+        Ok(true)
     }
 }

@@ -36,7 +36,7 @@ pub use message::{Denial, Message};
 pub use node::{Clash, Config, Fold, KEYS, Limits, Merge, Node, Output, PeerId, Refusal};
 pub use part::{Attested, Closing, Part, PartsId, What};
 pub use pending::Waiting;
-pub use record::{Below, Checkpoint, Group, Moment, Record, Rescoped, Rewritten};
+pub use record::{Below, Checkpoint, Group, Moment, Reading, Record, Rescoped, Rewritten};
 pub use row::{Row, SLACK_MS, Sibling, believed};
 pub use runs::{Place as RunPlace, Run, RunName, Runs};
 pub use scope::{MAX_SCOPE_BYTES, Scope, Within};

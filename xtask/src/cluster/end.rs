@@ -51,13 +51,21 @@ pub(crate) fn rows(node: &Node) -> Result<BTreeMap<Row, Vec<Written>>> {
     Ok(rows)
 }
 
-/// Looks at all nodes, which have the same, and judges what the clients have kept and what those who follow were told, up to the value `last`. A
-/// history that cannot be is left in `place`.
+/// Where a history is left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left<'a> {
+    /// One that cannot be, for `dbcop`: in this directory.
+    pub(crate) place: &'a Path,
+    /// Any, for other checkers, if somebody wants it: in this file.
+    pub(crate) file: Option<&'a Path>,
+}
+
+/// Looks at all nodes, which have the same, and judges what the clients have kept and what those who follow were told, up to the value `last`.
 pub(crate) fn judge(
     nodes: &[&Node],
     clients: &[&Client],
     (watchers, last): (&[Watcher], Written),
-    place: &Path,
+    left: Left<'_>,
 ) -> Result<Verdict> {
     let mut history = History::default();
     let first = nodes.first().context("no nodes")?;
@@ -72,9 +80,12 @@ pub(crate) fn judge(
         }
         history.sessions[client.session].clone_from(&client.txns);
     }
+    if let Some(file) = left.file {
+        std::fs::write(file, history.as_plume()).with_context(|| format!("writing {}", file.display()))?;
+    }
     let verdict = history.judge(&end);
     if !verdict.wrong.is_empty() {
-        let file = place.join("history.json");
+        let file = left.place.join("history.json");
         std::fs::write(&file, history.as_dbcop().to_string()).with_context(|| format!("writing {}", file.display()))?;
         eprintln!("the history is in {}", file.display());
     }

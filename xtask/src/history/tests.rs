@@ -129,6 +129,25 @@ fn an_unanswered_write_may_show_late_and_then_counts_whole() {
 }
 
 #[test]
+fn a_history_is_text_for_checkers_of_registers_with_one_value() {
+    let one = vec![put(&[(0, 1, &[])], DONE), put(&[(0, 2, &[1])], Fate::Unknown), look(&[(0, &[1])])];
+    // Values beside the one that readers see are read from keys of their own (3 is that of 1), and so is the past of what has no answer (4).
+    let two =
+        vec![put(&[(1, 7, &[])], Fate::Refused), look(&[(1, &[])]), put(&[(0, 3, &[])], DONE), look(&[(0, &[1, 3])])];
+    let history = History { sessions: vec![one, two], watchers: vec![] };
+    let lines = [
+        "r(2,0,0,0) w(0,2,0,0) w(3,2,0,0) w(4,1,0,0)",
+        "r(4,1,2,1) w(0,3,2,1)",
+        "r(0,2,0,2)",
+        "w(1,8,1,-1)",
+        "r(2,0,1,4) r(1,0,1,4)",
+        "w(0,4,1,5)",
+        "r(0,4,1,6) r(3,2,1,6)",
+    ];
+    assert_eq!(history.as_plume().lines().collect::<Vec<_>>().join(" "), lines.join(" "));
+}
+
+#[test]
 fn what_followers_are_told_is_whole_once_in_order_and_all() {
     let one = vec![put(&[(0, 1, &[]), (1, 2, &[])], DONE), put(&[(0, 3, &[1])], DONE)];
     let two = vec![look(&[(0, &[3])]), put(&[(1, 4, &[2])], DONE), put(&[(1, 5, &[4])], Fate::Unknown)];

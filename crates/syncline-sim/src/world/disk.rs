@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Group, Record, RunPlace, Signer};
+use syncline_sync::live::{Group, Reading, Record, RunPlace, Signer};
 use syncline_sync::log::memory::{Failure, MemoryDisk};
 use syncline_sync::log::{Disk as _, Log, Options, Position, Ticket};
 use syncline_sync::{Error, Result};
@@ -73,6 +73,10 @@ pub(super) struct Image {
     runs: BTreeMap<String, Vec<u8>>,
 }
 
+fn failed() -> Error {
+    Error::Invalid("the log has failed and was not opened again".to_owned())
+}
+
 impl Image {
     /// A disk with nothing on it but a key.
     pub(super) const fn new(key: [u8; 32]) -> Self {
@@ -134,7 +138,7 @@ impl Disk {
     }
 
     fn log(&mut self) -> Result<&mut Log<MemoryDisk>> {
-        self.log.as_mut().ok_or_else(|| Error::Invalid("the log has failed and was not opened again".to_owned()))
+        self.log.as_mut().ok_or_else(failed)
     }
 
     /// Appends a record, whose bytes may have to do with those before it.
@@ -151,8 +155,11 @@ impl Disk {
         if self.group.is_empty() {
             return Ok(());
         }
-        let (records, bytes) = (self.group.len(), self.group.take());
-        let position = self.log()?.append(&bytes)?;
+        let records = self.group.len();
+        let appended = self.log.as_mut().ok_or_else(failed).and_then(|log| log.append(self.group.as_bytes()));
+        // Whatever became of it.
+        self.group.clear();
+        let position = appended?;
         self.groups.push_back((position + 1, records));
         Ok(())
     }
@@ -294,7 +301,8 @@ impl Disk {
 /// Records as they were read first: nodes have most of theirs in common, and every disk is read again and again.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
-    known: BTreeMap<Bytes, Arc<[Record]>>,
+    known: BTreeMap<Bytes, Arc<Vec<Record>>>,
+    reading: Reading,
 }
 
 impl Decoded {
@@ -303,17 +311,17 @@ impl Decoded {
         image.records.iter().flat_map(|bytes| {
             let (records, error) = match self.one(bytes) {
                 Ok(records) => (records, None),
-                Err(error) => (Arc::from([]), Some(Err(error))),
+                Err(error) => (Arc::default(), Some(Err(error))),
             };
             (0..records.len()).map(move |at| Ok(records[at].clone())).chain(error)
         })
     }
 
-    fn one(&mut self, bytes: &Bytes) -> Result<Arc<[Record]>> {
+    fn one(&mut self, bytes: &Bytes) -> Result<Arc<Vec<Record>>> {
         if let Some(records) = self.known.get(bytes) {
             return Ok(records.clone());
         }
-        let records: Arc<[Record]> = Record::decode(bytes.clone())?.into();
+        let records = Arc::new(self.reading.records(bytes.clone())?);
         self.known.insert(bytes.clone(), records.clone());
         Ok(records)
     }

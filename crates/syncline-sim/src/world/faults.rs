@@ -65,15 +65,13 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, from: usize, to: usize) -> Result<(), Failure> {
-        let Some(message) = self.net.take(from, to) else { return Ok(()) };
+        let Some(mut message) = self.net.take(from, to) else { return Ok(()) };
         let now = self.now(to);
         // As bytes now and then, which must say the same.
-        let message = if self.rng.below(16) == 0 {
+        if self.rng.below(16) == 0 {
             self.sights.saw(Sight::AsBytes);
-            Message::decode(message.encode())?
-        } else {
-            message
-        };
+            message = Message::decode(message.encode())?;
+        }
         let Some(node) = &mut self.machines[to].node else { return Ok(()) };
         node.receive(now, from as u64, message);
         self.absorb(to, None)?;

@@ -113,7 +113,7 @@ impl Judge {
         self.claim(node);
         self.begin_rows(node);
         for key in held(node).unwrap_or_else(|| (0..KEYS).collect()) {
-            push(&mut self.rows, u32::from(key), &node.view(row(key)));
+            push(&mut self.rows, u32::from(key), &node.look(row(key)));
         }
         Ok(self.oracle.check_view(Claim { coverage: &self.coverage, pending: &self.pending }, &self.rows)?)
     }
@@ -121,7 +121,7 @@ impl Judge {
     /// Whether the row is in conflict.
     pub(super) fn winner(&mut self, node: &Node, key: u8, zoo: Zoo) -> Result<bool, Failure> {
         self.claim(node);
-        let view = node.view(row(key));
+        let view = node.look(row(key));
         let shown = view.visible(zoo).map(|sibling| Winner {
             id: id(sibling.dot),
             time: sibling.time.as_u64(),
@@ -240,9 +240,12 @@ impl Judge {
                 self.pending.extend(newest.map(id));
             }
             Message::Entries { entries, .. } => {
-                let mut through = Coverage::new();
-                entries.iter().for_each(|entry| through.raise(entry.stamp.hub, entry.stamp.n));
-                of_coverage(&through, &mut self.coverage);
+                for Stamp { hub, n } in entries.iter().map(|entry| stamp(entry.stamp)) {
+                    match self.coverage.iter_mut().find(|(is, _)| *is == hub) {
+                        Some((_, most)) => *most = n.max(*most),
+                        None => self.coverage.push((hub, n)),
+                    }
+                }
             }
             Message::Push(txns, _) => self.pending.extend(txns.iter().map(|txn| id(txn.dot()))),
             Message::Close { closing, .. } => of_coverage(&closing.coverage, &mut self.coverage),

@@ -149,7 +149,7 @@ impl World {
     /// In the end a strict row has no siblings, if the certifier was one all the time.
     pub(super) fn close_strict(&self) -> Result<(), Failure> {
         let only = self.strict.name.is_some_and(|name| self.machines[0].names == [name]);
-        let conflict = |node: &Node| (0..ROWS).any(|key| node.view(row(key)).siblings().len() > 1);
+        let conflict = |node: &Node| (0..ROWS).any(|key| node.look(row(key)).siblings().len() > 1);
         match self.machines.iter().filter_map(|machine| machine.node.as_ref()).find(|node| conflict(node)) {
             Some(_) if only => Err(Failure::StrictConflict),
             _ => Ok(()),

@@ -30,6 +30,11 @@ impl Coverage {
         Self { hubs: (n > 0).then_some((hub, n)).into_iter().collect() }
     }
 
+    /// Becomes that of nothing.
+    pub(super) fn clear(&mut self) {
+        self.hubs.clear();
+    }
+
     /// How many entries of a hub.
     #[must_use]
     pub fn of(&self, hub: Origin) -> u64 {
@@ -74,6 +79,33 @@ impl Coverage {
     pub fn includes(&self, other: &Self) -> bool {
         let mut mine = self.hubs.iter();
         other.hubs.iter().all(|(hub, n)| mine.find(|(is, _)| is >= hub).is_some_and(|(is, m)| is == hub && n <= m))
+    }
+
+    /// At how many hubs it is above `other`; `None` when it does not include it.
+    pub(super) fn hubs_above(&self, other: &Self) -> Option<usize> {
+        let mut rest = other.hubs.iter().peekable();
+        let mut above = 0;
+        for (hub, n) in &self.hubs {
+            let below = rest.next_if(|(is, _)| is == hub).map_or(0, |(_, n)| *n);
+            above += usize::from(n.checked_sub(below)? > 0);
+        }
+        rest.next().is_none().then_some(above)
+    }
+
+    /// How it compares with `other` if that had at least `n` of one hub: whether it is more than that; `None` when it does not include it.
+    pub(super) fn more_than_raised(&self, other: &Self, (hub, n): (Origin, u64)) -> Option<bool> {
+        if self.of(hub) < n {
+            return None;
+        }
+        let (mut rest, mut more) = (other.hubs.iter().peekable(), false);
+        for (is, has) in &self.hubs {
+            let below = rest.next_if(|(other, _)| other == is).map_or(0, |(_, n)| *n);
+            if *has < below {
+                return None;
+            }
+            more |= *has > if *is == hub { below.max(n) } else { below };
+        }
+        rest.next().is_none().then_some(more)
     }
 
     /// By how much it is above `other` at which hubs, by hub; `None` when it does not include it.
@@ -136,7 +168,16 @@ impl Coverage {
 
     /// Raises every number to at least that of `other`.
     pub fn join(&mut self, other: &Self) {
-        if self.includes(other) {
+        // Most often it names no further hubs.
+        let mut mine = self.hubs.iter_mut();
+        let raised = other.hubs.iter().all(|(hub, n)| match mine.find(|(is, _)| is >= hub) {
+            Some((is, m)) if is == hub => {
+                *m = (*m).max(*n);
+                true
+            }
+            _ => false,
+        });
+        if raised {
             return;
         }
         let mine = std::mem::take(&mut self.hubs);

@@ -100,7 +100,9 @@ impl Frozen {
 
     fn digest_of(&self, scope: Option<&dyn Scope>) -> Digest {
         let (mut all, mut tables) = (Hasher::new(), Vec::new());
-        let mut out = Vec::with_capacity(1 << 16);
+        // Small states are looked at often.
+        let room = usize::try_from(self.rows.len()).unwrap_or(usize::MAX).saturating_mul(128);
+        let mut out = Vec::with_capacity(room.clamp(1 << 10, 1 << 16));
         self.coverage.put(&mut out);
         all.update(&out);
         out.clear();

@@ -1,5 +1,6 @@
 //! Names: of writers, of transactions, of what hubs took in.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use bytes::BufMut;
@@ -21,8 +22,21 @@ pub(super) fn read_nth(r: &mut Reader, what: &'static str) -> Result<u64> {
 }
 
 /// One incarnation of one writer; of a hub, its name. 16 bytes, never used again by anyone else.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin([u8; 16]);
+
+// Maps of few origins are searched all the time: as a number it is compared in two instructions, and in the order of the bytes.
+impl Ord for Origin {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Origin {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Origin {
     /// The origin of the node with this public key under this nonce: the first 16 bytes of BLAKE3-256 over both.

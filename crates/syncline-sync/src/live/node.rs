@@ -178,6 +178,8 @@ pub struct Node {
     connections: u64,
     /// Whom to tell what, once so many records are durable.
     dues: VecDeque<Due>,
+    /// Room for those who are told; empty.
+    told: Vec<PeerId>,
     /// The entries that were made into messages last, one of each scope.
     made: Vec<Made>,
     /// The state that is sent to those who cannot be brought up by entries.
@@ -261,6 +263,7 @@ impl Node {
             peers: BTreeMap::new(),
             connections: 0,
             dues: VecDeque::new(),
+            told: Vec::new(),
             made: Vec::new(),
             frozen: None,
             frozen_ms: 0,
@@ -397,6 +400,12 @@ impl Node {
     /// What is to be done, in order.
     pub fn outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.out)
+    }
+
+    /// The same, into a buffer whose room the node goes on with; what was in there is gone.
+    pub fn outputs_into(&mut self, buffer: &mut Vec<Output>) {
+        buffer.clear();
+        std::mem::swap(&mut self.out, buffer);
     }
 
     /// Whether some outputs wait.

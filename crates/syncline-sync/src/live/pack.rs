@@ -114,6 +114,17 @@ impl Past {
         Self { room: usize::MAX, ..Self::default() }
     }
 
+    /// Becomes what is known before a list, in the room that it has.
+    pub(super) fn clear(&mut self) {
+        self.seats.clear();
+        self.places.clear();
+        self.covered.clear();
+        (self.entry, self.txn, self.table, self.partial) = (None, None, None, None);
+        self.tables.clear();
+        self.names.clear();
+        (self.time, self.room) = (Hlc::default(), ROOM);
+    }
+
     pub(super) fn place(&self, origin: Origin) -> Option<usize> {
         let few = self.seats.iter().take(FEW).position(|seat| seat.origin == origin);
         few.or_else(|| if self.seats.len() > FEW { self.places.get(&origin).copied() } else { None })
@@ -205,10 +216,14 @@ impl Past {
         let mode = if *deps == self.covered {
             0
         } else {
-            match self.idle(stamp.hub, stamp.n) {
-                Some(idle) if *deps == idle => 1,
-                Some(idle) if deps.includes(&idle) => 2,
-                _ => 3,
+            // As `idle` says, which need not be made for that.
+            let (before, nothing) = (stamp.n.saturating_sub(1), Coverage::new());
+            let last = self.seat(stamp.hub).and_then(|seat| seat.entry.as_ref()).map_or(&nothing, |entry| &entry.deps);
+            let idle = (last.of(stamp.hub) <= before).then(|| deps.more_than_raised(last, (stamp.hub, before)));
+            match idle.flatten() {
+                Some(false) => 1,
+                Some(true) => 2,
+                None => 3,
             }
         };
         mode | if follows { FOLLOWS } else { 0 }
@@ -240,8 +255,8 @@ impl Past {
         if seen == last {
             return 1;
         }
-        match (deps.above(seen), seen.above(last)) {
-            (Some(below), Some(above)) if below.len() <= above.len() => 3,
+        match (deps.hubs_above(seen), seen.hubs_above(last)) {
+            (Some(below), Some(above)) if below <= above => 3,
             (_, Some(_)) => 2,
             (Some(_), None) => 3,
             (None, None) => 4,

@@ -182,15 +182,7 @@ impl Record {
     /// # Errors
     /// `invalid` when the bytes are not one.
     pub fn decode(bytes: Bytes) -> Result<Vec<Self>> {
-        let (mut r, mut past) = (Reader::new(bytes), Past::default());
-        read_version(&mut r)?;
-        let mut records = Vec::new();
-        loop {
-            records.push(Self::read(&mut past, &mut r)?);
-            if r.is_empty() {
-                return Ok(records);
-            }
-        }
+        Reading::default().records(bytes)
     }
 
     fn put(&self, past: &mut Past, out: &mut Vec<u8>) {
@@ -285,6 +277,31 @@ impl Record {
     }
 }
 
+/// Reads what lies in records of a log, one after another, in the room that it has.
+#[derive(Debug, Default)]
+pub struct Reading {
+    past: Past,
+}
+
+impl Reading {
+    /// What lies in one record of a log.
+    ///
+    /// # Errors
+    /// `invalid` when the bytes are not one.
+    pub fn records(&mut self, bytes: Bytes) -> Result<Vec<Record>> {
+        let mut r = Reader::new(bytes);
+        self.past.clear();
+        read_version(&mut r)?;
+        let mut records = Vec::new();
+        loop {
+            records.push(Record::read(&mut self.past, &mut r)?);
+            if r.is_empty() {
+                return Ok(records);
+            }
+        }
+    }
+}
+
 /// Records on their way to one record of a log, which lies there whole or not at all. What follows on what is told in few bytes, so the
 /// more there are the less each takes.
 #[derive(Debug, Default)]
@@ -334,6 +351,19 @@ impl Group {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.out.len()
+    }
+
+    /// The bytes of all.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// There are none afterwards. The next ones take the room that these had.
+    pub fn clear(&mut self) {
+        self.past.clear();
+        self.out.clear();
+        (self.len, self.size) = (0, 0);
     }
 
     /// The bytes of all; there are none afterwards.

@@ -52,6 +52,24 @@ impl Count {
     }
 }
 
+/// Of one table a row was so and is so now.
+fn count(counts: &mut Counts, table: &Arc<str>, was: Count, is: Count) {
+    if was == is {
+        return;
+    }
+    if !counts.contains_key(table) {
+        counts.insert(table.clone(), Count::default());
+    }
+    if let Some(count) = counts.get_mut(table) {
+        // What is below cannot be read any more when this would be less than nothing.
+        count.rows = (count.rows + is.rows).saturating_sub(was.rows);
+        count.open = (count.open + is.open).saturating_sub(was.open);
+        if count.rows == 0 {
+            counts.remove(table);
+        }
+    }
+}
+
 /// Rows in memory.
 #[derive(Debug, Clone, Default)]
 struct Over {
@@ -160,9 +178,7 @@ impl Rows {
             }
         };
         self.over.change(key, change, || folds.is_some() || below(runs).is_some());
-        if was != is {
-            self.count(&key.table, was, is);
-        }
+        count(&mut self.counts, &key.table, was, is);
     }
 
     /// Changes rows by what a transaction writes to them, which comes by row. Rows that lie next to each other in memory are found at once.
@@ -193,40 +209,21 @@ impl Rows {
         };
         let Some(mut at) = has(leaf, 0, &writes[0]) else { return 0 };
         let leaf = Arc::make_mut(leaf);
-        let (mut changed, mut counts) = (0, Vec::new());
+        let mut changed = 0;
         loop {
             let write = &writes[changed];
             let row = Arc::make_mut(&mut leaf[at].1);
             let was = Count::of(row);
             change(write, row);
             let is = Count::of(row);
-            if was != is {
-                counts.push((&write.row.table, was, is));
-            }
+            count(&mut self.counts, &write.row.table, was, is);
             changed += 1;
             match writes.get(changed).and_then(|next| has(leaf, at + 1, next)) {
                 Some(next) => at = next,
                 None => break,
             }
         }
-        for (table, was, is) in counts {
-            self.count(table, was, is);
-        }
         changed
-    }
-
-    fn count(&mut self, table: &Arc<str>, was: Count, is: Count) {
-        if !self.counts.contains_key(table) {
-            self.counts.insert(table.clone(), Count::default());
-        }
-        if let Some(count) = self.counts.get_mut(table) {
-            // What is below cannot be read any more when this would be less than nothing.
-            count.rows = (count.rows + is.rows).saturating_sub(was.rows);
-            count.open = (count.open + is.open).saturating_sub(was.open);
-            if count.rows == 0 {
-                self.counts.remove(table);
-            }
-        }
     }
 
     /// Puts a row there, as it is to be. One without siblings is none.

@@ -76,11 +76,11 @@ impl Past {
         if at > self.tables.len() {
             return wrong("table", "one that was not named before");
         }
-        let name = r.text("table")?;
+        let name = r.shared_text("table")?;
         if self.table_place(&name).is_some() {
             return wrong("table", "one that was named before");
         }
-        Ok(self.table_new(name.into()))
+        Ok(self.table_new(name))
     }
 
     /// Hubs and numbers that are not zero, by hub.
@@ -256,6 +256,8 @@ impl Past {
     fn read_writes(&mut self, r: &mut Reader, mut body: Body, one: bool) -> Result<Txn> {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
+        // Most heads and some writes.
+        out.reserve(256);
         put_head(&mut out, &body);
         let was = self.table;
         let tables = if one { 1 } else { r.count("tables", MAX_WRITES)? };

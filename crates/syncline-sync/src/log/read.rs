@@ -156,7 +156,8 @@ impl<D: Disk> Log<D> {
         // What was written before a failed sync may be gone from the disk although it can still be read.
         let end = if self.broken.is_some() { self.durable } else { self.next };
         let wanted = first..wanted.end.min(end);
-        let mut taken = Taken { wanted, max_bytes, bytes: Vec::new(), ends: Vec::new() };
+        let bytes = Vec::with_capacity(max_bytes.min(1 << 10));
+        let mut taken = Taken { wanted, max_bytes, bytes, ends: Vec::with_capacity(16) };
         let mut full = false;
         while !full && taken.wanted.start < taken.wanted.end.min(self.flushed) {
             full = self.read_segment(&mut taken)?;

@@ -1,5 +1,7 @@
 //! Reads fields from a peer's bytes and trusts none of them.
 
+use std::sync::Arc;
+
 use bytes::{Buf as _, Bytes};
 use syncline_base::Hash;
 
@@ -79,11 +81,20 @@ impl Reader {
     }
 
     pub(crate) fn text(&mut self, what: &'static str) -> Result<String> {
+        self.text_as(what, str::to_owned)
+    }
+
+    /// A text that many will hold.
+    pub(crate) fn shared_text(&mut self, what: &'static str) -> Result<Arc<str>> {
+        self.text_as(what, |text| Arc::from(text))
+    }
+
+    fn text_as<T>(&mut self, what: &'static str, make: impl FnOnce(&str) -> T) -> Result<T> {
         let bytes = self.bytes(what)?;
         if bytes.len() > MAX_TEXT {
             return Err(Error::protocol(what, format!("a text of {} bytes; {MAX_TEXT} are allowed", bytes.len())));
         }
-        String::from_utf8(bytes.to_vec()).map_err(|_| Error::protocol(what, "text that is not UTF-8"))
+        std::str::from_utf8(&bytes).map(make).map_err(|_| Error::protocol(what, "text that is not UTF-8"))
     }
 
     pub(crate) fn count(&mut self, what: &'static str, max: usize) -> Result<usize> {

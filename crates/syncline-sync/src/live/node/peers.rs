@@ -398,7 +398,8 @@ impl Node {
 
     /// Says what of the things that came is here: in effect, which everything is that is durable.
     pub(super) fn tell_here(&mut self) {
-        let mut told: Vec<PeerId> = Vec::new();
+        // Asked with every message: the room is kept.
+        let mut told = std::mem::take(&mut self.told);
         let here = self.durable + self.shown.len() as u64;
         while let Some(due) = self.dues.pop_front_if(|due| due.records <= here) {
             let peer = self.peers.get_mut(&due.peer).filter(|peer| peer.connection == due.connection);
@@ -408,11 +409,12 @@ impl Node {
                 told.push(due.peer);
             }
         }
-        for id in told {
+        for id in told.drain(..) {
             if let Some(through) = self.peers.get_mut(&id).and_then(|peer| peer.due.take()) {
                 self.out.push(Output::Send(id, Message::Here(through)));
             }
         }
+        self.told = told;
     }
 
     /// Time passes: what could not be taken in is offered again, and peers with whom nothing goes on are asked what they have. To be

@@ -73,6 +73,15 @@ fn within(id: PartsId, scope: Option<&Arc<dyn Scope>>) -> PartsId {
     scope.map_or(id, |scope| (id ^ Hash::of(scope.id()).prefix_u64()) | 1)
 }
 
+/// Of each origin the last, which says all that those before it say; by origin.
+fn newest(heads: Vec<Arc<Head>>) -> Vec<Arc<Head>> {
+    if heads.len() <= 1 {
+        return heads;
+    }
+    let newest: BTreeMap<Origin, Arc<Head>> = heads.into_iter().map(|head| (head.origin(), head)).collect();
+    newest.into_values().collect()
+}
+
 impl Node {
     pub(super) fn send(&mut self, peer: PeerId, message: Message) {
         self.out.push(Output::Send(peer, message));
@@ -150,17 +159,18 @@ impl Node {
             if fresh.is_empty() {
                 return;
             }
-            // Of each origin the newest says all.
-            let newest: BTreeMap<Origin, usize> =
-                fresh.iter().enumerate().map(|(at, head)| (head.origin(), at)).collect();
-            heads.extend(newest.values().map(|at| fresh[*at].clone()));
+            heads = newest(fresh);
         }
         if !heads.is_empty() {
             peer.heads_ms = self.now_ms;
         }
         let most = (self.limits.message_bytes / Head::SIZE).max(1);
-        for heads in heads.chunks(most) {
-            self.send(to, Message::Heads(heads.to_vec()));
+        while heads.len() > most {
+            let rest = heads.split_off(most);
+            self.send(to, Message::Heads(std::mem::replace(&mut heads, rest)));
+        }
+        if !heads.is_empty() {
+            self.send(to, Message::Heads(heads));
         }
     }
 

@@ -360,7 +360,15 @@ impl Node {
 
     /// The heads to push with these, which are all signed: of each origin that with the last of them.
     pub(super) fn heads_of(&self, txns: &[Arc<Txn>]) -> Vec<Arc<Head>> {
-        let last: BTreeMap<Origin, Dot> = txns.iter().map(|txn| (txn.dot().origin, txn.dot())).collect();
+        // A node writes under few names, and one after the other.
+        let mut last: Vec<Dot> = Vec::new();
+        for dot in txns.iter().map(|txn| txn.dot()) {
+            match last.iter_mut().find(|is| is.origin == dot.origin) {
+                Some(is) => *is = dot,
+                None => last.push(dot),
+            }
+        }
+        last.sort_unstable();
         let head = |dot: &Dot| {
             let newest = self.trust.heads.get(&dot.origin)?;
             let sum = self.sum_of(dot)?;
@@ -368,7 +376,7 @@ impl Node {
             let is_it = newest.seq() == dot.seq && newest.sum() == sum;
             Some(if is_it { newest.clone() } else { Arc::new(newest.next(dot.seq, sum).sign(&*self.signer)) })
         };
-        last.values().filter_map(head).collect()
+        last.iter().filter_map(head).collect()
     }
 
     /// A hub does not take this in, as it is.
