@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// Put aside what was found to differ: what is here is right
     #[arg(long, requires = "live", conflicts_with = "from")]
     settle: bool,
+    /// Begin live tables anew whose log is damaged, with what waits for a hub as far as it can be read; --from names the upstream if there is none.
+    /// No node may have them open
+    #[arg(long, requires = "live", conflicts_with = "settle")]
+    begin_anew: bool,
     /// Wait so long for rows to come
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::parse_duration, requires = "live")]
     max_wait: Duration,
@@ -86,8 +90,34 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok((!report.left.sound).then_some(Kind::Corrupt))
 }
 
+/// A damaged log.
+fn begin_anew(context: &Context, args: &Args) -> Outcome {
+    let replica = context.replica("repair --live --begin-anew")?;
+    let report = live_repair::begin_anew(&replica, args.from.as_deref())?;
+    context.out.answer(&report, |page| {
+        page.line(format!(
+            "begun anew: {}, all else comes from {} once `syncline up` runs",
+            units::counted(
+                report.kept,
+                "transaction that may wait for a hub was kept",
+                "transactions that may wait for a hub were kept"
+            ),
+            report.upstream
+        ));
+        if report.gaps > 0 {
+            let places = units::counted(report.gaps, "place", "places");
+            page.line(format!("the old log could not be read at {places}: what waited there is lost, if anything did"));
+        }
+        page.line(format!("the old log and rows are in {}", report.moved_to.display()));
+    })?;
+    Ok(None)
+}
+
 /// Rows of live tables.
 fn live(context: &Context, args: &Args) -> Outcome {
+    if args.begin_anew {
+        return begin_anew(context, args);
+    }
     let wait_ms = u64::try_from(args.max_wait.as_millis()).unwrap_or(u64::MAX);
     let request = live_repair::Request { from: args.from.clone(), settle: args.settle, wait_ms };
     let report = context.ask_live("live-repair", &request, &mut std::io::empty(), |replica, request, _| {

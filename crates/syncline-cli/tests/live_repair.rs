@@ -104,3 +104,46 @@ fn rows_are_taken_anew_when_somebody_says_so() {
     assert_eq!(settled["settled"], 0);
     edge.run(["repair", "--live", "--settle", "--from", &url]).ends(2);
 }
+
+#[test]
+fn a_spoke_with_a_damaged_log_is_begun_anew_with_what_waits() {
+    let dir = Dir::new();
+    let (hub, edge) = (dir.replica("hub"), dir.replica("edge"));
+    hub.run(["table", "create", "t", "--key", "id:int64", "--column", "v:utf8", "--writers", "many"]).ok();
+    hub.give(["put", "--table", "t"], "{\"id\":1,\"v\":\"a\"}\n");
+    let server = Server::of_one(&hub, FREE, &[]);
+    let url = format!("{}/hub", server.url);
+    let node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| live(&edge)["root"] == live(&hub)["root"]);
+    let busy = edge.run(["repair", "--live", "--begin-anew"]);
+    assert!(busy.code != Some(0), "a node has it open: {}", busy.stdout);
+    node.kill();
+    for id in 2..12 {
+        edge.give(["put", "--table", "t"], &format!("{{\"id\":{id},\"v\":\"waits\"}}"));
+    }
+    // A byte of what came before, and was durable long ago.
+    let log = std::fs::read_dir(edge.0.join(".syncline/live/log")).expect("a directory");
+    let logs: Vec<PathBuf> = log.map(|entry| entry.expect("an entry").path()).collect();
+    let log = logs.iter().find(|path| path.extension().is_some_and(|end| end == "log")).expect("a segment");
+    let mut bytes = std::fs::read(log).expect("a segment");
+    bytes[200] ^= 1;
+    std::fs::write(log, bytes).expect("a file");
+    let refused = edge.run(["get", "--table", "t", "--key", "5"]).ends(7);
+    assert!(refused.stderr.contains("--begin-anew"), "{}", refused.stderr);
+    let begun = edge.json(["repair", "--live", "--begin-anew"]);
+    assert!(begun["kept"].as_u64() >= Some(10) && begun["gaps"].as_u64() >= Some(1), "{begun:#}");
+    assert!(PathBuf::from(begun["moved_to"].as_str().expect("a path")).join("log").is_dir());
+    let _node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| {
+        let (hub, edge) = (live(&hub), live(&edge));
+        edge["root"] == hub["root"] && edge["unsent"] == 0
+    });
+    for id in 2..12 {
+        let row = hub.json(["get", "--table", "t", "--key", &id.to_string(), "--siblings"])["rows"][0].clone();
+        assert_eq!((&row["row"]["v"], &row["conflict"]), (&json!("waits"), &json!(false)), "{row:#}");
+    }
+    // A hub has what nobody else need have.
+    drop(server);
+    let refused = hub.run(["repair", "--live", "--begin-anew"]).ends(2);
+    assert!(refused.stderr.contains("backup"), "{}", refused.stderr);
+}

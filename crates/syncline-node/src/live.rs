@@ -8,6 +8,7 @@
 //!
 //! Not here: the rules of replication (`syncline_sync::live`), verbs (`crate::ops`), sockets.
 
+pub mod anew;
 pub mod cells;
 pub mod definition;
 pub mod engine;

@@ -75,7 +75,7 @@ pub enum Error {
     /// Bytes of the log that were durable are missing or changed.
     #[error(
         "the log is damaged in segment {segment} at byte {offset}, record {position}: {why}; nothing was cut off: verify the \
-             disk, then start the log over with what other replicas have"
+             disk, then begin anew with what other replicas have (`syncline repair --live --begin-anew`)"
     )]
     LogDamaged {
         /// The file.

@@ -25,6 +25,7 @@ pub(crate) mod fuzz;
 pub mod memory;
 mod open;
 mod read;
+mod salvage;
 mod segments;
 mod tail;
 mod walk;
@@ -39,6 +40,7 @@ pub use disk::Disk;
 use format::{END, FRAME, HEADER, MARK, Mark};
 pub use open::Recovered;
 pub use read::Records;
+pub use salvage::{Salvaged, salvage};
 
 /// The number of a record: how many were appended before it.
 pub type Position = u64;

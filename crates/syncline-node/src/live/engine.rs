@@ -42,6 +42,7 @@ pub use self::audit::{Alarm, Differs, Proof};
 pub use self::beats::Lag;
 pub use self::certify::Reads;
 pub(crate) use self::certify::two_certifiers;
+pub(super) use self::core::new_id as new_log_id;
 use self::core::{Core, Ticket, Waiting};
 pub use self::follow::Cursor;
 pub use self::members::{Member, State as MemberState};

@@ -1,7 +1,7 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
 //! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`,
-//! `renewal.json`, `members.json`, `log/` and `rows/`. One process at a time has the lock; it writes into it where it serves the replica, so that others ask it instead of failing.
+//! `renewal.json`, `members.json`, `log/` and `rows/`; `damaged-TIME/` is what was begun anew after (`anew`). One process at a time has the lock; it writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
 //!
@@ -27,6 +27,7 @@ const UPSTREAM: &str = "upstream";
 const SCOPE: &str = "scope";
 const LOG: &str = "log";
 const ROWS: &str = "rows";
+const NEXT_LOG: &str = "log.next";
 const ALARMS: &str = "alarms.json";
 const DISTRUST: &str = "distrust.json";
 const MEMBERS: &str = "members.json";
@@ -100,6 +101,7 @@ impl Home {
             Err(std::fs::TryLockError::WouldBlock) => return Ok(Taken::Others(holder(&mut lock))),
             Err(std::fs::TryLockError::Error(source)) => return Err(Error::io("locking", &path)(source)),
         }
+        finish_next_log(&dir)?;
         let place = place_of(&lock, &path)?;
         let identity = read_identity(&dir.join(IDENTITY))?;
         let old = identity.as_ref().is_some_and(|identity| identity.syncline == BEFORE);
@@ -165,6 +167,36 @@ impl Home {
     #[must_use]
     pub fn rows(&self) -> PathBuf {
         self.dir.join(ROWS)
+    }
+
+    /// Where a log is written that is to take its place.
+    pub(super) fn next_log(&self) -> PathBuf {
+        self.dir.join(NEXT_LOG)
+    }
+
+    /// Moves the log and the rows away, and puts the next log, which is whole and durable, in their place. Where they are then.
+    ///
+    /// # Errors
+    /// The file system's. The one or the other is in its place.
+    pub(super) fn put_aside(&self, time_ms: u64) -> Result<PathBuf> {
+        let aside = self.dir.join(format!("damaged-{time_ms}"));
+        std::fs::create_dir_all(&aside).map_err(Error::io("creating", &aside))?;
+        let moved = |name: &str| {
+            let path = self.dir.join(name);
+            match std::fs::rename(&path, aside.join(name)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                done => done.map_err(Error::io("renaming", &path)),
+            }
+        };
+        sync_dir(&self.dir)?;
+        moved(LOG)?;
+        finish_next_log(&self.dir)?;
+        moved(ROWS)?;
+        moved(RENEWAL)?;
+        moved(ALARMS)?;
+        sync_dir(&aside)?;
+        sync_dir(&self.dir)?;
+        Ok(aside)
     }
 
     /// Tells other processes where they can reach this one.
@@ -371,6 +403,20 @@ pub(super) fn write_members(dir: &Path, text: &[u8]) -> Result<()> {
 }
 
 /// Who has the lock; nobody known when it is being written.
+/// Where the old log has been moved away, the next one takes its place.
+fn finish_next_log(dir: &Path) -> Result<()> {
+    let (next, log) = (dir.join(NEXT_LOG), dir.join(LOG));
+    if log.exists() || !next.exists() {
+        return Ok(());
+    }
+    std::fs::rename(&next, &log).map_err(Error::io("renaming", &next))?;
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("syncing", dir))
+}
+
 fn holder(lock: &mut File) -> Holder {
     let mut text = String::new();
     let read = lock.seek(SeekFrom::Start(0)).and_then(|_| lock.take(4096).read_to_string(&mut text));

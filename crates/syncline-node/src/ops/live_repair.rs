@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::live::anew;
 use crate::live::engine::Renewal;
+use crate::live::home::{Home, Taken};
 use crate::replica::Replica;
 use crate::{Error, Result};
 
@@ -57,4 +59,25 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let status = engine.status()?;
     let rows = if renewal.is_none() { engine.frozen()?.counts().values().map(|count| count.rows).sum() } else { 0 };
     Ok(Report { renewal, rows, connected: status.peers, settled })
+}
+
+/// Begins live tables anew whose log is damaged; see [`anew`].
+///
+/// # Errors
+/// [`Error::Served`] when another process has them; `not-found` when there are none; those of [`anew::begin`].
+pub fn begin_anew(replica: &Replica, from: Option<&str>) -> Result<anew::Report> {
+    let Some(meta) = replica.meta().filter(|_| replica.has_live()) else {
+        let (what, why) = ("beginning live tables anew".to_owned(), "this replica has none".to_owned());
+        return Err(Error::NotFound { what, why });
+    };
+    let home = match Home::take(meta)? {
+        Taken::Ours(home) => home,
+        Taken::Others(holder) => {
+            return Err(Error::Served { dir: meta.to_owned(), pid: holder.pid, url: holder.url });
+        }
+    };
+    if from.is_some() {
+        home.set_upstream(from)?;
+    }
+    anew::begin(&home, replica.clock())
 }

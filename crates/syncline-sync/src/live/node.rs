@@ -231,6 +231,14 @@ impl Node {
         node
     }
 
+    /// A spoke that holds nothing but transactions that wait for a hub, written under names that it had before.
+    #[must_use]
+    pub fn create_with(config: Config, waiting: impl Iterator<Item = Arc<Txn>>) -> Self {
+        let mut node = Self::create(config, false);
+        waiting.for_each(|txn| node.append(Record::Own(txn), None));
+        node
+    }
+
     fn blank(config: Config) -> Self {
         let Config { signer, rng, limits, runs, damaged, zoo } = config;
         Self {

@@ -10,6 +10,7 @@ mod nodes;
 mod overhead;
 mod parts;
 mod rows;
+mod salvage;
 mod scopes;
 mod shell;
 mod strict;

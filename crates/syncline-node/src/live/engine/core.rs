@@ -527,7 +527,8 @@ fn open_files(home: &Home) -> Result<Log<Arc<Directory>>> {
     }
 }
 
-fn new_id() -> LogId {
+/// A log's id, drawn at random.
+pub(in crate::live) fn new_id() -> LogId {
     let mut id = [0; 16];
     id.chunks_mut(8).for_each(|part| Rng::from_os().fill(part));
     id
