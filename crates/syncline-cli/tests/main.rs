@@ -10,6 +10,7 @@ mod live_conflicts;
 mod live_files;
 mod live_keys;
 mod live_members;
+mod live_parts;
 mod live_reads;
 mod live_scopes;
 mod live_strict;
