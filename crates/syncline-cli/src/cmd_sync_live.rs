@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
     };
     out.answer(&report, |page| match &upstream {
         Some(upstream) => {
-            page.line(format!("keeping {place} in step with {}{part}; stop with Ctrl-C", upstream.target))
+            page.line(format!("keeping {place} in step with {}{part}; stop with Ctrl-C", upstream.target));
         }
         None => page.line(format!("keeping {place} in step with those who follow {url}/{name}; stop with Ctrl-C")),
     })?;
