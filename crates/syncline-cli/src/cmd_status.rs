@@ -97,6 +97,7 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
         (Some(follows), None) => page.line(format!("follows scope {follows:?}, which has not come yet")),
         (None, None) => {}
     }
+    show_outside(page, live);
     let mut table = Table::new([("table", Align::Left), ("rows", Align::Right)]);
     for (name, rows) in &live.tables {
         table.row([name.clone(), units::count(*rows)]);
@@ -128,6 +129,20 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
     }
     show_proofs(page, live);
     show_trust(page, &live.trust);
+}
+
+/// What the directory has beside the scope.
+fn show_outside(page: &mut Page, live: &live::Report) {
+    let Some(outside) = live.outside.as_ref().filter(|outside| outside.count > 0) else { return };
+    let lie = if outside.count == 1 { "lies" } else { "lie" };
+    let files = units::counted(outside.count, "file", "files");
+    page.line(format!("{files} {lie} outside of it, not sent, and nowhere but here:"));
+    for path in &outside.paths {
+        page.line(format!("  {path}"));
+    }
+    if outside.count > outside.paths.len() as u64 {
+        page.line(format!("  and {} more", units::count(outside.count - outside.paths.len() as u64)));
+    }
 }
 
 /// Which hubs there are.

@@ -1,7 +1,7 @@
 //! `syncline sync --live`: keep the files of a directory in step with those of other replicas, as they change.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -14,8 +14,11 @@ use syncline_server::{Hub, Membership};
 use crate::cmd_push::PeerArgs;
 use crate::context::Context;
 use crate::fault::{Fault, Outcome, Result};
-use crate::output::Output;
+use crate::output::{Output, Page};
 use crate::units;
+
+/// So many files are named that are outside of a scope.
+const NAMED: usize = 20;
 
 /// What `sync --live` takes beside a peer.
 #[derive(Debug, clap::Args)]
@@ -23,6 +26,12 @@ pub(crate) struct LiveArgs {
     /// Keep files and live tables in step as they change, until interrupted
     #[arg(long)]
     pub live: bool,
+    /// Keep this scope of the upstream in step and hold nothing else; remembered until another one, or --no-scope, is given
+    #[arg(long, value_name = "NAME", requires = "live")]
+    pub scope: Option<String>,
+    /// Keep everything in step again
+    #[arg(long, requires = "live", conflicts_with = "scope")]
+    pub no_scope: bool,
     /// Where others reach this replica meanwhile; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", requires = "live")]
     pub listen: SocketAddr,
@@ -33,7 +42,7 @@ pub(crate) struct LiveArgs {
 
 pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcome {
     let replica = context.replica("sync --live")?;
-    let upstream = upstream(context, &replica, peer.url.as_deref())?;
+    let upstream = upstream(context, &replica, peer.url.as_deref(), args)?;
     let settings = syncline_server::Settings {
         listen: args.listen,
         token: context.token().map(ToOwned::to_owned),
@@ -52,7 +61,13 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
     let wanted = Settings { allow_mass_delete: peer.allow_mass_delete, rescan: Duration::from_secs(args.rescan) };
     if let Some(upstream) = &upstream {
         // Before anything is written: what is written here is taken in there.
-        files.live()?.set_upstream(Some(&upstream.target.to_string()))?;
+        let engine = files.live()?;
+        match &upstream.scope {
+            Follow::Remembered => {}
+            Follow::Everything => engine.follow_scope(None)?,
+            Follow::Scope(name) => engine.follow_scope(Some(name))?,
+        }
+        engine.set_upstream(Some(&upstream.target.to_string()))?;
     }
     let running = syncline_server::start(&settings, Arc::clone(&hub))?;
     let signals = running.signals()?;
@@ -62,12 +77,22 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
     if let Some(upstream) = &upstream {
         report["upstream"] = upstream.target.to_string().into();
     }
+    let part = match files.live()?.scopes_here()?.0 {
+        Some(scope) => {
+            report["scope"] = scope.clone().into();
+            format!(", as far as it is in scope {scope:?}")
+        }
+        None => String::new(),
+    };
     out.answer(&report, |page| match &upstream {
-        Some(upstream) => page.line(format!("keeping {place} in step with {}; stop with Ctrl-C", upstream.target)),
+        Some(upstream) => {
+            page.line(format!("keeping {place} in step with {}{part}; stop with Ctrl-C", upstream.target));
+        }
         None => page.line(format!("keeping {place} in step with those who follow {url}/{name}; stop with Ctrl-C")),
     })?;
     // The directory first: what was changed here while nobody looked was written on what it showed then.
-    let kept = worker::start(&files, &wanted, move |status| tell(out, status))?;
+    let outside = Mutex::new(None);
+    let kept = worker::start(&files, &wanted, move |status| tell(out, status, &outside))?;
     if let Some(upstream) = &upstream {
         running.follow(&hub, Some(&name), upstream, Role::Upstream)?;
     }
@@ -77,7 +102,7 @@ pub(crate) fn run(context: &Context, peer: &PeerArgs, args: &LiveArgs) -> Outcom
 }
 
 /// Whom to follow: who was named, or followed before, or cloned from. Nobody when there is none: then others follow this one.
-fn upstream(context: &Context, replica: &Replica, named: Option<&str>) -> Result<Option<Upstream>> {
+fn upstream(context: &Context, replica: &Replica, named: Option<&str>, args: &LiveArgs) -> Result<Option<Upstream>> {
     let url = match named {
         Some(url) => Some(url.to_owned()),
         None => match replica.live()?.status()?.upstream {
@@ -90,7 +115,14 @@ fn upstream(context: &Context, replica: &Replica, named: Option<&str>) -> Result
                 .filter(|url| matches!(Location::parse(url), Ok(Location::Node(_)))),
         },
     };
-    let Some(url) = url else { return Ok(None) };
+    let Some(url) = url else {
+        if args.scope.is_some() || args.no_scope {
+            return Err(Fault::invalid(
+                "sync --live with a scope: it is one of an upstream, and none is known here\nname it: `syncline sync --live --scope NAME URL`",
+            ));
+        }
+        return Ok(None);
+    };
     let Location::Node(_) = Location::parse(&url)? else {
         return Err(Fault::invalid(format!(
             "sync --live with {url}: changes are told by a node\nserve it with `syncline up -C {url}` and name that node's address"
@@ -102,11 +134,39 @@ fn upstream(context: &Context, replica: &Replica, named: Option<&str>) -> Result
             "sync --live with {url}: it names a node and no dataset; write {target}DATASET"
         )));
     }
-    Ok(Some(Upstream { target, options: context.options()?, scope: Follow::Remembered }))
+    let scope = Follow::of(args.scope.as_deref(), args.no_scope);
+    Ok(Some(Upstream { target, options: context.options()?, scope }))
 }
 
-/// One line whenever something has changed.
-fn tell(out: Output, status: &Status) {
+/// What lies outside of a scope: its name, whether it has not come yet, how many files and the first of them.
+type Outside = (Option<String>, bool, u64, Vec<String>);
+
+/// What is told of a scope.
+fn tell_outside((scope, waits, count, paths): &Outside, page: &mut Page) {
+    let Some(scope) = scope else { return };
+    if *waits {
+        page.line(format!("scope {scope:?} has not come yet: until it has, nothing of this directory is sent"));
+        return;
+    }
+    if *count == 0 {
+        page.line(format!("nothing here is outside of scope {scope:?}"));
+        return;
+    }
+    let lie = if *count == 1 { "is" } else { "are" };
+    page.line(format!(
+        "{} {lie} outside of scope {scope:?}, not sent, and nowhere but here:",
+        units::counted(*count, "file", "files")
+    ));
+    for path in paths.iter().take(NAMED) {
+        page.line(format!("  {path}"));
+    }
+    if *count > NAMED as u64 {
+        page.line(format!("  and {} more; `syncline status` lists them", units::count(*count - NAMED as u64)));
+    }
+}
+
+/// One line whenever something has changed; what is outside of a scope when that has.
+fn tell(out: Output, status: &Status, before: &Mutex<Option<Outside>>) {
     if out.quiet && !out.json {
         return;
     }
@@ -123,6 +183,13 @@ fn tell(out: Output, status: &Status) {
             parts.push(format!("{} in conflict", units::count(status.conflicts)));
         }
         page.line(parts.join(", "));
+        let outside = (status.scope.clone(), status.scope_waits, status.outside, status.outside_paths.clone());
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = before.is_none() && outside.2 == 0 && !outside.1;
+        if !nothing && before.as_ref() != Some(&outside) {
+            tell_outside(&outside, page);
+            *before = Some(outside);
+        }
         if status.held > 0 {
             page.line(format!(
                 "{} are gone here, most of all: that is not told to others; bring them back, or start again with --allow-mass-delete",

@@ -163,11 +163,7 @@ fn options(context: &Context, args: &Args) -> Result<Options> {
 fn upstream(context: &Context, args: &Args, url: &str) -> Result<Upstream> {
     let target = Target::parse(url)?;
     let options = options(context, args)?;
-    let scope = match (&args.scope, args.no_scope) {
-        (Some(name), _) => Follow::Scope(name.clone()),
-        (None, true) => Follow::Everything,
-        (None, false) => Follow::Remembered,
-    };
+    let scope = Follow::of(args.scope.as_deref(), args.no_scope);
     Ok(Upstream { target, options, scope })
 }
 

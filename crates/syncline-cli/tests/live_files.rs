@@ -12,7 +12,7 @@ use syncline_base::{Clock as _, SystemClock};
 use crate::support::{Dir, Replica, Server};
 
 /// Everything in a directory, by path: the bytes of files, the targets of links, nothing for an empty folder.
-fn held(replica: &Replica) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn held(replica: &Replica) -> BTreeMap<String, Vec<u8>> {
     fn walk(dir: &Path, prefix: &str, held: &mut BTreeMap<String, Vec<u8>>) {
         let Ok(entries) = std::fs::read_dir(dir) else { return };
         for entry in entries.flatten() {
@@ -40,20 +40,20 @@ fn held(replica: &Replica) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-fn write(replica: &Replica, path: &str, bytes: impl AsRef<[u8]>) {
+pub(crate) fn write(replica: &Replica, path: &str, bytes: impl AsRef<[u8]>) {
     let full = replica.0.join(path);
     std::fs::create_dir_all(full.parent().expect("a folder")).expect("room");
     std::fs::write(full, bytes).expect("room");
 }
 
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut rng = Rng::from_seed(seed);
     (0..len.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes()).take(len).collect()
 }
 
 /// Waits until something is so.
 #[track_caller]
-fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
+pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
     let begun = SystemClock.monotonic();
     while !is() {
         assert!(SystemClock.monotonic() - begun < Duration::from_secs(40), "it never came: {what}");

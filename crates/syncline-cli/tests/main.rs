@@ -10,6 +10,7 @@ mod live_conflicts;
 mod live_files;
 mod live_keys;
 mod live_members;
+mod live_parts;
 mod live_reads;
 mod live_repair;
 mod live_scopes;

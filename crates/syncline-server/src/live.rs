@@ -241,6 +241,18 @@ pub enum Follow {
     Scope(String),
 }
 
+impl Follow {
+    /// What options say: a scope, everything again, or neither.
+    #[must_use]
+    pub fn of(scope: Option<&str>, everything: bool) -> Self {
+        match (scope, everything) {
+            (Some(name), _) => Self::Scope(name.to_owned()),
+            (None, true) => Self::Everything,
+            (None, false) => Self::Remembered,
+        }
+    }
+}
+
 impl Upstream {
     /// Of one of its datasets.
     pub(crate) fn of(&self, dataset: &str) -> Self {

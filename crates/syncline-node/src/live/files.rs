@@ -5,7 +5,8 @@
 //! like any: durable, whole, in causal order, with siblings where two wrote at once. `row` is the layout, `shown` what a directory shows
 //! of the rows, [`contents`] moves chunks between replicas, [`worker`] keeps one directory in step: it is told by `watching` what changed on
 //! disk, reads it (`local`), writes what came (`remote`, `place`), and remembers in `base` what the directory held when both agreed.
-//! `fold` makes a version's file tree of the rows. Format: `docs/format/live-files.md`.
+//! `fold` makes a version's file tree of the rows, `part` says what of a directory is outside of the
+//! scope that its replica holds. Format: `docs/format/live-files.md`.
 //!
 //! After a crash: the rows are the log's, contents were durable before the row that names them was written, and a path of the directory
 //! holds an old or a new file, never half of one.
@@ -16,6 +17,7 @@ mod base;
 pub mod contents;
 pub(crate) mod fold;
 mod local;
+mod part;
 mod place;
 mod remote;
 pub(crate) mod row;
@@ -24,6 +26,7 @@ mod watching;
 pub mod worker;
 
 use bytes::Bytes;
+pub use part::{Outside, outside};
 use syncline_sync::live::{Node, RowKey, Write};
 
 /// The reserved table with a row for each file.

@@ -142,6 +142,9 @@ pub struct Report {
     /// The scope that it holds, if not everything, and its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Held>,
+    /// What lies in its directory outside of that, if that is kept in step: it is nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<files::Outside>,
     /// What a reader here has read.
     pub position: String,
     /// How many transactions it has, of all hubs.
@@ -251,6 +254,7 @@ fn report(replica: &Replica, engine: &Engine) -> Result<Report> {
         members,
         follows,
         scope: held,
+        outside: files::outside(replica, &engine)?,
         position,
         transactions,
         unsent: pending,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use syncline_sync::live::{Message, PeerId, Write};
 
 use super::super::scopes::{self, Named};
@@ -96,6 +97,16 @@ impl Engine {
             None => Held { name: "that cannot be read".to_owned(), version: String::new() },
         });
         Ok((core.home.scope()?, held))
+    }
+
+    /// The scope that is followed, by name; the one that is held, by its bytes; and that one, as far as it can be read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn scope_state(&self) -> Result<(Option<String>, Bytes, Option<Arc<Named>>)> {
+        let core = self.lock()?;
+        let held = core.scope.as_ref().and_then(|(held, _)| held.clone());
+        Ok((core.home.scope()?, core.node.scope().clone(), held))
     }
 
     /// The scope that is held, if not everything is.

@@ -28,6 +28,11 @@ const COMPACT_BYTES: u64 = 4 << 20;
 /// Paths in a line when all is written.
 const LINE: usize = 512;
 
+/// Whether a directory is, or was, kept in step by what is remembered in a replica's live directory.
+pub(super) fn exists(dir: &Path) -> bool {
+    dir.join(FILE).is_file()
+}
+
 /// Paths, and what is known of each.
 type Paths = Vec<(String, Known)>;
 

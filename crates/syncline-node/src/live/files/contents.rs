@@ -130,6 +130,8 @@ pub struct Exchange<'a> {
     store: Store,
     url: String,
     cursor: Option<Cursor>,
+    /// The scope that was held, by its bytes: with another one rows come that no entry tells of.
+    scope: Bytes,
     /// What the engine said of rows of files when they were looked at last.
     looked: u64,
     /// Not here, as far as is known.
@@ -159,6 +161,7 @@ impl<'a> Exchange<'a> {
             store: replica.store().work(),
             url: url.to_owned(),
             cursor: None,
+            scope: Bytes::new(),
             looked: 0,
             wanted: BTreeSet::new(),
             there: BTreeSet::new(),
@@ -178,6 +181,11 @@ impl<'a> Exchange<'a> {
         };
         if self.cursor.is_some() {
             self.looked = self.engine.wait_for_files(self.looked, patience)?;
+        }
+        let scope = self.engine.read(|node| node.scope().clone())?;
+        if scope != self.scope {
+            self.scope = scope;
+            self.forget();
         }
         let mut found = BTreeSet::new();
         let entries = match &mut self.cursor {

@@ -98,6 +98,7 @@ impl Desk {
         }
         suspects.retain(|found| !busy.contains(&found.path));
         gone.retain(|path| !busy.contains(path));
+        self.set_outside_aside(&mut suspects, &mut gone, busy)?;
         // With what went a moment ago: a folder may be removed slowly.
         let since = self.now().saturating_sub(GUARD_WINDOW);
         self.removed.retain(|(at, _)| *at >= since);
@@ -220,7 +221,14 @@ impl Desk {
         self.sync_files(&changed)?;
         self.store.flush()?;
         let rows: Vec<String> = groups.iter().flat_map(|group| group.rows.keys().cloned()).collect();
-        let position = Arc::new(self.commit(groups)?);
+        let position = match self.commit(groups) {
+            // What is outside of another scope that is held now is found anew.
+            Err(error) if error.kind() == Kind::Invalid && self.part_is_old()? => {
+                self.unread.extend(changed.into_keys());
+                return Ok(());
+            }
+            committed => Arc::new(committed?),
+        };
         let (mut set, mut gone) = (Vec::new(), Vec::new());
         for (path, local) in changed {
             match local {
@@ -305,6 +313,14 @@ impl Desk {
                     group.seen.push((path.clone(), Hash::ZERO));
                     group.rows.insert(path, Some(value));
                 }
+            }
+            if let Some(outside) = group.rows.keys().find(|path| !self.part.is_everything() && !self.part.has(path)) {
+                self.told(&format!(
+                    "{row} is in conflict, and {outside}, which is outside of the scope, cannot become a file of its own: remove that, or \
+                     choose one with `syncline conflicts resolve`"
+                ));
+                changed.retain(|path, _| row_of(path, &self.base) != row);
+                continue;
             }
             groups.push(group);
         }

@@ -74,6 +74,7 @@ impl Desk {
     fn apply(&mut self, wants: Vec<(Want, String)>, at: &Arc<Context>) -> Result<()> {
         let (mut refreshed, mut jobs) = (Vec::new(), Vec::new());
         for (want, path) in wants {
+            self.note_leaving(&path, want.value.is_some());
             let of = Some(want.of).filter(|of| *of != path);
             let Some(value) = want.value else {
                 self.waiting.remove(&path);
@@ -140,7 +141,8 @@ impl Desk {
                     job.expected = Some(stat);
                     ready.push(job);
                 }
-                (known, _) => {
+                (_, stat) if self.stays(&job.path, stat.as_ref()) => {}
+                (known, stat) => {
                     let local = self.read_one(&job.path)?;
                     let hash = local.as_ref().map(|local| Hash::of(&local.value));
                     if hash.is_some() && hash == known.map(|known| known.value) {
@@ -155,6 +157,9 @@ impl Desk {
                             }
                             None => self.base.set(Vec::new(), vec![job.path])?,
                         }
+                    } else if job.row.is_none() && !self.is_inside(&job.path) {
+                        // It left the scope, and somebody had changed it here.
+                        self.outside.insert(job.path, stat);
                     } else {
                         // Somebody changed it here: that is written to the row first.
                         self.unread.insert(job.path);

@@ -13,11 +13,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Clock, task};
 use syncline_store::Store;
 
 use super::base::Base;
+use super::part::{NAMED, Part};
 use super::paths_of;
 use super::place::Place;
 use super::watching::Watching;
@@ -25,6 +27,7 @@ use crate::live::Engine;
 use crate::live::engine::Cursor;
 use crate::replica::Replica;
 use crate::worktree::dirs::Root;
+use crate::worktree::stat::Stat;
 use crate::{Error, Result};
 
 /// A file that nobody has written to for so long is taken.
@@ -77,6 +80,18 @@ pub struct Status {
     pub conflicts: u64,
     /// Deletions that are not sent, because they are most of the files.
     pub held: u64,
+    /// The scope that it follows, or else holds, if not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Whether that has not come yet: until it has, nothing of the directory is sent.
+    #[serde(default)]
+    pub scope_waits: bool,
+    /// Files that are outside of the scope: they stay here and are not sent.
+    #[serde(default)]
+    pub outside: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside_paths: Vec<String>,
     /// Whether the system tells what changes; else it is only looked at now and then.
     pub watched: bool,
     /// What was last told that somebody should know.
@@ -95,6 +110,8 @@ pub(super) enum News {
     Rows(Vec<String>),
     /// Any row may have changed.
     AllRows,
+    /// Another scope is held.
+    Part,
     /// It is over.
     Stop,
 }
@@ -114,6 +131,12 @@ pub(super) struct Desk {
     pub(super) unread: BTreeSet<String>,
     /// Paths whose content is not here yet.
     pub(super) waiting: BTreeSet<String>,
+    /// What the directory holds of the dataset.
+    pub(super) part: Part,
+    /// Files here that are not in that; with what the file system says, when they are known to have been changed here.
+    pub(super) outside: BTreeMap<String, Option<Stat>>,
+    /// Paths that are not in that, and that rows say something about still.
+    pub(super) leaving: BTreeSet<String>,
     pub(super) allow_mass_delete: bool,
     /// When how many removals were told to others.
     pub(super) removed: Vec<(Duration, usize)>,
@@ -143,6 +166,9 @@ impl Desk {
             dirty: BTreeMap::new(),
             unread: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            part: Part::default(),
+            outside: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             allow_mass_delete: settings.allow_mass_delete,
             removed: Vec::new(),
             status: Status::default(),
@@ -180,6 +206,8 @@ impl Desk {
     fn recount(&mut self) {
         self.status.files = self.base.len() as u64;
         self.status.waiting = self.waiting.len() as u64;
+        self.status.outside = self.outside.len() as u64;
+        self.status.outside_paths = self.outside.keys().take(NAMED).cloned().collect();
         self.status.conflicts = self.base.iter().filter(|(_, known)| known.of.is_some()).count() as u64;
     }
 }
@@ -224,6 +252,7 @@ pub fn start(replica: &Replica, settings: &Settings, tell: impl Fn(&Status) + Se
     desk.status.watched = watching.is_some();
     let cursor = desk.engine.read(|node| node.state().coverage().clone())?;
     // What was changed here while nobody looked comes first: it was written on what the directory showed then.
+    desk.refresh_part()?;
     desk.scan(&BTreeSet::new())?;
     desk.settle_all()?;
     desk.recount();
@@ -244,12 +273,20 @@ pub fn start(replica: &Replica, settings: &Settings, tell: impl Fn(&Status) + Se
 
 /// Tells which rows change.
 fn follow(engine: &Engine, mut cursor: Cursor, news: &Sender<News>, stop: &AtomicBool) {
+    let mut scope = None;
     while !stop.load(Ordering::Relaxed) {
+        if let Ok(now) = engine.read(|node| node.scope().clone())
+            && scope.replace(now.clone()).is_some_and(|before| before != now)
+            && news.send(News::Part).is_err()
+        {
+            return;
+        }
         let what = match engine.entries_after(&mut cursor, BATCH, STOP) {
             Ok(Some(entries)) => {
                 let paths = entries.iter().flat_map(|entry| paths_of(&entry.txn.body().writes));
                 let paths: BTreeSet<String> = paths.map(ToOwned::to_owned).collect();
-                if paths.is_empty() {
+                // Of what is outside of a scope it is only told that there was something: what waited for it may go now.
+                if paths.is_empty() && (entries.is_empty() || scope.as_ref().is_none_or(Bytes::is_empty)) {
                     continue;
                 }
                 News::Rows(paths.into_iter().collect())
@@ -278,6 +315,8 @@ fn follow(engine: &Engine, mut cursor: Cursor, news: &Sender<News>, stop: &Atomi
 struct Todo {
     rows: BTreeSet<String>,
     all_rows: bool,
+    /// Whether what is to leave the directory may go now.
+    leaving: bool,
     /// When the whole directory is to be looked at.
     scan: Option<Duration>,
     /// Since when it is to be.
@@ -355,14 +394,28 @@ fn hear(desk: &mut Desk, watching: Option<&mut Watching>, news: News, todo: &mut
             paths.into_iter().for_each(|path| desk.touch(path));
         }
         News::Rescan => todo.scan = Some(desk.now()),
-        News::Rows(paths) => todo.rows.extend(paths),
+        News::Rows(paths) => {
+            todo.rows.extend(paths);
+            todo.leaving = true;
+        }
         News::AllRows => todo.all_rows = true,
+        News::Part => {
+            todo.all_rows = true;
+            todo.scan = Some(desk.now());
+        }
         News::Stop => todo.stop = true,
     }
 }
 
 /// Does what there is to do.
 fn work(desk: &mut Desk, watching: Option<&mut Watching>, todo: &mut Todo) -> Result<()> {
+    if desk.refresh_part()? {
+        todo.all_rows = true;
+        todo.scan = Some(desk.now());
+    }
+    if std::mem::take(&mut todo.leaving) {
+        desk.settle_leaving()?;
+    }
     if std::mem::take(&mut todo.all_rows) {
         todo.rows.clear();
         desk.settle_all()?;
@@ -377,7 +430,7 @@ fn work(desk: &mut Desk, watching: Option<&mut Watching>, todo: &mut Todo) -> Re
         for path in &quiet {
             let stat = desk.root.dirs().stat(path)?.flatten();
             let is_file = stat.is_some_and(|stat| stat.kind != syncline_tree::files::FileKind::Folder);
-            known &= is_file && desk.base.get(path).is_some();
+            known &= is_file && desk.base.get(path).is_some() && desk.is_inside(path);
         }
         if known {
             desk.look(&quiet)?;
