@@ -98,6 +98,8 @@ fn a_spoke_holds_its_scope_through_kills_and_changes_of_it() {
     assert_eq!((&proved["sync"], &proved["scope"]["name"]), (&json!("proved"), &json!("part")), "{proved:#}");
     let told = edge.run(["status"]).ok().stdout;
     assert!(told.contains("in sync with scope part, proved at position"), "{told}");
+    let refused = edge.run(["commit", "-m", "a part"]).ends(2);
+    assert!(refused.stderr.contains("\"part\""), "{}", refused.stderr);
     // Killed, and written to while the hub is away.
     let before = edge.json(["get", "--table", "t"])["position"].as_str().expect("a position").to_owned();
     above.kill();

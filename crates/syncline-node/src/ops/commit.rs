@@ -62,7 +62,7 @@ pub struct Report {
 ///
 /// # Errors
 /// `conflict` when a merge still has conflicts or somebody else committed meanwhile; `denied` when most of a tree
-/// would be deleted; `invalid` when file names collide.
+/// would be deleted; `invalid` when file names collide, or the live tables here are those of a scope.
 pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Result<Report> {
     let started = replica.clock().monotonic();
     let refs = replica.refs()?;
@@ -76,6 +76,8 @@ pub fn run(replica: &Replica, request: &Request, progress: &dyn Progress) -> Res
     let before = replica.head_root(&refs)?;
     let mut after = replica.working_root(&refs)?;
     let engine = replica.live_if_there()?;
+    // What is outside would be missing in it.
+    engine.as_ref().map_or(Ok(()), |engine| engine.check_whole("committing a version"))?;
     let live = engine.as_ref().map(|engine| fold(engine, replica.store())).transpose()?;
     // With a directory its files are the version's; without one, those that live rows name.
     if let (Some(engine), None) = (&engine, replica.worktree()) {

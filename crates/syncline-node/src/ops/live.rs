@@ -254,7 +254,7 @@ fn report(replica: &Replica, engine: &Engine) -> Result<Report> {
         members,
         follows,
         scope: held,
-        outside: files::outside(replica, &engine)?,
+        outside: unless(damaged, files::outside(replica, engine))?,
         position,
         transactions,
         unsent: pending,
