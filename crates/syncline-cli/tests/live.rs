@@ -145,6 +145,28 @@ fn a_spoke_works_alone_and_comes_back() {
 }
 
 #[test]
+fn a_transaction_of_tens_of_megabytes_comes_to_others_and_from_them() {
+    let dir = Dir::new();
+    let (hub, edge) = (dir.replica("hub"), dir.replica("edge"));
+    hub.run(["table", "create", "t", "--key", "id:int64", "--column", "v:utf8", "--writers", "many"]).ok();
+    let server = Server::of_one(&hub, FREE, &[]);
+    let _node = Server::of_one(&edge, FREE, &["--upstream", &url(&server, &hub)]);
+    settled(&[&hub, &edge]);
+    let pad = "x".repeat(1_000);
+    let rows = |first: u64| -> String {
+        (first..first + 24_000).map(|id| format!("{{\"id\":{id},\"v\":\"{pad}\"}}\n")).collect()
+    };
+    // They are connected, so each goes as it was written, not as part of a state.
+    put(&hub, &rows(0));
+    settled(&[&hub, &edge]);
+    put(&edge, &rows(100_000));
+    settled(&[&hub, &edge]);
+    for replica in [&hub, &edge] {
+        assert_eq!(status(replica)["tables"], json!([["t", 48_000]]));
+    }
+}
+
+#[test]
 fn conflicts_are_listed_and_decided() {
     let dir = Dir::new();
     let one = dir.replica("one");

@@ -8,6 +8,7 @@
 //! Not here: what messages mean (`syncline_node::live`), and when which connection is made (`follow`, `rehome`, `crate::members`).
 
 pub(crate) mod follow;
+mod pieces;
 mod rehome;
 
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::ahead::Ahead;
+use pieces::Pieces;
+
 use crate::members::{Lists, group};
 use crate::{Result, notes};
 
@@ -38,22 +41,31 @@ const AHEAD: usize = 2;
 
 type Decoded = std::result::Result<Message, SyncError>;
 
-/// A message of replication, or a note and no message; neither is a sign of life.
-type Carried = (Bytes, Option<v1::Note>);
+/// A message of replication or a piece of one, or a note and none; neither is a sign of life.
+#[derive(Debug, Default)]
+struct Carried {
+    body: Bytes,
+    note: Option<v1::Note>,
+    /// Whether the message goes on in what comes next with a body.
+    more: bool,
+}
+
+impl From<Option<v1::Note>> for Carried {
+    fn from(note: Option<v1::Note>) -> Self {
+        Self { note, ..Self::default() }
+    }
+}
 
 /// Where the engine's messages go, and beside it what is told until the engine lets go of it. The core bounds what is on its way to one peer.
 fn outbox() -> (Outbox, mpsc::WeakUnboundedSender<Carried>, UnboundedReceiverStream<Carried>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let beside = sender.downgrade();
     let send = move |parcel: Parcel| {
-        let carried = match parcel {
-            Parcel::Message(message) => (message.encode(), None),
-            Parcel::Note(note) => (Bytes::new(), Some(notes::to_wire(note))),
+        let sent = match parcel {
+            Parcel::Message(message) => pieces::of(message.encode()).all(|piece| sender.send(piece).is_ok()),
+            Parcel::Note(note) => sender.send(Some(notes::to_wire(note)).into()).is_ok(),
         };
-        match sender.send(carried) {
-            Ok(()) => Outcome::Sent,
-            Err(_) => Outcome::Gone,
-        }
+        if sent { Outcome::Sent } else { Outcome::Gone }
     };
     (Box::new(send), beside, UnboundedReceiverStream::new(receiver))
 }
@@ -82,7 +94,8 @@ pub(crate) fn serve(
     let id = engine.serve(scope.as_deref(), outbox)?;
     tracing::info!(%peer, "a replica has connected");
     tokio::spawn(async move {
-        let bodies = inbound.map(|message| message.map(|message| (message.body, message.note)));
+        let carried = |ClientMessage { body, note, more, .. }| Carried { body, note, more };
+        let bodies = inbound.map(|message| message.map(carried));
         let ended = tokio::select! {
             // It knows no more of hubs than this end.
             ended = take_in(&engine, id, bodies, &|_| {}) => ended,
@@ -95,7 +108,7 @@ pub(crate) fn serve(
         drop(hub);
         tracing::info!(%peer, why = %ended, "a replica has gone");
     });
-    Ok(outbound.map(|(body, note)| Ok(ServerMessage { body, note })))
+    Ok(outbound.map(|Carried { body, note, more }| Ok(ServerMessage { body, note, more })))
 }
 
 /// Tells a replica which hubs there are, now and whenever that changes. Does not end.
@@ -108,7 +121,7 @@ async fn tell(lists: Option<Lists>, beside: mpsc::WeakUnboundedSender<Carried>) 
             {
                 let note = v1::Note { note: Some(v1::note::Note::Hubs(hubs)) };
                 // Who is gone does not want to know.
-                let _ = beside.send((Bytes::new(), Some(note)));
+                let _ = beside.send(Some(note).into());
             }
             if lists.changed().await.is_err() {
                 break;
@@ -136,6 +149,7 @@ async fn take_in(
 ) -> String {
     let mut inbound = Ahead::new(inbound);
     let (mut came, mut ended): (VecDeque<Came>, Option<String>) = (VecDeque::new(), None);
+    let mut pieces = Pieces::default();
     loop {
         let next = tokio::select! {
             biased;
@@ -147,13 +161,20 @@ async fn take_in(
             else => return ended.unwrap_or_default(),
         };
         let next = match next {
-            Some(Ok((_, Some(v1::Note { note: Some(v1::note::Note::Hubs(hubs)) })))) => {
+            Some(Ok(Carried { note: Some(v1::Note { note: Some(v1::note::Note::Hubs(hubs)) }), .. })) => {
                 heard(&hubs);
                 None
             }
-            Some(Ok((body, note))) if body.is_empty() => note.and_then(notes::from_wire).map(Came::Note),
-            Some(Ok((body, _))) if body.len() < LARGE => Some(Came::Message(Message::decode(body))),
-            Some(Ok((body, _))) => Some(Came::Read(tokio::task::spawn_blocking(|| Message::decode(body)))),
+            Some(Ok(Carried { body, note, .. })) if body.is_empty() => note.and_then(notes::from_wire).map(Came::Note),
+            Some(Ok(Carried { body, more, .. })) => match pieces.add(body, more) {
+                Ok(None) => None,
+                Ok(Some(body)) if body.len() < LARGE => Some(Came::Message(Message::decode(body))),
+                Ok(Some(body)) => Some(Came::Read(tokio::task::spawn_blocking(|| Message::decode(body)))),
+                Err(why) => {
+                    ended = Some(why);
+                    None
+                }
+            },
             Some(Err(status)) => {
                 ended = Some(status.message().to_owned());
                 None
@@ -296,17 +317,17 @@ pub(crate) async fn connect(call: &Call<'_>) -> Result<Ended> {
     let Call { engine, upstream, role, heard, .. } = *call;
     let (outbox, _, outbound) = outbox();
     // The first message says which dataset is meant, and goes out before the node answers.
-    let first = tokio_stream::once((Bytes::new(), None));
+    let first = tokio_stream::once(Carried::default());
     let scope = match role {
         Role::Upstream => engine.scopes_here()?.0.unwrap_or_default(),
         Role::Peer => String::new(),
     };
     let mut about = Some((scope, call.mesh.clone(), call.from.clone(), call.given));
-    let messages = first.chain(outbound).map(move |(body, note)| match about.take() {
+    let messages = first.chain(outbound).map(move |Carried { body, note, more }| match about.take() {
         Some((scope, mesh, from, given)) => {
-            ClientMessage { body, note, scope, mesh, from, given, ..ClientMessage::default() }
+            ClientMessage { body, note, more, scope, mesh, from, given, ..ClientMessage::default() }
         }
-        None => ClientMessage { body, note, ..ClientMessage::default() },
+        None => ClientMessage { body, note, more, ..ClientMessage::default() },
     });
     let mut inbound = client::replicate(&upstream.target, &upstream.options, messages).await?;
     let link = Link { url: Some(upstream.target.to_string()), upstream: role == Role::Upstream, serves: None };
@@ -339,7 +360,8 @@ fn async_bodies<'a>(
     peer: &'a str,
 ) -> impl tokio_stream::Stream<Item = Result<Carried, Status>> + Unpin + 'a {
     inbound.map(move |message| {
-        message.map(|message| (message.body, message.note)).map_err(|fault| {
+        let carried = |ServerMessage { body, note, more }| Carried { body, note, more };
+        message.map(carried).map_err(|fault| {
             let error = status::from_grpc(peer, &fault);
             status::to_grpc(error.kind(), &error.to_string())
         })

@@ -30,7 +30,7 @@ pub struct Report {
     /// Why rows are still being taken, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Renewal>,
-    /// How many rows are here.
+    /// How many rows of tables are here.
     pub rows: u64,
     /// How many replicas are connected.
     pub connected: u64,
@@ -57,7 +57,13 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let renewal = engine.renewal()?;
     let settled = if renewal.is_none() { settled } else { 0 };
     let status = engine.status()?;
-    let rows = if renewal.is_none() { engine.frozen()?.counts().values().map(|count| count.rows).sum() } else { 0 };
+    let rows = if renewal.is_none() {
+        let frozen = engine.frozen()?;
+        let tables = frozen.counts().iter().filter(|(table, _)| !table.starts_with('.'));
+        tables.map(|(_, count)| count.rows).sum()
+    } else {
+        0
+    };
     Ok(Report { renewal, rows, connected: status.peers, settled })
 }
 
