@@ -88,10 +88,7 @@ pub enum Error {
         why: String,
     },
     /// Rows of live tables that were durable are missing or changed.
-    #[error(
-        "the rows of live tables in {file} are damaged: {why}; nothing was changed: verify the disk, then begin this replica anew \
-             from the others"
-    )]
+    #[error("the rows of live tables in {file} are damaged: {why}; verify the disk")]
     RowsDamaged {
         /// The file.
         file: String,

@@ -445,7 +445,11 @@ fn replica_of(home: &Home) -> String {
 pub(crate) fn sound(trouble: Option<&str>) -> Result<()> {
     match trouble {
         None => Ok(()),
-        Some(why) => Err(Error::Corrupt { what: "rows of live tables".to_owned(), why: why.to_owned() }),
+        Some(why) => {
+            let why =
+                format!("{why}; all rows come anew from the next replica that is connected, see `syncline status`");
+            Err(Error::Corrupt { what: "what live tables hold".to_owned(), why })
+        }
     }
 }
 
@@ -454,7 +458,7 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Behind => Error::conflict("writing a transaction", refusal.to_string()),
         Refusal::Invalid(why) => Error::invalid("writing a transaction", why),
         Refusal::Revoked => Error::Denied { what: "writing a transaction".to_owned(), why: refusal.to_string() },
-        Refusal::Damaged => Error::Corrupt { what: "rows of live tables".to_owned(), why: refusal.to_string() },
+        Refusal::Damaged => Error::Corrupt { what: "what live tables hold".to_owned(), why: refusal.to_string() },
     }
 }
 

@@ -47,7 +47,7 @@ impl Renewal {
             "{}; all rows are being taken anew from {from}, and `syncline status` says when they are here",
             self.why
         );
-        Error::Corrupt { what: "rows of live tables".to_owned(), why }
+        Error::Corrupt { what: "what live tables hold".to_owned(), why }
     }
 }
 
