@@ -273,16 +273,21 @@ fn no_file_is_lost_however_the_scope_changes_and_whoever_is_killed() {
     }
     part.take().expect("it runs").kill();
     let _part = team.partly(&["--no-scope"]);
-    until("both hold everything", || {
-        let all = held(&team.full);
-        let has = |(path, bytes): (&String, &Vec<u8>)| {
+    let wrong = || {
+        let (all, part) = (held(&team.full), held(&team.part));
+        let lacks = |(path, bytes): &(&String, &Vec<u8>)| {
             let beside = format!("{path}.conflict-");
-            all.iter().any(|(is, held)| (is == path || is.starts_with(&beside)) && held == bytes)
+            !all.iter().any(|(is, held)| (is == *path || is.starts_with(&beside)) && held == *bytes)
         };
-        let of_full = |path: &String| path.starts_with("full/") && !path.ends_with('/');
-        all == held(&team.part)
-            && written.iter().all(has)
-            && exact.iter().all(has)
-            && all.keys().filter(|path| of_full(path)).count() == exact.len()
-    });
+        let lost = written.iter().chain(&exact).filter(lacks).map(|(path, _)| format!("{path} is lost"));
+        let of_full = all.keys().filter(|path| path.starts_with("full/") && !path.ends_with('/'));
+        let back = of_full.filter(|path| !exact.contains_key(*path)).map(|path| format!("{path} is back"));
+        let apart = all.keys().chain(part.keys()).filter(|path| all.get(*path) != part.get(*path));
+        lost.chain(back).chain(apart.map(|path| format!("{path} differs"))).collect::<Vec<_>>()
+    };
+    let begun = SystemClock.monotonic();
+    while !wrong().is_empty() {
+        assert!(SystemClock.monotonic() - begun < Duration::from_secs(40), "{:#?}", wrong());
+        SystemClock.sleep(Duration::from_millis(20));
+    }
 }
