@@ -29,6 +29,8 @@ pub enum Sight {
     Snapshot,
     /// They came in more than one part.
     Parts,
+    /// Rows were offered that were the same at the other end.
+    Same,
     /// Somebody who had some of the parts said so.
     PartsKept,
     /// A node's rows were joined with another's.
@@ -73,7 +75,7 @@ pub enum Sight {
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -87,6 +89,7 @@ impl Sight {
         Self::Known,
         Self::Snapshot,
         Self::Parts,
+        Self::Same,
         Self::PartsKept,
         Self::Joined,
         Self::SecondStamp,

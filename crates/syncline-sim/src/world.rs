@@ -21,7 +21,7 @@ use std::fmt;
 
 use syncline_base::Hash;
 use syncline_base::rng::Rng;
-use syncline_sync::live::{Denial, Message, Origin, Output, Record, SLACK_MS, Zoo};
+use syncline_sync::live::{Denial, Message, Origin, Output, Record, SLACK_MS, What, Zoo};
 
 use crate::oracle::{Audit, Oracle, Violation};
 use crate::profile::{Act, Profile};
@@ -431,6 +431,7 @@ impl World {
             Output::Send(_, message) => match message {
                 Message::Known(_) => Sight::Known,
                 Message::Close { .. } => Sight::Snapshot,
+                Message::Part { part, .. } if matches!(part.what, What::Same(_)) => Sight::Same,
                 Message::Hello { parts: Some(_), .. } => Sight::PartsKept,
                 Message::Later(_) => Sight::Later,
                 Message::Refused(_) => Sight::Refused,

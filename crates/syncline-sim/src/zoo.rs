@@ -56,9 +56,8 @@ pub fn shows(bug: Bug, failure: &Failure) -> bool {
 fn violates(bug: Bug, violation: &Violation) -> bool {
     match bug {
         Bug::ScopeSkipsTorn | Bug::ServedWithinScope => is_gone(violation),
-        Bug::DamagedIsServed => {
-            is_gone(violation) || is_back(violation) || matches!(violation, Violation::UnexpectedSibling { .. })
-        }
+        Bug::DamagedIsServed => is_gone(violation) || is_back(violation) || is_unexpected(violation),
+        Bug::SameUnchecked => is_gone(violation) || is_back(violation) || is_unexpected(violation),
         Bug::ScopeNotFilled => is_gone(violation) || matches!(violation, Violation::OutsideScope { .. }),
         Bug::CommitTimeContext | Bug::DeleteWins | Bug::LoserDropped | Bug::SiblingsCapped => is_gone(violation),
         Bug::CoverageAfterPartOfRepair | Bug::RepairNamesMoreThanItHas => is_gone(violation),
@@ -100,6 +99,11 @@ fn violates(bug: Bug, violation: &Violation) -> bool {
 /// A value is not there that nobody had overwritten who had read it.
 const fn is_gone(violation: &Violation) -> bool {
     matches!(violation, Violation::MissingSibling { .. } | Violation::Vanished { .. })
+}
+
+/// A value is there that should not be.
+const fn is_unexpected(violation: &Violation) -> bool {
+    matches!(violation, Violation::UnexpectedSibling { .. })
 }
 
 /// A value is there that was overwritten by somebody who had read it.

@@ -336,5 +336,6 @@ fn names_dot(message: &Message, dot: &Dot) -> bool {
             known == dot
         }
         Message::Close { .. } | Message::Here(_) | Message::Ask | Message::Heads(_) => false,
+        Message::Offer(_) | Message::Lacks(_) => false,
     }
 }

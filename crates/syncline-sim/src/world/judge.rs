@@ -254,6 +254,7 @@ impl Judge {
                 return Ok(());
             }
             Message::Refused(_) | Message::Denied(..) | Message::Heads(_) => return Ok(()),
+            Message::Offer(_) | Message::Lacks(_) => return Ok(()),
         }
         Ok(self.oracle.sent(at, Claim { coverage: &self.coverage, pending: &self.pending })?)
     }

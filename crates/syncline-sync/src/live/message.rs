@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes};
 use super::context::Coverage;
 use super::head::Head;
 use super::id::{Dot, Origin};
+use super::offer::{Lacks, Offer};
 use super::pack::Past;
 use super::part::{Attested, Closing, Part, PartsId, What};
 use super::record::{put_txns, read_txns};
@@ -87,6 +88,10 @@ pub enum Message {
     Denied(Dot, Denial),
     /// Signed heads of what was sent before.
     Heads(Vec<Arc<Head>>),
+    /// What the rows of the next parts of a state hash to, before they are sent.
+    Offer(Offer),
+    /// Which of them are to be sent.
+    Lacks(Lacks),
 }
 
 impl Message {
@@ -152,6 +157,14 @@ impl Message {
                 out.put_u8(12);
                 put_heads(&mut out, heads);
             }
+            Self::Offer(offer) => {
+                out.put_u8(14);
+                offer.put(&mut past, &mut out);
+            }
+            Self::Lacks(lacks) => {
+                out.put_u8(15);
+                lacks.put(&mut out);
+            }
         }
         out.into()
     }
@@ -183,6 +196,8 @@ impl Message {
             10 => Self::Ask,
             11 => Self::Denied(Dot::read(&mut r)?, Denial::read(&mut r)?),
             12 => Self::Heads(read_heads(&mut r)?),
+            14 => Self::Offer(Offer::read(&mut past, &mut r)?),
+            15 => Self::Lacks(Lacks::read(&mut r)?),
             other => {
                 return Err(Error::protocol(
                     "message",

@@ -10,6 +10,7 @@
 //! Not here: bytes on disk (`crate::log`), connections, and how conflicts are shown.
 
 mod coming;
+mod compare;
 mod durable;
 mod fold;
 mod keep;
@@ -35,11 +36,14 @@ use super::context::{Context, Coverage, MAX_HUBS};
 use super::head::{Head, Signer};
 use super::id::{Dot, Origin, Stamp, Tag};
 use super::message::{Denial, Message};
+use super::offer::Sums;
+use super::part::PartsId;
 use super::pending::Pending;
 use super::record::{Record, Rewritten};
 use super::row::{Row, Sibling};
 use super::runs::{Place as RunPlace, RunName, Runs};
 use super::state::{Snapshot, State};
+use super::table::Rows;
 use super::txn::{Body, Entry, RowKey, Txn, Write, too_long};
 use super::zoo::{Bug, Zoo};
 use crate::error::{Error, Result};
@@ -186,6 +190,10 @@ pub struct Node {
     frozen: Option<Arc<Frozen>>,
     /// When that was last asked for.
     frozen_ms: u64,
+    /// What the rows of its parts hash to, by what it is called inside each scope.
+    sums: BTreeMap<PartsId, Sums>,
+    /// Damaged rows, to be compared.
+    aside: Option<Rows>,
     limits: Limits,
     /// How many messages may be on their way to a peer.
     messages: usize,
@@ -275,6 +283,8 @@ impl Node {
             made: Vec::new(),
             frozen: None,
             frozen_ms: 0,
+            sums: BTreeMap::new(),
+            aside: None,
             limits,
             messages: limits.messages(1),
             signer,

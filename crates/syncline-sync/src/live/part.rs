@@ -5,7 +5,6 @@
 //!
 //! Not here: when a state is sent or kept, and what happens when it takes effect (`node`).
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::BufMut;
@@ -15,17 +14,21 @@ use super::chain::{ChainPiece, Chains};
 use super::context::Coverage;
 use super::head::Head;
 use super::id::{Dot, Origin, read_nth};
+use super::offer::Same;
 use super::pack::Past;
 use super::record::{put_txns, read_txns};
 use super::row::Row;
 use super::runs::Runs;
-use super::scope::{Scope, row_within};
 use super::state::Snapshot;
 use super::table::{Counts, Rows};
 use super::txn::{RowKey, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
+
+mod teller;
+
+pub(super) use teller::{Summed, Teller};
 
 /// Which state the parts are of. Drawn at random; of a checkpoint, whose records follow each other, it is zero.
 pub type PartsId = u64;
@@ -54,6 +57,8 @@ pub enum What {
     Waiting(Vec<Arc<Txn>>),
     /// What is signed of the chains, by origin.
     Attested(Vec<Attested>),
+    /// Rows that the receiver has. Only in messages: what goes to a log are these rows.
+    Same(Same),
 }
 
 /// What is known of a chain beside its tags; something of it is.
@@ -125,7 +130,7 @@ impl Part {
     #[must_use]
     pub fn names(&self, dot: &Dot) -> bool {
         match &self.what {
-            What::Rows(_) | What::Gone(_) => false,
+            What::Rows(_) | What::Gone(_) | What::Same(_) => false,
             What::Chains(pieces) => pieces.iter().any(|piece| piece.names(dot)),
             What::Waiting(txns) => txns.iter().any(|txn| txn.dot() == *dot),
             What::Attested(_) => false,
@@ -162,6 +167,10 @@ impl Part {
                     past.put_row_key(out, key);
                 });
             }
+            What::Same(same) => {
+                out.put_u8(6);
+                same.put(past, out);
+            }
         }
     }
 
@@ -193,6 +202,7 @@ impl Part {
                 What::Attested(all)
             }
             5 => What::Gone(read_gone(past, r)?),
+            6 => What::Same(Same::read(past, r)?),
             other => {
                 return Err(Error::protocol("part", format!("kind {other} is not known to this program: update it")));
             }
@@ -235,203 +245,6 @@ impl Closing {
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
         let (id, parts) = (u64::from_le_bytes(r.array("part")?), read_nth(r, "parts")?);
         Ok(Self { id, parts, coverage: Coverage::read(r)? })
-    }
-}
-
-/// How far a state has been told.
-#[derive(Debug, Clone)]
-enum Place {
-    /// The last row, and the last of its siblings.
-    Rows(Option<(RowKey, Dot)>),
-    /// The last row that is gone.
-    Gone(Option<RowKey>),
-    /// The last chain, and how many of it.
-    Chains(Option<(Origin, (usize, usize))>),
-    /// The last origin of which it was told what is signed.
-    Attested(Option<Origin>),
-    Waiting(usize),
-    End,
-}
-
-/// Tells a state in parts of about a size. It holds no more than where it is.
-#[derive(Debug, Clone)]
-pub(super) struct Teller {
-    id: PartsId,
-    nth: u64,
-    place: Place,
-    room: usize,
-    /// Rows that lie in runs are left out, and said to be gone if they are.
-    above: bool,
-    /// What else there is, is left out.
-    scope: Option<Arc<dyn Scope>>,
-}
-
-impl Teller {
-    /// Parts of not much more than `room` bytes, unless one sibling or one transaction has more.
-    pub(super) const fn new(id: PartsId, room: usize) -> Self {
-        Self { id, nth: 0, place: Place::Rows(None), room, above: false, scope: None }
-    }
-
-    /// The same of what lies above the runs, for a checkpoint that names these.
-    pub(super) fn above_runs(room: usize) -> Self {
-        Self { above: true, ..Self::new(0, room) }
-    }
-
-    /// Of what is inside a scope.
-    pub(super) fn within(self, scope: Option<Arc<dyn Scope>>) -> Self {
-        Self { scope, ..self }
-    }
-
-    pub(super) const fn id(&self) -> PartsId {
-        self.id
-    }
-
-    /// How many parts it has told.
-    pub(super) const fn nth(&self) -> u64 {
-        self.nth
-    }
-
-    /// The next part of this state and of what waits, and about how many bytes it takes.
-    pub(super) fn next(&mut self, of: &Snapshot, waiting: &[Arc<Txn>]) -> Option<(Part, usize)> {
-        loop {
-            let (what, size, place) = match &self.place {
-                Place::Rows(after) => self.rows(&of.rows, after.as_ref()),
-                Place::Gone(after) => self.gone(&of.rows, after.as_ref()),
-                Place::Chains(after) => self.chains(&of.chains, after.as_ref()),
-                Place::Attested(after) => self.attested(&of.chains, *after),
-                Place::Waiting(from) => self.waiting(waiting, *from),
-                // The first part is what drops those of another state: there is always one.
-                Place::End if self.nth == 0 => (What::Rows(Vec::new()), 1, Place::End),
-                Place::End => return None,
-            };
-            self.place = place;
-            if size > 0 {
-                self.nth += 1;
-                return Some((Part { id: self.id, nth: self.nth - 1, what }, size));
-            }
-        }
-    }
-
-    fn rows(&self, rows: &Rows, after: Option<&(RowKey, Dot)>) -> (What, usize, Place) {
-        let mut part: Vec<(RowKey, Arc<Row>)> = Vec::new();
-        let (mut size, mut last) = (0, None);
-        let start = after.map_or_else(RowKey::first, |(key, _)| key.clone());
-        let (mut all, mut above);
-        let rows: &mut dyn Iterator<Item = _> = if self.above {
-            let exist = rows.over_from(&start).filter(|(_, row)| !row.is_empty());
-            above = exist.map(|(key, row)| (key.clone(), row.clone()));
-            &mut above
-        } else {
-            all = rows.from(&start);
-            &mut all
-        };
-        for (key, row) in rows {
-            let Some(row) = row_within(self.scope.as_deref(), &key, &row) else { continue };
-            let told = after.filter(|(last, _)| *last == key).map(|(_, dot)| dot);
-            let (row, of_row) = match told {
-                None => {
-                    let size = row.size();
-                    (Some(row), size)
-                }
-                Some(told) => row.after(told).map_or((None, 0), |row| {
-                    let size = row.size();
-                    (Some(Arc::new(row)), size)
-                }),
-            };
-            let Some(mut row) = row else { continue };
-            let of_key = 12 + key.table.len() + key.key.len();
-            if size > 0 && size + of_key + of_row > self.room {
-                break;
-            }
-            size += of_key + of_row;
-            let fills = of_row > self.room;
-            if fills {
-                // A row that fills parts of its own.
-                let piece = row.first_in(self.room);
-                size = of_key + piece.size();
-                row = Arc::new(piece);
-            }
-            last = row.siblings().last().map(|sibling| (key.clone(), sibling.dot));
-            part.push((key, row));
-            // Of a row in pieces the next piece comes next, however little there was in this one.
-            if fills || size >= self.room {
-                break;
-            }
-        }
-        let next = if self.above { Place::Gone(None) } else { Place::Chains(None) };
-        let place = last.map_or(next, |last| Place::Rows(Some(last)));
-        (What::Rows(part), size, place)
-    }
-
-    fn gone(&self, rows: &Rows, after: Option<&RowKey>) -> (What, usize, Place) {
-        let (mut part, mut size): (Vec<RowKey>, usize) = (Vec::new(), 0);
-        let start = after.cloned().unwrap_or_else(RowKey::first);
-        let gone = rows.over_from(&start).filter(|(key, row)| row.is_empty() && after != Some(key));
-        for (key, _) in gone {
-            if size > 0 && size >= self.room {
-                break;
-            }
-            size += 12 + key.table.len() + key.key.len();
-            part.push(key.clone());
-        }
-        let place = part.last().map_or(Place::Chains(None), |last| Place::Gone(Some(last.clone())));
-        (What::Gone(part), size, place)
-    }
-
-    fn chains(&self, chains: &Chains, after: Option<&(Origin, (usize, usize))>) -> (What, usize, Place) {
-        let mut part: Vec<ChainPiece> = Vec::new();
-        let (mut size, mut last) = (0, None);
-        let start = after.map_or(Origin::from_bytes([0; 16]), |(origin, _)| *origin);
-        for (origin, chain) in chains.range(start..) {
-            let told = after.filter(|(last, _)| last == origin).map_or((0, 0), |(_, told)| *told);
-            if told == chain.told() {
-                continue;
-            }
-            // One at least, however little room there is.
-            if size > 0 && size >= self.room {
-                break;
-            }
-            let piece = chain.piece(*origin, told, self.room.saturating_sub(size));
-            size += piece.size();
-            last = Some((*origin, (told.0 + piece.main.len(), told.1 + piece.others.len())));
-            let whole = last.map(|(_, told)| told) == Some(chain.told());
-            part.push(piece);
-            if !whole {
-                break;
-            }
-        }
-        let place = last.map_or(Place::Attested(None), |last| Place::Chains(Some(last)));
-        (What::Chains(part), size, place)
-    }
-
-    fn attested(&self, chains: &Chains, after: Option<Origin>) -> (What, usize, Place) {
-        let (mut part, mut size, mut last) = (Vec::new(), 0, None);
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        for (origin, chain) in chains.range((from, Bound::Unbounded)) {
-            let Some(attested) = chain.attested(*origin) else { continue };
-            if size > 0 && size + attested.size() > self.room {
-                break;
-            }
-            size += attested.size();
-            last = Some(*origin);
-            part.push(attested);
-        }
-        let place = last.map_or(Place::Waiting(0), |last| Place::Attested(Some(last)));
-        (What::Attested(part), size, place)
-    }
-
-    fn waiting(&self, waiting: &[Arc<Txn>], from: usize) -> (What, usize, Place) {
-        let (mut part, mut size) = (Vec::new(), 0);
-        for txn in waiting.iter().skip(from) {
-            let of_txn = 5 + txn.bytes().len();
-            if size > 0 && size + of_txn > self.room {
-                break;
-            }
-            size += of_txn;
-            part.push(txn.clone());
-        }
-        let place = if part.is_empty() { Place::End } else { Place::Waiting(from + part.len()) };
-        (What::Waiting(part), size, place)
     }
 }
 
@@ -503,6 +316,8 @@ impl Collected {
                 self.waiting.extend(txns.iter().cloned());
                 true
             }
+            // Whoever takes it puts the rows in its place.
+            What::Same(_) => false,
         }
     }
 

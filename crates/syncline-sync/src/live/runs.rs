@@ -91,6 +91,14 @@ impl Runs {
         Ok(Self { place, runs, trouble })
     }
 
+    /// Those of them that can be opened, apart from others that lie in the same files: what cannot be read of these is no trouble of those.
+    #[must_use]
+    pub(super) fn open_some(place: Place, names: &[RunName]) -> Self {
+        let trouble = Trouble::default();
+        let runs = names.iter().filter_map(|name| Run::open(&place, *name, &trouble).ok().map(Arc::new)).collect();
+        Self { place, runs, trouble }
+    }
+
     /// In the place of those that could not be opened: they say nothing, and that.
     #[must_use]
     pub(super) fn lost(place: Place, why: &Error) -> Self {

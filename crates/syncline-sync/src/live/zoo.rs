@@ -89,11 +89,14 @@ pub enum Bug {
     /// A replica whose rows were found damaged goes on sending them to others (Ganesan et al., "Redundancy does not imply fault tolerance", FAST 2017, of
     /// several stores).
     DamagedIsServed,
+    /// Rows that were equal when they were compared are taken to be equal when the state takes effect (a repair that works on old Merkle trees, as
+    /// Cassandra's may).
+    SameUnchecked,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::CommitTimeContext,
         Self::UnionRepair,
         Self::CoverageAfterPartOfRepair,
@@ -133,6 +136,7 @@ impl Bug {
         Self::CertificationSkipped,
         Self::HubShowsEarly,
         Self::DamagedIsServed,
+        Self::SameUnchecked,
     ];
 }
 

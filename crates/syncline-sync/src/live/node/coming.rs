@@ -126,13 +126,15 @@ impl Node {
             let valid = match &part.what {
                 What::Waiting(_) | What::Gone(_) => false,
                 What::Attested(all) => all.iter().flat_map(Attested::heads).all(|head| head.is_valid(&*self.signer)),
-                What::Rows(_) | What::Chains(_) => true,
+                What::Rows(_) | What::Chains(_) | What::Same(_) => true,
             };
-            if !valid || self.collect(Some(from), part).is_err() {
+            // What was the same here is not any more: it is sent then.
+            let Some(part) = self.with_own(part) else { return self.ask_once(from) };
+            if !valid || self.collect(Some(from), &part).is_err() {
                 // He would send the same again.
                 return self.hold_back(from);
             }
-            self.append(Record::Part(part.clone()), None);
+            self.append(Record::Part(part), None);
             self.followed(from);
         }
         self.owe(from, through);
@@ -236,7 +238,7 @@ impl Node {
     }
 
     /// Whether somebody else's state is coming; the peer is told when it is here.
-    fn is_put_off(&mut self, from: PeerId) -> bool {
+    pub(super) fn is_put_off(&mut self, from: PeerId) -> bool {
         let other = self.coming.as_ref().and_then(|coming| coming.from).is_some_and(|other| other != from);
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.put_off |= other;

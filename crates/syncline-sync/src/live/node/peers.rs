@@ -222,6 +222,8 @@ impl Node {
             Message::Push(txns, heads) => self.pushed(from, &txns, &heads),
             Message::Denied(dot, why) => self.denied(from, dot, why),
             Message::Heads(heads) => self.heads_came(from, &heads),
+            Message::Offer(offer) => self.offer_came(from, &offer),
+            Message::Lacks(lacks) => self.lacks_came(from, lacks),
             Message::Later(dot) if self.is_pending(&dot) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
                     (peer.pushed, peer.wait) = (0, true);
@@ -262,7 +264,7 @@ impl Node {
         let brought_up = !whole && coverage.includes(&self.kept.base);
         let differ = heads != self.heads_digest();
         let scope = self.peers.get(&from).and_then(|peer| peer.scope.clone());
-        let sending = if brought_up { None } else { self.resume(parts, scope) };
+        let sending = if brought_up { None } else { self.resume(parts, scope, &coverage) };
         let sending = sending.filter(|sending| !whole || sending.has(&coverage));
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let coverage = match self.remembered.get(&from) {
@@ -432,7 +434,8 @@ impl Node {
             let stood = std::mem::replace(&mut peer.last, now) == now;
             peer.stands = if stood { peer.stands.saturating_add(1) } else { 0 };
             let stands = peer.stands >= patience.max(1);
-            if !peer.met || (stands && (peer.here < peer.sent || waits)) {
+            let asked = peer.sending.as_ref().is_some_and(Sending::waits);
+            if !peer.met || (stands && (peer.here < peer.sent || waits || asked)) {
                 ask.push(*id);
             }
             if stands && peer.wants_whole && !flows(*id) {

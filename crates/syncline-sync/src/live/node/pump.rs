@@ -11,7 +11,8 @@ use super::super::context::Coverage;
 use super::super::head::Head;
 use super::super::id::Origin;
 use super::super::message::Message;
-use super::super::part::{Closing, PartsId, Teller};
+use super::super::offer::{Answered, Lacks, Sums};
+use super::super::part::{Closing, Part, PartsId, Teller};
 use super::super::scope::Scope;
 use super::super::state::Snapshot;
 use super::super::txn::{Batch, Entry, Txn};
@@ -37,6 +38,7 @@ impl Frozen {
 pub(super) struct Sending {
     of: Arc<Frozen>,
     teller: Teller,
+    answered: Answered,
 }
 
 impl Sending {
@@ -45,11 +47,35 @@ impl Sending {
         self.of.covers(coverage)
     }
 
+    /// Whether the peer has been offered something and has not answered.
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self.answered, Answered::Asked)
+    }
+
+    /// It has. Whether that is what was asked.
+    pub(super) fn answered(&mut self, lacks: Lacks) -> bool {
+        let asked = self.waits() && (lacks.id, lacks.first) == (self.teller.id(), self.teller.nth());
+        if asked {
+            self.answered = Answered::Lacks(lacks.first, lacks.lacks);
+        }
+        asked
+    }
+
     /// What tells the peer, which needs no state any more, that the parts it was sent go no further: others may send it theirs.
     pub(super) fn gives_up(&self) -> Option<Closing> {
         let (id, parts) = (self.teller.id(), self.teller.nth());
         (parts > 0).then(|| Closing { id, parts, coverage: Coverage::new() })
     }
+}
+
+/// What comes next of a state.
+enum Next {
+    /// A part, and about how many bytes it takes.
+    Part(Part, usize),
+    /// Nothing, until the other end has answered.
+    Answer,
+    /// Nothing.
+    End,
 }
 
 /// Entries from a position to before another one, all of them.
@@ -124,7 +150,7 @@ impl Node {
         while peer.sending.is_some() || peer.whole || self.needs_state(peer) {
             if peer.sending.is_none() {
                 let of = self.freeze(peer.whole.then_some(&peer.coverage));
-                peer.sending = Some(self.sending(of, peer.scope.clone()));
+                peer.sending = Some(self.sending(of, peer.scope.clone(), &peer.coverage));
                 peer.whole = false;
             }
             self.pump_parts(to, peer);
@@ -187,9 +213,12 @@ impl Node {
         !reached && !peer.coverage.includes(&self.kept.base)
     }
 
-    fn sending(&self, of: Arc<Frozen>, scope: Option<Arc<dyn Scope>>) -> Sending {
-        let teller = Teller::new(within(of.id, scope.as_ref()), self.limits.message_bytes).within(scope);
-        Sending { of, teller }
+    fn sending(&self, of: Arc<Frozen>, scope: Option<Arc<dyn Scope>>, had: &Coverage) -> Sending {
+        // Who has some of the rows is sent parts in which something differs.
+        let room = (self.limits.message_bytes / 4).max(1);
+        let teller = Teller::new(within(of.id, scope.as_ref()), room).within(scope);
+        let answered = if had.is_empty() { Answered::All } else { Answered::Ask };
+        Sending { of, teller, answered }
     }
 
     /// A state to send: the one that others are sent, as long as the log goes on from there, and it has what he has who wants all of it.
@@ -197,7 +226,10 @@ impl Node {
         self.frozen_ms = self.now_ms;
         let frozen = match self.frozen.take() {
             Some(frozen) if [Some(&self.kept.base), had].into_iter().flatten().all(|had| frozen.covers(had)) => frozen,
-            _ => Arc::new(Frozen { id: self.rng.next_u64() | 1, snapshot: self.snapshot() }),
+            _ => {
+                self.sums.clear();
+                Arc::new(Frozen { id: self.rng.next_u64() | 1, snapshot: self.snapshot() })
+            }
         };
         self.frozen = Some(frozen.clone());
         frozen
@@ -210,14 +242,23 @@ impl Node {
             self.frozen_ms = self.now_ms;
         } else if self.now_ms.saturating_sub(self.frozen_ms) > self.limits.snapshot_ms {
             self.frozen = None;
+            self.sums.clear();
         }
     }
 
     /// What a peer needs that has so many parts of a state: to go on there, if that state is still known.
-    pub(super) fn resume(&self, parts: Option<(PartsId, u64)>, scope: Option<Arc<dyn Scope>>) -> Option<Sending> {
+    pub(super) fn resume(
+        &self,
+        parts: Option<(PartsId, u64)>,
+        scope: Option<Arc<dyn Scope>>,
+        had: &Coverage,
+    ) -> Option<Sending> {
         let (id, parts) = parts?;
         let of = self.frozen.clone().filter(|frozen| within(frozen.id, scope.as_ref()) == id)?;
-        let mut sending = self.sending(of, scope);
+        let mut sending = self.sending(of, scope, had);
+        if let Some(sums) = self.sums.get(&id) {
+            sums.skip(&mut sending.teller, parts);
+        }
         while sending.teller.nth() < parts {
             sending.teller.next(&sending.of.snapshot, &[])?;
         }
@@ -226,12 +267,17 @@ impl Node {
 
     fn pump_parts(&mut self, to: PeerId, peer: &mut Peer) {
         while peer.has_room(&self.limits, self.messages) {
-            let Some(Sending { of, teller }) = &mut peer.sending else { return };
-            if let Some((part, size)) = teller.next(&of.snapshot, &[]) {
-                let through = peer.sends(1, size);
-                self.send(to, Message::Part { through, part: Arc::new(part) });
-                continue;
+            let Some(sending) = &mut peer.sending else { return };
+            match self.next_part(to, sending) {
+                Next::Part(part, size) => {
+                    let through = peer.sends(1, size);
+                    self.send(to, Message::Part { through, part: Arc::new(part) });
+                    continue;
+                }
+                Next::Answer => return,
+                Next::End => {}
             }
+            let Sending { of, teller, .. } = sending;
             let coverage = of.snapshot.coverage.clone();
             let closing = Closing { id: teller.id(), parts: teller.nth(), coverage };
             peer.coverage.join(&closing.coverage);
@@ -239,6 +285,34 @@ impl Node {
             let through = peer.sends(1, 32 + closing.coverage.len() * 20);
             self.send(to, Message::Close { through, closing });
         }
+    }
+
+    /// The next part for a peer, of which it is asked first whether it has it.
+    fn next_part(&mut self, to: PeerId, sending: &mut Sending) -> Next {
+        let Sending { of, teller, answered } = sending;
+        loop {
+            match answered.of(teller.nth()) {
+                None if matches!(answered, Answered::Asked) => return Next::Answer,
+                None => {
+                    if self.sums.len() >= SCOPES && !self.sums.contains_key(&teller.id()) {
+                        self.sums.clear();
+                    }
+                    let sums = self.sums.entry(teller.id()).or_insert_with(|| Sums::new(teller.from_first()));
+                    let offer = sums.offer(teller.id(), teller.nth(), &of.snapshot);
+                    *answered = if offer.is_some() { Answered::Asked } else { Answered::All };
+                    offer.into_iter().for_each(|offer| self.send(to, Message::Offer(offer)));
+                }
+                Some(lacks) => {
+                    let same = if lacks { None } else { self.same(teller) };
+                    let next = same.or_else(|| teller.next(&of.snapshot, &[]));
+                    return next.map_or(Next::End, |(part, size)| Next::Part(part, size));
+                }
+            }
+        }
+    }
+
+    fn same(&self, teller: &mut Teller) -> Option<(Part, usize)> {
+        self.sums.get(&teller.id())?.same(teller)
     }
 
     fn pump_entries(&mut self, to: PeerId, peer: &mut Peer) {

@@ -47,6 +47,7 @@ impl Node {
         // Rows that were made ready for others may be among those that are wrong.
         if !self.zoo.has(Bug::DamagedIsServed) {
             self.frozen = None;
+            self.sums.clear();
             self.peers.values_mut().for_each(|peer| peer.sending = None);
         }
         let may = self.peers.iter().filter(|(_, peer)| peer.renews).map(|(id, _)| *id);
@@ -109,6 +110,7 @@ impl Node {
     /// It has taken effect.
     pub(super) fn renewed(&mut self) {
         self.renewal = Renewal::None;
+        self.aside = None;
     }
 }
 

@@ -303,6 +303,22 @@ fn rows_gone() -> impl Strategy<Value = Vec<RowKey>> {
     })
 }
 
+fn same() -> impl Strategy<Value = Same> {
+    (btree_set(row_key(), 1..3), any::<[u8; 32]>()).prop_map(|(keys, hash)| {
+        let mut keys = keys.into_iter().rev();
+        Same { end: keys.next().unwrap(), after: keys.next(), hash: Hash::from_bytes(hash) }
+    })
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
+    let keys = btree_map(row_key(), prop::option::of(any::<[u8; 32]>()), 1..4);
+    (any::<u64>(), any::<u64>(), keys, any::<bool>()).prop_map(|(id, first, keys, after)| {
+        let mut sums = keys.into_iter().map(|(key, hash)| (key, hash.map(Hash::from_bytes))).collect::<Vec<_>>();
+        let after = (after && sums.len() > 1).then(|| sums.remove(0).0);
+        Offer { id, first, after, sums }
+    })
+}
+
 /// Often the next one of the same state.
 fn part() -> impl Strategy<Value = Part> {
     let id = prop_oneof![4 => 1..3u64, 1 => any::<u64>()];
@@ -313,6 +329,7 @@ fn part() -> impl Strategy<Value = Part> {
         pieces().prop_map(What::Chains),
         vec(txn(), 0..3).prop_map(What::Waiting),
         attested().prop_map(What::Attested),
+        same().prop_map(What::Same),
     ];
     (id, nth, what).prop_map(|(id, nth, what)| Part { id, nth, what })
 }
@@ -398,6 +415,12 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         dot().prop_map(Message::Refused),
         (dot(), denial).prop_map(|(dot, why)| Message::Denied(dot, why)),
         vec(head(), 0..3).prop_map(Message::Heads),
+        offer().prop_map(Message::Offer),
+        (any::<u64>(), any::<u64>(), vec(any::<bool>(), 1..17)).prop_map(|(id, first, lacks)| Message::Lacks(Lacks {
+            id,
+            first,
+            lacks
+        })),
     ]
 }
 

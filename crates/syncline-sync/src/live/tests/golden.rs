@@ -222,7 +222,16 @@ fn messages() -> Vec<(&'static str, Message)> {
         within: Within::default(),
         heads: 0,
     };
+    let keys = [write("fruit", b"apple", None), write("fruit", b"pear", None)].map(|write| write.row);
+    let [after, end] = keys;
+    let (hash, sums) = (syncline_base::Hash::of(b"rows"), vec![(end.clone(), None), (end.clone(), None)]);
+    let sums = [vec![(after.clone(), Some(hash))], sums].concat();
+    let same = Part { id, nth: 4, what: What::Same(Same { after: Some(after.clone()), end, hash }) };
     vec![
+        ("offer", Message::Offer(Offer { id, first: 300, after: None, sums: sums.clone() })),
+        ("offer-after", Message::Offer(Offer { id, first: 0, after: Some(after), sums: sums[1..].to_vec() })),
+        ("lacks", Message::Lacks(Lacks { id, first: 300, lacks: vec![false, true, true] })),
+        ("part-same", Message::Part { through: 1, part: Arc::new(same) }),
         ("hello", hello),
         ("hello-new", new),
         ("hello-scoped", scoped),
