@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod bytes;
+mod compare;
 mod coverage;
 mod golden;
 mod hostile;

@@ -128,6 +128,8 @@ impl Core {
             }
         }
         self.beside.audit.begin_anew();
+        // Others have said what they hold, and would not say it again before that changes.
+        self.want_proof(self.clock.monotonic());
         self.tables_version.grow();
         self.files.0 += 1;
         tracing::info!(why = renewal.why, "all rows of live tables were taken anew");

@@ -114,7 +114,7 @@ impl Node {
     }
 }
 
-#[cfg(feature = "zoo")]
+#[cfg(any(test, feature = "zoo"))]
 impl Node {
     /// Has a row be what another one is, without anybody having written that.
     pub fn damage(&mut self, row: &RowKey, like: &RowKey) {
