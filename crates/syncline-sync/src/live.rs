@@ -36,7 +36,7 @@ pub use head::{Head, Signer, Unsigned};
 pub use id::{Dot, Origin, Stamp, Tag};
 pub use message::{Denial, Message};
 pub use node::{Clash, Config, Fold, KEYS, Limits, Merge, Node, Output, PeerId, Refusal};
-pub use offer::{Lacks, Offer, Same};
+pub use offer::{Lacks, Offer, Range, Same};
 pub use part::{Attested, Closing, Part, PartsId, What};
 pub use pending::Waiting;
 pub use record::{Below, Checkpoint, Group, Moment, Reading, Record, Rescoped, Rewritten};

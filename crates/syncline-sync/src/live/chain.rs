@@ -350,6 +350,13 @@ impl Chain {
         ChainPiece { origin, after: main as u64, main: tags, others }
     }
 
+    /// So many of the branch that came first, after so many, if there are as many.
+    pub(super) fn span(&self, origin: Origin, after: u64, len: u64) -> Option<ChainPiece> {
+        let (from, most) = (usize::try_from(after).ok()?, usize::try_from(len).ok()?);
+        let main: Vec<Tag> = self.tags.iter_from(from).take(most).collect();
+        (main.len() == most).then(|| ChainPiece { origin, after, main, others: Vec::new() })
+    }
+
     /// Adds what comes next of a chain that is told in pieces. Whether it does.
     pub(super) fn extend(&mut self, piece: &ChainPiece) -> bool {
         if piece.after != self.tags.len() as u64 || (self.is_forked() && !piece.main.is_empty()) {

@@ -57,7 +57,7 @@ pub enum What {
     Waiting(Vec<Arc<Txn>>),
     /// What is signed of the chains, by origin.
     Attested(Vec<Attested>),
-    /// Rows that the receiver has. Only in messages: what goes to a log are these rows.
+    /// Rows or chains that the receiver has. Only in messages: what goes to a log are these.
     Same(Same),
 }
 

@@ -182,6 +182,11 @@ impl Node {
         if self.is_put_off(from) {
             return;
         }
+        if closing.coverage.is_empty() && self.coverage.is_empty() {
+            // Nothing is to take the place of nothing: what comes from here on can be taken in.
+            self.coming = None;
+            return self.adopt_scope(from);
+        }
         // One of nothing says that its sender goes no further.
         let is_whole = self.is_complete(&closing) && !closing.coverage.is_empty();
         if !is_whole || !closing.coverage.includes(&self.coverage) {

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use super::super::chain::Chains;
 use super::super::message::Message;
 use super::super::offer::{Lacks, Offer};
 use super::super::part::{Part, What};
@@ -28,7 +29,8 @@ impl Node {
         if self.is_put_off(from) {
             return;
         }
-        let lacks = offer.answer(self.own_rows());
+        let (rows, chains) = self.own();
+        let lacks = offer.answer(rows, chains);
         self.send(from, Message::Lacks(lacks));
     }
 
@@ -44,25 +46,26 @@ impl Node {
     pub(super) fn with_own(&mut self, part: &Arc<Part>) -> Option<Arc<Part>> {
         let What::Same(same) = &part.what else { return Some(part.clone()) };
         let unchecked = self.zoo.has(Bug::SameUnchecked);
-        let rows = self.own_rows();
-        let found = if unchecked { same.take_from(rows) } else { same.find_in(rows) };
-        found.map(|rows| Arc::new(Part { id: part.id, nth: part.nth, what: What::Rows(rows) }))
+        let (rows, chains) = self.own();
+        let found = if unchecked { same.take_from(rows, chains) } else { same.find_in(rows, chains) };
+        found.map(|what| Arc::new(Part { id: part.id, nth: part.nth, what }))
     }
 
-    /// The rows that are here, to be compared. When they are damaged, to be read without anybody else noticing, and without the runs that
+    /// What is here, to be compared. Rows, when they are damaged, to be read without anybody else noticing, and without the runs that
     /// cannot be opened: what they hash to tells whether they are what they should be.
-    fn own_rows(&mut self) -> &Rows {
+    fn own(&mut self) -> (&Rows, &Chains) {
         if !self.renews() {
             self.aside = None;
-            return &self.state.rows;
+            return (&self.state.rows, &self.chains);
         }
         let (rows, named, place) = (&self.state.rows, &self.named, &self.runs);
-        self.aside.get_or_insert_with(|| match (rows.runs(), place) {
+        let aside = self.aside.get_or_insert_with(|| match (rows.runs(), place) {
             (Some(runs), Some(place)) => {
                 let names = if runs.is_empty() { named.clone() } else { runs.names() };
                 rows.on_merged(Arc::new(Runs::open_some(place.clone(), &names)))
             }
             _ => rows.clone(),
-        })
+        });
+        (aside, &self.chains)
     }
 }

@@ -59,6 +59,14 @@ impl Node {
         begins
     }
 
+    /// This node holds nothing, and that is inside the scope that a peer sends.
+    pub(super) fn adopt_scope(&mut self, from: PeerId) {
+        let Some(scope) = self.peers.get(&from).and_then(|peer| peer.told.clone()) else { return };
+        self.append(Record::Scope(scope), None);
+        self.settle_scope();
+        self.greet_put_off();
+    }
+
     /// Another scope is held now. Whoever sends that need not send all of it, and is told what is here: what he sent was not taken in.
     fn settle_scope(&mut self) {
         let mut alike: Vec<PeerId> = Vec::new();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use syncline_base::Hlc;
 
-use super::super::chain::Chains;
+use super::super::chain::{Chain, Chains};
 use super::super::context::Context;
 use super::super::id::{Dot, Origin, Tag};
 use super::super::part::{Collected, Part, Teller, What};
@@ -36,20 +36,49 @@ fn key(n: u16) -> RowKey {
 
 type Held = BTreeMap<RowKey, Arc<Row>>;
 
+/// Chains of so many transactions, from one on others than they are elsewhere, some with a branch.
+fn chains(lens: &[(usize, usize, bool)]) -> Chains {
+    let chain = |nth: usize, (len, other, forks): (usize, usize, bool)| {
+        let (mut chain, mut prev) = (Chain::default(), Tag::NONE);
+        for seq in 1..=len as u64 {
+            let tag = Tag::of(&[nth as u64, seq, u64::from(seq > other as u64)].map(u64::to_le_bytes).concat());
+            chain.add(seq, tag, prev);
+            prev = tag;
+        }
+        if forks && len > 1 {
+            chain.add(1, Tag::of(b"another"), Tag::NONE);
+        }
+        (Origin::from_bytes([nth as u8; 16]), chain)
+    };
+    let chains = lens.iter().enumerate().map(|(nth, is)| chain(nth, *is));
+    chains.filter(|(_, chain)| chain.head().is_some()).collect()
+}
+
 /// Sends `theirs` to somebody who holds `ours`. What comes out, the keys of rows that went, and how many parts did not.
 fn send(theirs: &Held, ours: &Held, room: usize) -> (Held, BTreeSet<RowKey>, usize) {
-    let snapshot = Snapshot { rows: theirs.clone().into_iter().collect(), ..Snapshot::default() };
+    let (out, went, same, _) = send_with((theirs, &Chains::new()), (ours, &Chains::new()), room);
+    (out.rows.iter().collect(), went, same)
+}
+
+/// The same with chains. The state that comes out, keys and parts, and how many tags of chains went.
+fn send_with(
+    (theirs, their_chains): (&Held, &Chains),
+    (ours, our_chains): (&Held, &Chains),
+    room: usize,
+) -> (Snapshot, BTreeSet<RowKey>, usize, usize) {
+    let rows = theirs.clone().into_iter().collect();
+    let snapshot = Snapshot { rows, chains: their_chains.clone(), ..Snapshot::default() };
     let ours: Rows = ours.clone().into_iter().collect();
     let mut teller = Teller::new(3, room);
     let mut sums = Sums::new(teller.from_first());
     let (mut answered, mut collected) = (Answered::Ask, Collected::default());
-    let (mut went, mut same) = (BTreeSet::new(), 0);
+    let (mut went, mut same, mut tags) = (BTreeSet::new(), 0, 0);
     loop {
         let told = match answered.of(teller.nth()) {
             None => {
                 let offer = sums.offer(3, teller.nth(), &snapshot);
                 answered = offer.map_or(Answered::All, |offer| {
-                    let lacks = offer.answer(&ours);
+                    let lacks = offer.answer(&ours, our_chains);
                     Answered::Lacks(lacks.first, lacks.lacks)
                 });
                 continue;
@@ -61,9 +90,10 @@ fn send(theirs: &Held, ours: &Held, room: usize) -> (Held, BTreeSet<RowKey>, usi
         match &part.what {
             What::Same(here) => {
                 same += 1;
-                part = Part { what: What::Rows(here.find_in(&ours).expect("nothing has changed")), ..part };
+                part = Part { what: here.find_in(&ours, our_chains).expect("nothing has changed"), ..part };
             }
             What::Rows(rows) => went.extend(rows.iter().map(|(key, _)| key.clone())),
+            What::Chains(pieces) => tags += pieces.iter().map(|piece| piece.main.len()).sum::<usize>(),
             _ => {}
         }
         collected.add(&Arc::new(part)).unwrap();
@@ -77,8 +107,9 @@ fn send(theirs: &Held, ours: &Held, room: usize) -> (Held, BTreeSet<RowKey>, usi
         }
         assert_eq!(again.next(&snapshot, &[]).is_some(), parts < teller.nth(), "after {parts}");
     }
-    let closed = collected.close(snapshot.coverage);
-    (closed.rows.iter().collect(), went, same)
+    let closed = collected.close(snapshot.coverage.clone());
+    assert_eq!(closed, snapshot);
+    (closed, went, same, tags)
 }
 
 /// By key: whether one side or both have it, and the time and the siblings of theirs and of ours.
@@ -114,6 +145,23 @@ proptest! {
         prop_assert_eq!(&out, &theirs);
         prop_assert!(went.is_superset(&cut) && (same == 0 || went.len() < theirs.len()));
     }
+
+    #[test]
+    fn of_chains_what_the_other_end_has_does_not_go(
+        lens in proptest::collection::vec((0..200usize, 0..200usize, prop::bool::weighted(0.1)), 0..6),
+        ours in proptest::collection::vec((0..200usize, 0..200usize, prop::bool::weighted(0.1)), 6),
+        alike in proptest::collection::vec(any::<bool>(), 6),
+        room in 1..900usize,
+    ) {
+        let pairs = lens.iter().zip(&ours).zip(&alike);
+        let held: Vec<_> = pairs.map(|((is, other), alike)| if *alike { *is } else { *other }).collect();
+        let (theirs, ours, none) = (chains(&lens), chains(&held), Held::new());
+        send_with((&none, &theirs), (&none, &ours), room);
+        let (.., all) = send_with((&none, &theirs), (&none, &Chains::new()), room);
+        prop_assert_eq!(all, theirs.values().map(|chain| chain.told().0).sum::<usize>());
+        let (.., tags) = send_with((&none, &theirs), (&none, &theirs), room);
+        prop_assert!(tags == 0 || theirs.values().any(Chain::is_forked));
+    }
 }
 
 #[test]
@@ -138,12 +186,13 @@ fn what_has_changed_since_it_was_compared_is_not_taken() {
     let snapshot = Snapshot { rows: rows.clone(), ..Snapshot::default() };
     let mut teller = Teller::new(3, 4000);
     let mut sums = Sums::new(teller.from_first());
-    assert_eq!(sums.offer(3, 0, &snapshot).unwrap().answer(&rows).lacks, [false]);
+    assert_eq!(sums.offer(3, 0, &snapshot).unwrap().answer(&rows, &Chains::new()).lacks, [false]);
     let (Part { what: What::Same(same), .. }, _) = sums.same(&mut teller).unwrap() else { panic!("rows") };
-    assert_eq!(same.find_in(&rows).map(|rows| rows.len()), Some(9));
+    let find = |rows: &Rows| same.find_in(rows, &Chains::new());
+    assert!(matches!(find(&rows), Some(What::Rows(rows)) if rows.len() == 9));
     for (n, is) in [(4, Arc::default()), (4, row(2, &[40])), (5, row(1, &[40]))] {
         let mut changed = rows.clone();
         changed.set(&RowKey { table: "a".into(), ..key(n) }, is);
-        assert_eq!(same.find_in(&changed), None, "{n}");
+        assert_eq!(find(&changed), None, "{n}");
     }
 }

@@ -9,7 +9,7 @@ use syncline_base::Hash;
 
 use super::super::chain::{ChainPiece, Chains};
 use super::super::id::{Dot, Origin};
-use super::super::offer::{Same, Summing};
+use super::super::offer::{Range, Same, Summing, sum_of_chains};
 use super::super::row::Row;
 use super::super::scope::{Scope, row_within};
 use super::super::state::Snapshot;
@@ -32,14 +32,22 @@ enum Place {
     End,
 }
 
-/// A part of rows, before it is told.
+/// A part of rows or chains, before it is told.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Summed {
-    /// The last row, and the last of its siblings that is in the part.
-    pub(in super::super) end: RowKey,
-    dot: Dot,
-    /// What its rows hash to, unless it begins or ends inside one.
+    /// Where it ends.
+    place: Place,
+    /// What is in it.
+    pub(in super::super) range: Range,
+    /// And what that hashes to, unless rows in it begin or end elsewhere, or a chain has branches.
     pub(in super::super) hash: Option<Hash>,
+}
+
+fn sum_chains(pieces: &[ChainPiece], place: &Place) -> Summed {
+    let alone = pieces.iter().all(|piece| piece.others.is_empty());
+    let spans = pieces.iter().map(|piece| (piece.origin, piece.after, piece.main.len() as u64));
+    let range = Range::Chains(if alone { spans.collect() } else { Vec::new() });
+    Summed { place: place.clone(), range, hash: alone.then(|| sum_of_chains(pieces)) }
 }
 
 /// Tells a state in parts of about a size. It holds no more than where it is.
@@ -80,36 +88,57 @@ impl Teller {
         self.id
     }
 
-    /// The next part, of rows, is not told but said to be so, and told with the one after it.
+    /// The next part, of rows or chains, is not told but hashed, and the one after it is next.
     pub(in super::super) fn sum(&mut self, of: &Snapshot) -> Option<Summed> {
-        let Place::Rows(after) = &self.place else { return None };
-        let (What::Rows(rows), 1.., Place::Rows(Some((end, dot)))) = self.rows(&of.rows, after.as_ref()) else {
-            return None;
-        };
+        loop {
+            let (what, size, place) = match &self.place {
+                Place::Rows(after) => self.rows(&of.rows, after.as_ref()),
+                Place::Chains(after) => self.chains(&of.chains, after.as_ref()),
+                _ => return None,
+            };
+            let summed = match &what {
+                What::Rows(rows) => self.sum_rows(&of.rows, rows, &place),
+                What::Chains(pieces) => Some(sum_chains(pieces, &place)),
+                _ => None,
+            };
+            match summed.filter(|_| size > 0) {
+                Some(summed) => {
+                    self.go_behind(&summed);
+                    return Some(summed);
+                }
+                None => self.place = place,
+            }
+        }
+    }
+
+    fn sum_rows(&self, all: &Rows, rows: &[(RowKey, Arc<Row>)], place: &Place) -> Option<Summed> {
+        let (Place::Rows(after), Place::Rows(Some((end, dot)))) = (&self.place, place) else { return None };
         let begins = after.as_ref().map(|(key, _)| key) != rows.first().map(|(key, _)| key);
-        let last = of.rows.get(&end).and_then(|row| row_within(self.scope.as_deref(), &end, &row));
-        let ends = last.is_some_and(|row| row.siblings().last().map(|last| last.dot) == Some(dot));
+        let last = all.get(end).and_then(|row| row_within(self.scope.as_deref(), end, &row));
+        let ends = last.is_some_and(|row| row.siblings().last().map(|last| last.dot) == Some(*dot));
         let hash = (begins && ends).then(|| {
             let mut sum = Summing::default();
             rows.iter().for_each(|(key, row)| sum.add(key, row));
             sum.finish()
         });
-        let summed = Summed { end, dot, hash };
-        self.go_behind(&summed);
-        Some(summed)
+        Some(Summed { place: place.clone(), range: Range::Rows(end.clone()), hash })
     }
 
-    /// Goes on after a part of rows, the next one, as if it had been told.
+    /// Goes on after the next part as if it had been told.
     pub(in super::super) fn go_behind(&mut self, summed: &Summed) {
-        self.place = Place::Rows(Some((summed.end.clone(), summed.dot)));
+        self.place = summed.place.clone();
         self.nth += 1;
     }
 
     /// Tells, in the place of the next part, that it is the same at the other end.
     pub(in super::super) fn same(&mut self, summed: &Summed, hash: Hash) -> (Part, usize) {
-        let after = if let Place::Rows(Some((after, _))) = &self.place { Some(after.clone()) } else { None };
-        let same = Same { after, end: summed.end.clone(), hash };
-        let (part, size) = (Part { id: self.id, nth: self.nth, what: What::Same(same.clone()) }, same.size());
+        let after = match (&self.place, &summed.range) {
+            (Place::Rows(Some((after, _))), Range::Rows(_)) => Some(after.clone()),
+            _ => None,
+        };
+        let same = Same { after, range: summed.range.clone(), hash };
+        let size = same.size();
+        let part = Part { id: self.id, nth: self.nth, what: What::Same(same) };
         self.go_behind(summed);
         (part, size)
     }

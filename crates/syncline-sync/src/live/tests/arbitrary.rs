@@ -303,19 +303,31 @@ fn rows_gone() -> impl Strategy<Value = Vec<RowKey>> {
     })
 }
 
+fn spans() -> impl Strategy<Value = Range> {
+    btree_map(origin(), (any::<u64>(), 1..u64::MAX), 1..3)
+        .prop_map(|spans| Range::Chains(spans.into_iter().map(|(origin, (after, len))| (origin, after, len)).collect()))
+}
+
 fn same() -> impl Strategy<Value = Same> {
-    (btree_set(row_key(), 1..3), any::<[u8; 32]>()).prop_map(|(keys, hash)| {
+    let rows = btree_set(row_key(), 1..3).prop_map(|keys| {
         let mut keys = keys.into_iter().rev();
-        Same { end: keys.next().unwrap(), after: keys.next(), hash: Hash::from_bytes(hash) }
-    })
+        let end = keys.next().unwrap();
+        (keys.next(), Range::Rows(end))
+    });
+    let range = prop_oneof![rows, spans().prop_map(|spans| (None, spans))];
+    (range, any::<[u8; 32]>()).prop_map(|((after, range), hash)| Same { after, range, hash: Hash::from_bytes(hash) })
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
     let keys = btree_map(row_key(), prop::option::of(any::<[u8; 32]>()), 1..4);
-    (any::<u64>(), any::<u64>(), keys, any::<bool>()).prop_map(|(id, first, keys, after)| {
-        let mut sums = keys.into_iter().map(|(key, hash)| (key, hash.map(Hash::from_bytes))).collect::<Vec<_>>();
-        let after = (after && sums.len() > 1).then(|| sums.remove(0).0);
-        Offer { id, first, after, sums }
+    let spans = prop::option::of(prop::option::of((spans(), any::<[u8; 32]>())));
+    (any::<u64>(), any::<u64>(), keys, any::<bool>(), spans).prop_map(|(id, first, keys, after, spans)| {
+        let rows = |(key, hash): (RowKey, Option<_>)| (Range::Rows(key), hash.map(Hash::from_bytes));
+        let first_key = keys.first_key_value().map(|(key, _)| key.clone()).filter(|_| after && keys.len() > 1);
+        let mut sums: Vec<_> = keys.into_iter().skip(usize::from(first_key.is_some())).map(rows).collect();
+        let none = (Range::Chains(Vec::new()), None);
+        sums.extend(spans.map(|some| some.map_or(none, |(spans, hash)| (spans, Some(Hash::from_bytes(hash))))));
+        Offer { id, first, after: first_key, sums }
     })
 }
 

@@ -48,6 +48,29 @@ fn went(shells: &mut [Shell], now_ms: u64) -> (usize, usize, usize) {
     (bytes, rows, same)
 }
 
+#[test]
+fn of_chains_only_goes_what_has_been_added() {
+    let mut shells = three();
+    for n in 0..400 {
+        shells[0].put_all(1_500, vec![set(n, b"other"), set(5_000, b"again")]);
+        shells[0].sync();
+    }
+    connect(&mut shells, 0, 1);
+    settle(&mut shells, 1_600);
+    disconnect(&mut shells, 0, 1);
+    shells.iter_mut().for_each(|shell| shell.sent.clear());
+    change_some(&mut shells);
+    connect(&mut shells, 0, 1);
+    let said = settle(&mut shells, 2_001);
+    let tags = said.iter().filter_map(|(_, _, message)| match message {
+        Message::Part { part, .. } if matches!(part.what, What::Chains(_)) => Some(message.encode().len()),
+        _ => None,
+    });
+    let bytes: usize = tags.sum();
+    assert!((1..1_000).contains(&bytes), "{bytes} bytes of 402 transactions");
+    one_root(&shells[..2]);
+}
+
 /// A few rows change, one goes and one comes, and the log does not go back to before that.
 fn change_some(shells: &mut [Shell]) {
     let gone = Write { row: row(700), value: None };
@@ -136,7 +159,8 @@ fn rows_that_change_after_they_were_compared_are_sent() {
         for (from, to) in [(1, 0), (0, 1)] {
             shells[from].sync();
             for (_, message) in std::mem::take(&mut shells[from].sent) {
-                same += usize::from(matches!(&message, Message::Part { part, .. } if matches!(part.what, What::Same(_))));
+                same +=
+                    usize::from(matches!(&message, Message::Part { part, .. } if matches!(part.what, What::Same(_))));
                 if same == 0 {
                     shells[to].node.receive(2_001, from as u64, message);
                 } else {

@@ -224,14 +224,20 @@ fn messages() -> Vec<(&'static str, Message)> {
     };
     let keys = [write("fruit", b"apple", None), write("fruit", b"pear", None)].map(|write| write.row);
     let [after, end] = keys;
-    let (hash, sums) = (syncline_base::Hash::of(b"rows"), vec![(end.clone(), None), (end.clone(), None)]);
-    let sums = [vec![(after.clone(), Some(hash))], sums].concat();
-    let same = Part { id, nth: 4, what: What::Same(Same { after: Some(after.clone()), end, hash }) };
+    let hash = syncline_base::Hash::of(b"rows");
+    let pear = Range::Rows(end.clone());
+    let spans = Range::Chains(vec![(SPOKE, 300, 2)]);
+    let more = vec![(pear.clone(), None), (pear.clone(), None), (spans.clone(), Some(hash))];
+    let sums = [vec![(Range::Rows(after.clone()), Some(hash))], more.clone()].concat();
+    let in_part = |same| Arc::new(Part { id, nth: 4, what: What::Same(same) });
+    let same = in_part(Same { after: Some(after.clone()), range: pear, hash });
+    let chains = in_part(Same { after: None, range: spans, hash });
     vec![
-        ("offer", Message::Offer(Offer { id, first: 300, after: None, sums: sums.clone() })),
-        ("offer-after", Message::Offer(Offer { id, first: 0, after: Some(after), sums: sums[1..].to_vec() })),
+        ("offer", Message::Offer(Offer { id, first: 300, after: None, sums })),
+        ("offer-after", Message::Offer(Offer { id, first: 0, after: Some(after), sums: more })),
         ("lacks", Message::Lacks(Lacks { id, first: 300, lacks: vec![false, true, true] })),
-        ("part-same", Message::Part { through: 1, part: Arc::new(same) }),
+        ("part-same", Message::Part { through: 1, part: same }),
+        ("part-same-chains", Message::Part { through: 1, part: chains }),
         ("hello", hello),
         ("hello-new", new),
         ("hello-scoped", scoped),
