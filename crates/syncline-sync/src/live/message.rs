@@ -123,22 +123,16 @@ impl Message {
             }
             Self::Known(dot) => put_dot(&mut out, 2, dot),
             Self::Entries { through, entries } => {
-                out.put_u8(3);
-                put_uint(&mut out, *through);
+                put_counted(&mut out, 3, *through);
                 out.put_slice(entries.bytes());
             }
-            Self::Here(through) => {
-                out.put_u8(4);
-                put_uint(&mut out, *through);
-            }
+            Self::Here(through) => put_counted(&mut out, 4, *through),
             Self::Part { through, part } => {
-                out.put_u8(5);
-                put_uint(&mut out, *through);
+                put_counted(&mut out, 5, *through);
                 part.put(&mut past, &mut out);
             }
             Self::Close { through, closing } => {
-                out.put_u8(6);
-                put_uint(&mut out, *through);
+                put_counted(&mut out, 6, *through);
                 closing.put(&mut out);
             }
             Self::Push(txns, heads) => {
@@ -271,6 +265,12 @@ fn read_heads(r: &mut Reader) -> Result<Vec<Arc<Head>>> {
         heads.push(Arc::new(Head::read(r)?));
     }
     Ok(heads)
+}
+
+/// The kind of a message, and the sender's count with it.
+fn put_counted(out: &mut Vec<u8>, kind: u8, through: u64) {
+    out.put_u8(kind);
+    put_uint(out, through);
 }
 
 fn put_dot(out: &mut Vec<u8>, kind: u8, dot: &Dot) {
