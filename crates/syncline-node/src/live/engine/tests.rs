@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use bytes::Bytes;
@@ -50,15 +51,28 @@ enum Carried {
 pub(crate) struct Cable {
     ends: Vec<(Engine, PeerId)>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// How many bytes of messages went over it, both ways.
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Cable {
+    /// How many bytes of messages went over it, both ways.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn between(a: &Engine, b: &Engine) -> Self {
         let ((to_b, at_b), (to_a, at_a)) = (mpsc::channel(), mpsc::channel());
+        let bytes = Arc::new(AtomicUsize::new(0));
         let outbox = |to: mpsc::Sender<Carried>| -> Outbox {
+            let carried = bytes.clone();
             Box::new(move |parcel| {
                 let parcel = match parcel {
-                    Parcel::Message(message) => Carried::Message(message.encode()),
+                    Parcel::Message(message) => {
+                        let message = message.encode();
+                        carried.fetch_add(message.len(), Ordering::Relaxed);
+                        Carried::Message(message)
+                    }
                     Parcel::Note(note) => Carried::Note(note),
                 };
                 if to.send(parcel).is_ok() { Outcome::Sent } else { Outcome::Gone }
@@ -88,7 +102,7 @@ impl Cable {
             .expect("a thread")
         });
         let threads = threads.collect();
-        Self { ends, threads }
+        Self { ends, threads, bytes }
     }
 }
 

@@ -59,6 +59,8 @@ fn a_spoke_whose_rows_are_damaged_gets_them_from_its_hub_and_keeps_what_waits() 
         read(&edge) == 0 && count(&hub).is_ok_and(|rows| rows == 302) && count(&edge).is_ok_and(|rows| rows == 302)
     });
     assert_eq!((values(&hub, "mine"), root(&edge)), (vec!["1".to_owned()], root(&hub)));
+    // It is compared at once with what it came from.
+    comes(|| !edge.status().expect("a node").proofs.proofs.is_empty());
     edge.commit(None, set("more", "1")).expect("it takes writes again");
     drop(cable);
     // Once more from its log and its disk.
@@ -119,4 +121,28 @@ fn who_is_told_that_its_rows_are_wrong_shows_none_until_others_are_here() {
     let _cable = Cable::between(&hub, &edge);
     edge.wait_renewed(SOON).expect("a node");
     assert_eq!((count(&edge).expect("all rows"), root(&edge)), (300, root(&hub)));
+}
+
+#[test]
+fn of_many_rows_those_go_over_the_cable_that_are_damaged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (hub, edge_at) = (open(&dir.path().join("hub")), dir.path().join("edge"));
+    let edge = spoke(&edge_at);
+    for nth in 0..10 {
+        let row = |n: u64| Write { row: key(&format!("{nth}-{n:04}")), value: Some("x".repeat(300).into()) };
+        hub.commit(None, (0..2000).map(row).collect()).expect("committed");
+    }
+    let cable = Cable::between(&hub, &edge);
+    comes(|| count(&edge).is_ok_and(|rows| rows == 20_000));
+    let first = cable.bytes();
+    drop(cable);
+    flip(&put_down(edge, &edge_at), |len| len / 2);
+    let edge = spoke(&edge_at);
+    let later = hub.commit(None, set("later", "1")).expect("committed").position;
+    let cable = Cable::between(&hub, &edge);
+    comes(|| edge.renewal().expect("a node").is_none());
+    edge.read_at(&later, SOON, |_| ()).expect("it comes");
+    assert_eq!((count(&edge).expect("all rows"), root(&edge)), (20_001, root(&hub)));
+    let again = cable.bytes();
+    assert!(first > 1_000_000 && again < first / 3, "{first} bytes at first, {again} then");
 }
