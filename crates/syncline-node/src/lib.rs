@@ -36,5 +36,6 @@ pub use error::{Error, Result};
 pub use location::Location;
 pub use replica::{Connect, Env, Replica};
 /// What a face needs to bring its own transport: the trait, its errors, and the session that serves a peer.
+pub use syncline_store::backend::directory::make_directory;
 pub use syncline_sync as sync;
 pub use work::{FileChange, Updated};

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use syncline_base::{Clock, Hash, Hlc, HlcClock, Kind, SystemClock};
-use syncline_store::{Backend, Stop, Store, backend};
+use syncline_store::{Backend, Stop, Store, backend, backend::directory::make_directory};
 use syncline_sync::Transport;
 use syncline_tree::{Commit, DatasetRoot, Refs, Table, TableRef, TreeName};
 
@@ -117,7 +117,7 @@ impl Replica {
                 "the directory is not empty; choose an empty or a new one",
             ));
         }
-        std::fs::create_dir_all(&objects).map_err(Error::io("creating", &objects))?;
+        make_directory(&meta).and_then(|()| make_directory(&objects)).map_err(Error::io("creating", &objects))?;
         let store = match syncline_tree::open_store(directory(&objects)?, true, env.clock.clone()) {
             Err(error) if error.kind() == Kind::Conflict => {
                 let store = syncline_tree::open_store(directory(&objects)?, false, env.clock.clone())?;

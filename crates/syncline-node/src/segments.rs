@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use syncline_store::backend::directory::make_directory;
 use syncline_sync::log::Disk;
 
 use self::spare::Spare;
@@ -33,7 +34,7 @@ impl Directory {
     /// # Errors
     /// When it cannot be made.
     pub fn create(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        make_directory(path)?;
         spare::clean(path)?;
         Ok(Self { path: path.to_owned(), open: Mutex::default(), spare: Spare::default() })
     }

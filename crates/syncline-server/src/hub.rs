@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use syncline_api::target::check_name;
 use syncline_node::live::Engine;
-use syncline_node::{Env, Location, Replica};
+use syncline_node::{Env, Location, Replica, make_directory};
 
 use crate::error::{Error, Result};
 use crate::scratch::ScratchDir;
@@ -36,7 +36,7 @@ impl Hub {
     pub fn open(data: &Location, env: Env) -> Result<Self> {
         let scratch = match data {
             Location::Path(dir) => {
-                std::fs::create_dir_all(dir).map_err(|source| failed("creating", dir, source))?;
+                make_directory(dir).map_err(|source| failed("creating", dir, source))?;
                 // A directory that can only be read can be served, too.
                 ScratchDir::beside(dir).or_else(|_| ScratchDir::of_the_system())
             }

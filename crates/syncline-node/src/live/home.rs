@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syncline_base::sign::KeyPair;
+use syncline_store::backend::directory::make_directory;
 
 use super::engine::{Alarm, Distrust, Renewal};
 use crate::{Error, Result};
@@ -92,7 +93,7 @@ impl Home {
     /// The file system's; `invalid` when a newer program made it.
     pub fn take(meta: &Path) -> Result<Taken> {
         let dir = meta.join("live");
-        std::fs::create_dir_all(&dir).map_err(Error::io("creating", &dir))?;
+        make_directory(&dir).map_err(Error::io("creating", &dir))?;
         let path = dir.join(LOCK);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut lock = opened.map_err(Error::io("opening", &path))?;

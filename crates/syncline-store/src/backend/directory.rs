@@ -20,11 +20,15 @@ use syncline_base::{Clock, Hash, Kind, SystemClock};
 use super::{Backend, Caps, Guard, Upload, Version};
 use crate::buffers;
 use crate::error::{Error, Result};
+use made::{make_missing, sync_parent};
 use naming::Naming;
 
+mod made;
 mod naming;
 #[cfg(test)]
 mod tests;
+
+pub use made::make_directory;
 
 /// How many files are kept open for reading.
 const OPEN_FILES: usize = 256;
@@ -174,25 +178,6 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Makes the directories above `path`; returns those that were not there. Their names are not durable yet.
-fn make_missing(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let above = path.ancestors().skip(1).take_while(|directory| !directory.as_os_str().is_empty());
-    let missing: Vec<PathBuf> = above.take_while(|directory| !directory.is_dir()).map(Path::to_owned).collect();
-    if let Some(lowest) = missing.first() {
-        fs::create_dir_all(lowest)?;
-    }
-    Ok(missing)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    parent.map_or(Ok(()), sync_directory)
 }
 
 fn read_range(file: &File, range: &Range<u64>) -> io::Result<Bytes> {
