@@ -84,6 +84,8 @@ pub(crate) struct History {
     pub(crate) sessions: Vec<Vec<Txn>>,
     /// What each of those who follow a node was told, up to the end.
     pub(crate) watchers: Vec<Vec<Step>>,
+    /// Wall clocks were wrong, so of several values of a row readers may see now the one and now the other: see `weak`.
+    pub(crate) clocks: bool,
 }
 
 /// What the judges found.
@@ -121,8 +123,8 @@ impl History {
             }
         };
         verdict.unknown_seen = order.unknown_seen();
-        verdict.wrong.extend(weak::read_atomic(&order).err());
-        verdict.wrong.extend(weak::causal(&order).err());
+        verdict.wrong.extend(weak::read_atomic(&order, self.clocks).err());
+        verdict.wrong.extend(weak::causal(&order, self.clocks).err());
         verdict.told = self.watchers.iter().map(Vec::len).sum();
         verdict.wrong.extend(delivery::judge(&order, self));
         let (audit, wrong) = rows::judge(&order, end);

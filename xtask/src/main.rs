@@ -13,6 +13,8 @@ mod demo;
 mod fuzz;
 mod history;
 #[cfg(target_os = "linux")]
+mod machine;
+#[cfg(target_os = "linux")]
 mod net;
 #[cfg(not(target_os = "linux"))]
 #[path = "elsewhere.rs"]
@@ -47,7 +49,7 @@ enum Chore {
     Tidy(tidy::Args),
     /// Format, tidy, clippy, all tests, documentation and a build; closes with `N passed, N failed`.
     Test(test::Args),
-    /// Real nodes on a bad network: packets delayed, lost and cut off, nodes killed, a full disk; the history is judged.
+    /// Real nodes on a bad network: packets delayed, lost and cut off, nodes killed, a full disk, power cuts, clocks that jump; the history is judged.
     Net(net::Args),
     /// Many spokes that are mostly away, for half an hour; then one root, and the fate of every acknowledged write.
     Soak(soak::Args),

@@ -21,7 +21,7 @@ use syncline_base::rng::Rng;
 use syncline_base::{Clock, SystemClock, task};
 
 use crate::cluster::client::Client;
-use crate::cluster::end::{self, Left};
+use crate::cluster::end::{self, Followed, Left};
 use crate::cluster::node::{Answer, Host, Node};
 use crate::cluster::watch::Watcher;
 use crate::cluster::{Program, Rows, TABLE};
@@ -139,7 +139,8 @@ fn soak(args: &Args, program: &Path, place: &Path, seed: u64) -> Result<Report> 
     let failed = clients.iter().flat_map(|client| client.failed.values()).sum();
     let begun = SystemClock.monotonic();
     let left = Left { place, file: args.history.as_deref() };
-    let verdict = end::judge(&all, &clients, (&watchers, last), left)?;
+    let followed = Followed { watchers: &watchers, last, clocks: false };
+    let verdict = end::judge(&all, &clients, followed, left)?;
     let longest = |times: Vec<Duration>| times.into_iter().max().unwrap_or_default();
     Ok(Report {
         minutes: args.minutes,

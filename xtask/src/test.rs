@@ -70,7 +70,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step(&mut steps, "demo", crate::demo::check);
         // Somebody who may not make namespaces can run the rest; the summary says that this was not.
         match crate::net::possible() {
-            Ok(()) => step(&mut steps, "network", crate::net::check),
+            Ok(()) => {
+                step(&mut steps, "network", crate::net::check);
+                lacks.extend(crate::net::frail_possible().err().map(|why| ("power, clocks", why)));
+            }
             Err(why) => lacks.push(("network", why)),
         }
     }

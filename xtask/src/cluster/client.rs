@@ -17,6 +17,8 @@ use crate::history::{Fate, Read, Row, Txn, Write, Written};
 const VALUES: u64 = 100_000_000;
 /// Transactions of a burst.
 const BURST: u64 = 8;
+/// How long a look waits for what the one before it has shown, in milliseconds.
+const LONGEST: &str = "20000";
 
 /// A session.
 #[derive(Debug)]
@@ -32,6 +34,12 @@ pub(crate) struct Client {
     made: u64,
     /// What its own two rows may hold: the last acknowledged, and those after it of which nobody knows.
     own: [Vec<Written>; 2],
+    /// Whether each look asks for what the last one showed: at a replica that may fall behind that.
+    careful: bool,
+    /// Of the last look.
+    position: Option<String>,
+    /// Something failed since then.
+    doubt: bool,
 }
 
 /// What a look gave.
@@ -43,7 +51,14 @@ struct Look {
 impl Client {
     pub(crate) fn new(session: usize, door: Door, rows: Rows, rng: Rng) -> Self {
         let (txns, failed, own) = (Vec::new(), BTreeMap::new(), [Vec::new(), Vec::new()]);
-        Self { session, door, txns, failed, rows, rng, made: 0, own }
+        let (careful, position, doubt) = (false, None, false);
+        Self { session, door, txns, failed, rows, rng, made: 0, own, careful, position, doubt }
+    }
+
+    /// Its replica may fall behind what it has shown, as a spoke whose machine loses power: from now on each look waits for what the one before it
+    /// has shown (`--after`), and after a failure the first thing is a look.
+    pub(crate) fn be_careful(&mut self) {
+        self.careful = true;
     }
 
     /// Writes every row once, as the first of all sessions, so that there is something to look at and to overwrite. The other clients are told.
@@ -66,6 +81,10 @@ impl Client {
     /// Does something. Whether it worked; an error is one that should not be.
     pub(crate) fn step(&mut self) -> Result<bool> {
         match self.rng.below(10) {
+            _ if self.careful && self.doubt => {
+                let rows = self.choice(2, 2);
+                Ok(self.look(&rows)?.is_some())
+            }
             0..3 => {
                 let rows = self.choice(2, 2);
                 Ok(self.look(&rows)?.is_some())
@@ -92,6 +111,10 @@ impl Client {
         let keys: Vec<String> = rows.iter().map(|row| Rows::key(*row)).collect();
         let mut words = vec!["get", "--table", TABLE, "--siblings"];
         keys.iter().for_each(|key| words.extend(["--key", key]));
+        let after = self.position.clone().filter(|_| self.careful);
+        if let Some(position) = &after {
+            words.extend(["--after", position, "--max-wait", LONGEST]);
+        }
         let report = match self.door.ask(&words, "")? {
             Answer::Done(report) => report,
             Answer::Refused(kind, message) if !matches!(kind.as_str(), "not-found" | "stale") => bail!("{message}"),
@@ -102,6 +125,7 @@ impl Client {
             reads: reads(&report)?,
         };
         self.keep(look.reads.clone(), Vec::new(), Fate::Done);
+        (self.position, self.doubt) = (Some(look.position.clone()), false);
         Ok(Some(look))
     }
 
@@ -215,6 +239,7 @@ impl Client {
     fn miss<T>(&mut self, message: &str) -> Option<T> {
         let plain: String = message.chars().filter(|c| !c.is_ascii_digit()).take(160).collect();
         *self.failed.entry(plain).or_default() += 1;
+        self.doubt = true;
         None
     }
 }

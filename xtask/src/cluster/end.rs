@@ -11,7 +11,7 @@ use super::TABLE;
 use super::client::{Client, reads};
 use super::node::{Answer, Live, Node};
 use super::watch::Watcher;
-use crate::history::{History, Row, Verdict, Written};
+use crate::history::{History, Read, Row, Verdict, Written};
 
 /// Waits until all have one root and nothing waits; gives the root and how long that took.
 pub(crate) fn agree(nodes: &[&Node], most: Duration) -> Result<(String, Duration)> {
@@ -40,13 +40,13 @@ pub(crate) fn mark(founder: &mut Client, nodes: &[&Node], most: Duration) -> Res
 }
 
 /// All rows of a node, with all their values.
-pub(crate) fn rows(node: &Node) -> Result<BTreeMap<Row, Vec<Written>>> {
+pub(crate) fn rows(node: &Node) -> Result<BTreeMap<Row, Read>> {
     let answer = node.door.ask(&["get", "--table", TABLE, "--siblings", "--limit", "1000000"], "")?;
     let Answer::Done(report) = answer else { anyhow::bail!("{} does not show its rows: {answer:?}", node.name) };
     let mut rows = BTreeMap::new();
     for mut read in reads(&report)? {
         read.siblings.sort_unstable();
-        rows.insert(read.row, read.siblings);
+        rows.insert(read.row, read);
     }
     Ok(rows)
 }
@@ -60,20 +60,24 @@ pub(crate) struct Left<'a> {
     pub(crate) file: Option<&'a Path>,
 }
 
-/// Looks at all nodes, which have the same, and judges what the clients have kept and what those who follow were told, up to the value `last`.
-pub(crate) fn judge(
-    nodes: &[&Node],
-    clients: &[&Client],
-    (watchers, last): (&[Watcher], Written),
-    left: Left<'_>,
-) -> Result<Verdict> {
-    let mut history = History::default();
+/// What those who follow were told up to this value, and whether wall clocks were wrong meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Followed<'a> {
+    pub(crate) watchers: &'a [Watcher],
+    pub(crate) last: Written,
+    pub(crate) clocks: bool,
+}
+
+/// Looks at all nodes, which have the same, and judges what the clients have kept and what those who follow were told.
+pub(crate) fn judge(nodes: &[&Node], clients: &[&Client], followed: Followed<'_>, left: Left<'_>) -> Result<Verdict> {
+    let mut history = History { clocks: followed.clocks, ..History::default() };
     let first = nodes.first().context("no nodes")?;
     let end = rows(first)?;
     for node in nodes {
         ensure!(rows(node)? == end, "{} and {} have one root and show other rows", first.name, node.name);
     }
-    history.watchers = watchers.iter().map(|one| one.until(last, Duration::from_secs(10))).collect::<Result<_>>()?;
+    let until = |one: &Watcher| one.until(followed.last, Duration::from_secs(10));
+    history.watchers = followed.watchers.iter().map(until).collect::<Result<_>>()?;
     for client in clients {
         if history.sessions.len() <= client.session {
             history.sessions.resize_with(client.session + 1, Vec::new);
@@ -83,6 +87,7 @@ pub(crate) fn judge(
     if let Some(file) = left.file {
         std::fs::write(file, history.as_plume()).with_context(|| format!("writing {}", file.display()))?;
     }
+    let end = end.into_iter().map(|(row, read)| (row, read.siblings)).collect();
     let verdict = history.judge(&end);
     if !verdict.wrong.is_empty() {
         let file = left.place.join("history.json");

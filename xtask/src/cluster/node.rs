@@ -125,13 +125,9 @@ impl Node {
 
     /// Starts its process, and waits until it listens.
     pub(crate) fn start(&mut self) -> Result<()> {
-        let log = File::options().create(true).append(true).open(&self.said).context("making a log file")?;
-        let mut command = self.door.host.command(&[]);
-        command.arg("-C").arg(&self.dir).args(["up", "--json", "--listen", &self.listen]).args(&self.links);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut process = command.spawn().context("starting a node")?;
-        let output = process.stdout.take().context("the node's output is not there")?;
-        self.process = Some(process);
+        self.begin()?;
+        let output = self.process.as_mut().and_then(|process| process.stdout.take());
+        let output = output.context("the node's output is not there")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).context("reading what the node says")?;
         let report: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -143,7 +139,17 @@ impl Node {
         Ok(())
     }
 
-    /// Kills it as a power cut would end it: it is not asked and hears nothing of it. Whether it was there.
+    /// Starts its process, and does not wait for anything.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(&self.said).context("making a log file")?;
+        let mut command = self.door.host.command(&[]);
+        command.arg("-C").arg(&self.dir).args(["up", "--json", "--listen", &self.listen]).args(&self.links);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        self.process = Some(command.spawn().context("starting a node")?);
+        Ok(())
+    }
+
+    /// Kills it: it is not asked and hears nothing of it. What it gave to the kernel is not lost. Whether it was there.
     pub(crate) fn kill(&mut self) -> bool {
         let Some(mut process) = self.process.take() else { return false };
         // It may have ended by itself; there is nothing more to do then.

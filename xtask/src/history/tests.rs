@@ -20,7 +20,7 @@ fn put(writes: &[(Row, Written, &[Written])], fate: Fate) -> Txn {
 
 fn judge(sessions: Vec<Vec<Txn>>, end: &[(Row, &[Written])]) -> Verdict {
     let end = end.iter().map(|(row, siblings)| (*row, siblings.to_vec())).collect();
-    History { sessions, watchers: vec![] }.judge(&end)
+    History { sessions, watchers: vec![], clocks: false }.judge(&end)
 }
 
 fn says(verdict: &Verdict, what: &str) {
@@ -134,7 +134,7 @@ fn a_history_is_text_for_checkers_of_registers_with_one_value() {
     // Values beside the one that readers see are read from keys of their own (3 is that of 1), and so is the past of what has no answer (4).
     let two =
         vec![put(&[(1, 7, &[])], Fate::Refused), look(&[(1, &[])]), put(&[(0, 3, &[])], DONE), look(&[(0, &[1, 3])])];
-    let history = History { sessions: vec![one, two], watchers: vec![] };
+    let history = History { sessions: vec![one, two], watchers: vec![], clocks: false };
     let lines = [
         "r(2,0,0,0) w(0,2,0,0) w(3,2,0,0) w(4,1,0,0)",
         "r(4,1,2,1) w(0,3,2,1)",
@@ -156,7 +156,7 @@ fn what_followers_are_told_is_whole_once_in_order_and_all() {
     let judge = |steps: &[&Step]| {
         let watchers = vec![steps.iter().map(|step| (*step).clone()).collect()];
         let end = [(0, vec![3]), (1, vec![4])].into_iter().collect();
-        History { sessions: vec![one.clone(), two.clone()], watchers }.judge(&end)
+        History { sessions: vec![one.clone(), two.clone()], watchers, clocks: false }.judge(&end)
     };
     assert_eq!(judge(&[&a, &b, &c]).wrong, Vec::<String>::new());
     says(&judge(&[&a, &c, &b]), "before session 0 #1");
@@ -234,7 +234,7 @@ fn play(seed: u64, broken: bool) -> Verdict {
         apply(&mut end, &sent[from][done[from]].1);
         done[from] += 1;
     }
-    History { sessions, watchers: vec![] }.judge(&end.into_iter().enumerate().collect())
+    History { sessions, watchers: vec![], clocks: false }.judge(&end.into_iter().enumerate().collect())
 }
 
 #[test]

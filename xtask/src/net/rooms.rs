@@ -71,6 +71,10 @@ pub(super) fn enter() -> Result<()> {
 /// Makes a host: a namespace whose only way out is the device that is returned.
 pub(super) fn host(host: usize) -> Result<Tun> {
     let (space, device) = (name(host), format!("tun{host}"));
+    if Path::new("/run/netns").join(&space).exists() {
+        // Of hosts that were there before.
+        ip(&["netns", "delete", &space])?;
+    }
     let tun =
         Interface::new(&device).and_then(Tun::create_named).with_context(|| format!("making {device}: {NEEDS}"))?;
     tun.set_nonblocking(true).with_context(|| format!("setting up {device}"))?;

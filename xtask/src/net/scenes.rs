@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use syncline_base::{Clock, SystemClock};
 
+use super::frail;
 use super::link::Rule;
 use super::switch::Packets;
 use super::world::{FAR, SMALL, World};
@@ -17,6 +18,10 @@ pub(super) struct Scene {
     pub(super) long: bool,
     /// The network stays as it is until all have one root.
     pub(super) lasts: bool,
+    /// On machines whose power fails and whose clocks jump.
+    pub(super) frail: bool,
+    /// Clocks jump, here and in scenes after it.
+    pub(super) clocks: bool,
     /// Does it for so long, and says what it did.
     pub(super) play: fn(&mut World, Duration) -> Result<String>,
     /// Whether the packets bear it out.
@@ -30,6 +35,8 @@ pub(super) const SCENES: &[Scene] = &[
         what: "20 to 30 ms of delay, 2 % of packets lost, 5 % overtaking, everywhere",
         long: false,
         lasts: true,
+        frail: false,
+        clocks: false,
         play: weather,
         shows: lost_and_overtook,
     },
@@ -38,6 +45,8 @@ pub(super) const SCENES: &[Scene] = &[
         what: "hubs that hear and are not heard, two at a time and then around in a circle",
         long: false,
         lasts: false,
+        frail: false,
+        clocks: false,
         play: one_way,
         shows: were_cut,
     },
@@ -46,6 +55,8 @@ pub(super) const SCENES: &[Scene] = &[
         what: "a spoke behind 256 kbit/s and 80 ms, which stays so until it has everything",
         long: false,
         lasts: true,
+        frail: false,
+        clocks: false,
         play: slow,
         shows: were_slowed,
     },
@@ -54,6 +65,8 @@ pub(super) const SCENES: &[Scene] = &[
         what: "hubs and spokes killed while they write",
         long: false,
         lasts: false,
+        frail: false,
+        clocks: false,
         play: kills,
         shows: |_| Ok(()),
     },
@@ -62,6 +75,8 @@ pub(super) const SCENES: &[Scene] = &[
         what: "the disk of a hub is full, and then is not",
         long: false,
         lasts: false,
+        frail: false,
+        clocks: false,
         play: full,
         shows: |_| Ok(()),
     },
@@ -70,6 +85,8 @@ pub(super) const SCENES: &[Scene] = &[
         what: "a hub and its spoke cut off from all others, one hub after the other",
         long: true,
         lasts: false,
+        frail: false,
+        clocks: false,
         play: split,
         shows: were_cut,
     },
@@ -78,8 +95,30 @@ pub(super) const SCENES: &[Scene] = &[
         what: "weather, one-way cuts, a slow line and kills together",
         long: true,
         lasts: false,
+        frail: false,
+        clocks: false,
         play: storm,
         shows: lost_and_overtook,
+    },
+    Scene {
+        name: "power",
+        what: "machines lose their power while they write, one, some or all at once, and with it what was not synced",
+        long: false,
+        lasts: false,
+        frail: true,
+        clocks: false,
+        play: frail::power,
+        shows: |_| Ok(()),
+    },
+    Scene {
+        name: "clocks",
+        what: "wall clocks jump by an hour and by ten days, ahead and back, while nodes run and between two starts",
+        long: false,
+        lasts: false,
+        frail: true,
+        clocks: true,
+        play: frail::clocks,
+        shows: |_| Ok(()),
     },
 ];
 
@@ -215,6 +254,6 @@ fn storm(world: &mut World, time: Duration) -> Result<String> {
     Ok(format!("{count} nodes killed in bad weather"))
 }
 
-fn below(world: &mut World, n: usize) -> usize {
+pub(super) fn below(world: &mut World, n: usize) -> usize {
     usize::try_from(world.rng.below(n as u64)).unwrap_or_default()
 }

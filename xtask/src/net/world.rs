@@ -13,11 +13,12 @@ use crate::cluster::client::Client;
 use crate::cluster::node::{Answer, Door, Host, Node};
 use crate::cluster::watch::Watcher;
 use crate::cluster::{Rows, TABLE, end};
+use crate::machine::{Library, Lost, Machine, Syncs};
 
 /// The hubs are all beside each other; each spoke follows the hub of that place.
 const HUBS: [&str; 3] = ["hub-a", "hub-b", "hub-c"];
 const SPOKES: [(&str, usize); 4] = [("spoke-1", 0), ("spoke-2", 1), ("spoke-3", 2), ("spoke-4", 0)];
-/// The hub with a small disk, and how large that is.
+/// The hub with a small disk, where machines are good, and how large that is.
 pub(super) const SMALL: usize = 2;
 const DISK: u64 = 96 << 20;
 /// The spoke behind a slow line.
@@ -35,23 +36,42 @@ pub(super) struct World {
     pub(super) watchers: Vec<Watcher>,
     pub(super) switch: Switch,
     pub(super) rng: Rng,
+    /// What the nodes are on, each on that of its place, where machines are frail; after the nodes, which use them.
+    pub(super) machines: Vec<Machine>,
     disk: PathBuf,
+}
+
+/// What kind of machines the nodes are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// This one.
+    Good,
+    /// Their power fails, and their clocks jump.
+    Frail(Syncs),
 }
 
 impl World {
     /// Sets everything up, and waits until every node has the first rows. The clients are those of the nodes, and then the founder.
-    pub(super) fn new(program: &Path, place: &Path, rng: &mut Rng) -> Result<(Self, Vec<Client>)> {
+    pub(super) fn new(program: &Path, place: &Path, ground: Ground, rng: &mut Rng) -> Result<(Self, Vec<Client>)> {
         let count = HUBS.len() + SPOKES.len();
         let devices = (0..count).map(rooms::host).collect::<Result<Vec<_>>>()?;
         let switch = Switch::start(devices, Rng::from_seed(rng.next_u64()))?;
         let disk = place.join("small");
-        rooms::small_disk(&disk, DISK)?;
+        if ground == Ground::Good {
+            rooms::small_disk(&disk, DISK)?;
+        }
         let (certificate, key) = certificate(place, count)?;
+        // Before the nodes: what goes wrong here ends the nodes first.
+        let machines = machines(place, ground, rng)?;
         let mut nodes = Vec::new();
         for host in 0..count {
-            let name = HUBS.get(host).copied().unwrap_or_else(|| SPOKES[host - HUBS.len()].0);
-            let dir = if host == SMALL { disk.join(name) } else { place.join(name) };
-            let env = vec![("SYNCLINE_TOKEN".into(), TOKEN.into()), ("SYNCLINE_CA".into(), certificate.clone())];
+            let mut env = vec![("SYNCLINE_TOKEN".into(), TOKEN.into()), ("SYNCLINE_CA".into(), certificate.clone())];
+            let dir = match machines.get(host) {
+                Some(machine) => machine.dir().to_owned(),
+                None if host == SMALL => disk.join(name(host)),
+                None => place.join(name(host)),
+            };
+            env.extend(machines.get(host).into_iter().flat_map(Machine::env));
             let at = Host { program: program.to_owned(), enter: rooms::on(host), env };
             let mut links = vec!["--tls-cert".into(), certificate.clone(), "--tls-key".into(), key.clone()];
             links.extend(follows(host));
@@ -60,9 +80,13 @@ impl World {
             nodes.push(node);
         }
         let rows = Rows { shared: SHARED, sessions: count };
-        let clients = clients(&nodes, rows, rng)?;
+        let mut clients = clients(&nodes, rows, rng)?;
+        if let Ground::Frail(syncs) = ground {
+            machines.iter().for_each(|machine| machine.set_syncs(syncs));
+            clients[HUBS.len()..count].iter_mut().for_each(Client::be_careful);
+        }
         let watchers = nodes.iter().map(|node| Watcher::start(node.door.clone())).collect::<Result<_>>()?;
-        Ok((Self { nodes, watchers, switch, rng: Rng::from_seed(rng.next_u64()), disk }, clients))
+        Ok((Self { nodes, watchers, switch, rng: Rng::from_seed(rng.next_u64()), machines, disk }, clients))
     }
 
     /// Fills the small disk to the last byte. Gives the file to remove.
@@ -87,10 +111,51 @@ impl World {
         })
     }
 
+    /// Cuts the power of a machine, which comes back at once; the node on it has to be started.
+    pub(super) fn cut(&mut self, host: usize) -> Result<Lost> {
+        self.nodes[host].kill();
+        self.machines[host].cut().with_context(|| format!("cutting the power of {}", self.nodes[host].name))
+    }
+
+    /// Ends all nodes, and keeps what is on disks that would go with them.
+    pub(super) fn keep(&mut self, place: &Path) {
+        self.nodes.iter_mut().for_each(|node| _ = node.kill());
+        for (node, machine) in self.nodes.iter().zip(&self.machines) {
+            if let Err(error) = machine.keep(&place.join(&node.name).with_extension("disk")) {
+                eprintln!("the disk of {} is not kept: {error:#}", node.name);
+            }
+        }
+    }
+
     /// Starts what does not run.
     pub(super) fn restart(&mut self) -> Result<()> {
         self.nodes.iter_mut().filter_map(|node| (!node.runs()).then(|| node.start())).collect()
     }
+}
+
+impl Drop for World {
+    /// Takes the small disk away: a directory with one in it cannot be removed.
+    fn drop(&mut self) {
+        self.nodes.iter_mut().for_each(|node| _ = node.kill());
+        if self.machines.is_empty() {
+            // What is left of it goes with the namespaces.
+            let _ = nix::mount::umount(&self.disk);
+        }
+    }
+}
+
+/// The machines for all nodes, when they are to be frail.
+fn machines(place: &Path, ground: Ground, rng: &mut Rng) -> Result<Vec<Machine>> {
+    if ground == Ground::Good {
+        return Ok(Vec::new());
+    }
+    let library = Library::build(place)?;
+    let hosts = 0..HUBS.len() + SPOKES.len();
+    hosts.map(|host| Machine::new(&library, place, name(host), Rng::from_seed(rng.next_u64()))).collect()
+}
+
+fn name(host: usize) -> &'static str {
+    HUBS.get(host).copied().unwrap_or_else(|| SPOKES[host - HUBS.len()].0)
 }
 
 fn origin(host: usize) -> String {
