@@ -1,6 +1,7 @@
-//! `syncline conflicts`: what a merge could not decide, and rows of live tables that several have written at once.
+//! `syncline conflicts`: what a merge could not decide, and rows of live tables and live files that several have written at once.
 
 mod live;
+mod place;
 
 use std::borrow::Cow;
 
@@ -19,14 +20,19 @@ const LIMIT: usize = 100;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  syncline conflicts\n  syncline conflicts list --table people\n  \
                         syncline conflicts show --table people --key 1\n  \
-                        syncline conflicts resolve --table people --key 1 --take \"$TRANSACTION\" --read \"$POSITION\"\n\n\
+                        syncline conflicts resolve --table people --key 1 --take \"$TRANSACTION\" --read \"$POSITION\"\n  \
+                        syncline conflicts list --files\n  \
+                        syncline conflicts resolve --file notes.txt --take notes.txt.conflict-91d2aa00c1f3-2\n  \
+                        syncline conflicts resolve --file notes.txt --with merged.txt --read \"$POSITION\"\n\n\
                         Without a command: the conflicts of a merge that waits, which `syncline resolve` decides, and how many rows \
-                        of live tables are in conflict. Such a row has several values whose writers had not read each other's: \
-                        readers see the one that the table's resolver picks, the others are kept until somebody decides.")]
+                        of live tables, and how many live files, are in conflict. Such a row has several values whose writers had not \
+                        read each other's: readers see the one that the table's resolver picks, the others are kept until somebody \
+                        decides. Of such a file a directory that is kept in step shows what was written last at its path, and the rest \
+                        beside it.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<live::Action>,
-    /// At most so many rows [default: 100]
+    /// At most so many rows and files [default: 100]
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
 }
@@ -66,9 +72,9 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
         page.gap();
         page.line(format!("live tables: not known: {why}"));
     }
-    let Some(live) = shown.live.filter(|live| live.open > 0) else { return };
+    let Some(live) = shown.live.filter(|live| live.open + live.files > 0) else { return };
     page.gap();
-    page.line(format!("live tables: {}; see `syncline conflicts list`", live.told()));
+    page.line(format!("live: {}; see `syncline conflicts list`", live.told()));
 }
 
 fn show(page: &mut Page, report: &Report) {

@@ -57,9 +57,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 /// Says what was written.
 pub(crate) fn show(page: &mut Page, report: &Report, verb: &str) {
-    let rows = units::counted(report.rows, "row", "rows");
+    let files = units::counted(report.files, "file", "files");
     let made = if report.created { ", a new table" } else { "" };
-    page.line(format!("{verb} {rows} of {}{made} in {}", report.table, units::seconds(report.seconds)));
+    let rows = format!("{} of {}{made}", units::counted(report.rows, "row", "rows"), report.table);
+    let what = match (report.rows, report.files) {
+        (_, 0) => rows,
+        (0, _) => files,
+        _ => format!("{rows} and {files}"),
+    };
+    page.line(format!("{verb} {what} in {}", units::seconds(report.seconds)));
     page.line(format!("transaction {}", report.transaction));
     page.line(format!("position    {}", report.position));
     if let Some(read) = &report.read {

@@ -116,6 +116,9 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
     if live.conflicts > 0 {
         page.line(format!("{} in conflict", units::counted(live.conflicts, "row is", "rows are")));
     }
+    if live.file_conflicts > 0 {
+        page.line(format!("{} in conflict", units::counted(live.file_conflicts, "file is", "files are")));
+    }
     page.line(format!("replica root {}", live.root));
     page.line(format!("position     {}", live.position));
     if let Some(lag) = &live.lag {

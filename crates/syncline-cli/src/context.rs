@@ -11,6 +11,7 @@ use syncline_api::Target;
 use syncline_api::client::{Client, Options, Reply};
 use syncline_api::pipe::Limits;
 use syncline_base::{Kind, SystemClock};
+use syncline_node::live::files::contents::{self, Put};
 use syncline_node::progress::{Progress, Received};
 use syncline_node::{Env, Location, Replica};
 
@@ -188,6 +189,29 @@ impl Live<'_> {
                 done => return Ok(done?),
             }
         }
+        self.on_node(verb, request, input)
+    }
+
+    /// Stores a content where the live tables are, for a transaction that is to name it. It goes there in pieces.
+    pub(crate) fn send(&mut self, input: &mut (dyn Read + Send)) -> Result<Put> {
+        if let Place::Here(replica) = &self.place {
+            match contents::put(replica, input) {
+                // Nothing was read then.
+                Err(syncline_node::Error::Served { url: Some(url), .. }) => {
+                    self.place = Place::Node(Box::new(self.context.client(&url)?));
+                }
+                done => return Ok(done?),
+            }
+        }
+        self.on_node("contents-put", &(), input)
+    }
+
+    fn on_node<Request: Serialize, Report: DeserializeOwned>(
+        &self,
+        verb: &str,
+        request: &Request,
+        input: &mut dyn Read,
+    ) -> Result<Report> {
         let Place::Node(client) = &self.place else {
             return Err(Fault::invalid(format!("{verb}: there is no replica")));
         };

@@ -54,6 +54,7 @@ mod cmd_watch;
 mod context;
 mod fault;
 mod interrupt;
+mod local_file;
 mod output;
 mod peer;
 mod progress;

@@ -64,7 +64,7 @@ pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
 
 /// Waits until both directories hold the same, and this is so.
 #[track_caller]
-fn same(a: &Replica, b: &Replica, is: impl Fn(&BTreeMap<String, Vec<u8>>) -> bool) {
+pub(crate) fn same(a: &Replica, b: &Replica, is: impl Fn(&BTreeMap<String, Vec<u8>>) -> bool) {
     let begun = SystemClock.monotonic();
     loop {
         let (here, there) = (held(a), held(b));
@@ -84,17 +84,17 @@ fn same(a: &Replica, b: &Replica, is: impl Fn(&BTreeMap<String, Vec<u8>>) -> boo
 }
 
 /// A hub without files of its own, and two directories beside it.
-struct Team {
+pub(crate) struct Team {
     _dir: Dir,
     hub: Option<Server>,
     data: std::path::PathBuf,
-    url: String,
-    a: Replica,
-    b: Replica,
+    pub url: String,
+    pub a: Replica,
+    pub b: Replica,
 }
 
 impl Team {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = Dir::new();
         let data = dir.path("data");
         let hub = Server::start(&data, &[]);
@@ -104,15 +104,15 @@ impl Team {
         Self { _dir: dir, hub: Some(hub), data, url, a, b }
     }
 
-    fn sync(&self, replica: &Replica) -> Server {
+    pub(crate) fn sync(&self, replica: &Replica) -> Server {
         Server::syncing(replica, Some(&self.url), &[])
     }
 
-    fn hub_goes(&mut self) {
+    pub(crate) fn hub_goes(&mut self) {
         self.hub.take().expect("it runs").kill();
     }
 
-    fn hub_comes(&mut self) {
+    pub(crate) fn hub_comes(&mut self) {
         let at = self.url.trim_end_matches("/team").to_owned();
         self.hub = Some(Server::again(&self.data, &at));
     }

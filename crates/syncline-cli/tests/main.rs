@@ -7,6 +7,7 @@ mod kills;
 mod live;
 mod live_client;
 mod live_conflicts;
+mod live_file_conflicts;
 mod live_files;
 mod live_keys;
 mod live_members;

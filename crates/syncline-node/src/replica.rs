@@ -329,7 +329,7 @@ impl Replica {
         let until = self.clock().monotonic() + PATIENCE;
         loop {
             let holder = match Home::take(meta)? {
-                Taken::Ours(home) => return Ok(live.insert(Engine::open(home, Arc::clone(&self.env.clock))?).clone()),
+                Taken::Ours(home) => return Ok(live.insert(Engine::of(home, &self.env.clock, &self.store)?).clone()),
                 Taken::Others(holder) => holder,
             };
             // A command that serves nobody is done soon; a node says soon where it serves.

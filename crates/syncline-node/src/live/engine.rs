@@ -27,14 +27,16 @@ mod prove;
 mod renewal;
 mod scoped;
 mod status;
+mod stored;
 mod submit;
 mod trust;
 mod ways;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use syncline_base::{Clock, Hash, task};
+use syncline_store::Store;
 use syncline_sync::live::{Context, Dot, Message, Node, PeerId, Refusal, Write};
 use syncline_sync::log::Disk;
 
@@ -130,6 +132,8 @@ struct Shared {
     tables: Cache,
     ways: ways::Ways,
     members: members::Seen,
+    /// Where contents of files are.
+    store: OnceLock<Store>,
     /// For threads that must not keep it.
     me: Weak<Self>,
 }
@@ -164,6 +168,7 @@ impl Engine {
             tables: Cache::default(),
             ways: ways::Ways::default(),
             members: members::Seen::default(),
+            store: OnceLock::new(),
         });
         let worker = Arc::clone(&shared);
         let thread = task::spawn("syncline-live", move || run(&worker))

@@ -4,7 +4,8 @@
 //! else the name of its chunks in the object store, which is the one that a version of the same file has. So file changes are transactions
 //! like any: durable, whole, in causal order, with siblings where two wrote at once. `row` is the layout, `shown` what a directory shows
 //! of the rows, [`contents`] moves chunks between replicas, [`worker`] keeps one directory in step: it is told by `watching` what changed on
-//! disk, reads it (`local`), writes what came (`remote`, `place`), and remembers in `base` what the directory held when both agreed.
+//! disk, reads it (`local`), writes what came (`remote`, `place`), and remembers in `base` what the directory held when both agreed; `following`
+//! tells it which rows change. What commands write and no directory does is [`Given`]; `clashes` finds files in conflict.
 //! `fold` makes a version's file tree of the rows, `part` says what of a directory is outside of the
 //! scope that its replica holds. Format: `docs/format/live-files.md`.
 //!
@@ -14,18 +15,24 @@
 //! Not here: the rules of replication (`syncline_sync::live`), sockets (`syncline-server`), who wins among siblings of other tables.
 
 mod base;
+mod base64;
+pub(crate) mod clashes;
 pub mod contents;
 pub(crate) mod fold;
+mod following;
+mod given;
 mod local;
 mod part;
 mod place;
 mod remote;
 pub(crate) mod row;
-mod shown;
+pub(crate) mod shown;
 mod watching;
 pub mod worker;
 
 use bytes::Bytes;
+pub(crate) use given::Files;
+pub use given::Given;
 pub use part::{Outside, outside};
 use syncline_sync::live::{Node, RowKey, Write};
 

@@ -21,7 +21,7 @@ use crate::replica::Replica;
 use crate::{Error, Result};
 
 /// The verbs that [`run`] knows.
-pub const VERBS: [&str; 36] = [
+pub const VERBS: [&str; 38] = [
     "alter",
     "apply",
     "branch",
@@ -29,6 +29,7 @@ pub const VERBS: [&str; 36] = [
     "conflicts",
     "contents-give",
     "contents-lacking",
+    "contents-put",
     "delete",
     "diff",
     "export",
@@ -41,6 +42,7 @@ pub const VERBS: [&str; 36] = [
     "live-conflicts",
     "live-repair",
     "live-resolve",
+    "live-resolve-file",
     "log",
     "merge",
     "objects",
@@ -85,6 +87,7 @@ pub fn run(
         "put" => report(put::run(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "contents-give" => report(contents::give(replica, &mut *input(&streams)?)?),
         "contents-lacking" => report(contents::lacking(replica, &read::<Vec<ContentRef>>(verb, request)?)?),
+        "contents-put" => report(contents::put(replica, &mut *input(&streams)?)?),
         "delete" => report(put::delete(replica, &read(verb, request)?, &mut *input(&streams)?)?),
         "get" => report(get::run(replica, &read(verb, request)?)?),
         "reach" => report(reach::run(replica, &read(verb, request)?)?),
@@ -98,6 +101,7 @@ pub fn run(
         "live-conflicts" => report(live_conflicts::run(replica, &read(verb, request)?)?),
         "live-repair" => report(live_repair::run(replica, &read(verb, request)?)?),
         "live-resolve" => report(live_conflicts::resolve(replica, &read(verb, request)?)?),
+        "live-resolve-file" => report(live_conflicts::files::resolve(replica, &read(verb, request)?)?),
         "branch" => report(branch::run(replica, branch::Sort::Branch, &read(verb, request)?)?),
         "tag" => report(branch::run(replica, branch::Sort::Tag, &read(verb, request)?)?),
         "commit" => report(commit::run(replica, &read(verb, request)?, &**progress)?),
@@ -141,7 +145,7 @@ pub fn run(
 }
 
 /// What came along, if anything did.
-fn input(streams: &Streams) -> Result<Box<dyn std::io::Read>> {
+fn input(streams: &Streams) -> Result<Box<dyn std::io::Read + Send>> {
     match &streams.input {
         Some(path) => {
             let file = std::fs::File::open(path).map_err(Error::io("reading", path))?;

@@ -192,6 +192,9 @@ pub struct Report {
     pub tables: Vec<(String, u64)>,
     /// How many rows are in conflict.
     pub conflicts: u64,
+    /// How many files are.
+    #[serde(default)]
+    pub file_conflicts: u64,
 }
 
 /// Says how a replica's live part is; `None` when it has none.
@@ -274,6 +277,7 @@ fn report(replica: &Replica, engine: &Engine) -> Result<Report> {
         now_ms: replica.clock().now_ms(),
         tables: tables.collect(),
         conflicts,
+        file_conflicts: unless(damaged, files::clashes::count(engine))?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! `conflicts` of live tables: rows that several have written of whom none had read the other, seen and decided.
+//! `conflicts` of live datasets: rows and files that several have written of whom none had read the other, seen and decided.
 //!
 //! A row in conflict is no error: readers see the sibling that the table's resolver picks, and the others stay until somebody who has
 //! read them all writes the row. To decide is to write it so. A delete beside a write that had not read it leaves no sibling, so
@@ -6,13 +6,14 @@
 //!
 //! Not here: conflicts of a merge of versions (`conflicts`), which sibling is picked or what comes of merging them (`crate::live::resolve`).
 
+pub mod files;
 mod find;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use syncline_sync::live::{Context, Dot, Node, Refusal, Row, RowKey, Write};
+use syncline_sync::live::{Context, Dot, Node, Refusal, Row, RowKey, Sibling, Write};
 
 use self::find::Found;
 use super::get::{self, Version};
@@ -33,13 +34,18 @@ const MIN_PREFIX: usize = 8;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Request {
-    /// How many rows are in conflict.
+    /// How many rows and files are in conflict.
     Count,
-    /// The first rows that are, by table and key.
+    /// The first rows that are, by table and key, and then the first files, by path.
     List {
-        /// Of this table only.
+        /// Of this table only, and no files.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         table: Option<String>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The first files that are, by path.
+    ListFiles {
         /// At most so many.
         limit: usize,
     },
@@ -49,6 +55,11 @@ pub enum Request {
         table: String,
         /// Its key as text.
         key: String,
+    },
+    /// One file.
+    ShowFile {
+        /// Its path.
+        file: String,
     },
 }
 
@@ -70,18 +81,24 @@ pub struct Conflict {
     pub siblings: Vec<Version>,
 }
 
-/// Rows in conflict, as they are here now.
+/// Rows and files in conflict, as they are here now.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// How many there are, of the tables that were asked for.
+    /// How many rows there are, of the tables that were asked for.
     pub open: u64,
-    /// How many of them wait for somebody who decides.
+    /// How many files there are, if they were asked for.
+    #[serde(default)]
+    pub open_files: u64,
+    /// How many of the rows wait for somebody who decides.
     pub waiting: u64,
     /// How many transactions readers see in some rows and not in others; when rows were asked for.
     #[serde(default)]
     pub torn: u64,
-    /// Those that were asked for, by table and key.
+    /// Rows that were asked for, by table and key.
     pub conflicts: Vec<Conflict>,
+    /// Files that were asked for, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<files::Conflict>,
     /// Tables with rows in conflict that cannot be shown, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
@@ -89,24 +106,35 @@ pub struct Report {
     pub position: String,
 }
 
-/// Says which rows of live tables are in conflict.
+/// Says which rows of live tables, and which files, are in conflict.
 ///
 /// # Errors
-/// `not-found` when there is no such table, or the row that was named is not in conflict; `invalid` when the key is none.
+/// `not-found` when there is no such table, or the row or file that was named is not in conflict; `invalid` when the key is none.
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let Some(engine) = replica.live_if_there()? else {
         return match request {
             Request::List { table: Some(table), .. } | Request::Show { table, .. } => {
                 Err(Error::not_found(format!("live table {table:?}"), "there are no live tables here yet"))
             }
+            Request::ShowFile { file } => Err(files::not_in_conflict(file, 0)),
             _ => Ok(Report { position: token::of_context(&Context::default()), ..Report::default() }),
         };
     };
     match request {
-        Request::Count => list(&engine, None, 0),
+        Request::Count => both(&engine, 0),
+        Request::List { table: None, limit } => both(&engine, *limit),
         Request::List { table, limit } => list(&engine, table.as_deref(), *limit),
+        Request::ListFiles { limit } => files::list(&engine, *limit),
         Request::Show { table, key } => show(&engine, table, key),
+        Request::ShowFile { file } => files::show(&engine, file),
     }
+}
+
+/// Rows, and then files as far as there is room. The position is that of the rows, which are looked at first: what is said of it was there.
+fn both(engine: &Engine, limit: usize) -> Result<Report> {
+    let rows = list(engine, None, limit)?;
+    let Report { open_files, files, .. } = files::list(engine, limit.saturating_sub(rows.conflicts.len()))?;
+    Ok(Report { open_files, files, ..rows })
 }
 
 /// How many rows are in conflict.
@@ -162,7 +190,7 @@ fn show(engine: &Engine, table: &str, key: &str) -> Result<Report> {
     let conflicts = vec![conflict(&table, &key, &row, &seen, &torn)?];
     let torn = conflicts[0].siblings.iter().filter(|version| version.torn).count() as u64;
     let waiting = u64::from(table.asks());
-    Ok(Report { open: 1, waiting, torn, conflicts, unreadable: BTreeMap::new(), position })
+    Ok(Report { open: 1, waiting, torn, conflicts, position, ..Report::default() })
 }
 
 fn conflict(table: &Definition, key: &RowKey, row: &Row, seen: &Seen, torn: &BTreeSet<Dot>) -> Result<Conflict> {
@@ -222,7 +250,7 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<put::Report> {
     let committed = engine.commit_with(None, |node| {
         let row = node.view(&key);
         if let Some(read) = &read {
-            check_seen(node, &table, &key, &row, read)?;
+            check_seen(node, &|| doing(&table, &key), row.siblings(), read)?;
         }
         let seen = Look::new(&table, node).seen(&key.key, &row).filter(|seen| seen.conflict);
         let Some(seen) = seen else { return Err(not_in_conflict(&table, &key, &row)) };
@@ -256,20 +284,26 @@ fn not_in_conflict(table: &Definition, key: &RowKey, row: &Row) -> Error {
 }
 
 /// Whether all siblings are among what was seen.
-fn check_seen(node: &Node, table: &Definition, key: &RowKey, row: &Row, read: &Context) -> Result<()> {
+fn check_seen(node: &Node, doing: &dyn Fn() -> Result<String>, siblings: &[Sibling], read: &Context) -> Result<()> {
     if !node.shows(read) {
-        return Err(Error::conflict(doing(table, key)?, Refusal::Behind.to_string()));
+        return Err(Error::conflict(doing()?, Refusal::Behind.to_string()));
     }
-    let new = row.siblings().iter().filter(|sibling| !node.has_read(read, sibling)).count();
+    let new = siblings.iter().filter(|sibling| !node.has_read(read, sibling)).count();
     if new == 0 {
         return Ok(());
     }
     let why = format!(
         "{new} of its {} values came after the position that was given; see them with `syncline conflicts show`, and decide again \
          with the position that it prints",
-        row.siblings().len()
+        siblings.len()
     );
-    Err(Error::conflict(doing(table, key)?, why))
+    Err(Error::conflict(doing()?, why))
+}
+
+/// Whether a transaction may be the one that is named: in full, or by enough of its beginning.
+fn is_meant(full: &str, named: &str) -> bool {
+    let rest = full.strip_prefix(named).filter(|_| named.len() >= MIN_PREFIX);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':') || !named.contains(':'))
 }
 
 /// The value that a transaction wrote; of single columns in conflict, with those as it wrote them.
@@ -281,17 +315,13 @@ fn taken(
     base: &rows::Base,
     transaction: &str,
 ) -> Result<Bytes> {
-    let part = |full: &str| match full.strip_prefix(transaction) {
-        None => false,
-        Some(rest) => rest.is_empty() || rest.starts_with(':') || !transaction.contains(':'),
-    };
     let rivals = table.rivals(row.siblings(), seen);
     let named: Vec<(String, &Bytes, Option<&[CellId]>)> = if rivals.is_empty() {
         row.siblings().iter().map(|sibling| (token::of_dot(&sibling.dot), &sibling.value, None)).collect()
     } else {
         rivals.iter().map(|rival| (token::of_dot(&rival.dot), &rival.value, Some(&rival.columns[..]))).collect()
     };
-    let fits: Vec<_> = named.iter().filter(|(full, ..)| transaction.len() >= MIN_PREFIX && part(full)).collect();
+    let fits: Vec<_> = named.iter().filter(|(full, ..)| is_meant(full, transaction)).collect();
     let all = || named.iter().map(|(full, ..)| &full[..]).collect::<Vec<_>>().join("\n  ");
     match fits[..] {
         [(_, value, columns)] => {

@@ -67,6 +67,9 @@ pub struct Report {
     pub read: Option<String>,
     /// How many rows it wrote or deleted.
     pub rows: u64,
+    /// How many files it wrote or deleted.
+    #[serde(default)]
+    pub files: u64,
     /// Whether it made the table.
     pub created: bool,
     /// Whether a hub has taken it in; else it waits for one.
@@ -83,10 +86,16 @@ impl Report {
             position: token::of_wait(&committed.position),
             read: committed.read.as_ref().map(token::of_context),
             rows: rows as u64,
+            files: 0,
             created,
             taken: committed.taken,
             seconds,
         }
+    }
+
+    /// Of so many files alone.
+    pub(super) fn of_files(committed: &Committed, files: usize, seconds: f64) -> Self {
+        Self { files: files as u64, ..Self::new("", committed, 0, false, seconds) }
     }
 }
 

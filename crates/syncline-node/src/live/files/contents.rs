@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use syncline_base::{Hash, Kind};
 use syncline_store::{Store, chunk};
 use syncline_sync::live::{Node, RowKey, Write};
-use syncline_tree::content::{ContentRef, MAX_LIST};
+use syncline_tree::content::{self, ContentRef, MAX_LIST};
 use syncline_tree::walk::{self, ObjectKind};
 
 use super::TABLE;
@@ -105,6 +105,25 @@ pub fn give(replica: &Replica, input: &mut dyn Read) -> Result<Given> {
     }
     replica.store().flush()?;
     Ok(given)
+}
+
+/// What [`put`] did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Put {
+    /// What the content is called: for the file that is to have it.
+    pub content: ContentRef,
+}
+
+/// Stores a content that a transaction is to name soon: what nothing names a collection takes, after its grace. Durable when it returns.
+/// Takes a bounded amount of memory, whatever its length.
+///
+/// # Errors
+/// [`Error::Served`] before anything is read when another process has the replica's live part; those of the input; the store's.
+pub fn put(replica: &Replica, input: &mut (dyn Read + Send)) -> Result<Put> {
+    let store = replica.live()?.contents()?;
+    let content = content::write(&store, input, None)?;
+    store.flush()?;
+    Ok(Put { content })
 }
 
 /// The contents that siblings of files' rows name.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a path shows at most one sibling of one row, and a sibling is shown at most once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use syncline_base::Hash;
@@ -75,6 +75,42 @@ pub(super) fn beside_prefix(path: &str) -> String {
     format!("{path}{MARK}")
 }
 
+/// A file of which not everything that was written is at its path.
+#[derive(Debug, Clone)]
+pub(crate) struct Clash {
+    /// What was written, with where a directory shows it: what is at the path first, then the later written before the earlier.
+    pub siblings: Vec<(Sibling, Option<String>)>,
+    /// Something below the path, for which it has to be a folder.
+    pub below: Option<String>,
+}
+
+/// How a path is in conflict, if it is.
+pub(crate) fn clash(node: &Node, path: &str) -> Option<Clash> {
+    let row = node.view(&key(path));
+    let beside = beside(node, path, &row);
+    if beside.is_empty() {
+        return None;
+    }
+    let places: BTreeMap<&Bytes, String> =
+        beside.iter().map(|sibling| (&sibling.value, format!("{path}{}", mark(sibling)))).collect();
+    let here = want(node, path).value;
+    let place = |sibling: &Sibling| match places.get(&sibling.value) {
+        // A row of its own at such a path goes first.
+        Some(place) => (want(node, place).of == path).then(|| place.clone()),
+        None => (here.as_ref() == Some(&sibling.value)).then(|| path.to_owned()),
+    };
+    let mut siblings: Vec<(Sibling, Option<String>)> =
+        row.siblings().iter().map(|sibling| (sibling.clone(), place(sibling))).collect();
+    siblings.sort_by(|(a, _), (b, _)| b.later(a));
+    siblings.sort_by_key(|(_, place)| place.as_deref() != Some(path));
+    Some(Clash { siblings, below: below(node, path) })
+}
+
+/// What a path's row says to who reads it, if it is one that this version knows.
+pub(super) fn row_at(node: &Node, path: &str) -> Option<FileRow> {
+    FileRow::decode(&winner(&node.look(&key(path)))?.value)
+}
+
 fn winner(row: &Row) -> Option<&Sibling> {
     row.siblings().iter().max_by(|a, b| a.later(b))
 }
@@ -102,9 +138,20 @@ fn kind(sibling: &Sibling) -> Option<FileKind> {
 
 /// Whether a path is a folder because something lies below it.
 fn is_hidden(node: &Node, path: &str) -> bool {
+    all_below(node, path).next().is_some()
+}
+
+/// The first path below a path.
+fn below(node: &Node, path: &str) -> Option<String> {
+    all_below(node, path).next().map(|key| String::from_utf8_lossy(&key.key).into_owned())
+}
+
+/// The rows of all that lies below a path.
+pub(super) fn all_below<'a>(node: &'a Node, path: &str) -> impl Iterator<Item = RowKey> + use<'a> {
     let below = format!("{path}/");
     let from = RowKey { table: TABLE.into(), key: Bytes::copy_from_slice(below.as_bytes()) };
-    node.rows_from(&from).next().is_some_and(|(key, _)| key.key.starts_with(below.as_bytes()))
+    let is_below = move |key: &RowKey| &*key.table == TABLE && key.key.starts_with(below.as_bytes());
+    node.rows_from(&from).map(|(key, _)| key).take_while(is_below)
 }
 
 /// What is behind the name of a file that is shown beside its path.

@@ -13,18 +13,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_base::{Clock, task};
 use syncline_store::Store;
 
 use super::base::Base;
+use super::following::Following;
 use super::part::{NAMED, Part};
-use super::paths_of;
 use super::place::Place;
 use super::watching::Watching;
 use crate::live::Engine;
-use crate::live::engine::Cursor;
 use crate::replica::Replica;
 use crate::worktree::dirs::Root;
 use crate::worktree::stat::Stat;
@@ -45,8 +43,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(100);
 /// Paths whose contents are looked for at once.
 const LOOKED_FOR: usize = 256;
-/// Transactions that are taken in one go.
-const BATCH: usize = 256;
 /// How long somebody waits who may have to stop.
 const STOP: Duration = Duration::from_millis(300);
 
@@ -250,7 +246,7 @@ pub fn start(replica: &Replica, settings: &Settings, tell: impl Fn(&Status) + Se
     });
     let mut watching = watching.ok();
     desk.status.watched = watching.is_some();
-    let cursor = desk.engine.read(|node| node.state().coverage().clone())?;
+    let following = Following::from_now(&desk.engine)?;
     // What was changed here while nobody looked comes first: it was written on what the directory showed then.
     desk.refresh_part()?;
     desk.scan(&BTreeSet::new())?;
@@ -262,52 +258,13 @@ pub fn start(replica: &Replica, settings: &Settings, tell: impl Fn(&Status) + Se
         what: "keeping a directory in step".into(),
         why: format!("no thread could be started: {error}"),
     };
-    let (engine, teller, stopped) = (desk.engine.clone(), news.clone(), Arc::clone(&stop));
-    let follower = task::spawn("syncline-rows", move || follow(&engine, Cursor::new(cursor), &teller, &stopped));
+    let (teller, stopped) = (news.clone(), Arc::clone(&stop));
+    let follower = task::spawn("syncline-rows", move || following.run(&teller, &stopped));
     let mut running = Running { stop, news, threads: vec![follower.map_err(failed)?] };
     let rescan = if watching.is_some() { settings.rescan } else { settings.rescan.min(Duration::from_secs(5)) };
     let work = move || run(&mut desk, watching.as_mut(), &heard, rescan, &tell);
     running.threads.push(task::spawn("syncline-files", work).map_err(failed)?);
     Ok(running)
-}
-
-/// Tells which rows change.
-fn follow(engine: &Engine, mut cursor: Cursor, news: &Sender<News>, stop: &AtomicBool) {
-    let mut scope = None;
-    while !stop.load(Ordering::Relaxed) {
-        if let Ok(now) = engine.read(|node| node.scope().clone())
-            && scope.replace(now.clone()).is_some_and(|before| before != now)
-            && news.send(News::Part).is_err()
-        {
-            return;
-        }
-        let what = match engine.entries_after(&mut cursor, BATCH, STOP) {
-            Ok(Some(entries)) => {
-                let paths = entries.iter().flat_map(|entry| paths_of(&entry.txn.body().writes));
-                let paths: BTreeSet<String> = paths.map(ToOwned::to_owned).collect();
-                // Of what is outside of a scope it is only told that there was something: what waited for it may go now.
-                if paths.is_empty() && (entries.is_empty() || scope.as_ref().is_none_or(Bytes::is_empty)) {
-                    continue;
-                }
-                News::Rows(paths.into_iter().collect())
-            }
-            Ok(None) => match engine.read(|node| node.state().coverage().clone()) {
-                Ok(coverage) => {
-                    cursor = Cursor::new(coverage);
-                    News::AllRows
-                }
-                Err(_) => continue,
-            },
-            Err(error) => {
-                tracing::warn!(%error, "rows cannot be followed just now");
-                syncline_base::SystemClock.sleep(STOP);
-                continue;
-            }
-        };
-        if news.send(what).is_err() {
-            return;
-        }
-    }
 }
 
 /// What there is to do.
