@@ -1,5 +1,6 @@
 //! `syncline apply`: changes as `watch` gives them, written transaction by transaction.
 
+mod files;
 mod sink;
 
 use std::io::{BufRead, BufReader};
@@ -18,10 +19,17 @@ use crate::units;
 #[command(
     after_help = "Examples:\n  syncline watch --on http://a:7070/shop --from start | syncline apply -C ../copy\n  \
                         printf '%s\\n' '{\"op\":\"set\",\"table\":\"people\",\"row\":{\"id\":1,\"name\":\"ann\"}}' \
-                        '{\"op\":\"delete\",\"table\":\"people\",\"key\":{\"id\":2}}' '{\"op\":\"commit\"}' | syncline apply\n\n\
+                        '{\"op\":\"delete\",\"table\":\"people\",\"key\":{\"id\":2}}' '{\"op\":\"commit\"}' | syncline apply\n  \
+                        printf '%s\\n' '{\"op\":\"set\",\"table\":\"halls\",\"row\":{\"id\":7,\"plan\":\"plans/hall.pdf\"}}' \
+                        '{\"op\":\"set\",\"file\":\"plans/hall.pdf\",\"from\":\"/tmp/hall-7.pdf\"}' \
+                        '{\"op\":\"delete\",\"file\":\"plans/old.pdf\"}' | syncline apply\n\n\
                         Each line of standard input is a change: `set` with a row, `delete` with a key. `commit` ends a transaction; \
                         what comes after the last one is a transaction, too. Transactions are written as they end: after an error \
                         those before it are there, nothing of the one that failed is; lines in messages count from its beginning.\n\n\
+                        A change may be of a file: `set` with `file`, its path, and one of `from` (a file of this machine), `text`, `base64`, \
+                        `link` (the target of a symbolic link) and `\"folder\":true` (an empty one); `\"executable\":true` beside it, which \
+                        stays as it was when it is left out; `delete` with `file`. Files and rows of one transaction are written together or \
+                        not at all. Contents of `from` are sent before it, in pieces.\n\n\
                         A transaction on strict tables may begin with what its writer had read, and with an identity, under which it is \
                         written once: {\"op\":\"begin\",\"read\":\"POSITION\",\"reads\":[{\"table\":\"people\",\"key\":7},{\"table\":\"teams\"}],\
                         \"once\":\"ID\"}\n\n\
@@ -55,11 +63,37 @@ enum Format {
 struct Applied {
     transactions: u64,
     rows: u64,
+    files: u64,
     /// Of the last transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<String>,
+}
+
+impl Applied {
+    /// How much, in words.
+    fn told(&self) -> String {
+        let (rows, files) = (units::counted(self.rows, "row", "rows"), units::counted(self.files, "file", "files"));
+        match (self.rows, self.files) {
+            (_, 0) => rows,
+            (0, _) => files,
+            _ => format!("{rows}, {files}"),
+        }
+    }
+}
+
+/// Changes of a transaction.
+#[derive(Debug, Default, Clone, Copy)]
+struct Changes {
+    rows: u64,
+    files: u64,
+}
+
+impl Changes {
+    const fn are_none(self) -> bool {
+        self.rows + self.files == 0
+    }
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
@@ -72,15 +106,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let (applied, ended) = sink.end();
     if let Err(fault) = fed.and(ended) {
         let before = units::counted(applied.transactions, "transaction", "transactions");
-        let rows = units::counted(applied.rows, "row", "rows");
-        return Err(fault.after(&format!("{before} before it were applied, {rows}")));
+        return Err(fault.after(&format!("{before} before it were applied, {}", applied.told())));
     }
     if applied.transactions == 0 {
         return Err(Fault::invalid("apply: standard input has no change"));
     }
     context.out.done(&applied, |page| {
         let transactions = units::counted(applied.transactions, "transaction", "transactions");
-        page.line(format!("applied {transactions}, {}", units::counted(applied.rows, "row", "rows")));
+        page.line(format!("applied {transactions}, {}", applied.told()));
         page.line(format!("position {}", applied.position.as_deref().unwrap_or("0")));
     })?;
     Ok(None)
@@ -88,7 +121,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 
 /// Cuts lines into transactions.
 fn feed_lines(sink: &mut Sink) -> Result<()> {
-    let (mut input, mut lines, mut rows) = (BufReader::with_capacity(BUFFER, std::io::stdin().lock()), Vec::new(), 0);
+    let mut input = BufReader::with_capacity(BUFFER, std::io::stdin().lock());
+    let (mut lines, mut changes) = (Vec::new(), Changes::default());
     loop {
         let from = lines.len();
         let n = input.read_until(b'\n', &mut lines).context("reading standard input")?;
@@ -100,13 +134,22 @@ fn feed_lines(sink: &mut Sink) -> Result<()> {
         if ends && !whole {
             lines.truncate(from);
         } else if n > 0 && !ends {
-            rows += u64::from(!lines[from..].trim_ascii().is_empty());
+            if apply::is_of_file(&lines[from..]) {
+                let sent = files::sent(&lines[from..], sink)?;
+                changes.files += 1;
+                if let Some(line) = sent {
+                    lines.truncate(from);
+                    lines.extend_from_slice(&line);
+                }
+            } else {
+                changes.rows += u64::from(!lines[from..].trim_ascii().is_empty());
+            }
             continue;
         }
-        if rows > 0 || whole {
+        if !changes.are_none() || whole {
             // The next one is about as long.
             let next = Vec::with_capacity(lines.len());
-            sink.write(std::mem::replace(&mut lines, next).into(), std::mem::take(&mut rows))?;
+            sink.write(std::mem::replace(&mut lines, next).into(), std::mem::take(&mut changes))?;
         }
         lines.clear();
         lines.extend_from_slice(&header);
@@ -122,7 +165,7 @@ const BUFFER: usize = 1 << 18;
 fn feed_arrow(sink: &mut Sink) -> Result<()> {
     for transaction in Transactions::new(Box::new(std::io::stdin()))? {
         let Transaction { changes, rows } = transaction?;
-        sink.write(changes, rows)?;
+        sink.write(changes, Changes { rows, files: 0 })?;
     }
     Ok(())
 }

@@ -25,7 +25,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let Certified { read_key, once } = args.certified.clone();
-    let request = Request { table: args.table.clone(), key: None, read: args.read.clone(), read_keys: read_key, once };
+    let (table, read) = (args.table.clone(), args.read.clone());
+    let request = Request { table, read, read_keys: read_key, once, ..Request::default() };
     let report = context.ask_live("delete", &request, &mut std::io::stdin().lock(), put::delete)?;
     context.out.done(&report, |page| show(page, &report, "deleted"))?;
     Ok(None)

@@ -1,9 +1,9 @@
-//! Files of this machine that commands write to a dataset: a short one goes along as text, any other is sent before, in pieces.
+//! Files of this machine that commands write to a dataset: what they hold is sent there first, in pieces.
 //!
 //! Owns nothing. Memory does not grow with a file. What was sent and is named by no transaction a collection takes.
 
 use std::fs::{File, Metadata};
-use std::io::{Cursor, Read};
+use std::io::Read;
 
 use syncline_base::Kind;
 use syncline_node::live::files::Given;
@@ -11,8 +11,6 @@ use syncline_node::live::files::contents::Put;
 
 use crate::fault::{Fault, Result};
 
-/// A file that is not longer goes along, if it is text.
-const SHORT: u64 = 1024;
 /// Stands for standard input.
 pub(crate) const STDIN: &str = "-";
 
@@ -22,7 +20,7 @@ pub(crate) type Send<'a> = &'a mut dyn FnMut(&mut (dyn Read + std::marker::Send)
 /// What a path of the dataset is to hold: what the file `local` does, or standard input.
 pub(crate) fn given(path: &str, local: &str, send: Send<'_>) -> Result<Given> {
     if local == STDIN {
-        return content(path, "standard input", &mut std::io::stdin(), send);
+        return content(path, &mut std::io::stdin(), send);
     }
     let failed = |error: std::io::Error| {
         Fault::new(Kind::of_io(&error), format!("reading {local} for the file {path}: {error}\nnothing was written"))
@@ -34,7 +32,7 @@ pub(crate) fn given(path: &str, local: &str, send: Send<'_>) -> Result<Given> {
             "reading {local} for the file {path}: it is a folder; name its files one by one"
         )));
     }
-    let given = content(path, local, &mut file, send)?;
+    let given = content(path, &mut file, send)?;
     let after = file.metadata().map_err(failed)?;
     let stamp = |stat: &Metadata| (stat.len(), stat.modified().ok());
     if before.is_file() && stamp(&before) != stamp(&after) {
@@ -45,19 +43,9 @@ pub(crate) fn given(path: &str, local: &str, send: Send<'_>) -> Result<Given> {
     Ok(Given { executable: Some(is_executable(&before)), ..given })
 }
 
-fn content(path: &str, from: &str, input: &mut (dyn Read + std::marker::Send), send: Send<'_>) -> Result<Given> {
-    let failed =
-        |error: std::io::Error| Fault::new(Kind::of_io(&error), format!("reading {from} for the file {path}: {error}"));
-    let mut head = Vec::new();
-    input.take(SHORT + 1).read_to_end(&mut head).map_err(failed)?;
-    let given = Given { file: path.to_owned(), ..Given::default() };
-    if head.len() as u64 <= SHORT
-        && let Ok(text) = std::str::from_utf8(&head)
-    {
-        return Ok(Given { text: Some(text.to_owned()), ..given });
-    }
-    let Put { content } = send(&mut Cursor::new(head).chain(input))?;
-    Ok(Given { content: Some(content), ..given })
+fn content(path: &str, input: &mut (dyn Read + std::marker::Send), send: Send<'_>) -> Result<Given> {
+    let Put { content, base64 } = send(input)?;
+    Ok(Given { file: path.to_owned(), content, base64, ..Given::default() })
 }
 
 #[cfg(unix)]

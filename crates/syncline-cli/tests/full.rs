@@ -6,8 +6,13 @@ use crate::support::{Dir, csv};
 
 /// Runs in a shell whose directory `disk` is a file system of 6 MiB.
 fn on_small_disk(dir: &Dir, script: &str) -> String {
+    on_disk(dir, 6, script)
+}
+
+/// As [`on_small_disk`], of so many MiB.
+fn on_disk(dir: &Dir, mib: u32, script: &str) -> String {
     std::fs::create_dir_all(dir.path("disk")).expect("a directory");
-    let mount = "mount -t tmpfs -o size=6m none disk || exit 77\n";
+    let mount = format!("mount -t tmpfs -o size={mib}m none disk || exit 77\n");
     let mut shell = Command::new("unshare");
     shell.args(["--map-root-user", "--mount", "sh", "-euc", &format!("{mount}{script}")]);
     shell.current_dir(dir.path("")).env("SYNCLINE", env!("CARGO_BIN_EXE_syncline")).env("SYNCLINE_AUTHOR", "tester");
@@ -93,5 +98,38 @@ fn a_checkout_that_does_not_fit_is_taken_back() {
         echo all done
     "#;
     let text = on_small_disk(&dir, script);
+    assert!(text.contains("all done"), "{text}");
+}
+
+#[test]
+fn a_file_that_does_not_fit_takes_its_rows_with_it() {
+    let dir = Dir::new();
+    let script = r#"
+        "$SYNCLINE" init --bare disk/a
+        head -c 30000000 /dev/urandom > large
+        head -c 100000 /dev/urandom > small
+        echo '{"id": 1}' | "$SYNCLINE" -C disk/a put --table t --key id --file small
+        code=0; echo '{"id": 2}' | "$SYNCLINE" -C disk/a put --table t --file small=large --file new=small 2>why || code=$?
+        test $code = 6
+        grep -i "no space" why
+        line='{"op":"set","table":"t","row":{"id":3}}'
+        code=0; printf '%s\n{"op":"set","file":"new","from":"large"}\n' "$line" | "$SYNCLINE" -C disk/a apply 2>why || code=$?
+        test $code = 6
+        code=0; "$SYNCLINE" -C disk/a get --table t --key 2 || code=$?
+        test $code = 3
+        code=0; "$SYNCLINE" -C disk/a get --table t --key 3 || code=$?
+        test $code = 3
+        "$SYNCLINE" -C disk/a status | grep "1 transaction;"
+        "$SYNCLINE" -C disk/a gc --grace 0s
+        "$SYNCLINE" -C disk/a gc --grace 0s
+        "$SYNCLINE" -C disk/a commit -m files
+        "$SYNCLINE" clone disk/a copy
+        test "$(ls copy)" = small
+        cmp small copy/small
+        echo '{"id": 2}' | "$SYNCLINE" -C disk/a put --table t --file new=small
+        echo all done
+    "#;
+    // The log alone takes room for what is to come.
+    let text = on_disk(&dir, 30, script);
     assert!(text.contains("all done"), "{text}");
 }

@@ -8,6 +8,7 @@ mod live;
 mod live_client;
 mod live_conflicts;
 mod live_file_conflicts;
+mod live_file_writes;
 mod live_files;
 mod live_keys;
 mod live_members;

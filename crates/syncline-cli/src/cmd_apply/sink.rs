@@ -1,25 +1,28 @@
 //! Where transactions go: the live tables of this process, or a node that has them. Many wait for the disk at once.
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::sync::mpsc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use syncline_api::client;
-use syncline_api::client::Streaming;
+use syncline_api::client::{Client, Options, Streaming};
 use syncline_api::v1::{WriteReply, WriteRequest};
 use syncline_api::{Target, status};
 use syncline_node::live::engine::{Committed, More, Sequence};
+use syncline_node::live::files::contents::{self, Put};
 use syncline_node::live::{Engine, token};
 use syncline_node::ops::apply::{self, Request, Submitted};
+use syncline_node::progress::Silent;
 use syncline_node::{Error as NodeError, Replica};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc as tokio_mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::Applied;
-use crate::context::{Context, Place};
+use super::{Applied, Changes};
+use crate::context::{Context, Place, call};
 use crate::fault::{Fault, Result};
 
 /// Transactions that wait for the disk, and their bytes.
@@ -46,14 +49,32 @@ enum Way {
         sender: tokio_mpsc::UnboundedSender<WriteRequest>,
         replies: Box<Streaming<WriteReply>>,
         peer: String,
+        contents: Box<Contents>,
     },
+}
+
+/// Where contents go on a node: a connection of its own, when there is one to send.
+struct Contents {
+    target: Target,
+    options: Options,
+    client: Option<Client>,
+}
+
+impl Contents {
+    fn put(&mut self, input: &mut (dyn Read + Send)) -> Result<Put> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            None => self.client.insert(Client::connect(self.target.clone(), self.options.clone())?),
+        };
+        call(client, "contents-put", &(), Some(input), &mut std::io::sink(), &Silent)
+    }
 }
 
 /// Writes transactions in their order.
 pub(super) struct Sink {
     way: Way,
-    /// Those that are not durable yet: their rows and their bytes.
-    waiting: VecDeque<(u64, usize)>,
+    /// Those that are not durable yet: their changes and their bytes.
+    waiting: VecDeque<(Changes, usize)>,
     bytes: usize,
     applied: Applied,
 }
@@ -87,16 +108,25 @@ impl Sink {
         let (sender, messages) = tokio_mpsc::unbounded_channel();
         let stream = UnboundedReceiverStream::new(messages);
         let replies = Box::new(runtime.block_on(client::write(&target, &options, &request, stream))?);
-        Ok(Way::Node { runtime, sender, replies, peer: target.peer() })
+        let contents = Box::new(Contents { target: target.clone(), options, client: None });
+        Ok(Way::Node { runtime, sender, replies, peer: target.peer(), contents })
+    }
+
+    /// Stores a content that a transaction is to name.
+    pub(super) fn send(&mut self, input: &mut (dyn Read + Send)) -> Result<Put> {
+        match &mut self.way {
+            Way::Here { engine, .. } => Ok(contents::write(engine, input)?),
+            Way::Node { contents, .. } => contents.put(input),
+        }
     }
 
     /// Gives a transaction of so many changes; waits when too many wait.
-    pub(super) fn write(&mut self, changes: Bytes, rows: u64) -> Result<()> {
+    pub(super) fn write(&mut self, changes: Bytes, count: Changes) -> Result<()> {
         self.look()?;
         while self.waiting.len() >= WINDOW.0 || self.bytes >= WINDOW.1 {
             self.wait()?;
         }
-        self.waiting.push_back((rows, changes.len()));
+        self.waiting.push_back((count, changes.len()));
         self.bytes += changes.len();
         match &mut self.way {
             Way::Here { engine, sequence, request, tell, .. } => {
@@ -167,9 +197,10 @@ impl Sink {
     }
 
     fn durable(&mut self, mut transactions: Vec<String>, position: String) {
-        for (rows, bytes) in self.waiting.drain(..transactions.len().min(self.waiting.len())) {
+        for (Changes { rows, files }, bytes) in self.waiting.drain(..transactions.len().min(self.waiting.len())) {
             self.applied.transactions += 1;
             self.applied.rows += rows;
+            self.applied.files += files;
             self.bytes -= bytes;
         }
         self.applied.transaction = transactions.pop().or(self.applied.transaction.take());

@@ -2,24 +2,26 @@
 
 pub mod arrow;
 mod quick;
+mod runs;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use syncline_base::Clock;
 use syncline_sync::live::{Context, Node, RowKey, Write};
 
+use self::runs::Run;
+pub use self::runs::is_of_file;
 use super::put::{self, Report, Seen};
 use super::strict::{Asked, Forward};
 pub use super::strict::{ReadKey, is_header};
 use crate::live::Engine;
 use crate::live::definition::Definition;
 use crate::live::engine::{Done, More, Sequence};
+use crate::live::files::Files;
 use crate::live::rows::quick::Writes;
 use crate::live::rows::{Base, Existing};
 use crate::live::tables::Version;
@@ -43,28 +45,11 @@ pub struct Request {
     pub once: Option<String>,
 }
 
-/// One line. What else it has is not looked at.
-#[derive(Debug, Deserialize)]
-struct Line<'a> {
-    op: &'a str,
-    #[serde(borrow, default)]
-    table: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    row: Option<&'a RawValue>,
-    /// Of the end of a transaction that stands for others: the tables of which it has all rows.
-    #[serde(default)]
-    caught_up: bool,
-    #[serde(default)]
-    tables: Vec<String>,
-}
-
 /// Whether the end of a transaction says something about its rows: then it belongs to what is applied.
 #[must_use]
 pub fn is_whole(line: &[u8]) -> bool {
     memchr::memmem::find(line, b"caught_up").is_some()
-        && serde_json::from_slice::<Line<'_>>(line).is_ok_and(|line| line.caught_up && line.op == "snapshot")
+        && serde_json::from_slice::<runs::Line<'_>>(line).is_ok_and(|line| line.caught_up && line.op == "snapshot")
 }
 
 /// Whether a line ends a transaction: for who cuts a stream of changes into transactions.
@@ -84,20 +69,12 @@ pub fn is_end(line: &[u8]) -> bool {
         && serde_json::from_slice::<Op<'_>>(line).is_ok_and(|line| matches!(line.op, "commit" | "snapshot" | "begin"))
 }
 
-/// Changes of one table and one kind that follow each other.
-struct Run {
-    table: String,
-    sets: bool,
-    text: Vec<u8>,
-    /// Of the input, in which its lines stand.
-    lines: Vec<usize>,
-}
-
 /// Changes of one transaction, with the tables that they are of.
 struct Changes {
     runs: Vec<Run>,
     /// Tables that are given whole.
     whole: Vec<String>,
+    files: Files,
     tables: BTreeMap<String, Arc<Definition>>,
 }
 
@@ -116,7 +93,7 @@ pub(super) fn write(engine: &Engine, clock: &dyn Clock, request: &Request, text:
     let started = clock.monotonic();
     let mut asked = Asked::of(engine, request, text)?;
     let mut work = Work::read(engine, text, &mut asked)?;
-    let (reads, mut count) = (asked.reads, 0);
+    let (reads, mut count) = (asked.reads, (0, 0));
     let committed = match &mut work {
         Work::Elsewhere { forward, rows, .. } => {
             count = *rows;
@@ -124,7 +101,7 @@ pub(super) fn write(engine: &Engine, clock: &dyn Clock, request: &Request, text:
         }
         work => engine.commit_with(reads.clone(), |node| {
             let writes = work.writes(node, reads.at.as_ref())?;
-            count = writes.len();
+            count = put::counted(&writes);
             Ok(writes)
         })?,
     };
@@ -195,7 +172,8 @@ enum Work {
     Elsewhere {
         forward: Forward,
         tables: BTreeSet<String>,
-        rows: usize,
+        /// How many rows, and how many files.
+        rows: (usize, usize),
     },
 }
 
@@ -229,7 +207,7 @@ impl Work {
         {
             // It goes on as it came.
             let forward = asked.forward(engine, certifier, text)?;
-            return Ok(Self::Elsewhere { forward, tables: BTreeSet::new(), rows: 0 });
+            return Ok(Self::Elsewhere { forward, tables: BTreeSet::new(), rows: (0, 0) });
         }
         let default = asked.header.table.clone();
         let mut find = |name: &str| {
@@ -245,7 +223,7 @@ impl Work {
             return Ok(Self::Quick(Quick { tables: rows.tables.clone(), rows: Some(rows), version, text, default }));
         }
         let mut refused = None;
-        let changes = Changes::read(text, default.as_deref(), &mut |name| {
+        let mut changes = Changes::read(text, default.as_deref(), &mut |name| {
             let table = engine.table(name)?;
             // Who certifies the transaction writes to all of its tables.
             if !asked.note(&table)
@@ -255,9 +233,13 @@ impl Work {
             }
             Ok(table)
         })?;
+        // Before anything names them. What is here for another replica, which is to write the transaction, goes there as any content does.
+        if !changes.files.is_empty() {
+            changes.files.store(&engine.contents()?, asked.header.via.is_empty())?;
+        }
         if let Some(certifier) = asked.elsewhere(engine)? {
             let forward = asked.forward(engine, certifier, text)?;
-            let rows = changes.runs.iter().map(|run| run.lines.len()).sum();
+            let rows = (changes.runs.iter().map(|run| run.lines.len()).sum(), changes.files.len());
             return Ok(Self::Elsewhere { forward, tables: changes.tables.into_keys().collect(), rows });
         }
         if let Some(error) = refused {
@@ -287,14 +269,14 @@ impl Work {
 
 impl Changes {
     fn read(text: &[u8], default: Option<&str>, find: &mut dyn FnMut(&str) -> Result<Arc<Definition>>) -> Result<Self> {
-        let (runs, whole) = runs(text, default)?;
+        let runs::Cut { runs, whole, files } = runs::cut(text, default)?;
         let mut tables: BTreeMap<String, Arc<Definition>> = BTreeMap::new();
         for name in runs.iter().map(|run| &run.table).chain(&whole) {
             if !tables.contains_key(name) {
                 tables.insert(name.clone(), find(name)?);
             }
         }
-        Ok(Self { runs, whole, tables })
+        Ok(Self { runs, whole, files, tables })
     }
 
     /// What it writes as of now, and what it looked at. Nobody waits for it.
@@ -311,12 +293,14 @@ impl Changes {
     /// What it writes: as of that moment, when what it looked at is the same still. Everybody waits for it.
     fn writes(&self, node: &Node, looked: Option<(Vec<Write>, Seen)>, read: Option<&Context>) -> Result<Vec<Write>> {
         let table = |row: &RowKey| self.tables.get(&*row.table).map(|table| &**table);
-        match looked {
-            Some((writes, seen)) if seen.holds(node, &table) => Ok(writes),
+        let mut writes = match looked {
+            Some((writes, seen)) if seen.holds(node, &table) => writes,
             _ => self.make(&|table, row| put::base(table, node, row, read), &|table, writes| {
                 delete_others(node, table, writes);
-            }),
-        }
+            })?,
+        };
+        writes.extend(self.files.writes(node)?);
+        Ok(writes)
     }
 
     /// `others` deletes of a table that was given whole what was not given.
@@ -333,7 +317,7 @@ impl Changes {
         for name in &self.whole {
             others(&self.tables[name], &mut writes);
         }
-        if writes.is_empty() {
+        if writes.is_empty() && self.files.is_empty() {
             return Err(Error::invalid("applying changes", "there are none"));
         }
         Ok(writes.into_values().collect())
@@ -382,54 +366,4 @@ fn made(
 
 fn at_line(table: &str, line: usize, error: &Error) -> Error {
     Error::invalid(format!("applying line {line}, a change of table {table:?}"), error.to_string())
-}
-
-/// Cuts changes into runs, so that many rows are read at once; and the tables that are given whole.
-fn runs(text: &[u8], default: Option<&str>) -> Result<(Vec<Run>, Vec<String>)> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut whole = Vec::new();
-    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let failed =
-            |why: String| Error::invalid(format!("applying line {}", at + 1), format!("{why}; nothing was written"));
-        let parsed: Line<'_> = serde_json::from_slice(line).map_err(|error| failed(error.to_string()))?;
-        let sets = match parsed.op {
-            "set" => true,
-            "delete" => false,
-            "snapshot" if parsed.caught_up => {
-                whole.extend(parsed.tables);
-                continue;
-            }
-            "commit" | "snapshot" | "begin" => continue,
-            other => return Err(failed(format!("{other:?} is no change: there are set and delete"))),
-        };
-        let table = parsed.table.as_deref().or(default);
-        let table = table.ok_or_else(|| failed("it names no table, and none was given with --table".into()))?;
-        let body = if sets { parsed.row } else { parsed.key.or(parsed.row) };
-        let body = body.ok_or_else(|| failed(format!("it has no {}", if sets { "row" } else { "key" })))?;
-        let mut body = Cow::Borrowed(body.get());
-        // A plain text is a key as people write it.
-        if body.starts_with('"')
-            && let Ok(plain) = serde_json::from_str::<String>(&body)
-        {
-            body = Cow::Owned(plain);
-        }
-        // A line end inside of the text would be taken for the end of a row.
-        if memchr::memchr2(b'\n', b'\r', body.as_bytes()).is_some() {
-            body = Cow::Owned(body.replace(['\n', '\r'], " "));
-        }
-        match runs.last_mut().filter(|run| run.table == table && run.sets == sets) {
-            Some(run) => {
-                run.text.push(b'\n');
-                run.text.extend_from_slice(body.as_bytes());
-                run.lines.push(at + 1);
-            }
-            None => {
-                runs.push(Run { table: table.to_owned(), sets, text: body.as_bytes().to_vec(), lines: vec![at + 1] });
-            }
-        }
-    }
-    Ok((runs, whole))
 }

@@ -263,7 +263,7 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<put::Report> {
         Ok(vec![Write { row: key.clone(), value }])
     })?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    Ok(put::Report::new(&request.table, &committed, 1, false, seconds))
+    Ok(put::Report::new(&request.table, &committed, (1, 0), false, seconds))
 }
 
 fn doing(table: &Definition, key: &RowKey) -> Result<String> {

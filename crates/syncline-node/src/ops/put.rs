@@ -1,16 +1,18 @@
-//! `put` and `delete`: rows of live tables, written as one transaction.
+//! `put` and `delete`: rows of live tables, and live files, written as one transaction.
 
 use std::cell::RefCell;
 use std::io::Read;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use syncline_base::Clock;
 use syncline_sync::live::{Context, Node, Row, RowKey, Write};
 
 use super::apply::{self, ReadKey};
 use super::strict;
 use crate::live::definition::{Definition, Scope, Settings, Writers};
 use crate::live::engine::{Committed, Reads};
+use crate::live::files::{self, Files, Given};
 use crate::live::rows::Base;
 use crate::live::rows::quick::Writes;
 use crate::live::tables::Look;
@@ -24,8 +26,12 @@ const MAX_INPUT: usize = 64 << 20;
 /// What `put` and `delete` are asked for; the rows come as input.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
-    /// The table.
+    /// The table; none for files alone.
+    #[serde(default)]
     pub table: String,
+    /// Files that `put` writes in the same transaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Given>,
     /// The key's columns: `put` makes the table when it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Vec<String>>,
@@ -79,34 +85,50 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(table: &str, committed: &Committed, rows: usize, created: bool, seconds: f64) -> Self {
+    /// Of so many rows and files.
+    pub(super) fn new(
+        table: &str,
+        committed: &Committed,
+        (rows, files): (usize, usize),
+        created: bool,
+        seconds: f64,
+    ) -> Self {
         Self {
             table: table.to_owned(),
             transaction: token::of_dot(&committed.dot),
             position: token::of_wait(&committed.position),
             read: committed.read.as_ref().map(token::of_context),
             rows: rows as u64,
-            files: 0,
+            files: files as u64,
             created,
             taken: committed.taken,
             seconds,
         }
     }
-
-    /// Of so many files alone.
-    pub(super) fn of_files(committed: &Committed, files: usize, seconds: f64) -> Self {
-        Self { files: files as u64, ..Self::new("", committed, 0, false, seconds) }
-    }
 }
 
-/// Sets rows, given as lines of JSON, in one transaction.
+/// How many rows of tables, and how many files, are written.
+pub(super) fn counted(writes: &[Write]) -> (usize, usize) {
+    let files = writes.iter().filter(|write| &*write.row.table == files::TABLE).count();
+    (writes.len() - files, files)
+}
+
+/// Sets rows, given as lines of JSON, and files, in one transaction. Without a table no input is read.
 ///
 /// # Errors
-/// `invalid` with the line when a row does not fit; `not-found` when there is no such table and no key for a new one; `conflict` when somebody
+/// `invalid` with the line when a row does not fit; `not-found` when there is no such table and no key for a new one, or a content is not
+/// here; `conflict` when somebody
 /// else is its writer, or the writer has read what is not here yet. Nothing was written then.
 pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result<Report> {
     let started = replica.clock().monotonic();
     let engine = replica.live()?;
+    let mut files = Files::of(request.files.iter().cloned())?;
+    if !files.is_empty() {
+        files.store(&engine.contents()?, true)?;
+    }
+    if request.table.is_empty() {
+        return files_alone(&engine, replica.clock(), request, &files);
+    }
     let text = read_all(input)?;
     let (table, new) = match (engine.find_table(&request.table)?, &request.key) {
         (Some(table), key) => {
@@ -123,15 +145,35 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
         (None, None) => (engine.table(&request.table)?, Vec::new()),
     };
     if is_elsewhere(&engine, &table)? {
-        return apply::write(&engine, replica.clock(), &request.as_apply(), &strict::sets(&text)?.into());
+        let mut changes = strict::sets(&text)?;
+        strict::set_files(&mut changes, &request.files)?;
+        return apply::write(&engine, replica.clock(), &request.as_apply(), &changes.into());
     }
     check_writer(&engine, &table)?;
     let created = !new.is_empty();
     let reads = reads(&table, request)?;
     let quick = table.quick_writes(&text);
-    let (committed, count) = write(&engine, &table, reads, new, quick, |existing| table.writes(&text, existing))?;
+    let beside = (new, &files);
+    let (committed, count) = write(&engine, &table, reads, beside, quick, |existing| table.writes(&text, existing))?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    Ok(Report::new(&request.table, &committed, count, created, seconds))
+    Ok(Report::new(&request.table, &committed, (count, files.len()), created, seconds))
+}
+
+/// Writes files and no row.
+fn files_alone(engine: &Engine, clock: &dyn Clock, request: &Request, files: &Files) -> Result<Report> {
+    let started = clock.monotonic();
+    let refused = |why: &str| Err(Error::invalid("putting rows and files", why));
+    if files.is_empty() {
+        return refused("there is neither a table nor a file");
+    }
+    if request.key.is_some() || !request.read_keys.is_empty() {
+        return refused("a key is one of a table, and there is none");
+    }
+    let at = request.read.as_deref().map(token::parse).transpose()?;
+    let reads = Reads { at, once: request.once.clone(), ..Reads::default() };
+    let committed = engine.commit_with(reads, |node| files.writes(node))?;
+    let seconds = (clock.monotonic() - started).as_secs_f64();
+    Ok(Report::new("", &committed, (0, files.len()), false, seconds))
 }
 
 /// Deletes rows, given as keys, in one transaction. Rows that are not there are no error.
@@ -154,16 +196,16 @@ pub fn delete(replica: &Replica, request: &Request, input: &mut dyn Read) -> Res
     let count = writes.len();
     let committed = engine.commit_with(reads(&table, request)?, |_| Ok(writes.clone()))?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    Ok(Report::new(&request.table, &committed, count, false, seconds))
+    Ok(Report::new(&request.table, &committed, (count, 0), false, seconds))
 }
 
-/// Commits what `make` makes of the rows that exist. It is asked without anybody waiting for it, and once more with all waiting only if
+/// Commits what `make` makes of the rows that exist, with what is written beside them: a new table, and files. It is asked without anybody waiting for it, and once more with all waiting only if
 /// what it looked at has changed meanwhile.
 fn write(
     engine: &Engine,
     table: &Definition,
     reads: Reads,
-    new: Vec<Write>,
+    (new, files): (Vec<Write>, &Files),
     mut quick: Option<Writes>,
     make: impl Fn(rows::Existing<'_>) -> Result<Vec<Write>>,
 ) -> Result<(Committed, usize)> {
@@ -173,7 +215,7 @@ fn write(
         let committed = engine.commit_with(reads.clone(), |node| {
             let made = writes(node)?;
             count = made.len();
-            Ok(new.iter().cloned().chain(made).collect())
+            Ok(new.iter().cloned().chain(files.writes(node)?).chain(made).collect())
         })?;
         Ok((committed, count))
     };

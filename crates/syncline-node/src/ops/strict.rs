@@ -17,6 +17,7 @@ use syncline_sync::live::Context;
 use super::apply;
 use crate::live::definition::{Definition, Writers};
 use crate::live::engine::{Committed, Reads, two_certifiers};
+use crate::live::files::Given;
 use crate::live::{Engine, token};
 use crate::{Error, Result};
 
@@ -281,6 +282,27 @@ pub(super) fn sets(text: &[u8]) -> Result<Vec<u8>> {
         let row: &RawValue = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         Ok(format!("{{\"op\":\"set\",\"row\":{row}}}"))
     })
+}
+
+/// Adds files as lines of changes.
+///
+/// # Errors
+/// None that can happen: they came as JSON.
+pub(super) fn set_files(changes: &mut Vec<u8>, files: &[Given]) -> Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        op: &'static str,
+        #[serde(flatten)]
+        given: &'a Given,
+    }
+    for given in files {
+        let line = serde_json::to_string(&Line { op: "set", given });
+        changes.extend_from_slice(
+            line.map_err(|error| Error::invalid("forwarding a file", error.to_string()))?.as_bytes(),
+        );
+        changes.push(b'\n');
+    }
+    Ok(())
 }
 
 /// Keys of one table, a line each, as lines of changes.

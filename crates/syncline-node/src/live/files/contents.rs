@@ -7,7 +7,7 @@
 //! Owns: what is wanted, and what the other one is known to have; both are found anew after a restart. Not here: connections (the [`Peer`]'s).
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use syncline_sync::live::{Node, RowKey, Write};
 use syncline_tree::content::{self, ContentRef, MAX_LIST};
 use syncline_tree::walk::{self, ObjectKind};
 
-use super::TABLE;
-use super::row::FileRow;
+use super::row::{FileRow, INLINE};
+use super::{TABLE, base64};
 use crate::contents::Source;
 use crate::live::Engine;
-use crate::live::engine::Cursor;
+use crate::live::engine::Cursor as Place;
 use crate::replica::{Connect, Replica};
 use crate::{Error, Result};
 
@@ -107,11 +107,15 @@ pub fn give(replica: &Replica, input: &mut dyn Read) -> Result<Given> {
     Ok(given)
 }
 
-/// What [`put`] did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What [`put`] did: the member that the change of a file is to have.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Put {
-    /// What the content is called: for the file that is to have it.
-    pub content: ContentRef,
+    /// What the content is called, which is in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentRef>,
+    /// The content itself: a short one goes along with the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
 }
 
 /// Stores a content that a transaction is to name soon: what nothing names a collection takes, after its grace. Durable when it returns.
@@ -120,10 +124,26 @@ pub struct Put {
 /// # Errors
 /// [`Error::Served`] before anything is read when another process has the replica's live part; those of the input; the store's.
 pub fn put(replica: &Replica, input: &mut (dyn Read + Send)) -> Result<Put> {
-    let store = replica.live()?.contents()?;
-    let content = content::write(&store, input, None)?;
+    write(&replica.live()?, input)
+}
+
+/// As [`put`], where the live part is open.
+///
+/// # Errors
+/// Those of the input; the store's.
+pub fn write(engine: &Engine, input: &mut (dyn Read + Send)) -> Result<Put> {
+    let mut head = Vec::new();
+    input
+        .take(INLINE as u64 + 1)
+        .read_to_end(&mut head)
+        .map_err(|error| Error::Unavailable { what: "reading the content of a file".into(), why: error.to_string() })?;
+    if head.len() <= INLINE {
+        return Ok(Put { base64: Some(base64::encode(&head)), ..Put::default() });
+    }
+    let store = engine.contents()?;
+    let content = content::write(&store, Cursor::new(head).chain(input), None)?;
     store.flush()?;
-    Ok(Put { content })
+    Ok(Put { content: Some(content), ..Put::default() })
 }
 
 /// The contents that siblings of files' rows name.
@@ -148,7 +168,7 @@ pub struct Exchange<'a> {
     replica: &'a Replica,
     store: Store,
     url: String,
-    cursor: Option<Cursor>,
+    cursor: Option<Place>,
     /// The scope that was held, by its bytes: with another one rows come that no entry tells of.
     scope: Bytes,
     /// What the engine said of rows of files when they were looked at last.
@@ -220,7 +240,7 @@ impl<'a> Exchange<'a> {
             }
             None => {
                 let (coverage, named) = self.engine.read(|node| (node.state().coverage().clone(), named(node)))?;
-                self.cursor = Some(Cursor::new(coverage));
+                self.cursor = Some(Place::new(coverage));
                 found = named;
             }
         }

@@ -120,11 +120,32 @@ impl Files {
         Ok(())
     }
 
-    /// Stores what does not fit into rows, and looks whether all that they name is here. Durable when it returns.
+    /// A path is to hold nothing.
+    ///
+    /// # Errors
+    /// `invalid` when it is none.
+    pub(crate) fn delete(&mut self, path: &str) -> Result<()> {
+        check(path, "deleting")?;
+        self.0.insert(path.to_owned(), None);
+        Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Stores what does not fit into rows, and looks whether all that they name is here, unless they come from a replica that has done so.
+    /// Durable when it returns.
     ///
     /// # Errors
     /// `not-found` when a content is not here; `invalid` when something cannot be in a row; the store's.
-    pub(crate) fn store(&mut self, store: &Store) -> Result<()> {
+    pub(crate) fn store(&mut self, store: &Store, are_new: bool) -> Result<()> {
         let mut named = Vec::new();
         for (path, wanted) in self.0.iter_mut().filter_map(|(path, wanted)| Some((path, wanted.as_mut()?))) {
             match &wanted.content {
@@ -135,20 +156,20 @@ impl Files {
                 Content::Inline(_) => {}
             }
         }
-        check_here(store, &named)?;
-        for (path, content) in named.iter().filter(|(_, content)| content.len <= INLINE as u64) {
-            if let Some(Some(wanted)) = self.0.get_mut(path) {
-                wanted.content = Content::Inline(content::read_all(store, content, INLINE as u64)?);
-            }
+        if are_new {
+            check_here(store, &named)?;
         }
         store.flush()?;
         self.0.iter().filter_map(|(path, wanted)| Some((path, wanted.as_ref()?))).try_for_each(|(path, wanted)| {
             let row = FileRow { kind: wanted.kind, executable: false, content: wanted.content.clone() };
             match FileRow::decode(&row.encode()) {
                 Some(_) => Ok(()),
-                None => Err(Error::invalid(
-                    format!("writing {path}"),
-                    "a link's target has 1 to 16384 bytes and no NUL; nothing was written",
+                None if wanted.kind == FileKind::Symlink => {
+                    Err(refused(path, "a link's target has 1 to 16384 bytes and no NUL"))
+                }
+                None => Err(refused(
+                    path,
+                    &format!("a file of up to {INLINE} bytes goes along: give `text` or `base64`, as `contents-put` answers it"),
                 )),
             }
         })
@@ -229,3 +250,6 @@ fn check_here(store: &Store, named: &[(String, ContentRef)]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

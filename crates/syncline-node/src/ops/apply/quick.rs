@@ -42,7 +42,7 @@ fn change<'a>(quick: &mut Quick<'a>, line: &'a [u8], default: Option<&'a [u8]>, 
                 let table = quick.table(named.or(default)?, &mut *find)?;
                 if sets { quick.set(table, scan)? } else { quick.delete(table, scan)? }
             }
-            b"op" | b"table" | b"tables" => return None,
+            b"op" | b"table" | b"tables" | b"file" => return None,
             b"caught_up" if scan.raw()? != Raw::Bool(false) => return None,
             b"caught_up" => {}
             _ => return scan.pass(),

@@ -193,7 +193,7 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<put::Report> {
     let given = match &request.decision {
         Decision::With(given) => {
             let mut files = Files::of([Given { file: path.clone(), ..(**given).clone() }])?;
-            files.store(&engine.contents()?)?;
+            files.store(&engine.contents()?, true)?;
             Some(files)
         }
         Decision::Take(_) | Decision::Delete => None,
@@ -213,7 +213,7 @@ pub fn resolve(replica: &Replica, request: &Resolve) -> Result<put::Report> {
         }
     })?;
     let seconds = (replica.clock().monotonic() - started).as_secs_f64();
-    Ok(put::Report::of_files(&committed, 1, seconds))
+    Ok(put::Report::new("", &committed, (0, 1), false, seconds))
 }
 
 /// What was meant of what there is.

@@ -21,7 +21,7 @@ impl Place {
     fn write(&self, given: Given) -> String {
         let engine = self.replica.live().expect("live tables");
         let mut files = Files::of([given]).expect("a file");
-        files.store(&engine.contents().expect("a store")).expect("room");
+        files.store(&engine.contents().expect("a store"), true).expect("room");
         let writes = engine.read(|node| files.writes(node)).expect("rows").expect("they fit");
         token::of_dot(&engine.commit(Some(Context::default()), writes).expect("it is written").dot)
     }
