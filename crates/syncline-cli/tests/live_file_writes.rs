@@ -180,3 +180,34 @@ fn a_command_and_a_directory_that_change_one_file_apart_are_in_conflict() {
     team.b.give(["put", "--file", "f=-"], "of both");
     same(&team.a, &team.b, |all| all.len() == 1 && all["f"] == b"of both");
 }
+
+#[test]
+fn files_go_along_with_rows_that_another_replica_certifies() {
+    let dir = Dir::new();
+    crate::support::syncline(["init", "--bare", &dir.text("hub")]).ok();
+    let hub = Replica(dir.path("hub"));
+    hub.run(["table", "create", "t", "--key", "id:int64", "--column", "file:utf8", "--writers", "strict"]).ok();
+    let position = hub.give(["put", "--table", "t"], r#"{"id":1,"file":"none"}"#)["position"].clone();
+    let server = Server::of_one(&hub, "127.0.0.1:0", &[]);
+    let edge = dir.replica("edge");
+    let _edge = Server::of_one(&edge, "127.0.0.1:0", &["--upstream", &format!("{}/hub", server.url)]);
+    let after = position.as_str().expect("a position");
+    let read = edge.json(["get", "--table", "t", "--key", "1", "--after", after])["position"].clone();
+    let read = read.as_str().expect("a position");
+    let long = dir.path("long");
+    std::fs::write(&long, noise(3, 500_000)).expect("room");
+    let file = format!("long={}", long.display());
+    let report = edge.give(["put", "--table", "t", "--read", read, "--file", &file], r#"{"id":1,"file":"long"}"#);
+    assert_eq!((&report["rows"], &report["files"]), (&json!(1), &json!(1)));
+    let short = "{\"op\":\"set\",\"table\":\"t\",\"row\":{\"id\":2,\"file\":\"x\"}}\n{\"op\":\"set\",\"file\":\"x\",\"base64\":\"eA==\"}\n";
+    assert_eq!(edge.give(["apply"], short)["files"], 1);
+    // Whose rows are refused has no file anywhere.
+    let file = format!("refused={}", long.display());
+    let refused = edge.command(["put", "--table", "t", "--read", read, "--file", &file]);
+    fed(refused, r#"{"id":1,"file":"refused"}"#).ends(4);
+    until("the content is at the hub", || hub.run(["commit", "-m", "files"]).code == Some(0));
+    crate::support::syncline(["clone", &format!("{}/hub", server.url), &dir.text("copy")]).ok();
+    let all = held(&Replica(dir.path("copy")));
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["long", "x"]);
+    assert_eq!((&all["long"], &all["x"][..]), (&noise(3, 500_000), &b"x"[..]));
+}
