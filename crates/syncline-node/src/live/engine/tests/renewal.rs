@@ -138,6 +138,7 @@ fn of_many_rows_those_go_over_the_cable_that_are_damaged() {
     drop(cable);
     flip(&put_down(edge, &edge_at), |len| len / 2);
     let edge = spoke(&edge_at);
+    assert_eq!(count(&edge).expect_err("damage").kind(), Kind::Corrupt);
     let later = hub.commit(None, set("later", "1")).expect("committed").position;
     let cable = Cable::between(&hub, &edge);
     comes(|| edge.renewal().expect("a node").is_none());
