@@ -89,6 +89,8 @@ fn a_hub_whose_rows_cannot_be_opened_gets_them_from_a_spoke() {
         let _cable = Cable::between(&hub, &edge);
         comes(|| hub.renewal().expect("a node").is_none());
         comes(|| count(&hub).is_ok_and(|rows| rows == 301) && count(&edge).is_ok_and(|rows| rows == 301));
+        // Until then a write of the hub would stand beside it.
+        comes(|| values(&hub, "mine") == ["1"]);
         comes(|| root(&hub) == root(&edge));
         let here = hub.commit(None, set("mine", "2")).expect("it takes writes again").position;
         edge.read_at(&here, SOON, |_| ()).expect("it comes");
