@@ -6,8 +6,6 @@
 //!
 //! Not here: when a state is offered, and who answers (`node/compare`).
 
-use std::sync::Arc;
-
 use bytes::BufMut;
 use syncline_base::{Hash, Hasher};
 
@@ -85,7 +83,7 @@ impl Range {
     /// This of what somebody has, and what it hashes to; `None` when it is not there, or too much for a part.
     fn find(&self, after: Option<&RowKey>, rows: &Rows, chains: &Chains) -> Option<(Hash, What)> {
         match self {
-            Self::Rows(end) => read_rows(rows, after, end).map(|(hash, rows)| (hash, What::Rows(rows))),
+            Self::Rows(end) => read_rows(rows, after, end),
             Self::Chains(spans) => {
                 let room = spans.iter().fold(0u64, |all, (_, _, len)| all.saturating_add(*len));
                 if room > (MAX_RANGE_BYTES / size_of::<Tag>()) as u64 {
@@ -320,7 +318,7 @@ impl Answered {
 }
 
 /// Rows of a range and what they hash to; `None` when they are too many for a part. Of what cannot be read nothing comes, and so another hash.
-fn read_rows(rows: &Rows, after: Option<&RowKey>, end: &RowKey) -> Option<(Hash, Vec<(RowKey, Arc<Row>)>)> {
+fn read_rows(rows: &Rows, after: Option<&RowKey>, end: &RowKey) -> Option<(Hash, What)> {
     let start = after.cloned().unwrap_or_else(RowKey::first);
     let (mut sum, mut found, mut size) = (Summing::default(), Vec::new(), 0);
     for (key, row) in rows.from(&start).take_while(|(key, _)| key <= end) {
@@ -334,7 +332,7 @@ fn read_rows(rows: &Rows, after: Option<&RowKey>, end: &RowKey) -> Option<(Hash,
         sum.add(&key, &row);
         found.push((key, row));
     }
-    Some((sum.finish(), found))
+    Some((sum.finish(), What::Rows(found)))
 }
 
 /// What pieces of chains hash to.

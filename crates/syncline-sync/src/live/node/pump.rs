@@ -297,7 +297,7 @@ impl Node {
                     if self.sums.len() >= SCOPES && !self.sums.contains_key(&teller.id()) {
                         self.sums.clear();
                     }
-                    let sums = self.sums.entry(teller.id()).or_insert_with(|| Sums::new(teller.from_first()));
+                    let sums = self.sums.entry(teller.id()).or_insert_with(|| Sums::new(teller.rewound()));
                     let offer = sums.offer(teller.id(), teller.nth(), &of.snapshot);
                     *answered = if offer.is_some() { Answered::Asked } else { Answered::All };
                     offer.into_iter().for_each(|offer| self.send(to, Message::Offer(offer)));

@@ -31,7 +31,7 @@ fn row(time: u64, lens: &[usize]) -> Arc<Row> {
 }
 
 fn key(n: u16) -> RowKey {
-    RowKey { table: if n % 2 == 0 { "a" } else { "b" }.into(), key: Bytes::copy_from_slice(&n.to_be_bytes()) }
+    RowKey { table: if n.is_multiple_of(2) { "a" } else { "b" }.into(), key: Bytes::copy_from_slice(&n.to_be_bytes()) }
 }
 
 type Held = BTreeMap<RowKey, Arc<Row>>;
@@ -70,7 +70,7 @@ fn send_with(
     let snapshot = Snapshot { rows, chains: their_chains.clone(), ..Snapshot::default() };
     let ours: Rows = ours.clone().into_iter().collect();
     let mut teller = Teller::new(3, room);
-    let mut sums = Sums::new(teller.from_first());
+    let mut sums = Sums::new(teller.rewound());
     let (mut answered, mut collected) = (Answered::Ask, Collected::default());
     let (mut went, mut same, mut tags) = (BTreeSet::new(), 0, 0);
     loop {
@@ -100,7 +100,7 @@ fn send_with(
     }
     // Told anew from any part on, what is known of the parts is what was told.
     for parts in 0..=teller.nth() {
-        let mut again = teller.from_first();
+        let mut again = teller.rewound();
         sums.skip(&mut again, parts);
         while again.nth() < parts {
             again.next(&snapshot, &[]);
@@ -185,7 +185,7 @@ fn what_has_changed_since_it_was_compared_is_not_taken() {
     let rows: Rows = theirs.clone().into_iter().collect();
     let snapshot = Snapshot { rows: rows.clone(), ..Snapshot::default() };
     let mut teller = Teller::new(3, 4000);
-    let mut sums = Sums::new(teller.from_first());
+    let mut sums = Sums::new(teller.rewound());
     assert_eq!(sums.offer(3, 0, &snapshot).unwrap().answer(&rows, &Chains::new()).lacks, [false]);
     let (Part { what: What::Same(same), .. }, _) = sums.same(&mut teller).unwrap() else { panic!("rows") };
     let find = |rows: &Rows| same.find_in(rows, &Chains::new());

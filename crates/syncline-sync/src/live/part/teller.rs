@@ -75,7 +75,7 @@ impl Teller {
     }
 
     /// One that tells the same from the first part on.
-    pub(in super::super) fn from_first(&self) -> Self {
+    pub(in super::super) fn rewound(&self) -> Self {
         Self { nth: 0, place: Place::Rows(None), ..self.clone() }
     }
 
