@@ -2,7 +2,7 @@
 //!
 //! The rules are in `docs/format/replication.md`. [`Node`] does no I/O; whoever drives it does: the simulator, so far.
 //!
-//! Not here yet: the end of what is kept for everybody (chains, siblings' stamps), and formats that are frozen.
+//! What is kept for ever, and why: `docs/adr/0029-nothing-is-collected-by-agreement.md`. Not here yet: formats that are frozen.
 
 mod chain;
 mod context;

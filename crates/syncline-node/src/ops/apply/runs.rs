@@ -71,8 +71,11 @@ pub(super) fn cut(text: &[u8], default: Option<&str>) -> Result<Cut> {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let failed =
-            |why: String| Error::invalid(format!("applying line {}", at + 1), format!("{why}; nothing was written"));
+        let failed = |why: String| {
+            // Some say so themselves.
+            let why = why.trim_end_matches("; nothing was written");
+            Error::invalid(format!("applying line {}", at + 1), format!("{why}; nothing was written"))
+        };
         let parsed: Line<'_> = serde_json::from_slice(line).map_err(|error| failed(error.to_string()))?;
         let sets = match parsed.op {
             "set" => true,
