@@ -97,6 +97,8 @@ enum Which {
     FilesLarge,
     /// Durable transactions, and how long until a reader elsewhere sees them.
     Live,
+    /// The simulator's seeds in a second.
+    Sim,
     /// One suite after the other.
     All,
     #[value(hide = true)]
@@ -129,6 +131,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Which::FilesLarge => vec![&suites::FILES_LARGE],
         Which::ParquetEdit => vec![&suites::PARQUET_EDIT],
         Which::Live => vec![&suites::LIVE],
+        Which::Sim => vec![&suites::SIM],
         Which::All => suites::ALL.to_vec(),
     };
     let left_out = args.without.iter().any(|name| name == record::OURS);

@@ -51,6 +51,13 @@ pub(super) fn live_step<'a>(report: &'a Value, name: &str) -> Result<&'a Value> 
     steps.find(|step| step["name"] == name).with_context(|| format!("bench live reports no step {name:?}: {report}"))
 }
 
+/// The step whose name begins so.
+pub(super) fn live_step_like<'a>(report: &'a Value, begins: &str) -> Result<&'a Value> {
+    let mut steps = report["steps"].as_array().into_iter().flatten();
+    let found = steps.find(|step| step["name"].as_str().is_some_and(|name| name.starts_with(begins)));
+    found.with_context(|| format!("bench live reports no step that begins with {begins:?}: {report}"))
+}
+
 /// The version in what a tool prints for `--version`: the first word that begins with a digit, after an optional `v`
 /// or `v=`.
 pub(super) fn version(output: &str) -> Result<String> {

@@ -7,6 +7,7 @@ mod live;
 mod parquet_edit;
 mod reconcile;
 mod rsync;
+mod sim;
 mod table_delta;
 mod table_ops;
 mod table_peers;
@@ -75,9 +76,12 @@ pub(super) const PARQUET_EDIT: Suite =
 /// Durable transactions, and the way to a reader elsewhere.
 pub(super) const LIVE: Suite = Suite { name: "live", peers: live::PEERS, run: live::run, targets: live::targets };
 
+/// The simulator.
+pub(super) const SIM: Suite = Suite { name: "sim", peers: &[], run: sim::run, targets: sim::targets };
+
 /// Every suite, in the order of `all`.
-pub(super) const ALL: [&Suite; 8] =
-    [&TABLE_DELTA, &TABLE_OPS, &RECONCILE, &PARQUET_EDIT, &LIVE, &FILES_LARGE, &FILES_MANY, &FILES_MILLION];
+pub(super) const ALL: [&Suite; 9] =
+    [&TABLE_DELTA, &TABLE_OPS, &RECONCILE, &PARQUET_EDIT, &LIVE, &SIM, &FILES_LARGE, &FILES_MANY, &FILES_MILLION];
 
 /// What a peer does of a suite on its input, told its name.
 type Peer<I> = fn(&World, &I, &str, &mut Recorder) -> Result<()>;

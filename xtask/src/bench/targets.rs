@@ -20,6 +20,8 @@ pub(super) enum Metric {
     Wire,
     /// Growth of the store.
     Disk,
+    /// Peak memory, or what a step says that it looks at.
+    Memory,
     /// Round trips.
     RoundTrips,
     /// How much in a second; more is better.
@@ -175,6 +177,7 @@ fn summary(row: &Row, metric: Metric) -> Option<Summary> {
         Metric::Report => row.inside.or(Some(row.wall).filter(|wall| wall.max > 0.0)),
         Metric::Wire => row.wire,
         Metric::Disk => row.disk,
+        Metric::Memory => row.rss,
         Metric::RoundTrips => row.round_trips,
         Metric::PerSecond => row.pace.map(|pace| pace.per_second),
         Metric::P50 => row.pace.map(|pace| pace.p50),
@@ -193,6 +196,7 @@ fn label(metric: Metric) -> &'static str {
         Metric::Report => "seconds in the report",
         Metric::Wire => "wire",
         Metric::Disk => "disk",
+        Metric::Memory => "memory",
         Metric::RoundTrips => "round trips",
         Metric::PerSecond => "per second",
         Metric::P50 => "p50",
@@ -204,7 +208,7 @@ fn label(metric: Metric) -> &'static str {
 fn show(metric: Metric, value: f64) -> String {
     match metric {
         Metric::Wall | Metric::Report | Metric::P50 | Metric::P99 | Metric::P999 => stats::seconds(value),
-        Metric::Wire | Metric::Disk => stats::bytes(value),
+        Metric::Wire | Metric::Disk | Metric::Memory => stats::bytes(value),
         Metric::RoundTrips => format!("{value:.0}"),
         Metric::PerSecond => stats::number(value),
     }

@@ -62,3 +62,11 @@ fn a_live_step_becomes_a_pace_in_seconds() {
     let error = pace(&serde_json::json!({"transactions": 1, "transactions_per_second": 1.0}), false).unwrap_err();
     assert!(error.to_string().contains("p50"), "{error}");
 }
+
+#[test]
+fn a_live_step_is_found_by_how_it_begins() {
+    let report = serde_json::json!({"steps": [{"name": "first copy of 5 rows", "n": 1}, {"name": "rejoin with 5 rows", "n": 2}]});
+    assert_eq!(live_step_like(&report, "rejoin").unwrap()["n"], 2);
+    let error = live_step_like(&report, "heal").unwrap_err().to_string();
+    assert!(error.contains("\"heal\""), "{error}");
+}

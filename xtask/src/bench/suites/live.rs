@@ -6,6 +6,8 @@
 //! Steps have a given length: what counts is how much was done in it and how long each took. Who did nothing, or whose
 //! rows did not all arrive where they belong, fails.
 
+mod away;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ use super::super::servers;
 use super::super::targets::{Metric, Target, at_least, at_most};
 use super::super::world::World;
 use super::{count, take_turns};
+use away::Away;
 
 /// Who takes part beside us.
 pub(super) const PEERS: &[&str] = &["postgresql", "redis", "nats"];
@@ -34,10 +37,27 @@ struct Sizes {
     rate: usize,
     spokes: usize,
     spoke_rate: usize,
+    away: Away,
 }
 
-const FULL: Sizes = Sizes { seconds: 5.0, writers: 64, rows: 1_000, rate: 5_000, spokes: 1_000, spoke_rate: 100 };
-const QUICK: Sizes = Sizes { seconds: 0.4, writers: 4, rows: 20, rate: 100, spokes: 5, spoke_rate: 50 };
+const FULL: Sizes = Sizes {
+    seconds: 5.0,
+    writers: 64,
+    rows: 1_000,
+    rate: 5_000,
+    spokes: 1_000,
+    spoke_rate: 100,
+    away: Away { missed: 100_000, held: 6_000_000, changed: 10_000, hubs: 5, conflicts: 10_000, idle: 5_000 },
+};
+const QUICK: Sizes = Sizes {
+    seconds: 0.4,
+    writers: 4,
+    rows: 20,
+    rate: 100,
+    spokes: 5,
+    spoke_rate: 50,
+    away: Away { missed: 1_000, held: 10_000, changed: 100, hubs: 3, conflicts: 100, idle: 20 },
+};
 
 /// What is done, by ours and by every peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +179,7 @@ fn we(world: &World, ours: &Ours, sizes: &Sizes, recorder: &mut Recorder) -> Res
     sample.pace = Some(parse::pace(step, false)?);
     let note = "rate: what all replicas together saw; they have no disk and share one process, whose CPU and memory are in here";
     recorder.add(&seen_by_spokes(sizes), OURS, note, sample);
-    Ok(())
+    away::run(world, ours, sizes, recorder)
 }
 
 /// Each of so many readers has seen each transaction.
@@ -274,13 +294,16 @@ fn notes(sizes: &Sizes) -> Vec<String> {
          driven by one Go program (pgx, nats.go, and a client of Redis's protocol)."
             .to_owned(),
         "Targets of throughput are of the library in one process, those of latency are of the network.".to_owned(),
+        "Replicas that come back, and hubs that meet again, are in the process that measures, with disks and connections of their own; \
+         the hub that they were away from is another process. Idle replicas have no disk."
+            .to_owned(),
     ]
 }
 
 /// What is aimed for.
 pub(super) fn targets() -> Vec<Target> {
     let seen = || Work::Visible.step(&FULL);
-    vec![
+    let rates = [
         at_least(in_process(Work::One, &FULL), 7_500.0),
         at_least(in_process(Work::Many, &FULL), 70_000.0),
         at_least(in_process(Work::Batch, &FULL), 600_000.0),
@@ -288,7 +311,8 @@ pub(super) fn targets() -> Vec<Target> {
         at_most(seen(), Metric::P99, 700e-6),
         at_most(seen(), Metric::P999, 4e-3),
         at_most(seen_by_spokes(&FULL), Metric::P99, 50e-3),
-    ]
+    ];
+    rates.into_iter().chain(away::targets()).collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ fn each_step_has_its_own_name_and_targets_name_steps() {
         .iter()
         .flat_map(|work| [work.step(&FULL), in_process(*work, &FULL)])
         .chain([seen_by_spokes(&FULL)])
+        .chain([FULL.away.catch_up(), FULL.away.copy(), FULL.away.rejoin(), FULL.away.heal(), FULL.away.idle()])
         .collect();
     assert_eq!(steps.iter().collect::<BTreeSet<_>>().len(), steps.len());
     assert!(targets().iter().all(|target| steps.contains(&target.step)));
