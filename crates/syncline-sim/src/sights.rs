@@ -43,6 +43,8 @@ pub enum Sight {
     OnRuns,
     /// Rows were written to a run, or runs merged.
     Folded,
+    /// So were rows of a state that was on its way.
+    Spilled,
     /// A client built on what its node did not have, and was told to wait.
     Behind,
     /// A client was shown a row in conflict.
@@ -75,7 +77,7 @@ pub enum Sight {
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::RecordsLost,
         Self::RecordsKept,
         Self::DiskFailed,
@@ -96,6 +98,7 @@ impl Sight {
         Self::Checkpoint,
         Self::OnRuns,
         Self::Folded,
+        Self::Spilled,
         Self::Behind,
         Self::Conflict,
         Self::AsBytes,

@@ -393,12 +393,21 @@ impl World {
 
     /// Rows go from memory to the disk; sometimes more happens between the beginning of that and its end.
     fn fold_some(&mut self) -> Result<(), Failure> {
-        let at = self.folds.below(self.machines.len() as u64) as usize;
+        let mut at = self.folds.below(self.machines.len() as u64) as usize;
+        // A state is not on its way for long.
+        if self.folds.below(2) == 0 {
+            at = self.machines.iter().position(Machine::spills).unwrap_or(at);
+        }
         let machine = &mut self.machines[at];
-        if machine.renews() {
+        let what = self.folds.below(4);
+        // What is damaged is not written anew.
+        if machine.renews() && !(machine.spills() || what < 2) {
             return Ok(());
         }
-        let told = match self.folds.below(4) {
+        if machine.spills() {
+            self.sights.saw(Sight::Spilled);
+        }
+        let told = match what {
             0 => machine.begin_merge()?.then_some("merges runs"),
             1 => machine.end_merge().then_some("has merged runs"),
             2 => machine.begin_fold()?.then_some("writes rows to a run"),

@@ -54,6 +54,7 @@ fn limits(seed: u64) -> Limits {
         window_messages: pick(56, [1, 2, 8, 256]) as usize,
         patience: pick(40, [1, 1, 1, 2]) as u32,
         snapshot_ms: pick(48, [100, 1000, 600_000, 600_000]),
+        coming_bytes: pick(12, [0, 300, 2000, 16 << 20]) as usize,
         ..Limits::default()
     }
 }
@@ -145,6 +146,12 @@ impl Machine {
         let run = fold.write()?;
         self.folded = Some((fold, run));
         Ok(true)
+    }
+
+    /// Whether rows of a state on its way here are to be written to a run, or are being written.
+    pub(super) fn spills(&self) -> bool {
+        let folding = self.folded.as_ref().is_some_and(|(fold, _)| fold.spills());
+        folding || self.folded.is_none() && self.node.as_ref().is_some_and(Node::is_crowded)
     }
 
     pub(super) fn end_fold(&mut self) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::BufMut;
 use syncline_base::Hash;
 
-use super::chain::{ChainPiece, Chains};
+use super::chain::ChainPiece;
 use super::context::Coverage;
 use super::head::Head;
 use super::id::{Dot, Origin, read_nth};
@@ -18,16 +18,15 @@ use super::offer::Same;
 use super::pack::Past;
 use super::record::{put_txns, read_txns};
 use super::row::Row;
-use super::runs::Runs;
-use super::state::Snapshot;
-use super::table::{Counts, Rows};
 use super::txn::{RowKey, Txn};
 use crate::error::{Error, Result};
 use crate::wire::fields::put_uint;
 use crate::wire::reader::Reader;
 
+mod collected;
 mod teller;
 
+pub(super) use collected::Collected;
 pub(super) use teller::{Summed, Teller};
 
 /// Which state the parts are of. Drawn at random; of a checkpoint, whose records follow each other, it is zero.
@@ -245,97 +244,5 @@ impl Closing {
     pub(super) fn read(r: &mut Reader) -> Result<Self> {
         let (id, parts) = (u64::from_le_bytes(r.array("part")?), read_nth(r, "parts")?);
         Ok(Self { id, parts, coverage: Coverage::read(r)? })
-    }
-}
-
-/// Parts that have come and are not closed yet.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Collected {
-    /// As they came.
-    pub(super) parts: Vec<Arc<Part>>,
-    rows: Vec<(RowKey, Arc<Row>)>,
-    pub(super) gone: Vec<RowKey>,
-    chains: Chains,
-    /// The last origin of which came what is signed.
-    attested: Option<Origin>,
-    pub(super) waiting: Vec<Arc<Txn>>,
-}
-
-impl Collected {
-    pub(super) fn id(&self) -> Option<PartsId> {
-        self.parts.first().map(|part| part.id)
-    }
-
-    /// How many.
-    pub(super) fn len(&self) -> u64 {
-        self.parts.len() as u64
-    }
-
-    /// Takes the next part.
-    ///
-    /// # Errors
-    /// `invalid` when it is not the next, or does not go on where the last one ended. What came before cannot be used then.
-    pub(super) fn add(&mut self, part: &Arc<Part>) -> Result<()> {
-        let follows = part.nth == self.len() && self.id().is_none_or(|id| id == part.id);
-        if !follows || !self.take(&part.what) {
-            return Err(Error::protocol("part", "it does not go on where the part before ended"));
-        }
-        self.parts.push(part.clone());
-        Ok(())
-    }
-
-    fn take(&mut self, what: &What) -> bool {
-        match what {
-            What::Rows(rows) => {
-                self.rows.reserve(rows.len());
-                rows.iter().all(|(key, row)| match self.rows.last_mut() {
-                    Some((last, _)) if *last > *key => false,
-                    Some((last, sofar)) if last == key => Arc::make_mut(sofar).extend(row),
-                    _ => {
-                        self.rows.push((key.clone(), row.clone()));
-                        true
-                    }
-                })
-            }
-            What::Gone(rows) => {
-                let ascends = self.gone.last() < rows.first();
-                self.gone.extend(rows.iter().cloned());
-                ascends
-            }
-            What::Chains(_) if self.attested.is_some() => false,
-            What::Chains(pieces) => pieces.iter().all(|piece| {
-                let ascends = self.chains.last_key_value().is_none_or(|(last, _)| *last <= piece.origin);
-                ascends && self.chains.entry(piece.origin).or_default().extend(piece)
-            }),
-            What::Attested(all) => all.iter().all(|attested| {
-                let ascends = self.attested.is_none_or(|last| last < attested.origin);
-                self.attested = Some(attested.origin);
-                ascends && self.chains.get_mut(&attested.origin).is_some_and(|chain| chain.attest(attested))
-            }),
-            What::Waiting(txns) => {
-                self.waiting.extend(txns.iter().cloned());
-                true
-            }
-            // Whoever takes it puts the rows in its place.
-            What::Same(_) => false,
-        }
-    }
-
-    pub(super) const fn chains(&self) -> &Chains {
-        &self.chains
-    }
-
-    /// The state, once it is closed.
-    pub(super) fn close(self, coverage: Coverage) -> Snapshot {
-        Snapshot { coverage, rows: self.rows.into_iter().collect(), chains: self.chains }
-    }
-
-    /// The state of a checkpoint whose other rows lie in runs; so many there are with these.
-    pub(super) fn close_over(self, coverage: Coverage, runs: Arc<Runs>, counts: Counts) -> Snapshot {
-        Snapshot {
-            coverage,
-            rows: Rows::over_runs(runs, counts, self.rows, self.gone.into_iter()),
-            chains: self.chains,
-        }
     }
 }

@@ -204,6 +204,11 @@ impl Runs {
         Some(less)
     }
 
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.runs.iter()
+    }
+
     /// Some of them.
     pub(super) fn some(&self, of: &Range<usize>) -> Vec<Arc<Run>> {
         self.runs.get(of.clone()).unwrap_or_default().to_vec()

@@ -80,9 +80,18 @@ impl State {
     /// is pending no more.
     pub(super) fn join(&mut self, had: &Chains, snapshot: &Snapshot) {
         let theirs = &snapshot.chains;
+        if had.values().all(|chain| chain.head().is_none()) && self.rows.is_nothing() {
+            // All of it is new: its runs are this node's.
+            self.rows = snapshot.rows.clone();
+            self.coverage.join(&snapshot.coverage);
+            self.pending.retain(|dot| !knows(theirs, dot));
+            return;
+        }
         let nothing = Row::default();
-        // What is here stays where it is; only rows that come to differ are touched.
+        // What is here stays where it is; only rows that come to differ are touched. What was too much for memory stays where that is.
         let here = self.rows.clone();
+        let theirs_stay = snapshot.rows.runs().is_some();
+        let stay = if theirs_stay { &snapshot.rows } else { &here };
         let (mut mine, mut brought) = (here.iter().peekable(), snapshot.rows.iter().peekable());
         let joined = std::iter::from_fn(|| {
             // The next key of both.
@@ -103,12 +112,14 @@ impl State {
             }
             let (mine, brought) = (ours.as_deref().unwrap_or(&nothing), new.as_deref().unwrap_or(&nothing));
             let row = mine.join(had, brought, theirs, self.zoo);
+            let differs = row != *if theirs_stay { brought } else { mine };
             let row = if row == *brought { new.unwrap_or_default() } else { Arc::new(row) };
-            (*mine != *row).then_some((key, row))
+            differs.then_some((key, row))
         });
-        if here.is_empty() && here.runs().is_none() {
+        if stay.is_nothing() {
             self.rows = changed.collect();
         } else {
+            self.rows = stay.clone();
             changed.for_each(|(key, row)| self.rows.set(&key, row));
         }
         self.coverage.join(&snapshot.coverage);

@@ -50,6 +50,12 @@ impl Count {
     fn of(row: &Row) -> Self {
         Self { rows: u64::from(!row.is_empty()), open: u64::from(row.siblings().len() > 1) }
     }
+
+    /// Together with those of others.
+    pub(super) const fn add(&mut self, others: Self) {
+        self.rows += others.rows;
+        self.open += others.open;
+    }
 }
 
 /// Of one table a row was so and is so now.
@@ -111,6 +117,11 @@ impl Rows {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
+    }
+
+    /// Whether there is nothing here that says something of a row.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.over.len == 0 && self.runs.as_ref().is_none_or(|runs| runs.is_empty() && runs.trouble().is_none())
     }
 
     /// How many are in memory, those that are gone from the runs included.
@@ -246,6 +257,15 @@ impl Rows {
     #[must_use]
     pub(super) fn on(&self, runs: Arc<Runs>, since: &Self) -> Self {
         Self { over: self.over.without(&since.over), runs: Some(runs), counts: self.counts.clone(), folds: None }
+    }
+
+    /// These, all of which are in memory, and those of some runs, which are others; so many there are of each table.
+    #[must_use]
+    pub(super) fn above(mut self, runs: Runs, counts: &Counts) -> Self {
+        for (table, more) in counts {
+            self.counts.entry(table.clone()).or_default().add(*more);
+        }
+        Self { runs: Some(Arc::new(runs)), ..self }
     }
 
     /// The same rows, some of whose runs have been merged into one.

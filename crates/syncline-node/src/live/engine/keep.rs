@@ -114,13 +114,15 @@ impl Core {
 
     fn is_time(&self, now: Duration) -> bool {
         let hurry = || self.has_grown(HURRY) || self.node.state().held().in_memory() >= HURRY_ROWS;
-        self.has_grown(1) && (now.saturating_sub(self.keep.last) >= self.keep.pause || hurry())
+        // While another replica's state is on its way, and too much for memory, the log is where it is.
+        let may = !self.node.is_spilled();
+        may && self.has_grown(1) && (now.saturating_sub(self.keep.last) >= self.keep.pause || hurry())
     }
 
     /// What is to be written to a run, if something is.
     fn begin_fold(&mut self) -> Option<Fold> {
         let many = self.node.state().held().in_memory() > self.keep.rows && self.keep.rounds < ROUNDS;
-        let fold = if many && !self.keep.folding { self.node.begin_fold() } else { None };
+        let fold = if (many || self.node.is_crowded()) && !self.keep.folding { self.node.begin_fold() } else { None };
         self.keep.folding |= fold.is_some();
         fold
     }
@@ -131,7 +133,7 @@ impl Core {
         match run {
             Ok(run) => {
                 self.node.folded(fold, run);
-                self.keep.rounds += 1;
+                self.keep.rounds += u32::from(!fold.spills());
             }
             Err(error) => {
                 self.keep.not_before = now + PATIENCE;
@@ -209,22 +211,19 @@ pub(super) fn house(shared: &Shared, core: &mut Core) {
         return;
     }
     core.end_checkpoint(now);
-    // What is damaged is not written anew.
-    if core.renewal.is_some() {
+    if core.closing || now < core.keep.not_before {
         return;
     }
-    if core.closing || core.keep.written.is_some() || now < core.keep.not_before {
+    if !core.keep.folding && core.node.is_crowded() {
+        core.begin_fold().into_iter().for_each(|fold| write(shared, core, fold));
+    }
+    // What is damaged is not written anew.
+    if core.renewal.is_some() || core.keep.written.is_some() {
         return;
     }
     if !core.keep.folding && (core.keep.is_due() || core.is_time(now)) {
         match core.begin_fold() {
-            Some(fold) => {
-                let (weak, epoch) = (shared.me.clone(), core.epoch);
-                spawn(core, "syncline-rows", move || {
-                    let run = fold.write();
-                    with(&weak, epoch, |shared, core| core.end_fold(&fold, run, shared.clock.monotonic()));
-                });
-            }
+            Some(fold) => write(shared, core, fold),
             None => {
                 core.try_checkpoint(now);
                 shared.work.notify_one();
@@ -241,6 +240,15 @@ pub(super) fn house(shared: &Shared, core: &mut Core) {
             with(&weak, epoch, |shared, core| core.end_merge(&merge, run, shared.clock.monotonic()));
         });
     }
+}
+
+/// Has rows written to a run by a thread.
+fn write(shared: &Shared, core: &mut Core, fold: Fold) {
+    let (weak, epoch) = (shared.me.clone(), core.epoch);
+    spawn(core, "syncline-rows", move || {
+        let run = fold.write();
+        with(&weak, epoch, |shared, core| core.end_fold(&fold, run, shared.clock.monotonic()));
+    });
 }
 
 fn spawn(core: &mut Core, name: &str, work: impl FnOnce() + Send + 'static) {
@@ -271,7 +279,8 @@ pub(super) fn at_the_end(shared: &Shared, core: &mut Core) {
         return;
     }
     core.end_checkpoint(now);
-    if core.renewal.is_some() || core.unsynced() || !(core.keep.is_due() || core.has_grown(1)) {
+    let may = core.renewal.is_none() && !core.node.is_spilled() && !core.unsynced();
+    if !may || !(core.keep.is_due() || core.has_grown(1)) {
         return;
     }
     if let Some(fold) = core.begin_fold() {

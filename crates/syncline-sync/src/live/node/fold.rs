@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::super::runs::{Run, RunName, Runs};
 use super::super::table::Rows;
 use super::Node;
+use super::renew::Renewal;
 use crate::error::Result;
 
 /// Rows that are to be written to a run.
@@ -20,9 +21,16 @@ pub struct Fold {
     rows: Rows,
     runs: Runs,
     id: u64,
+    spills: bool,
 }
 
 impl Fold {
+    /// Whether these are rows of another node's state that is on its way here.
+    #[must_use]
+    pub const fn spills(&self) -> bool {
+        self.spills
+    }
+
     /// Writes them.
     ///
     /// # Errors
@@ -62,22 +70,45 @@ impl Node {
         self.state.rows.trouble()
     }
 
+    /// Whether rows of another node's state that is on its way here take much room in memory: they are what [`Self::begin_fold`] gives then.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        let most = self.limits.coming_bytes;
+        self.runs.is_some() && self.coming.as_ref().is_some_and(|coming| coming.collected.crowds(most))
+    }
+
+    /// Whether parts of another node's state are in the log alone, so that it cannot be cut.
+    #[must_use]
+    pub fn is_spilled(&self) -> bool {
+        self.coming.as_ref().is_some_and(|coming| coming.collected.parts().is_none())
+    }
+
     /// The rows that are in memory, to be written to a run: [`Fold::write`], then [`Self::folded`]. `None` when there are none, or no place
     /// for runs. There is to be one such job at a time.
     pub fn begin_fold(&mut self) -> Option<Fold> {
+        if self.is_crowded() {
+            let (id, place) = (self.rng.next_u64(), self.runs.as_ref()?);
+            let spill = self.coming.as_mut().and_then(|coming| coming.collected.begin_spill(id, place));
+            if let Some((rows, runs)) = spill {
+                return Some(Fold { rows, runs, id, spills: true });
+            }
+        }
         let rows = &mut self.state.rows;
-        if rows.in_memory() == 0 {
+        if rows.in_memory() == 0 || self.renewal != Renewal::None {
             return None;
         }
         let runs = rows.runs().map(|runs| Runs::clone(runs)).or_else(|| self.runs.clone().map(Runs::none))?;
         let id = self.rng.next_u64();
         rows.begin_fold(id);
-        Some(Fold { rows: rows.clone(), runs, id })
+        Some(Fold { rows: rows.clone(), runs, id, spills: false })
     }
 
     /// They were written. What has not changed since is not in memory any more. When other rows have taken their place meanwhile, nothing
     /// has happened.
     pub fn folded(&mut self, fold: &Fold, run: Arc<Run>) {
+        if let Some(coming) = self.coming.as_mut().filter(|coming| coming.collected.spills(fold.id)) {
+            return coming.collected.spilled(&fold.rows, &fold.runs, run);
+        }
         let rows = &self.state.rows;
         if !rows.folds(fold.id) {
             return run.retire();
@@ -90,13 +121,18 @@ impl Node {
     /// Runs that are to be merged: [`Merge::write`], then [`Self::merged`]. `None` when they are few enough. There is to be one such job at
     /// a time.
     pub fn begin_merge(&mut self) -> Option<Merge> {
-        let runs = self.state.rows.runs()?;
-        let of = runs.due()?;
-        Some(Merge { runs: runs.clone(), of, id: self.rng.next_u64() })
+        let due = |runs: &Runs| Some((Arc::new(runs.clone()), runs.due()?));
+        let own = self.state.rows.runs().filter(|_| !self.renews()).and_then(|runs| due(runs));
+        let coming = || self.coming.as_ref().and_then(|coming| coming.collected.runs()).and_then(due);
+        let (runs, of) = own.or_else(coming)?;
+        Some(Merge { runs, of, id: self.rng.next_u64() })
     }
 
     /// They were merged. Returns those that nobody needs any more ([`Run::retire`]) once a checkpoint is durable that is made after this.
     pub fn merged(&mut self, merge: &Merge, run: &Arc<Run>) -> Vec<Arc<Run>> {
+        if self.coming.as_mut().is_some_and(|coming| coming.collected.merged(&merge.names(), run)) {
+            return Vec::new();
+        }
         let rows = &self.state.rows;
         match rows.runs().and_then(|runs| runs.with_merged(&merge.names(), run)) {
             Some(runs) => {

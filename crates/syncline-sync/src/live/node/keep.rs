@@ -11,7 +11,8 @@ use super::super::zoo::Bug;
 use super::Node;
 
 impl Node {
-    /// Everything that is durable here, to stand for all records before; `None` while something is on its way to the log. Whoever drives
+    /// Everything that is durable here, to stand for all records before; `None` while something is on its way to the log, and while parts of
+    /// another node's state are in the log alone. Whoever drives
     /// the node appends its records, one after the other with nothing in between, makes them durable, and cuts the log before the first
     /// of them; the node is not told of them. Taking it costs little, whatever the node holds.
     #[must_use]
@@ -20,6 +21,7 @@ impl Node {
         if !(self.queue.is_empty() && self.shown.is_empty()) {
             return None;
         }
+        let coming = self.coming.as_ref().map_or(Some(&[][..]), |coming| coming.collected.parts())?;
         let snapshot = self.snapshot();
         let coverage = snapshot.coverage.clone();
         let (name, hub, own, clock) = (self.name, self.hub, self.own, self.clock);
@@ -30,7 +32,7 @@ impl Node {
             snapshot,
             waiting: self.state.pending.iter().cloned().collect(),
             heads: self.own_heads(),
-            coming: self.coming.as_ref().map(|coming| coming.collected.parts.clone()).unwrap_or_default(),
+            coming: coming.to_vec(),
             room: self.limits.message_bytes,
             scope: self.state.scope.clone(),
         })

@@ -20,6 +20,8 @@ pub struct Limits {
     pub window_messages: usize,
     /// About so many bytes of entries stay in memory while a log is read, to be sent to others.
     pub kept_bytes: usize,
+    /// Rows of another node's state that is on its way here go to the disk once they take about so many bytes in memory.
+    pub coming_bytes: usize,
     /// The largest transaction that is taken from a client, in bytes.
     pub txn_bytes: usize,
     /// After so many ticks in which a peer did not get on, it is asked what it has.
@@ -38,6 +40,7 @@ impl Default for Limits {
             window_entries: 32_768,
             window_messages: 256,
             kept_bytes: usize::MAX,
+            coming_bytes: 16 << 20,
             // What is written again under another name may name more of what was read.
             txn_bytes: MAX_TXN_BYTES - (64 << 10),
             patience: 3,

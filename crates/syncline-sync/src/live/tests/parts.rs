@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use syncline_base::rng::Rng;
 
 use super::super::part::{Collected, Teller};
+use super::super::runs::Place;
 use super::super::*;
 use super::arbitrary;
 use super::shell::*;
+use crate::log::Disk as _;
+use crate::log::memory::MemoryDisk;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
@@ -40,6 +44,54 @@ proptest! {
         }
         prop_assert_eq!(&collected.waiting, &waiting);
         prop_assert_eq!(collected.close(snapshot.coverage.clone()), snapshot);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Rows that have come go to the disk at any moment, and their runs are merged; the state is the same, and one that never takes effect
+    /// leaves nothing there.
+    #[test]
+    fn a_state_that_is_spilled_is_the_same_state(
+        snapshot in arbitrary::snapshot(),
+        room in 0..300usize,
+        acts in proptest::collection::vec(0..5u8, 0..60),
+    ) {
+        let disk = MemoryDisk::new(Rng::from_seed(1), 512);
+        let place = Place::new(disk.clone());
+        let (mut teller, mut collected) = (Teller::new(3, room), Collected::default());
+        let (mut acts, mut writing, mut id) = (acts.into_iter(), None, 0);
+        while let Some((part, _)) = teller.next(&snapshot, &[]) {
+            collected.add(&Arc::new(part)).unwrap();
+            for act in acts.by_ref().take(3) {
+                id += 1;
+                match act {
+                    0 if writing.is_none() => if let Some((rows, runs)) = collected.begin_spill(id, &place) {
+                        prop_assert!(collected.spills(id) && !collected.spills(id + 1) && collected.parts().is_none());
+                        let run = rows.write(&runs, id).unwrap();
+                        writing = Some((rows, runs, run));
+                    },
+                    1 => if let Some((rows, runs, run)) = writing.take() {
+                        collected.spilled(&rows, &runs, run);
+                    },
+                    2 => if let Some((runs, of)) = collected.runs().and_then(|runs| Some((runs.clone(), runs.due()?))) {
+                        let run = runs.merge(id, &of).unwrap();
+                        prop_assert!(collected.merged(&runs.names()[of].to_vec(), &run));
+                    },
+                    _ => {}
+                }
+            }
+        }
+        if let Some((.., run)) = writing {
+            run.retire();
+        }
+        let given_up = collected.clone();
+        let closed = collected.close(snapshot.coverage.clone());
+        prop_assert_eq!(&closed, &snapshot);
+        prop_assert_eq!(closed.rows.counts(), snapshot.rows.counts());
+        drop((closed, given_up));
+        prop_assert_eq!(disk.list().unwrap(), vec![]);
     }
 }
 

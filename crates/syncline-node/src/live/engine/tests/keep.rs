@@ -236,3 +236,34 @@ fn runs_that_a_state_took_the_place_of_stay_while_the_log_names_them() {
         assert_eq!(all(&edge), model);
     }
 }
+
+#[test]
+fn a_state_that_is_too_much_for_memory_lies_on_the_disk_before_it_takes_effect() {
+    const ROWS: u64 = 6000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (at, edge_at) = (dir.path().join("hub"), dir.path().join("edge"));
+    let hub = open(&at);
+    for first in (0..ROWS).step_by(500) {
+        // Some 10 kB each, and none like another.
+        let value = |n: u64| Bytes::from(format!("{n:09} ").repeat(1000));
+        let write = |n: u64| Write { row: key(&format!("{n:05}")), value: Some(value(n)) };
+        hub.commit(None, (first..first + 500).map(write).collect()).expect("committed");
+    }
+    hub.checkpoint().expect("a disk");
+    drop(hub);
+    // It keeps no entries, so others are sent its state.
+    let (hub, mut edge) = (open(&at), spoke(&edge_at));
+    let root = |engine: &Engine| engine.frozen().expect("a node").digest().root;
+    let cable = Cable::between(&hub, &edge);
+    edge.read_at(&hub.read(Node::context).expect("a node"), SOON * 4, |_| ()).expect("it comes");
+    drop(cable);
+    assert!(in_memory(&edge) < ROWS as usize, "all rows are in memory");
+    for _ in 0..2 {
+        assert_eq!(root(&edge), root(&hub));
+        drop(edge);
+        edge = spoke(&edge_at);
+    }
+    edge.checkpoint().expect("a disk");
+    assert_eq!((in_memory(&edge), root(&edge)), (0, root(&hub)));
+    assert!(files(&edge_at).len() <= 4, "{:?}", files(&edge_at));
+}
