@@ -27,6 +27,9 @@ const CHECKPOINT_BYTES: u64 = 16 << 20;
 const PAUSE: Duration = Duration::from_secs(2);
 const HURRY: u64 = 4;
 const HURRY_ROWS: usize = 150_000;
+/// Runs of so many bytes that were merged do not wait for that: until a checkpoint names the new one they take room on the disk, and would
+/// be merged again after a restart.
+const REPLACED_BYTES: u64 = 64 << 20;
 /// So many rows may be in memory then; more go to the disk before. While they do, others change, which a checkpoint would have to tell while
 /// everybody waits: they go, too, but not more often than so many times in a row.
 const ROWS: usize = 10_000;
@@ -95,6 +98,11 @@ impl Keep {
         self.folding
     }
 
+    /// Whether runs were merged that are worth a checkpoint.
+    fn has_replaced(&self) -> bool {
+        self.replaced.iter().map(|run| run.name().bytes).sum::<u64>() >= REPLACED_BYTES
+    }
+
     /// Whether rows have gone to the disk, and no checkpoint says so yet.
     const fn is_due(&self) -> bool {
         self.rounds > 0
@@ -116,7 +124,8 @@ impl Core {
         let hurry = || self.has_grown(HURRY) || self.node.state().held().in_memory() >= HURRY_ROWS;
         // While another replica's state is on its way, and too much for memory, the log is where it is.
         let may = !self.node.is_spilled();
-        may && self.has_grown(1) && (now.saturating_sub(self.keep.last) >= self.keep.pause || hurry())
+        may && (self.has_grown(1) || self.keep.has_replaced())
+            && (now.saturating_sub(self.keep.last) >= self.keep.pause || hurry())
     }
 
     /// What is to be written to a run, if something is.
@@ -280,7 +289,7 @@ pub(super) fn at_the_end(shared: &Shared, core: &mut Core) {
     }
     core.end_checkpoint(now);
     let may = core.renewal.is_none() && !core.node.is_spilled() && !core.unsynced();
-    if !may || !(core.keep.is_due() || core.has_grown(1)) {
+    if !may || !(core.keep.is_due() || core.has_grown(1) || core.keep.has_replaced()) {
         return;
     }
     if let Some(fold) = core.begin_fold() {

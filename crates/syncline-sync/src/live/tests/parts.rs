@@ -77,7 +77,7 @@ proptest! {
                     },
                     2 => if let Some((runs, of)) = collected.runs().and_then(|runs| Some((runs.clone(), runs.due()?))) {
                         let run = runs.merge(id, &of).unwrap();
-                        prop_assert!(collected.merged(&runs.names()[of].to_vec(), &run));
+                        prop_assert!(collected.merged(&runs.names()[of], &run));
                     },
                     _ => {}
                 }

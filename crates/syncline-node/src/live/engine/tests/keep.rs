@@ -239,7 +239,7 @@ fn runs_that_a_state_took_the_place_of_stay_while_the_log_names_them() {
 
 #[test]
 fn a_state_that_is_too_much_for_memory_lies_on_the_disk_before_it_takes_effect() {
-    const ROWS: u64 = 6000;
+    const ROWS: u64 = 9000;
     let dir = tempfile::tempdir().expect("a directory");
     let (at, edge_at) = (dir.path().join("hub"), dir.path().join("edge"));
     let hub = open(&at);
@@ -263,7 +263,8 @@ fn a_state_that_is_too_much_for_memory_lies_on_the_disk_before_it_takes_effect()
         drop(edge);
         edge = spoke(&edge_at);
     }
+    // Nobody writes anything more, and what was merged does not stay.
+    comes(|| files(&edge_at).len() <= 2);
     edge.checkpoint().expect("a disk");
     assert_eq!((in_memory(&edge), root(&edge)), (0, root(&hub)));
-    assert!(files(&edge_at).len() <= 4, "{:?}", files(&edge_at));
 }
