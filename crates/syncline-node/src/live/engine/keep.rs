@@ -122,9 +122,7 @@ impl Core {
 
     fn is_time(&self, now: Duration) -> bool {
         let hurry = || self.has_grown(HURRY) || self.node.state().held().in_memory() >= HURRY_ROWS;
-        // While another replica's state is on its way, and too much for memory, the log is where it is.
-        let may = !self.node.is_spilled();
-        may && (self.has_grown(1) || self.keep.has_replaced())
+        (self.has_grown(1) || self.keep.has_replaced())
             && (now.saturating_sub(self.keep.last) >= self.keep.pause || hurry())
     }
 
@@ -142,7 +140,8 @@ impl Core {
         match run {
             Ok(run) => {
                 self.node.folded(fold, run);
-                self.keep.rounds += u32::from(!fold.spills());
+                // While the log cannot be cut no checkpoint ends the rounds.
+                self.keep.rounds += u32::from(!fold.spills() && !self.node.is_spilled());
             }
             Err(error) => {
                 self.keep.not_before = now + PATIENCE;
@@ -233,6 +232,8 @@ pub(super) fn house(shared: &Shared, core: &mut Core) {
     if !core.keep.folding && (core.keep.is_due() || core.is_time(now)) {
         match core.begin_fold() {
             Some(fold) => write(shared, core, fold),
+            // While another replica's state is on its way, and too much for memory, the log is where it is.
+            None if core.node.is_spilled() => {}
             None => {
                 core.try_checkpoint(now);
                 shared.work.notify_one();
