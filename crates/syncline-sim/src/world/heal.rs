@@ -174,11 +174,7 @@ impl World {
 
 /// In what two nodes that should be one differ. Their clocks may: what a node was told of the time is not in its log.
 fn difference(node: &Node, again: &Node) -> Option<(&'static str, String)> {
-    // Parts that are in the log alone cannot be compared, nor what else is here with them.
-    if node.is_spilled() {
-        return None;
-    }
-    let (Some(is), Some(was)) = (node.checkpoint(), again.checkpoint()) else {
+    let (Some(is), Some(was)) = (node.holds(), again.holds()) else {
         return Some(("records on their way to the log", "all are durable".to_owned()));
     };
     let (now, then) = (is.closing(), was.closing());

@@ -58,7 +58,11 @@ impl Node {
         let coming = self.coming.as_ref().map(|coming| &coming.collected);
         let parts = coming.map_or(0, Collected::len);
         match record {
-            Record::Part(part) => self.collect(None, part),
+            Record::Part(part) => {
+                self.collect(None, part)?;
+                self.spill_what_was_read();
+                Ok(())
+            }
             Record::Joined(closing) if !self.is_complete(closing) => {
                 wrong("a state is closed that is not there in all its parts")
             }

@@ -83,6 +83,18 @@ impl Node {
         self.coming.as_ref().is_some_and(|coming| coming.collected.parts().is_none())
     }
 
+    /// The same while the log is read, here and now: what lay on the disk before a crash is not to be in memory after it.
+    pub(super) fn spill_what_was_read(&mut self) {
+        if !self.is_crowded() {
+            return;
+        }
+        let Some(fold) = self.begin_fold() else { return };
+        // Where they cannot be written they stay.
+        if let Ok(run) = fold.write() {
+            self.folded(&fold, run);
+        }
+    }
+
     /// The rows that are in memory, to be written to a run: [`Fold::write`], then [`Self::folded`]. `None` when there are none, or no place
     /// for runs. There is to be one such job at a time.
     pub fn begin_fold(&mut self) -> Option<Fold> {
@@ -143,12 +155,14 @@ impl Node {
         }
     }
 
-    /// The runs without which its log cannot be read, to be asked once it is open: those that it stands on, and those of the checkpoint that the
-    /// log has, which other rows may have taken the place of since. All others are nobody's.
+    /// The runs without which its log cannot be read, to be asked once it is open: those that it stands on, those of the checkpoint that the
+    /// log has, which other rows may have taken the place of since, and those of a state that is on its way. All others are nobody's.
     #[must_use]
     pub fn needs(&self) -> Vec<RunName> {
         let mut names = self.named.clone();
         names.extend(self.stands_on().into_iter().flat_map(|runs| runs.names()));
+        let coming = self.coming.as_ref().and_then(|coming| coming.collected.runs());
+        names.extend(coming.into_iter().flat_map(Runs::names));
         names
     }
 

@@ -17,11 +17,17 @@ impl Node {
     /// of them; the node is not told of them. Taking it costs little, whatever the node holds.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Moment> {
+        if self.is_spilled() { None } else { self.holds() }
+    }
+
+    /// The same to be looked at alone: of another node's state that is on its way there may be nothing in it.
+    #[must_use]
+    pub fn holds(&self) -> Option<Moment> {
         // What is queued would stand before the checkpoint in the log and after it in time.
         if !(self.queue.is_empty() && self.shown.is_empty()) {
             return None;
         }
-        let coming = self.coming.as_ref().map_or(Some(&[][..]), |coming| coming.collected.parts())?;
+        let coming = self.coming.as_ref().and_then(|coming| coming.collected.parts()).unwrap_or_default();
         let snapshot = self.snapshot();
         let coverage = snapshot.coverage.clone();
         let (name, hub, own, clock) = (self.name, self.hub, self.own, self.clock);

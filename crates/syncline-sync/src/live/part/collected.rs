@@ -4,7 +4,7 @@
 //! here. They come by key and none comes twice, so these runs lie one behind the other. When the state takes effect they are among its runs;
 //! when it never does, they are removed.
 //!
-//! Owns: those runs. After a crash: the parts are in the log, and have come anew once that is read; the runs are nobody's.
+//! Owns: those runs. After a crash: the parts are in the log, and come anew from there, to runs as before; those of before are nobody's.
 
 use std::sync::Arc;
 
@@ -191,7 +191,12 @@ impl Collected {
     }
 
     /// The state of a checkpoint whose other rows lie in runs; so many there are with these.
-    pub(in super::super) fn close_over(self, coverage: Coverage, runs: Arc<Runs>, counts: Counts) -> Snapshot {
+    pub(in super::super) fn close_over(mut self, coverage: Coverage, runs: Arc<Runs>, counts: Counts) -> Snapshot {
+        let runs = match self.spilled.runs.take() {
+            // What is newer hides what is below.
+            Some(spilled) => Arc::new(spilled.iter().fold(Runs::clone(&runs), |runs, run| runs.with(run.clone()))),
+            None => runs,
+        };
         Snapshot {
             coverage,
             rows: Rows::over_runs(runs, counts, self.rows, self.gone.into_iter()),

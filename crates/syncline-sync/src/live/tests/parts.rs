@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use syncline_base::rng::Rng;
 
 use super::super::part::{Collected, Teller};
-use super::super::runs::Place;
+use super::super::runs::{Place, Runs};
 use super::super::*;
 use super::arbitrary;
 use super::shell::*;
@@ -87,10 +87,13 @@ proptest! {
             run.retire();
         }
         let given_up = collected.clone();
+        // As that of a checkpoint that stands on other runs, too.
+        let over = collected.clone().close_over(snapshot.coverage.clone(), Arc::new(Runs::none(place)), snapshot.rows.counts().clone());
+        prop_assert_eq!(&over, &snapshot);
         let closed = collected.close(snapshot.coverage.clone());
         prop_assert_eq!(&closed, &snapshot);
         prop_assert_eq!(closed.rows.counts(), snapshot.rows.counts());
-        drop((closed, given_up));
+        drop((closed, over, given_up));
         prop_assert_eq!(disk.list().unwrap(), vec![]);
     }
 }

@@ -262,6 +262,7 @@ fn a_state_that_is_too_much_for_memory_lies_on_the_disk_before_it_takes_effect()
         assert_eq!(root(&edge), root(&hub));
         drop(edge);
         edge = spoke(&edge_at);
+        assert!(in_memory(&edge) < ROWS as usize, "all rows are in memory when the log has been read");
     }
     // Nobody writes anything more, and what was merged does not stay.
     comes(|| files(&edge_at).len() <= 2);
