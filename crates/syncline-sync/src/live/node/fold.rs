@@ -83,7 +83,8 @@ impl Node {
         self.coming.as_ref().is_some_and(|coming| coming.collected.parts().is_none())
     }
 
-    /// The same while the log is read, here and now: what lay on the disk before a crash is not to be in memory after it.
+    /// Has rows of parts that were read from the log written to a run, here and now, if they are too many: what lay on the disk before a crash is
+    /// not to be in memory after it.
     pub(super) fn spill_what_was_read(&mut self) {
         if !self.is_crowded() {
             return;
@@ -133,7 +134,7 @@ impl Node {
     /// Runs that are to be merged: [`Merge::write`], then [`Self::merged`]. `None` when they are few enough. There is to be one such job at
     /// a time.
     pub fn begin_merge(&mut self) -> Option<Merge> {
-        let due = |runs: &Runs| Some((Arc::new(runs.clone()), runs.due()?));
+        let due = |runs: &Runs| runs.due().map(|of| (Arc::new(runs.clone()), of));
         let own = self.state.rows.runs().filter(|_| !self.renews()).and_then(|runs| due(runs));
         let coming = || self.coming.as_ref().and_then(|coming| coming.collected.runs()).and_then(due);
         let (runs, of) = own.or_else(coming)?;
