@@ -96,8 +96,18 @@ impl Mounted {
             }
             SystemClock.sleep(Duration::from_millis(10));
         }
-        session.join().with_context(|| format!("unmounting {}", self.at.display()))
+        ended(session.join()).with_context(|| format!("unmounting {}", self.at.display()))
     }
+}
+
+/// How the threads of a mount ended that was taken away. Who reads from the kernel at that moment is told that there is nothing any more, by
+/// either of two errors: it depends on whether something was on its way to a thread.
+fn ended(threads: std::io::Result<()>) -> std::io::Result<()> {
+    let is_gone = |error: &std::io::Error| {
+        let number = error.raw_os_error();
+        [nix::errno::Errno::ECONNABORTED, nix::errno::Errno::ENODEV].into_iter().any(|gone| number == Some(gone as i32))
+    };
+    threads.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
 }
 
 impl Drop for Mounted {

@@ -98,3 +98,13 @@ fn what_programs_synced_survives_a_cut_and_what_they_did_not_may_not() {
     let lied = (0..40).any(|seed| survivors(Syncs::Lie, seed).is_some_and(lost));
     assert!(lied, "a disk that lies loses what was synced");
 }
+
+#[test]
+fn threads_that_are_told_that_their_mount_is_gone_did_not_fail() {
+    let number = |number: nix::errno::Errno| Err(std::io::Error::from_raw_os_error(number as i32));
+    ended(Ok(())).unwrap();
+    ended(number(nix::errno::Errno::ECONNABORTED)).unwrap();
+    ended(number(nix::errno::Errno::ENODEV)).unwrap();
+    assert!(ended(number(nix::errno::Errno::EIO)).is_err());
+    assert!(ended(Err(std::io::Error::other("a thread panicked"))).is_err());
+}
