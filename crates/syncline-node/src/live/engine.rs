@@ -30,6 +30,7 @@ mod status;
 mod stored;
 mod submit;
 mod trust;
+mod turns;
 mod ways;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -370,6 +371,7 @@ impl Engine {
         let mut core = self.shared.lock();
         if core.peers.remove(&peer).is_some() {
             core.heres.forget(peer);
+            core.turns.forget(peer);
             core.node.disconnected(peer);
             core.drain();
         }
@@ -384,6 +386,14 @@ impl Engine {
         let mut core = self.lock()?;
         if !core.peers.contains_key(&peer) {
             return Ok(false);
+        }
+        if core.waits_for_its_turn(peer, &message) {
+            let wake = core.turns.is_fresh();
+            drop(core);
+            if wake {
+                self.shared.work.notify_one();
+            }
+            return Ok(true);
         }
         core.check_hello(peer, &message)?;
         core.now_ms = self.shared.clock.now_ms();
@@ -543,7 +553,9 @@ fn run(shared: &Shared) {
         if to_sign.is_some_and(|wait| wait.is_zero()) {
             continue;
         }
-        core.say_heres(shared.clock.monotonic());
+        let now = shared.clock.monotonic();
+        core.say_heres(now);
+        core.take_turns(now);
         if !idle {
             core = lead(shared, core);
             core.wake = false;
@@ -563,7 +575,8 @@ fn run(shared: &Shared) {
                 continue;
             }
         }
-        let pause = to_sign.unwrap_or(TICK).min(core.pause(now)).min(core.heres.next_look(now).unwrap_or(TICK));
+        let looks = [core.heres.next_look(now), core.turns.next_look(now)].into_iter().flatten().min();
+        let pause = to_sign.unwrap_or(TICK).min(core.pause(now)).min(looks.unwrap_or(TICK));
         core = shared.work.wait_timeout(core, pause).unwrap_or_else(PoisonError::into_inner).0;
     }
     while core.keep.is_folding() && core.broken.is_none() {

@@ -32,6 +32,7 @@ use super::pace::Pace;
 use super::renewal::Renewal;
 use super::submit::{Begun, Done, Flight, Held};
 use super::trust::Trusts;
+use super::turns::Turns;
 use super::{Committed, Outbox, Outcome, lost, refused, sound};
 use crate::segments::Directory;
 use crate::{Error, Result};
@@ -91,6 +92,7 @@ pub(super) struct Core {
     pub(super) peers: BTreeMap<PeerId, Outbox>,
     pub(super) next_peer: PeerId,
     pub(super) heres: Heres,
+    pub(super) turns: Turns,
     /// Grows with every change of what tables are.
     pub(super) tables_version: Version,
     /// Such a change is on its way to the log.
@@ -145,6 +147,7 @@ impl Core {
             peers: BTreeMap::new(),
             next_peer: 1,
             heres: Heres::default(),
+            turns: Turns::default(),
             tables_version: Version::default(),
             tables_change: false,
             files: (1, false),
@@ -176,6 +179,7 @@ impl Core {
         self.give_up("the log was opened anew");
         self.peers.clear();
         self.heres = Heres::default();
+        self.turns = Turns::default();
         self.beside.begin_anew();
         self.strict = Strict::default();
         self.settle_scope();
@@ -426,6 +430,7 @@ impl Core {
         if gone {
             self.peers.remove(&peer);
             self.heres.forget(peer);
+            self.turns.forget(peer);
             self.node.disconnected(peer);
         }
     }

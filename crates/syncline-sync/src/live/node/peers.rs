@@ -104,6 +104,11 @@ impl Peer {
         }
     }
 
+    /// How much was sent to it.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// How much is on its way.
     pub(super) const fn flies(&self) -> u64 {
         self.sent - self.here

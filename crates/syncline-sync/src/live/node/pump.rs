@@ -88,7 +88,7 @@ pub(super) struct Made {
 }
 
 /// A spoke is sent signed heads so often, in milliseconds: one says all that those before it say, and to look at it costs a spoke more than to
-/// apply what it attests.
+/// apply what it attests. They go with entries; when there are none, after twice as long: else all spokes would be sent theirs at once.
 const HEADS_MS: u64 = 250;
 
 /// So many scopes are told in the same messages to all who are in them.
@@ -159,18 +159,20 @@ impl Node {
             }
         }
         if peer.sending.is_none() {
+            let before = peer.sent();
             self.pump_entries(to, peer);
-            self.pump_heads(to, peer);
+            self.pump_heads(to, peer, peer.sent() > before);
         }
         self.pump_waiting(to, peer);
     }
 
     /// Sends the signed heads of what the peer has been sent; all of them, when it has all entries and may lack some. Those that a spoke is not
     /// sent yet it is sent when time passes.
-    fn pump_heads(&mut self, to: PeerId, peer: &mut Peer) {
+    fn pump_heads(&mut self, to: PeerId, peer: &mut Peer, beside: bool) {
         let Some(reached) = peer.next else { return };
+        let pause = if beside { HEADS_MS } else { 2 * HEADS_MS };
         // Clocks are set back, too.
-        if !peer.hub && !peer.all_heads && self.now_ms.abs_diff(peer.heads_ms) < HEADS_MS {
+        if !peer.hub && !peer.all_heads && self.now_ms.abs_diff(peer.heads_ms) < pause {
             return;
         }
         let mut heads: Vec<Arc<Head>> = Vec::new();
