@@ -18,7 +18,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Milliseconds since the Unix epoch. May jump in either direction.
     fn now_ms(&self) -> u64;
 
-    /// Time since some fixed point. Never goes back. For measuring how long something took.
+    /// Time since some fixed point, that during which the machine slept with it. Never goes back. For measuring how long something took.
     fn monotonic(&self) -> Duration;
 
     /// Waits. A simulated clock returns at once and moves itself forward.
@@ -36,6 +36,17 @@ impl Clock for SystemClock {
         since_epoch.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn monotonic(&self) -> Duration {
+        static START: std::sync::OnceLock<Duration> = std::sync::OnceLock::new();
+        // An `Instant` stands still while the machine sleeps, and what is an hour old would be new.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let part = |is: i64| u64::try_from(is).unwrap_or_default();
+        let now = Duration::from_secs(part(now.tv_sec)) + Duration::from_nanos(part(now.tv_nsec));
+        now.saturating_sub(*START.get_or_init(|| now))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn monotonic(&self) -> Duration {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         START.get_or_init(std::time::Instant::now).elapsed()

@@ -25,7 +25,8 @@ use crate::units;
                         '{\"op\":\"delete\",\"file\":\"plans/old.pdf\"}' | syncline apply\n\n\
                         Each line of standard input is a change: `set` with a row, `delete` with a key. `commit` ends a transaction; \
                         what comes after the last one is a transaction, too. Transactions are written as they end: after an error \
-                        those before it are there, nothing of the one that failed is; lines in messages count from its beginning.\n\n\
+                        those before it are there, nothing of the one that failed is; lines in messages count from its beginning. \
+                        Tables have to be there (`syncline table create`).\n\n\
                         A change may be of a file: `set` with `file`, its path, and one of `from` (a file of this machine), `text`, `base64`, \
                         `link` (the target of a symbolic link) and `\"folder\":true` (an empty one); `\"executable\":true` beside it, which \
                         stays as it was when it is left out; `delete` with `file`. Files and rows of one transaction are written together or \

@@ -5,6 +5,7 @@ mod place;
 
 use std::borrow::Cow;
 
+use syncline_base::Kind;
 use syncline_node::ops::conflicts::{self, Conflict, Report};
 use syncline_node::rows::Cells;
 
@@ -46,14 +47,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     // Who has the live tables may not be reachable from here; the rest is shown all the same.
     let (live, fault) = match live::count(context) {
         Ok(count) => (Some(count), None),
-        Err(fault) => (None, Some(fault.to_string())),
+        Err(fault) => (None, Some(fault)),
     };
+    let damaged = fault.as_ref().is_some_and(|fault| fault.is(Kind::Corrupt));
+    let fault = fault.map(|fault| fault.to_string());
     let shown = Shown { report: &report, live, live_unavailable: fault };
     context.out.answer(&shown, |page| {
         show(page, &report);
         show_live(page, &shown);
     })?;
-    Ok(None)
+    Ok(damaged.then_some(Kind::Corrupt))
 }
 
 /// Everything that is shown, as one object.

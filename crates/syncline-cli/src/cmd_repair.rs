@@ -47,6 +47,10 @@ pub(crate) struct Args {
     /// No node may have them open
     #[arg(long, requires = "live", conflicts_with = "settle")]
     begin_anew: bool,
+    /// This machine or its disk was brought back as it was before (a snapshot): go on under a new name, for others may know more of the old one.
+    /// Before its node is started
+    #[arg(long, requires = "live", conflicts_with_all = ["settle", "begin_anew", "from"])]
+    restored: bool,
     /// Wait so long for rows to come
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::parse_duration, requires = "live")]
     max_wait: Duration,
@@ -90,6 +94,21 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok((!report.left.sound).then_some(Kind::Corrupt))
 }
 
+/// A snapshot.
+fn restored(context: &Context) -> Outcome {
+    #[derive(serde::Serialize)]
+    struct Restored {
+        restored: bool,
+    }
+    live_repair::restored(&context.replica("repair --live --restored")?)?;
+    context.out.answer(&Restored { restored: true }, |page| {
+        page.line(
+            "this replica goes on under a new name once it is opened; what others know of the old one comes from them",
+        );
+    })?;
+    Ok(None)
+}
+
 /// A damaged log.
 fn begin_anew(context: &Context, args: &Args) -> Outcome {
     let replica = context.replica("repair --live --begin-anew")?;
@@ -118,6 +137,9 @@ fn live(context: &Context, args: &Args) -> Outcome {
     if args.begin_anew {
         return begin_anew(context, args);
     }
+    if args.restored {
+        return restored(context);
+    }
     let wait_ms = u64::try_from(args.max_wait.as_millis()).unwrap_or(u64::MAX);
     let request = live_repair::Request { from: args.from.clone(), settle: args.settle, wait_ms };
     let report = context.ask_live("live-repair", &request, &mut std::io::empty(), |replica, request, _| {
@@ -137,7 +159,11 @@ fn live(context: &Context, args: &Args) -> Outcome {
         };
         page.line(line);
         if report.renewal.is_some() && report.connected == 0 {
-            page.line("no replica is connected: start this one's node with `syncline up`, with --upstream or --peer");
+            let to = report.renewal.as_ref().and_then(|renewal| renewal.from.as_deref());
+            let to =
+                to.map_or_else(|| "--upstream or --peer".to_owned(), |url| format!("--upstream {url} or --peer {url}"));
+            page.line(format!("no replica is connected: start this one's node with `syncline up`, with {to}"));
+            page.line("if what is here is right after all: syncline repair --live --settle");
         }
     })?;
     Ok(report.renewal.is_some().then_some(Kind::Corrupt))

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use syncline_base::Kind;
 use syncline_node::live::engine::{Lag, MemberState};
-use syncline_node::ops::diff::Kind;
+use syncline_node::ops::diff;
 use syncline_node::ops::live;
 use syncline_node::ops::status::{self, Report, Request};
 
@@ -39,6 +40,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let asked = live::Request { prove_ms };
     let live = context.ask_live("live", &asked, &mut std::io::empty(), |replica, asked, _| live::run(replica, asked));
     // Who has the live tables may not be reachable from here; the rest is shown all the same.
+    let damaged = live.as_ref().is_err_and(|fault| fault.is(Kind::Corrupt));
     let (live, fault) = match live {
         Ok(live) => (live, None),
         Err(fault) if prove_ms.is_some() => return Err(fault),
@@ -53,8 +55,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let alarm = |live: &live::Report| {
         !live.alarms.is_empty() || live.renewal.is_some() || !live.trust.distrust.is_empty() || contradicted(live)
     };
-    let alarm = shown.live.is_some_and(alarm);
-    Ok(alarm.then_some(syncline_base::Kind::Corrupt))
+    let alarm = damaged || shown.live.is_some_and(alarm);
+    Ok(alarm.then_some(Kind::Corrupt))
 }
 
 /// Everything that is shown, as one object.
@@ -321,9 +323,9 @@ fn files(page: &mut Page, report: &Report, all: bool) {
     let shown = if all { report.files.len() } else { FILES_SHOWN };
     for file in report.files.iter().take(shown) {
         let word = match file.kind {
-            Kind::Insert => "new     ",
-            Kind::Update => "changed ",
-            Kind::Delete => "deleted ",
+            diff::Kind::Insert => "new     ",
+            diff::Kind::Update => "changed ",
+            diff::Kind::Delete => "deleted ",
         };
         page.line(format!("  {word} {}", file.path));
     }

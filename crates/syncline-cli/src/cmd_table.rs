@@ -77,6 +77,9 @@ struct Create {
     /// Another column; may be given several times
     #[arg(long, value_name = "NAME:TYPE")]
     column: Vec<String>,
+    /// Even if versions have a table of that name: the next commit replaces it by this one
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     decisions: Decisions,
 }
@@ -134,6 +137,7 @@ fn request(action: &Action) -> Result<Request> {
                 key: key.collect(),
                 columns,
                 settings: args.decisions.wanted(),
+                replace: args.replace,
             }
         }
         Action::Set(args) => Request::Set {

@@ -291,3 +291,30 @@ fn what_is_switched_off_is_off() {
         assert!(refused.stderr.contains(why), "{}", refused.stderr);
     }
 }
+
+#[test]
+fn a_strict_table_is_written_to_from_every_hub_of_a_mesh() {
+    let dir = Dir::new();
+    let hubs = ["a", "b", "c"].map(|name| dir.replica(name));
+    let first = Server::of_one(&hubs[0], FREE, &[]);
+    let first_url = url(&first, &hubs[0]);
+    let second = Server::of_one(&hubs[1], FREE, &["--peer", &first_url]);
+    let third = Server::of_one(&hubs[2], FREE, &["--peer", &first_url]);
+    let urls = [first_url.clone(), url(&second, &hubs[1]), url(&third, &hubs[2])];
+    for hub in &hubs {
+        let all = |status: &Value| urls.iter().all(|url| sees(status, url) == "alive") && status["connected"] == 2;
+        until("all hubs are known, and connected", SOON, || status(hub), all);
+    }
+    // The second certifies. To the first one others connect; the third was given the first alone.
+    hubs[1].run(["table", "create", "t", "--key", "id:int64", "--column", "v:utf8", "--writers", "strict"]).ok();
+    let there = |hub: &Replica| hub.run(["table", "show", "t", "--json"]).code.into();
+    for (id, hub) in [(1, &hubs[0]), (2, &hubs[2])] {
+        until("the table is there", SOON, || there(hub), |code| *code == 0);
+        let written = hub.give(["put", "--table", "t"], &format!("{{\"id\":{id},\"v\":\"x\"}}"));
+        assert!(written["read"].is_null(), "nobody has read anything: {written:#}");
+        hub.run(["get", "--table", "t", "--strict"]).ok();
+    }
+    first.kill();
+    put(&hubs[2], 3, "without the one that was given");
+    assert_eq!(value(&hubs[1], 3), "without the one that was given");
+}

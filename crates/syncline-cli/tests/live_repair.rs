@@ -147,3 +147,65 @@ fn a_spoke_with_a_damaged_log_is_begun_anew_with_what_waits() {
     let refused = hub.run(["repair", "--live", "--begin-anew"]).ends(2);
     assert!(refused.stderr.contains("backup"), "{}", refused.stderr);
 }
+
+#[test]
+fn who_is_alone_does_not_hide_its_only_copy_and_what_was_said_can_be_taken_back() {
+    let dir = Dir::new();
+    let (hub, edge) = (dir.replica("hub"), dir.replica("edge"));
+    hub.give(["put", "--table", "t", "--key", "id"], "{\"id\":1,\"v\":\"a\"}\n");
+    let refused = hub.run(["repair", "--live"]).ends(4);
+    assert!(refused.stderr.contains("no other replica is connected or known"), "{}", refused.stderr);
+    assert_eq!(hub.json(["get", "--table", "t", "--key", "1"])["rows"][0]["row"]["v"], "a");
+    let server = Server::of_one(&hub, FREE, &[]);
+    let url = format!("{}/hub", server.url);
+    let node = Server::of_one(&edge, FREE, &["--upstream", &url]);
+    comes(|| live(&edge)["root"] == live(&hub)["root"]);
+    node.kill();
+    drop(server);
+    // Nobody is there to bring others, and those that are here were right.
+    edge.run(["repair", "--live"]).ends(7);
+    edge.run(["get", "--table", "t", "--key", "1"]).ends(7);
+    edge.run(["repair", "--live", "--settle"]).ok();
+    assert_eq!(edge.json(["get", "--table", "t", "--key", "1"])["rows"][0]["row"]["v"], "a");
+    assert!(live(&edge)["renewal"].is_null());
+}
+
+#[test]
+fn a_log_that_is_damaged_is_an_alarm() {
+    let dir = Dir::new();
+    let hub = dir.replica("hub");
+    for id in 0..20 {
+        hub.give(["put", "--table", "t", "--key", "id"], &format!("{{\"id\":{id},\"v\":\"a\"}}"));
+    }
+    let log = std::fs::read_dir(hub.0.join(".syncline/live/log")).expect("a directory");
+    let log =
+        log.map(|entry| entry.expect("an entry").path()).find(|path| path.extension().is_some_and(|is| is == "log"));
+    let path = log.expect("a segment");
+    let mut bytes = std::fs::read(&path).expect("a segment");
+    bytes[200] ^= 1;
+    std::fs::write(&path, bytes).expect("a file");
+    let said = hub.run(["status"]).ends(7);
+    assert!(said.stdout.contains("damaged"), "{}", said.stdout);
+    hub.run(["status", "--json"]).ends(7);
+    hub.run(["conflicts"]).ends(7);
+}
+
+#[test]
+fn of_a_snapshot_that_was_brought_back_somebody_has_to_say_so() {
+    let dir = Dir::new();
+    let hub = dir.replica("hub");
+    hub.give(["put", "--table", "t", "--key", "id"], "{\"id\":1,\"v\":\"a\"}\n");
+    let name = |replica: &Replica| {
+        let position = live(replica)["position"].as_str().expect("a position").to_owned();
+        position.split('+').map(|part| part.split('@').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let before = name(&hub);
+    let node = Server::of_one(&hub, FREE, &[]);
+    hub.run(["repair", "--live", "--restored"]).ends(6);
+    node.kill();
+    assert_eq!(hub.json(["repair", "--live", "--restored"])["restored"], true);
+    hub.give(["put", "--table", "t"], "{\"id\":2,\"v\":\"b\"}\n");
+    let after = name(&hub);
+    assert_eq!((before.len(), after.len()), (1, 2), "it writes under a new name: {after:?}");
+    dir.replica("empty").run(["repair", "--live", "--restored"]).ends(3);
+}

@@ -203,3 +203,25 @@ fn commands_say_what_was_read_and_what_is_wrong() {
     edge.run(["get", "--table", "t", "--key", "c"]).ends(3);
     edge.run(["table", "create", "u", "--key", "id", "--writers", "strict"]).ends(2);
 }
+
+#[test]
+fn what_apply_prints_is_for_waiting_and_no_table_of_versions_is_replaced_unasked() {
+    let dir = Dir::new();
+    let (hub, _server) = counter(&dir);
+    let line = "{\"op\":\"set\",\"table\":\"t\",\"row\":{\"id\":\"a\",\"n\":1}}";
+    let applied = fed(hub.command(["apply", "--json"]), line).ok().json();
+    let position = applied["position"].as_str().expect("a position");
+    assert!(position.starts_with("after:"), "{applied:#}");
+    let refused = fed(hub.command(["put", "--table", "t", "--read", position]), "{\"id\":\"a\",\"n\":2}").ends(2);
+    assert!(refused.stderr.contains("after:"), "{}", refused.stderr);
+    hub.run(["get", "--table", "t", "--key", "a", "--after", position]).ok();
+
+    let versioned = dir.replica("versioned");
+    versioned.import(&dir, &crate::support::csv(0, 2, 0));
+    let refused = versioned.run(["table", "create", "t", "--key", "id"]).ends(4);
+    assert!(refused.stderr.contains("versions have a table of that name"), "{}", refused.stderr);
+    fed(versioned.command(["put", "--table", "t", "--key", "id"]), "{\"id\":1}").ends(4);
+    versioned.run(["table", "create", "t", "--key", "id", "--replace"]).ok();
+    let refused = versioned.run(["alter", "--table", "t", "--add", "x:int64"]).ends(4);
+    assert!(refused.stderr.contains("syncline table set"), "{}", refused.stderr);
+}

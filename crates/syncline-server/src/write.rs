@@ -189,7 +189,7 @@ impl Stream for Replies {
         };
         let transactions: Vec<String> = before.iter().filter_map(durable).collect();
         let (position, read) = match before.last() {
-            Some(Told::Durable(committed)) => (token::of_context(&committed.position), committed.read.as_ref()),
+            Some(Told::Durable(committed)) => (token::of_wait(&committed.position), committed.read.as_ref()),
             _ => (String::new(), None),
         };
         let read = read.map(token::of_context).unwrap_or_default();

@@ -189,7 +189,7 @@ impl Sink {
             }
             (Next::Here(told), _) => {
                 let committed = told?;
-                self.durable(vec![token::of_dot(&committed.dot)], token::of_context(&committed.position));
+                self.durable(vec![token::of_dot(&committed.dot)], token::of_wait(&committed.position));
             }
             (Next::Node(_), Way::Here { .. }) => {}
         }

@@ -88,6 +88,9 @@ impl Taken {
     }
 }
 
+/// What adds a column to a live table.
+const ALTER: &str = "syncline table set TABLE";
+
 impl Direct {
     /// How rows of this schema are read.
     ///
@@ -102,7 +105,7 @@ impl Direct {
             let (names, raw) = there.map(|(column, _)| (column.name.clone(), nested::keeps_json(&column.ty))).unzip();
             TextPlan {
                 source: 0,
-                reader: Reader::Ndjson(ndjson::Keys::new(names, raw, mode == Mode::Delete)),
+                reader: Reader::Ndjson(ndjson::Keys::new(names, raw, mode == Mode::Delete, ALTER)),
                 schema: shared.clone(),
                 arrow: arrow.clone(),
                 encoder: encoder.clone(),
@@ -168,7 +171,7 @@ impl Direct {
         for (at, field) in super::fields_of(&given)?.into_iter().enumerate() {
             let Some(place) = schema.columns.iter().position(|column| column.name == field.name) else {
                 let why = format!(
-                    "its column `{0}` is not in the table; add it first with `alter --add {0}:TYPE`",
+                    "its column `{0}` is not in the table; add it first with `{ALTER} --add {0}:TYPE`",
                     field.name
                 );
                 return Err(Error::source(source, why));

@@ -23,12 +23,14 @@ pub(super) struct Keys {
     raw: Vec<bool>,
     /// Whether keys that are no columns are skipped instead of refused.
     skips_unknown: bool,
+    /// The command that adds a column.
+    alter: &'static str,
 }
 
 impl Keys {
-    pub(super) fn new(names: Vec<String>, raw: Vec<bool>, skips_unknown: bool) -> Self {
+    pub(super) fn new(names: Vec<String>, raw: Vec<bool>, skips_unknown: bool, alter: &'static str) -> Self {
         let by_name = names.iter().cloned().enumerate().map(|(i, name)| (name, i)).collect();
-        Self { names, by_name, raw, skips_unknown }
+        Self { names, by_name, raw, skips_unknown, alter }
     }
 
     /// How many columns there are.
@@ -83,7 +85,8 @@ fn split_line(grid: &mut Grid, text: &[u8], start: usize, keys: &Keys) -> Result
                 return Ok(());
             }
             return Err(format!(
-                "has the key `{name}`, which is not a column of the table; add it first with `alter --add {name}:TYPE`"
+                "has the key `{name}`, which is not a column of the table; add it first with `{} --add {name}:TYPE`",
+                keys.alter
             ));
         };
         guess = column + 1;

@@ -448,7 +448,7 @@ impl Planned {
                 let columns = common.schema.columns.iter().zip(&self.columns).filter(|(_, at)| at.is_some());
                 let (names, raw): (Vec<String>, Vec<bool>) =
                     columns.map(|(column, _)| (column.name.clone(), nested::keeps_json(&column.ty))).unzip();
-                let keys = ndjson::Keys::new(names, raw, mode == Mode::Delete);
+                let keys = ndjson::Keys::new(names, raw, mode == Mode::Delete, "alter");
                 let mut plan = text(Reader::Ndjson(keys));
                 plan.shapes = (mode == Mode::Upsert).then(|| common.shapes.clone());
                 let blocks = match stream {

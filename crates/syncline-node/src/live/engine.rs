@@ -60,7 +60,7 @@ pub use self::status::{LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 pub use self::trust::{Denied, Distrust, Evidence, OriginTrust, TrustStatus};
-pub use self::ways::{Answer, Lost, Way};
+pub use self::ways::{Answer, Leads, Lost, Outgoing, Way};
 use super::home::{self, Home};
 use super::scopes::Named;
 use super::tables::{Cache, Version};

@@ -1,6 +1,6 @@
 //! The directory of a replica's live part: who may write to it, who it says it is, and whether it may be a copy.
 //!
-//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `alarms.json`, `distrust.json`,
+//! `live/` in the replica's meta directory holds `lock`, `identity.json`, `key`, `upstream`, `scope`, `certifies`, `alarms.json`, `distrust.json`,
 //! `renewal.json`, `members.json`, `log/` and `rows/`; `damaged-TIME/` is what was begun anew after (`anew`). One process at a time has the lock; it writes into it where it serves the replica, so that others ask it instead of failing.
 //!
 //! After a crash: the lock is free, the identity is whole or not there (then nothing was ever written under it).
@@ -26,6 +26,7 @@ const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const UPSTREAM: &str = "upstream";
 const SCOPE: &str = "scope";
+const CERTIFIES: &str = "certifies";
 const LOG: &str = "log";
 const ROWS: &str = "rows";
 const NEXT_LOG: &str = "log.next";
@@ -158,6 +159,14 @@ impl Home {
         Ok(())
     }
 
+    /// The directory was brought back as it was before, in its place: nobody can see that. Whoever opens it next takes it for a copy.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn is_restored(&self) -> Result<()> {
+        self.write_identity("brought back".to_owned())
+    }
+
     /// Where the log is.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -228,6 +237,22 @@ impl Home {
     /// The file system's.
     pub fn scope(&self) -> Result<Option<String>> {
         self.read_line(SCOPE)
+    }
+
+    /// The name under which it certifies, once it has.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn certifies(&self) -> Result<Option<String>> {
+        self.read_line(CERTIFIES)
+    }
+
+    /// Remembers that.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn set_certifies(&self, name: &str) -> Result<()> {
+        self.write_line(CERTIFIES, self.certifies()?, Some(name))
     }
 
     fn read_line(&self, name: &str) -> Result<Option<String>> {
@@ -538,6 +563,9 @@ mod tests {
         drop(copy);
         assert!(!ours(&to).moved());
         assert!(!ours(&from).moved());
+        // Of one that was brought back in its place somebody has to say so.
+        ours(&from).is_restored().expect("a file");
+        assert!(ours(&from).moved());
     }
 
     #[test]

@@ -250,12 +250,16 @@ impl Definition {
     }
 
     fn refuse_bad(&self, doing: &str, unit: &str, taken: &[Taken]) -> Result<()> {
+        self.refuse_those(doing, unit, taken, "rows do not fit; nothing was written")
+    }
+
+    fn refuse_those(&self, doing: &str, unit: &str, taken: &[Taken], what: &str) -> Result<()> {
         let bad: Vec<(u64, &str)> = taken.iter().flat_map(Taken::bad).collect();
         if bad.is_empty() {
             return Ok(());
         }
         let all = bad.len() + taken.iter().map(|taken| taken.rows.num_rows()).sum::<usize>();
-        let mut why = format!("{} of {all} rows do not fit; nothing was written", bad.len());
+        let mut why = format!("{} of {all} {what}", bad.len());
         for (line, reason) in bad.iter().take(SHOWN) {
             let _ = write!(why, "\n  {unit} {line}: {reason}");
         }
@@ -310,7 +314,11 @@ impl Definition {
     /// # Errors
     /// `invalid`, with the lines, when one is no key.
     pub fn deletes(&self, text: &[u8]) -> Result<Vec<Write>> {
-        const DOING: &str = "deleting rows from";
+        let keys = self.keys(text, ("deleting rows from", "; nothing was written"))?;
+        Ok(keys.into_iter().map(|key| Write { row: self.row(key), value: None }).collect())
+    }
+
+    fn keys(&self, text: &[u8], (doing, after): (&str, &str)) -> Result<Vec<Bytes>> {
         let (mut keys, mut objects, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
             if is_object(line) {
@@ -322,18 +330,18 @@ impl Definition {
             objects.push(b'\n');
         }
         for (line, text) in plain {
-            let failed = |why: String| self.refused(DOING, format!("line {line}: {why}; nothing was written"));
+            let failed = |why: String| self.refused(doing, format!("line {line}: {why}{after}"));
             let text = std::str::from_utf8(text).map_err(|_| failed("it is not UTF-8".to_owned()))?;
             let key = key::parse_key(self.schema(), text).map_err(|error| failed(error.to_string()))?;
             keys.push(Bytes::from(key));
         }
         let taken = self.layout().direct.key_lines(SOURCE, &objects);
-        let taken = taken.map_err(|error| self.refused(DOING, error.to_string()))?;
-        self.refuse_bad(DOING, "line", &taken)?;
+        let taken = taken.map_err(|error| self.refused(doing, error.to_string()))?;
+        self.refuse_those(doing, "line", &taken, &format!("keys do not fit{after}"))?;
         keys.extend(in_order(&taken).into_iter().map(|place| place.key));
         keys.sort_unstable();
         keys.dedup();
-        Ok(keys.into_iter().map(|key| Write { row: self.row(key), value: None }).collect())
+        Ok(keys)
     }
 
     /// The row that a key as text is of: as in [`Self::deletes`].
@@ -344,8 +352,8 @@ impl Definition {
         if !is_object(text.as_bytes()) {
             return Ok(self.row(key::parse_key(self.schema(), text)?.into()));
         }
-        let deletes = self.deletes(text.replace('\n', " ").as_bytes())?;
-        let first = deletes.into_iter().next().map(|write| write.row);
+        let keys = self.keys(text.replace('\n', " ").as_bytes(), ("finding a row of", ""))?;
+        let first = keys.into_iter().next().map(|key| self.row(key));
         first.ok_or_else(|| self.refused("finding a row of", "there is no key"))
     }
 

@@ -8,7 +8,7 @@ use syncline_base::Hash;
 use syncline_tree::schema::Type;
 use syncline_tree::{Table, TreeName};
 
-use super::import::{Publication, is_staged, publish};
+use super::import::{Publication, is_staged, publish, refuse_live};
 use crate::import::parse_type;
 use crate::replica::Replica;
 use crate::{Error, Result, work};
@@ -89,6 +89,8 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
             "a merge is waiting; resolve its conflicts and commit it first",
         ));
     }
+    let why = "it is a live table: change its columns with `syncline table set`";
+    refuse_live(replica, &request.table, "altering table", why)?;
     let before = replica.working_root(&refs)?;
     let name = TreeName::Table(request.table.clone());
     let missing = || {

@@ -146,6 +146,17 @@ pub struct Report {
     pub seconds: f64,
 }
 
+/// Refuses to change a live table as if it were one of versions alone: the next commit would undo that.
+pub(super) fn refuse_live(replica: &Replica, table: &str, doing: &str, why: &str) -> Result<()> {
+    // While a node has its live tables nobody else can ask.
+    match replica.live_if_there() {
+        Ok(Some(engine)) if engine.find_table(table)?.is_some() => {
+            Err(Error::conflict(format!("{doing} {table:?}"), why))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Brings rows into a table: all of them or, on any error, none.
 ///
 /// # Errors
@@ -159,13 +170,8 @@ pub fn run(replica: &Replica, request: &Request, inputs: Vec<Input>, progress: &
     if refs.merging.is_some() {
         return Err(Error::conflict("importing", "a merge is waiting; resolve its conflicts and commit it first"));
     }
-    // While a node has its live tables nobody else can ask: what is imported over one is then undone by the next commit.
-    if let Ok(Some(engine)) = replica.live_if_there()
-        && engine.find_table(&request.table)?.is_some()
-    {
-        let why = "it is a live table: write its rows with `syncline put` or `syncline apply`, or choose another name";
-        return Err(Error::conflict(format!("importing into {:?}", request.table), why));
-    }
+    let why = "it is a live table: write its rows with `syncline put` or `syncline apply`, or choose another name";
+    refuse_live(replica, &request.table, "importing into", why)?;
     let before = replica.working_root(&refs)?;
     let name = TreeName::Table(request.table.clone());
     let old = match before.tables.get(&request.table) {

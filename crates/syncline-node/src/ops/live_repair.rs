@@ -47,10 +47,17 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
         let (what, why) = ("taking rows of live tables anew".to_owned(), "this replica has no live tables".to_owned());
         return Err(Error::NotFound { what, why });
     };
-    let settled = engine.status()?.proofs.alarms.len() as u64;
+    let before = engine.status()?;
+    let settled = before.proofs.alarms.len() as u64;
     if request.settle {
         engine.settle_alarms()?;
     } else {
+        let alone = before.peers == 0 && before.upstream.is_none() && before.members.is_empty();
+        if alone && request.from.is_none() {
+            let why = "no other replica is connected or known, so nobody could bring others and those that are here would be hidden: connect one \
+                     first (`syncline up` with --upstream or --peer, or another one that connects here), or name one with --from";
+            return Err(Error::conflict("taking rows of live tables anew", why));
+        }
         engine.renew(request.from.as_deref())?;
         engine.wait_renewed(Duration::from_millis(request.wait_ms))?;
     }
@@ -67,21 +74,32 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     Ok(Report { renewal, rows, connected: status.peers, settled })
 }
 
+/// Says that the replica's directory was brought back as it was before, in its place: it goes on under a new name once it is opened.
+///
+/// # Errors
+/// [`Error::Served`] when another process has it open; `not-found` when there are no live tables; the file system's.
+pub fn restored(replica: &Replica) -> Result<()> {
+    alone(replica, "going on under a new name")?.is_restored()
+}
+
+/// Live tables that no other process has open.
+fn alone(replica: &Replica, doing: &str) -> Result<Home> {
+    let Some(meta) = replica.meta().filter(|_| replica.has_live()) else {
+        let (what, why) = (doing.to_owned(), "this replica has no live tables".to_owned());
+        return Err(Error::NotFound { what, why });
+    };
+    match Home::take(meta)? {
+        Taken::Ours(home) => Ok(home),
+        Taken::Others(holder) => Err(Error::Served { dir: meta.to_owned(), pid: holder.pid, url: holder.url }),
+    }
+}
+
 /// Begins live tables anew whose log is damaged; see [`anew`].
 ///
 /// # Errors
 /// [`Error::Served`] when another process has them; `not-found` when there are none; those of [`anew::begin`].
 pub fn begin_anew(replica: &Replica, from: Option<&str>) -> Result<anew::Report> {
-    let Some(meta) = replica.meta().filter(|_| replica.has_live()) else {
-        let (what, why) = ("beginning live tables anew".to_owned(), "this replica has none".to_owned());
-        return Err(Error::NotFound { what, why });
-    };
-    let home = match Home::take(meta)? {
-        Taken::Ours(home) => home,
-        Taken::Others(holder) => {
-            return Err(Error::Served { dir: meta.to_owned(), pid: holder.pid, url: holder.url });
-        }
-    };
+    let home = alone(replica, "beginning live tables anew")?;
     if from.is_some() {
         home.set_upstream(from)?;
     }

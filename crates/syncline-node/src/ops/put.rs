@@ -135,7 +135,12 @@ pub fn run(replica: &Replica, request: &Request, input: &mut dyn Read) -> Result
             check_key(&table, key.as_deref())?;
             (table, Vec::new())
         }
+        (None, Some(_)) if text.trim_ascii().is_empty() => {
+            let why = "no row was given, and a new table has the columns of its rows; `syncline table create` makes an empty one";
+            return Err(Error::invalid(format!("putting rows into {:?}", request.table), why));
+        }
         (None, Some(key)) => {
+            super::table::refuse_versioned(replica, &request.table)?;
             let schema = rows::infer(&request.table, &text, key)?;
             let settings = Settings { writers: Writers::One(engine.id()?), ..Settings::default() };
             let table = Definition::create(&request.table, &schema, settings)?;

@@ -29,6 +29,9 @@ pub struct Request {
     /// The replicas that the question has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<String>,
+    /// How many more replicas it may be sent on to: who gets it with 0 asks no further. Any number when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u8>,
     /// For how long the reader waits, in milliseconds: a hint to who asks on. A node that is there and does not answer is waited for as long as its
     /// connection is alive.
     pub wait_ms: u64,
@@ -55,7 +58,7 @@ pub(super) fn ask(engine: &Engine, request: &Request) -> Result<Report> {
     if request.certifier.as_ref().map_or(hub, |certifier| *certifier == me) {
         return Ok(Report { position: token::of_context(&here) });
     }
-    if request.via.contains(&me) || request.via.len() >= MAX_HOPS {
+    if request.left == Some(0) || request.via.contains(&me) || request.via.len() >= MAX_HOPS {
         let why = format!("replica {me} has no way to it but the one that the question came by");
         return Err(unreached(request.certifier.as_deref(), &why));
     }
@@ -83,7 +86,7 @@ pub(super) fn wait(engine: &Engine, table: &Definition, patience: Duration) -> R
         _ => None,
     };
     let wait_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-    let there = ask(engine, &Request { certifier, via: Vec::new(), wait_ms })?.position;
+    let there = ask(engine, &Request { certifier, wait_ms, ..Request::default() })?.position;
     // What only waits at that replica nobody else can have yet.
     let Context { seen, .. } = token::parse(&there)?;
     engine.read_at(&Context { seen, ..Context::default() }, patience, |_: &Node| ())

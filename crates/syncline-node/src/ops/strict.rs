@@ -16,7 +16,7 @@ use syncline_sync::live::Context;
 
 use super::apply;
 use crate::live::definition::{Definition, Writers};
-use crate::live::engine::{Committed, Reads, two_certifiers};
+use crate::live::engine::{Committed, Outgoing, Reads, two_certifiers};
 use crate::live::files::Given;
 use crate::live::{Engine, token};
 use crate::{Error, Result};
@@ -60,6 +60,9 @@ pub struct Header {
     /// The replicas that it has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<String>,
+    /// How many more replicas it may be sent on to: who gets it with 0 sends it no further. Any number when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u8>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -204,11 +207,12 @@ impl Asked {
     /// What takes it there.
     ///
     /// # Errors
-    /// `unavailable` when it has come by here before; the log's.
+    /// `unavailable` when it has come by here before, or is not to be sent on; `denied` when this replica's key is revoked; the log's.
     pub(super) fn forward(&self, engine: &Engine, certifier: String, text: &[u8]) -> Result<Forward> {
         let (mut header, me) = (self.header.clone(), engine.id()?);
         let comes = header.via.is_empty();
-        if header.via.contains(&me) || header.via.len() >= MAX_HOPS {
+        engine.check_not_revoked()?;
+        if header.left == Some(0) || header.via.contains(&me) || header.via.len() >= MAX_HOPS {
             let why = format!("replica {me} has no way to it but the one that the transaction came by");
             return Err(Error::Unavailable { what: format!("reaching replica {certifier}"), why });
         }
@@ -220,9 +224,14 @@ impl Asked {
         header.read = Some(token::of_context(&read));
         header.certifier = Some(certifier.clone());
         let once = header.once.get_or_insert_with(identity).clone();
-        let mut changes = header.line()?;
-        changes.extend_from_slice(text);
-        Ok(Forward { certifier, once, read: comes.then_some(read), changes: changes.into() })
+        let begin = |left| Header { left, ..header.clone() }.line();
+        let changes = Outgoing {
+            left: header.left,
+            begins: [begin(Some(0))?, begin(Some(1))?, begin(None)?],
+            text: Bytes::copy_from_slice(text),
+        };
+        let changes = Box::new(changes);
+        Ok(Forward { certifier, once, read: comes.then_some(read), said: self.reads.at.is_some(), changes })
     }
 }
 
@@ -257,7 +266,9 @@ pub struct Forward {
     once: String,
     /// What its writer had read here; nothing when it came from elsewhere.
     read: Option<Context>,
-    changes: Bytes,
+    /// Whether its writer has said what it had read. Else it counts as having read all that is here, and has not looked at it.
+    said: bool,
+    changes: Box<Outgoing>,
 }
 
 impl Forward {
@@ -269,7 +280,9 @@ impl Forward {
         if let Some(read) = &self.read {
             engine.wait_taken(read)?;
         }
-        engine.forward(&self.certifier, &self.once, &self.changes, self.read.is_some())
+        let committed = engine.forward(&self.certifier, &self.once, &self.changes, self.read.is_some())?;
+        let read = committed.read.filter(|_| self.said);
+        Ok(Committed { read, ..committed })
     }
 }
 

@@ -25,6 +25,9 @@ pub enum Request {
         columns: Vec<(String, String)>,
         /// What is decided about it.
         settings: Wanted,
+        /// Even if versions have a table of that name, which the next commit replaces by this one.
+        #[serde(default)]
+        replace: bool,
     },
     /// Change what is decided about a table, or its columns: renames come first, then types, new columns, and those that go.
     Set {
@@ -136,11 +139,14 @@ pub struct Report {
 pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
     let engine = replica.live()?;
     match request {
-        Request::Create { table, key, columns, settings } => {
+        Request::Create { table, key, columns, settings, replace } => {
             if engine.find_table(table)?.is_some() {
                 let why =
                     "there is one already; see it with `syncline table show`, change it with `syncline table set`";
                 return Err(Error::conflict(format!("making live table {table:?}"), why));
+            }
+            if !replace {
+                refuse_versioned(replica, table)?;
             }
             let schema = schema(table, key, columns)?;
             let settings = apply(&engine, settings, Settings { writers: own(&engine)?, ..Settings::default() })?;
@@ -169,6 +175,9 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
             for name in drop {
                 made = made.drop_column(name)?;
             }
+            if settings.take_over && made.settings().writers == Writers::Strict(engine.id()?) {
+                engine.certify_from_now()?;
+            }
             change(&engine, Some(&before), &made)
         }
         Request::Show { table } => {
@@ -181,6 +190,18 @@ pub fn run(replica: &Replica, request: &Request) -> Result<Report> {
             Ok(Report { tables, transaction: None, position })
         }
     }
+}
+
+/// Refuses to make a live table of which versions have one: the next commit would replace that.
+pub(super) fn refuse_versioned(replica: &Replica, table: &str) -> Result<()> {
+    let working = replica.working_root(&replica.refs()?)?;
+    let Some(there) = working.tables.get(table) else { return Ok(()) };
+    let why = format!(
+        "versions have a table of that name, with {} rows, and the next commit would replace it by this one: choose another name (`syncline \
+         export` and `syncline put` copy rows), or say that it is to be replaced: `syncline table create {table} --replace`",
+        there.rows
+    );
+    Err(Error::conflict(format!("making live table {table:?}"), why))
 }
 
 fn change(engine: &Engine, before: Option<&Arc<Definition>>, made: &Definition) -> Result<Report> {
@@ -270,7 +291,8 @@ fn certifier(engine: &Engine, wanted: &Wanted, before: &Writers) -> Result<Write
             if !engine.read(syncline_sync::live::Node::is_hub)? {
                 let upstream = engine.status()?.upstream.unwrap_or_else(|| "URL".to_owned());
                 let why = format!(
-                    "a strict table is certified by a hub, in the order of its log, and this replica takes its transactions to {upstream}: do                      it there (--on {upstream})"
+                    "a strict table is certified by a hub, in the order of its log, and this replica takes its transactions to {upstream}: do it \
+                     there (--on {upstream})"
                 );
                 return Err(Error::invalid("certifying a table here", why));
             }
@@ -294,7 +316,9 @@ fn shown(engine: &Engine, table: &Definition) -> Result<Shown> {
     let (writers, ours) = match &table.settings().writers {
         Writers::Many => ("many".to_owned(), true),
         Writers::One(owner) => (format!("one: {owner}"), *owner == engine.id()?),
-        Writers::Strict(certifier) => (format!("strict: {certifier}"), *certifier == engine.id()?),
+        Writers::Strict(certifier) => {
+            (format!("strict: {certifier}"), *certifier == engine.id()? && engine.may_certify()?)
+        }
     };
     let from = table.row(bytes::Bytes::new());
     let rows = engine.read(|node| node.rows_from(&from).count() as u64)?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use syncline_api::{Kind, Target, client};
 use syncline_base::rng::Rng;
 use syncline_node::live::Engine;
+use syncline_node::live::engine::{Leads, Way};
 use tokio::sync::watch;
 
 use super::{Call, Follow, Role, Upstream, connect, rehome};
@@ -68,27 +69,28 @@ impl Pauses {
 #[derive(Debug)]
 pub(crate) struct Attached {
     engine: Engine,
-    url: String,
+    way: Arc<dyn Way>,
     _stop: watch::Sender<bool>,
 }
 
 impl Attached {
-    pub(crate) fn new(meshes: &Arc<Meshes>, dataset: &str, engine: &Engine, upstream: &Upstream) -> Self {
+    pub(crate) fn new(meshes: &Arc<Meshes>, dataset: &str, engine: &Engine, upstream: &Upstream, leads: Leads) -> Self {
         let way = Certifying::new(upstream.target.clone(), upstream.options.clone(), meshes.runtime.clone());
-        engine.add_way(Arc::new(way));
+        let way: Arc<dyn Way> = Arc::new(way);
+        engine.add_way(Arc::clone(&way), leads);
         let (stop, stopped) = watch::channel(false);
         let replica = meshes.hub.dataset(dataset);
         let begun = replica.and_then(|replica| meshes.exchanges.begin(replica, upstream.clone(), stopped));
         if let Err(error) = begun {
             tracing::warn!(dataset, %error, "contents of its files are not exchanged");
         }
-        Self { engine: engine.clone(), url: upstream.target.to_string(), _stop: stop }
+        Self { engine: engine.clone(), way, _stop: stop }
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.engine.remove_way(&self.url);
+        self.engine.remove_way(&self.way);
     }
 }
 
@@ -102,7 +104,7 @@ pub(crate) async fn follow(
 ) {
     let runtime = tokio::runtime::Handle::current();
     let way = Certifying::new(upstream.target.clone(), upstream.options.clone(), runtime);
-    engine.add_way(Arc::new(way));
+    engine.add_way(Arc::new(way), Leads::On);
     let group = meshes.as_ref().and_then(std::sync::Weak::upgrade);
     let group = group.map(|meshes| meshes.follows(&local, &engine, &upstream, role));
     let from = group.as_ref().and_then(|group| group.at()).unwrap_or_default();

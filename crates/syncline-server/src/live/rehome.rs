@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use syncline_base::rng::Rng;
 use syncline_base::{Clock as _, Kind, SystemClock};
+use syncline_node::live::engine::Leads;
 
 use super::follow::{Attached, Pauses};
 use super::{Call, Ended, Follow, Upstream, connect};
@@ -122,7 +123,7 @@ async fn stay(
     let options = call.upstream.options.clone();
     let upstream = Upstream { target: address.target(), options, scope: Follow::Remembered };
     // Contents of files, and certifiers, go that way only while it is the way.
-    let _attached = Attached::new(meshes, local, call.engine, &upstream);
+    let _attached = Attached::new(meshes, local, call.engine, &upstream, Leads::On);
     let mesh = group.mesh().map(|mesh| Bytes::copy_from_slice(&mesh)).unwrap_or_default();
     connect(&Call { upstream: &upstream, mesh, given: false, from: String::new(), ..*call }).await
 }

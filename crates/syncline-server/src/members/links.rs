@@ -4,18 +4,20 @@
 //! either. When both have connected, one of the two connections is given up. Who is gone is not connected to again, but a connection that is there is
 //! not cut because somebody says that its other end is gone.
 //!
-//! Owns: the tasks of these connections. After a crash: nothing is left of them.
+//! To a hub that connects here nothing but a way for transactions to their certifier is needed.
+//!
+//! Owns: the tasks of these connections, and those ways. After a crash: nothing is left of them.
 //!
 //! Not here: what goes over a connection (`crate::live`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_api::Target;
 use syncline_api::v1::Hubs;
-use syncline_node::live::engine::MemberState;
+use syncline_node::live::engine::{Leads, MemberState, Way};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -24,6 +26,7 @@ use super::address::Address;
 use super::group::{Group, State};
 use crate::live::follow::{Attached, Pauses};
 use crate::live::{Call, Follow, Role, Upstream, connect};
+use crate::ways::Certifying;
 
 /// How long is waited for the other one to connect.
 const GRACE: Duration = Duration::from_secs(5);
@@ -51,6 +54,8 @@ pub(super) struct Links {
     from: BTreeMap<Address, usize>,
     /// Since when there is none with a hub that is there.
     lone: BTreeMap<Address, Duration>,
+    /// To hubs to which no connection of this one goes. Used when there is something to be certified.
+    ways: BTreeMap<Address, Arc<dyn Way>>,
 }
 
 impl Links {
@@ -69,6 +74,22 @@ impl Links {
             if *count == 0 {
                 self.from.remove(from);
             }
+        }
+    }
+
+    /// Has the engine know ways there, and no others of these.
+    fn set_ways(&mut self, wanted: BTreeSet<Address>, group: &Group, meshes: &Meshes) {
+        for (_, gone) in self.ways.extract_if(.., |address, _| !wanted.contains(address)) {
+            group.engine.remove_way(&gone);
+        }
+        for new in wanted {
+            self.ways.entry(new).or_insert_with_key(|address| {
+                let options = meshes.settings.options.clone();
+                let way = Certifying::new(address.target(), options, meshes.runtime.clone());
+                let way: Arc<dyn Way> = Arc::new(way);
+                group.engine.add_way(Arc::clone(&way), Leads::Mesh);
+                way
+            });
         }
     }
 
@@ -96,7 +117,13 @@ impl Links {
             !link.task.is_finished()
         });
         links.lone.retain(|address, _| there(address));
-        for address in known.keys().filter(|address| there(address) && way.admits(address)) {
+        let reached: BTreeSet<Address> =
+            known.keys().filter(|address| there(address) && way.admits(address)).cloned().collect();
+        let plain = |address: &&Address| !is_given(address) && !links.to.contains_key(*address);
+        let wanted: BTreeSet<Address> = reached.iter().filter(plain).cloned().collect();
+        // Before a connection is made, which brings a way of its own.
+        links.set_ways(wanted, group, meshes);
+        for address in &reached {
             if is_given(address) || links.to.contains_key(address) || links.from.contains_key(address) {
                 links.lone.remove(address);
                 continue;
@@ -116,7 +143,7 @@ fn begin(group: &Arc<Group>, meshes: &Arc<Meshes>, address: &Address, mesh: Byte
         Upstream { target: address.target(), options: meshes.settings.options.clone(), scope: Follow::Remembered };
     let (wanted, wants) = watch::channel(Wanted::Yes);
     tracing::info!(dataset = group.dataset, hub = %address, "a hub was learned of");
-    let attached = Attached::new(meshes, &group.dataset, &group.engine, &upstream);
+    let attached = Attached::new(meshes, &group.dataset, &group.engine, &upstream, Leads::Mesh);
     // It does not keep the group: the node may be dropped.
     let from = group.me.as_ref().map(ToString::to_string).unwrap_or_default();
     let (engine, weak) = (group.engine.clone(), Arc::downgrade(group));

@@ -36,6 +36,8 @@ struct Beat {
 #[derive(Debug, Default)]
 pub(super) struct Beats {
     connection: u64,
+    /// Where the upstream is.
+    url: Option<String>,
     next: u64,
     /// Questions without an answer yet.
     asked: VecDeque<(u64, Duration)>,
@@ -61,10 +63,21 @@ pub struct Lag {
 }
 
 impl Beats {
-    /// The upstream is connected anew.
-    fn connected(&mut self) {
+    /// The upstream is connected anew. What another one had says nothing of what this one has.
+    fn connected(&mut self, url: Option<String>) {
         self.connection += 1;
         self.asked.clear();
+        if self.url != url {
+            (self.reached, self.url) = (None, url);
+            self.coming.clear();
+        }
+    }
+
+    /// The log was opened anew: it may have lost what was here.
+    pub(super) fn begin_anew(&mut self) {
+        (self.reached, self.url) = (None, None);
+        self.asked.clear();
+        self.coming.clear();
     }
 
     fn ask(&mut self, now: Duration) -> u64 {
@@ -136,7 +149,8 @@ impl Core {
 
     /// A connection to the upstream is there.
     pub(super) fn begin_beats(&mut self, now: Duration) {
-        self.beside.beats.connected();
+        let url = self.connected_to();
+        self.beside.beats.connected(url);
         self.ask_upstream(now);
     }
 
@@ -241,7 +255,8 @@ mod tests {
     #[test]
     fn it_is_as_fresh_as_the_question_whose_answer_is_here() {
         let mut beats = Beats::default();
-        beats.connected();
+        let hub = || Some("http://a".to_owned());
+        beats.connected(hub());
         let first = beats.ask(at(100));
         assert!(beats.awaits(at(100)) && !beats.awaits(at(101)) && !beats.holds(at(0)));
         beats.answered(first, had(5), 1_000);
@@ -260,12 +275,27 @@ mod tests {
         beats.reach(&had(6));
         assert!(!beats.holds(at(101)));
         // What was counted on another connection cannot be compared.
-        beats.connected();
+        beats.connected(hub());
         let third = beats.ask(at(500));
         beats.answered(third, had(10), 10);
         assert_eq!(beats.lag(at(600), &had(6)).bytes, None);
         beats.reach(&had(10));
         assert_eq!(beats.lag(at(600), &had(10)), Lag { positions: 0, bytes: Some(0), ms: Some(100), connected: false });
+        // What one upstream had another one may never have heard of.
+        beats.connected(hub());
+        assert!(beats.holds(at(500)));
+        let fourth = beats.ask(at(700));
+        beats.answered(fourth, had(11), 10);
+        beats.connected(Some("http://b".to_owned()));
+        beats.reach(&had(11));
+        assert!(!beats.holds(at(0)) && !beats.awaits(at(0)));
+        let fifth = beats.ask(at(800));
+        beats.answered(fifth, had(3), 10);
+        beats.reach(&had(11));
+        assert!(beats.holds(at(800)));
+        // Nor does anything from before the log was opened again.
+        beats.begin_anew();
+        assert!(!beats.holds(at(0)));
     }
 
     #[test]

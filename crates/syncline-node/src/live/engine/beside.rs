@@ -49,6 +49,7 @@ impl Beside {
         self.links.clear();
         self.served_within.clear();
         self.joins.clear();
+        self.beats.begin_anew();
         (self.before, self.own) = (None, None);
     }
 
@@ -156,6 +157,8 @@ impl Core {
                 let coverage = self.node.state().coverage().clone();
                 let bytes = self.beside.bytes;
                 self.say(peer, Note::Here { ask, coverage, bytes });
+                // What is in that and is not there yet is to go there at once.
+                self.give_turn(peer);
             }
             Note::Here { ask, coverage, bytes } => {
                 if self.beside.links.get(&peer).is_some_and(|link| link.upstream) {

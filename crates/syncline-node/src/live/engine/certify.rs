@@ -4,7 +4,11 @@
 //! transactions were let in. What they had read is compared with what is durable; who has read a row that is on its way to the disk waits until
 //! it is there, as writers of it do.
 //!
-//! Owns: which tables are strict, and the identities that were given last, as of rows. After a crash: rows say both.
+//! A replica that goes on under a new name may be a copy, or have been brought back from a backup: the other one may certify, or what was certified
+//! last may be missing here. It certifies nothing until somebody says that it is the one.
+//!
+//! Owns: which tables are strict, and the identities that were given last, as of rows; the name under which it certifies, in a file. After a crash:
+//! rows say the first two.
 //!
 //! Not here: the comparison (`syncline_sync::live::Node::certify`), how transactions come here from other replicas (`ways`).
 
@@ -12,13 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use syncline_sync::live::{Clash, Context, RowKey, Write};
+use syncline_sync::live::{Clash, Context, Refusal, RowKey, Write};
 
 use super::super::definition::Writers;
 use super::super::tables;
 use super::core::Core;
 use super::submit::{Begun, Flight};
-use super::{replica_of, unavailable};
+use super::{Engine, replica_of, unavailable};
 use crate::live::token;
 use crate::{Error, Result};
 
@@ -67,6 +71,8 @@ pub(super) struct Strict {
     version: u64,
     /// Who certifies them; nobody those that are not strict.
     certifiers: BTreeMap<Arc<str>, Option<String>>,
+    /// The name under which it certifies, once that was looked up.
+    certifies: Option<String>,
     /// Identities, the oldest first, once they were looked up.
     given: Option<VecDeque<RowKey>>,
 }
@@ -88,10 +94,11 @@ impl Core {
     }
 
     /// Refuses a transaction on strict tables whose writer has not read what is here, or that another replica certifies. Adds its identity to
-    /// what it writes; `hashes` are what stands for its rows in flight.
-    pub(super) fn certify(&mut self, reads: &Reads, writes: &mut Vec<Write>, hashes: &mut Vec<u64>) -> Result<()> {
+    /// what it writes; `hashes` are what stands for its rows in flight. Whether it can be told: `false` while something that another replica
+    /// wrote to what it names is on its way to the disk.
+    pub(super) fn certify(&mut self, reads: &Reads, writes: &mut Vec<Write>, hashes: &mut Vec<u64>) -> Result<bool> {
         let strict = self.strict_tables(reads, writes)?;
-        let Some(certifier) = self.only_certifier(reads, &strict)? else { return Ok(()) };
+        let Some(certifier) = self.only_certifier(reads, &strict)? else { return Ok(true) };
         self.check_certifier(&certifier)?;
         if let Some(at) = &reads.at {
             if !self.node.shows(at) {
@@ -99,9 +106,12 @@ impl Core {
                 return Err(Error::Stale { what: "certifying a transaction".to_owned(), why: why.to_owned() });
             }
             let written = writes.iter().map(|write| &write.row).filter(|row| !row.table.starts_with('.'));
-            self.node
-                .certify(at, written.chain(&reads.rows), &reads.tables)
-                .map_err(|clash| self.refusal(&clash, at))?;
+            let rows: BTreeSet<&RowKey> = written.chain(&reads.rows).collect();
+            let touches = |row: &RowKey| rows.contains(row) || reads.tables.contains(&row.table);
+            if self.node.writes_in_flight(touches) {
+                return Ok(false);
+            }
+            self.node.certify(at, rows, &reads.tables).map_err(|clash| self.refusal(&clash, at))?;
         } else if !(reads.rows.is_empty() && reads.tables.is_empty()) {
             let why = "it names what was read, and not when: give the position of the read as well (`get` prints it)";
             return Err(Error::invalid("certifying a transaction", why));
@@ -112,7 +122,7 @@ impl Core {
             hashes.push(Flight::row(&row));
             self.give(row, writes);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The strict tables among those that a transaction writes or has read, with who certifies them.
@@ -160,10 +170,33 @@ impl Core {
         }
     }
 
-    fn check_certifier(&self, certifier: &str) -> Result<()> {
+    /// Whether it has certified under the name that it has now, or never.
+    pub(super) fn may_certify(&mut self) -> Result<bool> {
+        let name = self.node.name().to_string();
+        if self.strict.certifies.is_none() {
+            self.strict.certifies = self.home.certifies()?;
+        }
+        Ok(self.strict.certifies.as_ref().is_none_or(|certifies| *certifies == name))
+    }
+
+    /// It certifies under the name that it has now.
+    pub(super) fn certify_from_now(&mut self) -> Result<()> {
+        let name = self.node.name().to_string();
+        self.home.set_certifies(&name)?;
+        self.strict.certifies = Some(name);
+        Ok(())
+    }
+
+    fn check_certifier(&mut self, certifier: &str) -> Result<()> {
         if certifier != replica_of(&self.home) {
             let why = format!("its tables are strict, and replica {certifier} certifies them: write there (--on URL)");
             return Err(Error::conflict("writing a transaction here", why));
+        }
+        if !self.may_certify()? {
+            let why = "this replica certified the table before, and goes on under a new name since: it was copied, moved or brought back from a \
+                     backup, and another one may certify beside it, or know more; write there; if it is gone, or this is the one that is to go on, \
+                     say so here with `syncline table set TABLE --take-over`, or let another replica certify with --certifier ID";
+            return Err(Error::conflict("certifying a transaction", why));
         }
         if !self.node.is_hub() {
             let why = "this replica certifies the table and is no hub any more, so its log gives no order: serve it without --upstream, or let \
@@ -174,6 +207,9 @@ impl Core {
             let why =
                 "this replica has become a hub just now, and takes in what it wrote before: repeat it in a moment";
             return Err(unavailable("certifying a transaction", why));
+        }
+        if self.strict.certifies.is_none() {
+            self.certify_from_now()?;
         }
         Ok(())
     }
@@ -224,6 +260,36 @@ impl Core {
             }
         }
         writes.sort_by(|a, b| a.row.cmp(&b.row));
+    }
+}
+
+impl Engine {
+    /// Whether this replica certifies the tables that it is named for: not under a new name, before somebody has said so.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn may_certify(&self) -> Result<bool> {
+        self.lock()?.may_certify()
+    }
+
+    /// It certifies from now on, whoever did before.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn certify_from_now(&self) -> Result<()> {
+        self.lock()?.certify_from_now()
+    }
+
+    /// Refuses what is to be written elsewhere on behalf of this replica when its key is revoked.
+    ///
+    /// # Errors
+    /// `denied`.
+    pub(crate) fn check_not_revoked(&self) -> Result<()> {
+        let core = self.lock()?;
+        if core.node.is_revoked(&core.node.key()) {
+            return Err(super::refused(Refusal::Revoked));
+        }
+        Ok(())
     }
 }
 

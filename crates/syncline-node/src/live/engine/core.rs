@@ -216,6 +216,7 @@ impl Core {
         self.led = false;
         // They come again; what they are owed is in the log or with them.
         self.peers.clear();
+        self.turns = Turns::default();
         self.give_up(why);
     }
 
@@ -285,7 +286,9 @@ impl Core {
         if self.flight.has_any(&rows, self.told) {
             return Ok(Begun::Waits);
         }
-        self.certify(reads, &mut writes, &mut rows)?;
+        if !self.certify(reads, &mut writes, &mut rows)? {
+            return Ok(Begun::Waits);
+        }
         let read = reads.at.as_ref();
         let had = read.is_some_and(|read| self.has_read_own(read));
         let context = read.cloned().unwrap_or_else(|| self.node.context());

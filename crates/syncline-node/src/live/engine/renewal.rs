@@ -175,7 +175,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts alarms aside: somebody has looked, and what is here is right.
+    /// Puts alarms aside: somebody has looked, and what is here is right. Takes back that somebody said it is not.
     ///
     /// # Errors
     /// The file system's; as [`Self::read`].
@@ -183,6 +183,14 @@ impl Engine {
         let mut core = self.lock()?;
         core.home.settle_alarms()?;
         core.beside.audit.settle_alarms();
+        if core.renewal.as_ref().is_some_and(|renewal| renewal.asked) {
+            core.home.set_renewal(None)?;
+            core.renewal = None;
+            // Parts of other rows may have come. What can be read is found out when the log is opened anew.
+            core.stop("what is here was said to be right");
+            drop(core);
+            drop(self.lock()?);
+        }
         Ok(())
     }
 

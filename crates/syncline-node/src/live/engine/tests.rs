@@ -62,6 +62,15 @@ impl Cable {
     }
 
     pub(crate) fn between(a: &Engine, b: &Engine) -> Self {
+        Self::laid((a, b), None)
+    }
+
+    /// From `b` to `a`, which `b` knows by an address.
+    pub(crate) fn to((url, a): (&str, &Engine), b: &Engine) -> Self {
+        Self::laid((a, b), Some(url))
+    }
+
+    fn laid((a, b): (&Engine, &Engine), url: Option<&str>) -> Self {
         let ((to_b, at_b), (to_a, at_a)) = (mpsc::channel(), mpsc::channel());
         let bytes = Arc::new(AtomicUsize::new(0));
         let outbox = |to: mpsc::Sender<Carried>| -> Outbox {
@@ -79,10 +88,13 @@ impl Cable {
             })
         };
         // A hub is nobody's spoke.
-        let link = |of: &Engine| Link { url: None, upstream: !of.status().expect("a node").hub, serves: None };
+        let link = |of: &Engine, url: Option<&str>| {
+            let upstream = !of.status().expect("a node").hub;
+            Link { url: url.map(ToOwned::to_owned), upstream, serves: None }
+        };
         let ends = vec![
-            (a.clone(), a.connect(link(a), outbox(to_b)).expect("a node")),
-            (b.clone(), b.connect(link(b), outbox(to_a)).expect("a node")),
+            (a.clone(), a.connect(link(a, None), outbox(to_b)).expect("a node")),
+            (b.clone(), b.connect(link(b, url), outbox(to_a)).expect("a node")),
         ];
         let inboxes = [at_a, at_b];
         let threads = ends.iter().cloned().zip(inboxes).map(|((engine, peer), inbox)| {

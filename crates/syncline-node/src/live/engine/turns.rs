@@ -98,6 +98,14 @@ impl Turns {
         Some((peer, through))
     }
 
+    /// What a peer has answered, whosever turn it is; its next answer does not wait either.
+    fn give(&mut self, peer: PeerId) -> Option<u64> {
+        self.turns.remove(&peer);
+        let (through, turn) = self.held.remove(&peer)?;
+        self.order.remove(&(turn, peer));
+        Some(through)
+    }
+
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.turns.remove(&peer);
         if let Some((_, turn)) = self.held.remove(&peer) {
@@ -111,10 +119,19 @@ impl Core {
     pub(super) fn waits_for_its_turn(&mut self, peer: PeerId, message: &Message) -> bool {
         let Message::Here(through) = message else { return false };
         let pause = pause(self.peers.len(), *CORES);
-        if pause.is_zero() && self.turns.held.is_empty() {
+        // What a hub answers, or who catches up, makes way for much, and not for one transaction.
+        if (pause.is_zero() && self.turns.held.is_empty()) || !self.node.follows_closely(peer) {
             return false;
         }
         self.turns.answered(peer, *through, pause, self.clock.monotonic()).is_none()
+    }
+
+    /// A peer waits for what is here: it is its turn.
+    pub(super) fn give_turn(&mut self, peer: PeerId) {
+        if let Some(through) = self.turns.give(peer) {
+            self.node.receive(self.clock.now_ms(), peer, Message::Here(through));
+            self.drain();
+        }
     }
 
     /// Takes in answers whose turn it is.
@@ -188,6 +205,16 @@ mod tests {
         assert_eq!((turns.answered(early, 2, pause, now), turns.is_fresh()), (None, true));
         let end = now + pause;
         assert_eq!([turns.next(pause, end), turns.next(pause, end)], [Some((early, 2)), Some((1, 9))]);
+    }
+
+    #[test]
+    fn who_asks_has_its_turn_at_once() {
+        let (mut turns, at, pause) = (Turns::default(), Duration::from_millis, Duration::from_millis(30));
+        turns.answered(1, 5, pause, at(1));
+        turns.answered(1, 6, pause, at(1));
+        assert_eq!((turns.give(1), turns.give(1), turns.give(2)), (Some(6), None, None));
+        assert_eq!((turns.next(pause, at(100)), turns.next_look(at(100))), (None, None));
+        assert_eq!(turns.answered(1, 7, pause, at(2)), Some(7), "nor does it wait for the next one");
     }
 
     #[test]

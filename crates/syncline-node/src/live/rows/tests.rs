@@ -100,7 +100,7 @@ fn what_does_not_fit_is_told_by_its_line_and_nothing_is_written() {
     let error = refused(&definition, "{\"id\":1,\"n\":\"\",\"w\":1}");
     assert!(
         error.contains(
-            "line 1: has the key `w`, which is not a column of the table; add it first with `alter --add w:TYPE`"
+            "line 1: has the key `w`, which is not a column of the table; add it first with `syncline table set TABLE --add w:TYPE`"
         ),
         "{error}"
     );

@@ -141,7 +141,7 @@ pub(super) fn compile(table: &Definition, text: &str) -> Result<Condition> {
             let bytes = literal.text.bytes().flat_map(|byte| if byte == 0 { vec![0, 0xff] } else { vec![byte] });
             return Ok(bytes.chain([0, 0]).collect());
         }
-        let one = Schema::new(vec![Field::new("value", ty.clone(), false)], &["value"])?;
+        let one = Schema::new(vec![Field::new(&keys[at].name, ty.clone(), false)], &[&keys[at].name])?;
         let shown = &literal.text;
         parse_key(&one, shown).map_err(|error| failed(format!("{shown:?} is no value of `{}`: {error}", keys[at].name)))
     };

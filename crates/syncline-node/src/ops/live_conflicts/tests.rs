@@ -23,8 +23,13 @@ impl Place {
     fn try_table(&self, name: &str, resolver: &str, writers: &str) -> Result<table::Report> {
         let settings = Wanted { resolver: Some(resolver.into()), writers: Some(writers.into()), ..Wanted::default() };
         let columns = [("id", "int64"), ("name", "utf8"), ("age", "int32")].map(|(a, b)| (a.into(), b.into()));
-        let request =
-            table::Request::Create { table: name.into(), key: vec!["id".into()], columns: columns.into(), settings };
+        let request = table::Request::Create {
+            table: name.into(),
+            key: vec!["id".into()],
+            columns: columns.into(),
+            settings,
+            replace: false,
+        };
         table::run(&self.replica, &request)
     }
 

@@ -12,9 +12,10 @@ use super::super::reach;
 use super::super::table::{self, Wanted};
 use super::*;
 use crate::live::engine::tests::Cable;
-use crate::live::engine::{Answer, Lost, More, Sequence, Way};
+use crate::live::engine::{Answer, Leads, Lost, More, Sequence, Way};
 use crate::replica::{Env, Replica};
 
+mod elsewhere;
 mod model;
 
 /// A hub, or a spoke of one.
@@ -35,7 +36,7 @@ impl Place {
         let place = Self::hub();
         place.engine().set_upstream(Some("http://hub")).expect("a file");
         let cable = Cable::between(&hub.engine(), &place.engine());
-        place.engine().add_way(Direct::new(&hub.engine(), trouble));
+        place.engine().add_way(Direct::new(&hub.engine(), trouble), Leads::On);
         place.settled(hub);
         (place, cable)
     }
@@ -61,7 +62,8 @@ impl Place {
     fn table(&self, name: &str, writers: &str) -> Result<table::Report> {
         let settings = Wanted { writers: Some(writers.into()), ..Wanted::default() };
         let columns = vec![("id".into(), "utf8".into()), ("n".into(), "int64".into())];
-        let request = table::Request::Create { table: name.into(), key: vec!["id".into()], columns, settings };
+        let request =
+            table::Request::Create { table: name.into(), key: vec!["id".into()], columns, settings, replace: false };
         table::run(&self.replica, &request)
     }
 
@@ -106,6 +108,7 @@ impl Place {
 /// A way to another engine of this process, on which things get lost.
 #[derive(Debug)]
 struct Direct {
+    url: &'static str,
     engine: Engine,
     /// Of so many in 8 the request is lost, and of as many the answer.
     trouble: u64,
@@ -114,13 +117,17 @@ struct Direct {
 
 impl Direct {
     fn new(engine: &Engine, trouble: u64) -> Arc<Self> {
-        Arc::new(Self { engine: engine.clone(), trouble, asked: AtomicU64::new(0) })
+        Self::at("http://hub", engine, trouble)
+    }
+
+    fn at(url: &'static str, engine: &Engine, trouble: u64) -> Arc<Self> {
+        Arc::new(Self { url, engine: engine.clone(), trouble, asked: AtomicU64::new(0) })
     }
 }
 
 impl Way for Direct {
     fn url(&self) -> &str {
-        "http://hub"
+        self.url
     }
 
     fn write(&self, changes: &Bytes, _: Duration) -> Result<Answer, Lost> {
@@ -227,7 +234,7 @@ fn a_strict_read_has_all_that_was_acknowledged_or_says_that_it_has_not() {
     refused(strictly(&lonely, "u", 50), Kind::Unavailable, "at the upstream");
     // A hub that does not certify asks who does, by way of others.
     let between = Place::hub();
-    between.engine().add_way(Direct::new(&spoke.engine(), 0));
+    between.engine().add_way(Direct::new(&spoke.engine(), 0), Leads::On);
     let _beside = Cable::between(&hub.engine(), &between.engine());
     between.settled(&hub);
     assert_eq!((strictly(&between, "t", 20_000).expect("rows"), strictly(&between, "u", 0).expect("rows")), (50, 49));
@@ -377,9 +384,9 @@ fn a_certifier_is_found_over_hubs_in_between_and_nobody_goes_round_in_circles() 
     between.settled(&hub);
     let (spoke, _other) = Place::spoke(&between, 0);
     // The one in between knows only the way back, so far.
-    between.engine().add_way(Direct::new(&spoke.engine(), 0));
+    between.engine().add_way(Direct::new(&spoke.engine(), 0), Leads::On);
     refused(spoke.put("a", 1, None, &[]), Kind::Unavailable, "written");
-    between.engine().add_way(Direct::new(&hub.engine(), 0));
+    between.engine().add_way(Direct::new(&hub.engine(), 0), Leads::On);
     let written = spoke.put("a", 1, Some(&spoke.position()), &[]).expect("passed on");
     let mine = hub.engine().read(|node| node.name().to_string()).expect("a node");
     assert!(written.transaction.starts_with(&mine), "{written:?}");
@@ -429,7 +436,7 @@ fn while_the_certifier_is_away_nothing_is_written() {
     hub.strict("t");
     let (spoke, cable) = Place::spoke(&hub, 0);
     drop(cable);
-    spoke.engine().add_way(Direct::new(&hub.engine(), 9));
+    spoke.engine().add_way(Direct::new(&hub.engine(), 9), Leads::On);
     refused(spoke.put("a", 1, None, &[]), Kind::Unavailable, "nothing was written");
     assert!(hub.all().0.is_empty() && spoke.all().0.is_empty());
     assert_eq!(spoke.engine().status().expect("a status").pending, 0);

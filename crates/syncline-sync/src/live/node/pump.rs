@@ -108,7 +108,19 @@ fn newest(heads: Vec<Arc<Head>>) -> Vec<Arc<Head>> {
     newest.into_values().collect()
 }
 
+/// Who lacks more entries is catching up.
+const CLOSE: u64 = 1024;
+
 impl Node {
+    /// Whether a peer is a spoke that is sent what is new, and nothing else: it has nearly all, and is sent no state.
+    #[must_use]
+    pub fn follows_closely(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| {
+            let close = peer.next.is_some_and(|next| self.kept.end().saturating_sub(next) <= CLOSE);
+            peer.met && !peer.hub && peer.sending.is_none() && close
+        })
+    }
+
     pub(super) fn send(&mut self, peer: PeerId, message: Message) {
         self.out.push(Output::Send(peer, message));
     }

@@ -41,8 +41,8 @@ pub enum Clash {
 /// What has changed lately.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
-    /// Rows that were deleted, by which transaction.
-    deleted: BTreeMap<RowKey, (Dot, Stamp)>,
+    /// Rows that were deleted, by which transactions: several hubs let in deletions of one row, and who has read the last one has not read all.
+    deleted: BTreeMap<RowKey, Vec<(Dot, Stamp)>>,
     /// In which order.
     order: VecDeque<(RowKey, Stamp)>,
     /// What changed tables last, of each hub.
@@ -68,7 +68,8 @@ impl Changed {
                 match self.tables.get_mut(&write.row.table) {
                     Some(changed) => changed.raise(stamp.hub, stamp.n),
                     None => {
-                        let mut changed = Coverage::new();
+                        // What changed it before that nobody knows.
+                        let mut changed = self.tables_floor.clone();
                         changed.raise(stamp.hub, stamp.n);
                         self.tables.insert(write.row.table.clone(), changed);
                     }
@@ -84,13 +85,16 @@ impl Changed {
         // A copy: the key is a piece of a transaction, which would stay in memory.
         let row = RowKey { table: row.table.clone(), key: bytes::Bytes::copy_from_slice(&row.key) };
         self.order.push_back((row.clone(), stamp));
-        self.deleted.insert(row, (dot, stamp));
+        self.deleted.entry(row).or_default().push((dot, stamp));
         while self.order.len() > REMEMBERED
             && let Some((row, stamp)) = self.order.pop_front()
         {
             self.floor.raise(stamp.hub, stamp.n);
-            if self.deleted.get(&row).is_some_and(|(_, last)| *last == stamp) {
-                self.deleted.remove(&row);
+            if let Some(by) = self.deleted.get_mut(&row) {
+                by.retain(|(_, is)| *is != stamp);
+                if by.is_empty() {
+                    self.deleted.remove(&row);
+                }
             }
         }
     }
@@ -119,10 +123,12 @@ impl Node {
             if !is.is_empty() {
                 continue;
             }
-            match self.changed.deleted.get(row) {
-                Some((dot, stamp)) if !self.is_read(read, dot, *stamp) => return Err(Clash::Row(row.clone(), *dot)),
-                None if !read.seen.includes(&self.changed.floor) => return Err(Clash::Forgotten(row.clone())),
-                _ => {}
+            let by = self.changed.deleted.get(row);
+            if let Some((unread, _)) = by.into_iter().flatten().find(|(dot, stamp)| !self.is_read(read, dot, *stamp)) {
+                return Err(Clash::Row(row.clone(), *unread));
+            }
+            if !read.seen.includes(&self.changed.floor) {
+                return Err(Clash::Forgotten(row.clone()));
             }
         }
         for table in tables {
@@ -141,13 +147,17 @@ impl Node {
     /// Whether a write of a row is on its way to the disk. Looks at all that is: for who has no index of that.
     #[must_use]
     pub fn is_in_flight(&self, row: &RowKey) -> bool {
-        let writes = |record: &Record| match record {
-            Record::Own(txn) => txn.body().writes.iter().any(|write| write.row == *row),
-            Record::Entry(entry) => entry.txn.body().writes.iter().any(|write| write.row == *row),
+        self.writes_in_flight(|written| written == row)
+    }
+
+    /// The same of any row that `touches`.
+    pub fn writes_in_flight(&self, mut touches: impl FnMut(&RowKey) -> bool) -> bool {
+        self.queue.iter().any(|queued| match &queued.record {
+            Record::Own(txn) => txn.body().writes.iter().any(|write| touches(&write.row)),
+            Record::Entry(entry) => entry.txn.body().writes.iter().any(|write| touches(&write.row)),
             // Rare, and nobody looks inside: whatever it brings.
             Record::Joined(_) | Record::Rescoped(_) | Record::Rewritten(_) => true,
             _ => false,
-        };
-        self.queue.iter().any(|queued| writes(&queued.record))
+        })
     }
 }

@@ -95,3 +95,48 @@ fn a_state_that_came_in_place_of_entries_says_nothing_of_what_was_before() {
     assert_eq!(again.node.certify(&read, [], [&key().table]), Err(Clash::Table(key().table)));
     assert_eq!(check(&again, &again.node.context(), &key()), Ok(()));
 }
+
+#[test]
+fn all_who_deleted_a_row_are_to_be_read_not_the_last_one_alone() {
+    let mut shells = vec![Shell::create(true, 1), Shell::create(true, 2), Shell::create(true, 3)];
+    connect(&mut shells, 0, 1);
+    connect(&mut shells, 0, 2);
+    shells[0].write(1_000, "a");
+    settle(&mut shells, 1_001);
+    let mut gone = Vec::new();
+    for at in [1, 2] {
+        disconnect(&mut shells, 0, at);
+        let read = shells[at].node.context();
+        gone.push(shells[at].put(1_002, read, None));
+        shells[at].sync();
+    }
+    let read = [shells[1].node.context(), shells[2].node.context()];
+    for at in [1, 2] {
+        connect(&mut shells, 0, at);
+        settle(&mut shells, 1_003);
+    }
+    assert!(shells[0].values().is_empty());
+    assert_eq!(check(&shells[0], &read[0], &key()), Err(Clash::Row(key(), gone[1])));
+    assert_eq!(check(&shells[0], &read[1], &key()), Err(Clash::Row(key(), gone[0])));
+    assert_eq!(check(&shells[0], &shells[0].node.context(), &key()), Ok(()));
+}
+
+#[test]
+fn what_was_before_a_checkpoint_is_not_forgotten_when_a_table_changes_after_it() {
+    let mut shells = vec![Shell::create(true, 1), Shell::create(true, 2), Shell::create(true, 3)];
+    connect(&mut shells, 0, 1);
+    shells[1].write(1_000, "a");
+    settle(&mut shells, 1_001);
+    let log: Vec<Bytes> =
+        shells[0].node.checkpoint().expect("all is durable").records().map(|record| record.encode()).collect();
+    disconnect(&mut shells, 0, 1);
+    shells[0] = Shell::around(Node::open(shells[0].config(9), records(&log), false).unwrap(), log);
+    // Another hub, which has never heard of it, changes the same table.
+    shells[2].write(1_002, "b");
+    let read = shells[2].node.context();
+    connect(&mut shells, 0, 2);
+    settle(&mut shells, 1_003);
+    let table = key().table;
+    assert_eq!(shells[0].node.certify(&read, [], [&table]), Err(Clash::Table(table.clone())));
+    assert_eq!(shells[0].node.certify(&shells[0].node.context(), [], [&table]), Ok(()));
+}
