@@ -70,6 +70,10 @@ fn show(page: &mut Page, report: &Report, siblings: bool) {
 
 fn versions(page: &mut Page, found: &Found) {
     page.line(format!("{}{}", found.key, if found.conflict { ": in conflict" } else { "" }));
+    if !found.siblings.iter().any(|version| version.visible) {
+        let row = serde_json::to_string(&found.row).unwrap_or_default();
+        page.line(format!("  {row} is what readers see, merged of"));
+    }
     siblings_of(page, &found.siblings);
 }
 

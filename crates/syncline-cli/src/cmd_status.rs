@@ -87,6 +87,9 @@ fn show_live(page: &mut Page, shown: &Shown<'_>) {
         (Some(upstream), _) => format!("live: {} of {upstream}", live.role),
         (None, _) => format!("live: {}", live.role),
     });
+    for away in &live.away {
+        page.line(format!("not connected to {}: {}", away.url, away.why));
+    }
     show_members(page, live);
     match (&live.follows, &live.scope) {
         (follows, Some(held)) => {

@@ -162,3 +162,37 @@ fn columns_are_left_out_and_unknown_scopes_are_said() {
     let told = lost.json(["status"])["live"].clone();
     assert_eq!((&told["transactions"], &told["follows"]), (&json!(0), &json!("nothing")), "{told:#}");
 }
+
+#[test]
+fn status_says_why_a_spoke_is_not_connected() {
+    let dir = Dir::new();
+    let (hub, edge) = (dir.replica("hub"), dir.replica("edge"));
+    hub.give(["put", "--table", "t", "--key", "id"], "{\"id\":\"a\"}\n");
+    let server = Server::of_one(&hub, FREE, &[]);
+    let url = format!("{}/hub", server.url);
+    let says = |what: &str| {
+        let begun = SystemClock.monotonic();
+        loop {
+            let shown = edge.run(["status"]).ok().stdout;
+            if shown.contains(what) {
+                break;
+            }
+            assert!(SystemClock.monotonic() - begun < Duration::from_secs(30), "{what}: {shown}");
+            SystemClock.sleep(Duration::from_millis(100));
+        }
+    };
+    let node = Server::of_one(&edge, FREE, &["--upstream", &url, "--scope", "nope"]);
+    says("not connected to http");
+    says("\"nope\"");
+    node.kill();
+    let node = Server::of_one(&edge, FREE, &["--upstream", &url, "--no-scope"]);
+    says("replica root");
+    let connected = || edge.json(["status"])["live"]["connected"] == 1;
+    while !connected() {
+        SystemClock.sleep(Duration::from_millis(100));
+    }
+    assert!(edge.json(["status"])["live"]["away"].is_null());
+    drop(server);
+    says("not connected to http");
+    drop(node);
+}

@@ -56,7 +56,7 @@ pub use self::pace::More;
 pub use self::prove::Proofs;
 pub use self::renewal::Renewal;
 pub use self::scoped::Held;
-pub use self::status::{LogStatus, Status};
+pub use self::status::{Away, LogStatus, Status};
 use self::submit::Begun;
 pub use self::submit::{Done, Sequence};
 pub use self::trust::{Denied, Distrust, Evidence, OriginTrust, TrustStatus};
@@ -359,11 +359,19 @@ impl Engine {
         core.renew_from(peer, &link);
         core.drain();
         let upstream = link.upstream;
+        if let Some(url) = &link.url {
+            core.beside.away.remove(url);
+        }
         core.beside.links.insert(peer, link);
         if upstream {
             core.begin_beats(self.shared.clock.monotonic());
         }
         Ok(peer)
+    }
+
+    /// A node that this one is to be connected to is not, and why. Until it is.
+    pub fn set_away(&self, url: &str, why: String) {
+        self.shared.lock().beside.away.insert(url.to_owned(), why);
     }
 
     /// A connection is gone.

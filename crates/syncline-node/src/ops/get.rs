@@ -165,9 +165,14 @@ pub(super) fn versions(table: &Definition, key: &[u8], row: &Row, seen: &Seen) -
     let mut all: Vec<Version> = if rivals.is_empty() {
         let mut all: Vec<&Sibling> = row.siblings().iter().collect();
         all.sort_by(|a, b| b.later(a));
-        // One that is merged with others is not seen as it is.
-        let whole = |sibling: &&Sibling| sibling.dot == seen.dot;
-        all.iter().map(|is| version(&is.dot, is.time, !is.stamps.is_empty(), whole(is), shown(&is.value))).collect()
+        let text = |row: &Cells| serde_json::to_string(row).unwrap_or_default();
+        let merged = text(&shown(&seen.value).0);
+        let one = |is: &&Sibling| {
+            let value = shown(&is.value);
+            // One that is merged with others is not seen as it is.
+            version(&is.dot, is.time, !is.stamps.is_empty(), is.dot == seen.dot && text(&value.0) == merged, value)
+        };
+        all.iter().map(one).collect()
     } else {
         let row = |rival: &Rival| {
             let (mut row, fault) = shown(&rival.value);

@@ -7,7 +7,7 @@ use syncline_base::Kind;
 
 use crate::Result;
 use crate::live::engine::{
-    Alarm, Denied, Distrust, Held, Lag, Member, OriginTrust, Proofs, Renewal, Status, TrustStatus,
+    Alarm, Away, Denied, Distrust, Held, Lag, Member, OriginTrust, Proofs, Renewal, Status, TrustStatus,
 };
 use crate::live::{Engine, files, token};
 use crate::replica::Replica;
@@ -136,6 +136,9 @@ pub struct Report {
     /// The hubs that there are, as far as is known here, this one among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
+    /// Nodes that it is to be connected to and is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<Away>,
     /// The scope that it follows there, if not everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
@@ -221,6 +224,7 @@ fn report(replica: &Replica, engine: &Engine) -> Result<Report> {
         upstream,
         connected_to,
         members,
+        away,
         position,
         coverage,
         pending,
@@ -255,6 +259,7 @@ fn report(replica: &Replica, engine: &Engine) -> Result<Report> {
         upstream,
         connected_to,
         members,
+        away,
         follows,
         scope: held,
         outside: unless(damaged, files::outside(replica, engine))?,

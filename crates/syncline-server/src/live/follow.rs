@@ -41,8 +41,8 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// A connection has ended, or did not come about. Says why, once for each reason: a node may be away for days.
-    pub(crate) fn ended(&mut self, peer: &Target, ended: Result<String>) {
+    /// A connection has ended, or did not come about. Logs why, once for each reason: a node may be away for days. Gives it back.
+    pub(crate) fn ended(&mut self, peer: &Target, ended: Result<String>) -> String {
         let why = match ended {
             Ok(why) => {
                 (self.pause, self.said) = (PAUSES.0, String::new());
@@ -54,6 +54,7 @@ impl Pauses {
             tracing::warn!(%peer, %why, "not connected; what is written here waits");
             self.said.clone_from(&why);
         }
+        why
     }
 
     /// The pause.
@@ -129,7 +130,8 @@ pub(crate) async fn follow(
     let mut pauses = Pauses::default();
     loop {
         let ended = connect(&call).await;
-        pauses.ended(&upstream.target, ended.map(|ended| ended.why));
+        let why = pauses.ended(&upstream.target, ended.map(|ended| ended.why));
+        engine.set_away(&upstream.target.to_string(), why);
         tokio::time::sleep(pauses.next()).await;
     }
 }

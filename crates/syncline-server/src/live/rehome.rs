@@ -54,7 +54,8 @@ pub(crate) async fn follow(call: &Call<'_>, local: &str, meshes: &Weak<Meshes>, 
                 true
             }
         };
-        pauses.ended(&call.upstream.target, ended.map(|ended| ended.why));
+        let why = pauses.ended(&call.upstream.target, ended.map(|ended| ended.why));
+        call.engine.set_away(&call.upstream.target.to_string(), why);
         let since = *away_since.get_or_insert_with(|| {
             let more = u64::try_from(PATIENCE.as_millis() / 2).unwrap_or(u64::MAX);
             patience = PATIENCE + Duration::from_millis(rng.below(more + 1));

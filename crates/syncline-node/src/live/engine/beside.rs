@@ -27,6 +27,8 @@ pub(super) struct Beside {
     pub(super) served_within: BTreeMap<PeerId, Arc<Named>>,
     pub(super) audit: Audit,
     pub(super) beats: Beats,
+    /// Nodes that this one is to be connected to and is not, by address, and why. After a crash: they are tried again.
+    pub(super) away: BTreeMap<String, String>,
     /// Whether this process serves the replica.
     pub(super) served: bool,
     /// Bytes of entries' transactions that went to the log since it was opened.

@@ -1,5 +1,6 @@
 //! How a replica's live part is, in numbers.
 
+use serde::{Deserialize, Serialize};
 use syncline_sync::live::Coverage;
 
 use super::super::token;
@@ -19,6 +20,8 @@ pub struct Status {
     pub connected_to: Option<String>,
     /// The hubs of the dataset, as far as it knows.
     pub members: Vec<Member>,
+    /// Nodes that it is to be connected to and is not.
+    pub away: Vec<Away>,
     /// What a reader here has read.
     pub position: String,
     /// Of entries.
@@ -47,6 +50,15 @@ pub struct Status {
     pub held: Option<Held>,
 }
 
+/// A node that is not connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Away {
+    /// Its address.
+    pub url: String,
+    /// Why, by the last attempt.
+    pub why: String,
+}
+
 /// A log's extent.
 #[derive(Debug, Clone, Copy)]
 pub struct LogStatus {
@@ -73,6 +85,7 @@ impl Engine {
             upstream: core.home.upstream()?,
             connected_to: core.connected_to(),
             members: self.members(),
+            away: core.beside.away.iter().map(|(url, why)| Away { url: url.clone(), why: why.clone() }).collect(),
             position: token::of_context(&core.node.context()),
             coverage: core.node.state().coverage().clone(),
             pending: core.node.state().pending().len() as u64,
