@@ -44,9 +44,17 @@ impl Ours {
         Ok(Self { binary, memory: Rc::new(RefCell::new(Memory::new())) })
     }
 
-    /// Builds it as users get it.
+    /// Builds it as users get it, and the simulator beside it.
     pub(super) fn build() -> Result<Self> {
-        run::check(run::cargo().args(["build", "--release", "--quiet", "--package", "syncline-cli"]))?;
+        run::check(run::cargo().args([
+            "build",
+            "--release",
+            "--quiet",
+            "--package",
+            "syncline-cli",
+            "--package",
+            "syncline-sim",
+        ]))?;
         let target = run::metadata(&run::root(), false)?["target_directory"].as_str().map(PathBuf::from);
         let binary = target.context("cargo metadata names no target directory")?.join("release/syncline");
         Self::at_path(&binary)

@@ -1,5 +1,7 @@
 //! `sim`: how many seeds the simulator runs, on one thread: what a test run can look for in its time.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 
 use super::super::measure::Cmd;
@@ -25,12 +27,21 @@ fn long(seeds: usize) -> String {
     format!("{} seeds of 12 nodes × 4 k steps", count(seeds))
 }
 
+/// The simulator that was built with the binary that is measured, else a fresh release build.
+fn program(ours: &Ours) -> Result<PathBuf> {
+    let beside = ours.binary().with_file_name("syncline-sim");
+    if beside.exists() {
+        return Ok(beside);
+    }
+    run::check(run::cargo().args(["build", "--release", "--quiet", "--package", "syncline-sim"]))?;
+    Ok(run::root().join("target/release/syncline-sim"))
+}
+
 /// Runs the suite.
 pub(super) fn run(world: &World, ours: Option<&Ours>, recorder: &mut Recorder) -> Result<Vec<String>> {
     let sizes = if world.quick { QUICK } else { FULL };
-    if ours.is_some() {
-        run::check(run::cargo().args(["build", "--release", "--quiet", "--package", "syncline-sim"]))?;
-        let program = run::root().join("target/release/syncline-sim");
+    if let Some(ours) = ours {
+        let program = program(ours)?;
         for _ in 0..world.repetitions {
             let [few, many] = [[short(sizes[0]), sizes[0].to_string()], [long(sizes[1]), sizes[1].to_string()]];
             for ([step, seeds], more) in [(few, &[][..]), (many, &["--nodes", "12", "--steps", "4000"][..])] {

@@ -16,8 +16,9 @@ use super::core::Core;
 
 /// Fewer peers are no crowd.
 const CROWD: usize = 128;
-/// Of one core, for each peer: a message to it and its answer cost some 20 µs of this end, so that two thirds of a machine are left.
-const SHARE: Duration = Duration::from_micros(60);
+/// Of one core, for each peer: a message to it and its answer cost some 26 µs of this end, and 16 of the other one, which may be on the same
+/// machine. What is left is for moments in which the machine has less to give: where it is all taken, turns are late and all wait for all.
+const SHARE: Duration = Duration::from_micros(80);
 /// No turn is longer, however many there are.
 const LONGEST: Duration = Duration::from_millis(100);
 /// The engine's thread looks so often at the most.
@@ -155,8 +156,8 @@ mod tests {
     #[test]
     fn few_peers_do_not_wait_and_many_share_the_machine() {
         assert_eq!(pause(CROWD - 1, 2), Duration::ZERO);
-        assert_eq!(pause(1000, 2), Duration::from_millis(30));
-        assert_eq!(pause(1000, 60), Duration::from_millis(1));
+        assert_eq!(pause(1000, 2), Duration::from_millis(40));
+        assert_eq!(pause(1000, 80), Duration::from_millis(1));
         assert_eq!(pause(1_000_000, 2), LONGEST);
         assert_eq!(pause(usize::MAX, 1), LONGEST);
     }
